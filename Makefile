@@ -1,0 +1,42 @@
+# Countersign. Every target does its own set-up; a fresh machine needs Python >= 3.11 and make.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: run test check fix bench lock
+
+run: $(VENV)/.run
+	@exec $(PY) manage.py serve --demo
+
+test: $(VENV)/.dev
+	$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	@$(PY) -m tests.checks
+
+fix: $(VENV)/.dev
+	$(PY) -m ruff check --fix -q .
+	$(PY) -m ruff format -q .
+	$(PY) manage.py export_docs
+
+bench: $(VENV)/.run
+	$(PY) -m benchmarks $(BENCH)
+
+# Written only when the dependencies themselves change.
+lock: $(VENV)/.dev
+	$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
+	$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Type: make run PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock | $(VENV)/bin/python
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

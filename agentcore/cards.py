@@ -1,0 +1,84 @@
+"""What can be known of a graph without running it: its card."""
+
+from typing import Any
+
+from langgraph.channels import BinaryOperatorAggregate
+from langgraph.channels.base import BaseChannel
+
+from agentcore.registry import Graph
+from agentcore.types import Channel, GraphCard
+
+_MERGING = {"Topic", "DeltaChannel"}
+
+
+def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
+    """Describe `graph` as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
+    input_schema, problem = _schema(graph, "get_input_jsonschema")
+    return GraphCard(
+        id=graph_id,
+        nodes=tuple(_node(graph, name) for name in graph.nodes if not name.startswith("__")),
+        edges=tuple(_edges(graph)),
+        channels=tuple(_channels(graph)),
+        input_schema=input_schema,
+        input_schema_problem=problem,
+        code_digest=code_digest,
+    )
+
+
+def approval_metadata(graph: Graph, node: str) -> dict[str, Any]:
+    """Return what the graph's author wrote in `add_node(..., metadata={"approval": {...}})`."""
+    builder = getattr(graph, "builder", None)
+    spec = builder.nodes.get(node) if builder is not None else None
+    found = (getattr(spec, "metadata", None) or {}).get("approval", {})
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def is_gated(nodes: Any, name: str) -> bool:
+    """`nodes` is a list of names, or `*` for every node."""
+    return nodes == "*" or name in (nodes or ())
+
+
+def _node(graph: Graph, name: str) -> dict[str, Any]:
+    approval = approval_metadata(graph, name)
+    return {
+        "id": name,
+        "title": approval.get("title") or name.replace("_", " ").capitalize(),
+        "description": approval.get("description", ""),
+        "gate": _gate(graph, name),
+        "approval": approval,
+    }
+
+
+def _gate(graph: Graph, name: str) -> str | None:
+    if is_gated(graph.interrupt_before_nodes, name):
+        return "before"
+    return "after" if is_gated(graph.interrupt_after_nodes, name) else None
+
+
+def _edges(graph: Graph) -> list[dict[str, Any]]:
+    drawn = graph.get_graph()
+    return [{"source": edge.source, "target": edge.target, "conditional": edge.conditional} for edge in drawn.edges]
+
+
+def _channels(graph: Graph) -> list[Channel]:
+    schema, _ = _schema(graph, "get_output_jsonschema")
+    definitions = {"$defs": schema["$defs"]} if schema and "$defs" in schema else {}
+    properties = (schema or {}).get("properties", {})
+    names = graph.stream_channels_list
+    return [_channel(name, graph.channels[name], properties.get(name), definitions) for name in names]
+
+
+def _channel(name: str, channel: Any, schema: dict[str, Any] | None, definitions: dict[str, Any]) -> Channel:
+    is_reducer = isinstance(channel, BinaryOperatorAggregate) or type(channel).__name__ in _MERGING
+    value_type = channel.ValueType if isinstance(channel, BaseChannel) else Any
+    type_name = getattr(value_type, "__name__", None) or str(value_type)
+    full = {} if schema is None else {**schema, **(definitions if "$ref" in str(schema) else {})}
+    return Channel(name=name, type=type_name, is_reducer=is_reducer, schema=full)
+
+
+def _schema(graph: Graph, method: str) -> tuple[dict[str, Any] | None, str]:
+    try:
+        return getattr(graph, method)(), ""
+    except Exception as error:  # noqa: BLE001 - pydantic raises many kinds; the form falls back to JSON and says why
+        reason = str(error).partition("\n")[0]
+        return None, f"The graph's schema cannot be made: {reason}"

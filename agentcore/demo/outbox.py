@@ -1,0 +1,58 @@
+"""Where the demo's effects land: one JSON file for each mail, payment or change."""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+NAME_LENGTH = 60
+
+
+async def think() -> None:
+    """Take as long as a model might, so that people can watch a node run."""
+    await asyncio.sleep(float(os.environ.get("DEMO_PACE") or 0.6))
+
+
+def folder() -> Path:
+    """The outbox: `$DATA_DIR/outbox`, or `.data/outbox`."""
+    return Path(os.environ.get("DATA_DIR") or ".data") / "outbox"
+
+
+def record(kind: str, body: dict[str, Any], *, config: RunnableConfig) -> str:
+    """Write one new file and return its reference, such as `refund-3f2a91bc`.
+
+    Each call writes a file of its own: a node which ran twice shows as two files.
+    """
+    thread_id = str(config["configurable"]["thread_id"])
+    token = secrets.token_hex(4)
+    reference = f"{kind}-{token}"
+    effect = {
+        **body,
+        "reference": reference,
+        "thread_id": thread_id,
+        "at": datetime.now(UTC).isoformat(),
+    }
+    _write(folder() / f"{_safe(kind)}-{_safe(thread_id)}-{token}.json", effect)
+    return reference
+
+
+def _safe(text: str) -> str:
+    """A readable file name: no dots and no slashes, so no way out of the folder."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", text[: NAME_LENGTH * 2]).strip("-")
+    return name[:NAME_LENGTH] or "unnamed"
+
+
+def _write(path: Path, effect: dict[str, Any]) -> None:
+    """Write beside, then rename: nobody ever reads half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A lone surrogate has no UTF-8; as backslashes it is a JSON escape and reads back the same.
+    text = json.dumps(effect, indent=2, ensure_ascii=False)
+    beside = path.with_suffix(".tmp")
+    beside.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    beside.replace(path)

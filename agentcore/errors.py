@@ -1,0 +1,51 @@
+"""What can go wrong on the LangGraph side.
+
+AgentCoreError
+ +-- BadDatabaseUrl     a database URL that cannot be used; never repeats the URL
+ +-- RegistryError      langgraph.json, or a graph it names, cannot be loaded
+ +-- SetupTimeout       somebody else holds the lock on the checkpoint tables
+ +-- InvalidEdit        an edit the graph would not take; carries a fault for each path
+ +-- UnsafeSerializer   the serialiser builds objects it must not build
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class AgentCoreError(Exception):
+    """The base of every error raised by this package."""
+
+
+class BadDatabaseUrl(AgentCoreError):
+    """Say which part of the URL is wrong and what to type; never the URL itself, it has a password."""
+
+
+class RegistryError(AgentCoreError):
+    """Name the entry of langgraph.json and what to change."""
+
+
+class SetupTimeout(AgentCoreError):
+    """Wait for the other set-up to end, or end the session that is named, and try again."""
+
+
+class UnsafeSerializer(AgentCoreError):
+    """Stop: a checkpoint could run code in this process."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an answer: `path` such as `amount/value`, and a sentence."""
+
+    path: str
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class InvalidEdit(AgentCoreError):
+    """Mend each fault and send the edit again; nothing was stored."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.path}: {fault.message}" for fault in faults))

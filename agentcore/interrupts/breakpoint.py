@@ -1,0 +1,78 @@
+"""Static breakpoints: `interrupt_before` and `interrupt_after`. The answer is to go on, to edit first, or to end."""
+
+import re
+from typing import Any
+
+from agentcore.cards import approval_metadata
+from agentcore.registry import Graph
+from agentcore.types import Action, Gate, Pause, Snapshot
+
+VERDICTS = ("approve", "reject", "skip")
+_LONGEST_IN_SUMMARY = 60
+
+
+def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+    """Return the one pause of a thread that stands at a breakpoint."""
+    if snapshot.gate is None:
+        return []
+    actions = tuple(_action(graph, node, snapshot.values) for node in snapshot.next)
+    return [
+        Pause(
+            kind="breakpoint",
+            interrupt_id="",
+            next=snapshot.next,
+            title=" + ".join(action.title for action in actions),
+            summary=_summary(graph, snapshot),
+            request=_request(graph, snapshot, snapshot.gate),
+            actions=actions,
+            allowed_verdicts=VERDICTS,
+        )
+    ]
+
+
+def _request(graph: Graph, snapshot: Snapshot, gate: Gate) -> dict[str, Any]:
+    metadata = {node: approval_metadata(graph, node) for node in snapshot.next}
+    return {"when": gate.when, "gate": list(gate.nodes), "next": list(snapshot.next), "metadata": metadata}
+
+
+def _action(graph: Graph, node: str, values: dict[str, Any]) -> Action:
+    metadata = approval_metadata(graph, node)
+    return Action(
+        name=node,
+        title=metadata.get("title") or node.replace("_", " ").capitalize(),
+        args=_shown(metadata.get("show"), values),
+        description=metadata.get("description", ""),
+        allowed=VERDICTS,
+    )
+
+
+def _shown(names: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Pick the channels the author named in `show`; without it, all but conversations."""
+    if isinstance(names, list | tuple):
+        return {name: values[name] for name in names if name in values}
+    return {name: value for name, value in values.items() if not is_conversation(value)}
+
+
+def is_conversation(value: Any) -> bool:
+    """True for a list of messages as plain data."""
+    return bool(
+        isinstance(value, list)
+        and value
+        and all(isinstance(item, dict) and {"type", "content"} <= item.keys() for item in value)
+    )
+
+
+def _summary(graph: Graph, snapshot: Snapshot) -> str:
+    """Fill the author's `summary`, such as `{amount} {currency} to {customer}`, from the state."""
+    templates = [approval_metadata(graph, node).get("summary") for node in snapshot.next]
+    return " + ".join(_filled(template, snapshot.values) for template in templates if isinstance(template, str))
+
+
+def _filled(template: str, values: dict[str, Any]) -> str:
+    """Replace `{channel}` and nothing else: str.format would let a template reach into objects."""
+    return re.sub(r"\{(\w+)\}", lambda found: _short(values.get(found[1], "")), template)
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST_IN_SUMMARY else text[: _LONGEST_IN_SUMMARY - 1] + "…"

@@ -1,0 +1,128 @@
+"""Serialisation: strict for checkpoints, plain for people."""
+
+import dataclasses
+import datetime as dt
+import enum
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from pydantic import BaseModel
+
+from agentcore.errors import UnsafeSerializer
+
+DEEPEST = 200
+"""Levels of nesting that are kept. Deeper data would exhaust the stack of whoever shows it."""
+_LARGEST_SAFE_INT = 2**53
+
+
+def strict_serializer(allowed_modules: Iterable[tuple[str, str]] = ()) -> JsonPlusSerializer:
+    """Build only LangGraph's own safe types and the `(module, class)` pairs in `allowed_modules`; never pickle."""
+    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=list(allowed_modules))
+
+
+@dataclasses.dataclass
+class _Canary:
+    """Must never be built from bytes by a strict serialiser."""
+
+    song: str
+
+
+def check_serializer(serializer: JsonPlusSerializer) -> None:
+    """Raise UnsafeSerializer if a crafted checkpoint could build an object of a class nobody allowed."""
+    permissive = JsonPlusSerializer(allowed_msgpack_modules=True)
+    crafted = permissive.dumps_typed(_Canary(song="tweet"))
+    if isinstance(serializer.loads_typed(crafted), _Canary):
+        raise UnsafeSerializer("The checkpoint serialiser built a class that is not on its allowlist. Not starting.")
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of plain data: sorted keys, no spaces, ASCII. Same data, same bytes, same digest."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of the canonical text of plain data, as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def to_plain(value: Any, depth: int = 0) -> Any:
+    """Return `value` as data that JSON can carry. What JSON has no word for becomes `{"__type__": ..., ...}`."""
+    if depth > DEEPEST:
+        return {"__type__": "too deep"}
+    if value is None or isinstance(value, bool | str) and not isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, enum.Enum):
+        return to_plain(value.value, depth + 1)
+    if isinstance(value, int):
+        return (
+            value if abs(value) <= _LARGEST_SAFE_INT else _tagged("int", str(value) if _is_short(value) else hex(value))
+        )
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _tagged("float", repr(value))
+    if isinstance(value, BaseMessage):
+        return _plain_message(value, depth)
+    if isinstance(value, Mapping):
+        return {_plain_key(key): to_plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item, depth + 1) for item in value]
+    return _plain_object(value, depth)
+
+
+def _is_short(value: int) -> bool:
+    return value.bit_length() < 10_000  # Python refuses to write longer integers in decimal
+
+
+def _plain_key(key: Any) -> str:
+    return key if isinstance(key, str) else f"{key!r:.200}"
+
+
+def _plain_message(message: BaseMessage, depth: int) -> dict[str, Any]:
+    fields = {"type": message.type, "content": message.content, "id": message.id, "name": message.name}
+    for name in ("tool_calls", "tool_call_id", "status"):
+        fields[name] = getattr(message, name, None)
+    kept = {name: to_plain(item, depth + 1) for name, item in fields.items() if item}
+    return kept | {"content": to_plain(message.content, depth + 1)}
+
+
+def _plain_object(value: Any, depth: int) -> Any:
+    match value:
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case uuid.UUID() | PurePath():
+            return str(value)
+        case Decimal():
+            return _tagged("decimal", str(value))
+        case bytes() | bytearray() | memoryview():
+            data = bytes(value)
+            return {"__type__": "bytes", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        case set() | frozenset():
+            return _tagged("set", sorted((to_plain(item, depth + 1) for item in value), key=canonical))
+        case BaseModel():
+            return _tagged(_type_name(value), to_plain(dict(value), depth + 1))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return _tagged(_type_name(value), to_plain(fields, depth + 1))
+    return {"__type__": _type_name(value)}
+
+
+def _tagged(name: str, value: Any) -> dict[str, Any]:
+    return {"__type__": name, "value": value}
+
+
+def _type_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def has_objects(plain: Any) -> bool:
+    """True if plain data came from something JSON has no word for, so that an edit would lose its type."""
+    if isinstance(plain, dict):
+        return "__type__" in plain or any(has_objects(item) for item in plain.values())
+    return isinstance(plain, list) and any(has_objects(item) for item in plain)

@@ -1,0 +1,177 @@
+"""Edits of a paused thread: checked, previewed on a copy in memory, applied.
+
+An edit is `{channel: {"op": "set" | "append" | "replace", "value": ...}}`. `set` is for channels that keep the last
+value; a channel with a reducer takes `append` (merged in by the reducer) or `replace` (put in its place).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import Overwrite
+
+from agentcore.errors import Fault, InvalidEdit
+from agentcore.registry import Graph
+from agentcore.serde import digest
+from agentcore.threads import Saver, config_for, snapshot, with_saver
+from agentcore.types import Change, Channel, Preview, Snapshot
+
+OPS = ("set", "append", "replace")
+Edits = Mapping[str, Mapping[str, Any]]
+
+
+def check_edits(channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = ()) -> None:
+    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can ask."""
+    if not isinstance(edits, Mapping):
+        raise InvalidEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
+    known = {channel.name: channel for channel in channels}
+    faults = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
+    if faults:
+        raise InvalidEdit(faults)
+
+
+async def preview(
+    graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits, as_node: str | None = None
+) -> Preview:
+    """Return what the edit would give, from the real graph on a copy in memory; nothing is stored.
+
+    Raises InvalidEdit, also when the graph itself refuses the update (an ambiguous branch: name `as_node`).
+    """
+    thread_id = config["configurable"]["thread_id"]
+    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"))
+    if before is None:
+        raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
+    copy = await _copy_in_memory(saver, before)
+    await apply(graph, copy, config_for(thread_id), edits, as_node)
+    after = await snapshot(graph, copy, thread_id)
+    assert after is not None
+    return Preview(
+        values_before=before.values,
+        values=after.values,
+        next_before=before.next,
+        next=after.next,
+        diff=tuple(changes(before.values, after.values, edits)),
+        digest=result_digest(after),
+    )
+
+
+async def apply(
+    graph: Graph,
+    saver: Saver,
+    config: RunnableConfig,
+    edits: Edits,
+    as_node: str | None = None,
+) -> str:
+    """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
+    update = {name: _written(edit) for name, edit in edits.items()}
+    try:
+        written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
+    except InvalidUpdateError as error:
+        raise InvalidEdit([Fault("", _refusal(error))]) from error
+    except (TypeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+    return str(written["configurable"]["checkpoint_id"])
+
+
+def result_digest(after: Snapshot) -> str:
+    """Name what an edit led to: the values and what would run next."""
+    return digest({"values": after.values, "next": list(after.next)})
+
+
+def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[Change]:
+    """Yield each channel whose plain value differs."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old != new or type(old) is not type(new):
+            yield Change(channel=name, before=old, after=new, op=str((edits or {}).get(name, {}).get("op", "")))
+
+
+async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
+    found = await saver.aget_tuple(config_for(at.thread_id, at.checkpoint_id))
+    assert found is not None
+    copy = InMemorySaver(serde=saver.serde)
+    parent = found.parent_config or config_for(at.thread_id)
+    await copy.aput(parent, found.checkpoint, found.metadata, found.checkpoint["channel_versions"])
+    by_task: dict[str, list[tuple[str, Any]]] = {}
+    for task_id, channel, value in found.pending_writes or []:
+        by_task.setdefault(task_id, []).append((channel, value))
+    for task_id, writes in by_task.items():
+        await copy.aput_writes(found.config, writes, task_id)
+    return copy
+
+
+def _written(edit: Mapping[str, Any]) -> Any:
+    return Overwrite(edit["value"]) if edit["op"] == "replace" else edit["value"]
+
+
+def _refusal(error: InvalidUpdateError) -> str:
+    if "Ambiguous" in str(error):
+        return "Parallel branches stand here: say in as_node which node the edit comes from."
+    return f"The graph refused the edit: {str(error).partition(chr(10))[0]}"
+
+
+def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -> Iterator[Fault]:
+    channel = known.get(name)
+    if channel is None:
+        yield Fault(name, f"The graph has no channel of this name. It has: {', '.join(known)}.")
+    elif not isinstance(edit, Mapping) or edit.keys() != {"op", "value"} or edit["op"] not in OPS:
+        yield Fault(name, 'Send {"op": "set" | "append" | "replace", "value": ...}.')
+    elif channel.is_reducer and edit["op"] == "set":
+        yield Fault(f"{name}/op", "This channel merges values: say append or replace.")
+    elif not channel.is_reducer and edit["op"] == "append":
+        yield Fault(f"{name}/op", "This channel keeps the last value: say set.")
+    elif name in opaque and edit["op"] != "append":
+        yield Fault(name, "This channel holds objects that JSON cannot carry; an edit would lose their type.")
+    else:
+        yield from _value_faults(name, edit["value"], channel)
+
+
+def _value_faults(name: str, value: Any, channel: Channel) -> Iterator[Fault]:
+    if faults := list(unstorable(value, f"{name}/value")):
+        yield from faults
+        return
+    for error in Draft202012Validator(channel.schema).iter_errors(value):
+        path = "/".join([name, "value", *map(str, error.absolute_path)])
+        yield Fault(path, sentence(error))
+
+
+def sentence(error: Any) -> str:
+    """Say what the schema wants without repeating the value: it may be long, or secret."""
+    if error.validator == "type":
+        wanted = error.validator_value
+        wanted = " or ".join(wanted) if isinstance(wanted, list) else wanted
+        return f"This must be of type {wanted}."
+    if error.validator == "required":
+        return f"{error.message}."
+    if error.validator == "enum":
+        return f"This must be one of: {', '.join(map(str, error.validator_value))}."
+    return f"This does not fit the graph's schema ({error.validator})."
+
+
+def unstorable(value: Any, path: str, depth: int = 0) -> Iterator[Fault]:
+    """Find what LangGraph would read as an instruction, or PostgreSQL could not keep."""
+    if depth > 100:
+        yield Fault(path, "This is nested too deeply.")
+    elif isinstance(value, str) and ("\x00" in value or any("\ud800" <= char <= "\udfff" for char in value)):
+        yield Fault(path, "This text has a NUL or a lone surrogate, which cannot be stored.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Fault(path, "This is not a finite number.")
+    elif isinstance(value, int) and value.bit_length() > 63:
+        yield Fault(path, "This number is too large to be stored.")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if _is_sentinel(key):
+                yield Fault(f"{path}/{key}", "This key means something to LangGraph and may not be part of a value.")
+            yield from unstorable(str(key), path, depth + 1)
+            yield from unstorable(item, f"{path}/{key}", depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unstorable(item, f"{path}/{index}", depth + 1)
+
+
+def _is_sentinel(key: Any) -> bool:
+    return isinstance(key, str) and (key == "lc" or (key.startswith("__") and key.endswith("__") and len(key) > 4))

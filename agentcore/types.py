@@ -1,0 +1,176 @@
+"""Frozen records that leave this package. Everything in them is plain data: it can be sent as JSON."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Json = dict[str, Any] | list[Any] | str | int | float | bool | None
+Verdict = Literal["approve", "reject", "respond", "skip"]
+
+
+@dataclass(frozen=True)
+class PendingInterrupt:
+    """An `interrupt()` that waits: `id` is 32 hex digits, `value` is the agent's own payload, as plain data."""
+
+    id: str
+    value: Any
+    node: str
+    response_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A breakpoint at which a thread stands: `interrupt_before` or `interrupt_after`, and the nodes named there."""
+
+    when: Literal["before", "after"]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One checkpoint as plain data. `next` are the nodes that would run; `opaque` the channels that hold objects."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_checkpoint_id: str | None
+    created_at: str | None
+    step: int | None
+    source: str | None
+    metadata: dict[str, Any]
+    values: dict[str, Any]
+    next: tuple[str, ...]
+    interrupts: tuple[PendingInterrupt, ...] = ()
+    gate: Gate | None = None
+    tasks: tuple[dict[str, Any], ...] = ()
+    """`{id, name, error, interrupts}` as the LangGraph SDK has them."""
+    opaque: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        return tuple(task["error"] for task in self.tasks if task["error"])
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.interrupts) or self.gate is not None
+
+
+@dataclass(frozen=True)
+class Action:
+    """What would happen if the pause were approved: a node or a tool, with what it is given."""
+
+    name: str
+    args: Any
+    description: str = ""
+    allowed: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """One question to people, read from a snapshot by the dialect `kind`."""
+
+    kind: str
+    interrupt_id: str
+    next: tuple[str, ...]
+    title: str
+    summary: str
+    request: Any
+    actions: tuple[Action, ...]
+    allowed_verdicts: tuple[str, ...]
+    answer_schema: dict[str, Any] | None = None
+    why_not: str = ""
+    """A sentence for people when `allowed_verdicts` is empty."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The run stopped in front of people."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run reached the end of the graph."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A node raised, or the run took too long. `error` is a class name; `message` is for people who may see the state."""
+
+    error: str
+    message: str
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The thread was not where the caller believed; nothing was run."""
+
+    expected: str
+    found: str | None
+
+
+Outcome = Paused | Finished | Failed | Conflict
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node began or ended inside a run. `state` is `running`, `done` or `failed`."""
+
+    task_id: str
+    node: str
+    state: Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One channel that an edit changes, before and after, as plain data."""
+
+    channel: str
+    before: Any
+    after: Any
+    op: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an edit would give. `digest` names the values and `next` after it."""
+
+    values_before: dict[str, Any]
+    values: dict[str, Any]
+    next_before: tuple[str, ...]
+    next: tuple[str, ...]
+    diff: tuple[Change, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel of the state. `is_reducer`: a value is merged in, so an edit must say append or replace."""
+
+    name: str
+    type: str
+    is_reducer: bool
+    schema: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GraphCard:
+    """What the web process knows of a graph without importing it."""
+
+    id: str
+    nodes: tuple[dict[str, Any], ...]
+    """`{id, title, description, gate, approval}`; `gate` is `before`, `after` or null."""
+    edges: tuple[dict[str, Any], ...]
+    """`{source, target, conditional}`"""
+    channels: tuple[Channel, ...]
+    input_schema: dict[str, Any] | None
+    input_schema_problem: str
+    code_digest: str
+
+    def channel(self, name: str) -> Channel | None:
+        return next((channel for channel in self.channels if channel.name == name), None)

@@ -1,0 +1,224 @@
+"""Vote on an approval. One transaction decides; everything after it can be done again from what it stored.
+
+Lock order: thread row, approval row, audit head. Never take them in another order.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentcore import state_edit
+from agentcore.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.serde import digest
+from approvals import audit, events, jobs, permissions, policies, runtime
+from approvals.actions import index_thread
+from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, ThreadStatus, Verdict
+from approvals.errors import (
+    AlreadyDecided,
+    Busy,
+    Denied,
+    Invalid,
+    InvalidAnswer,
+    InvalidEdit,
+    KeyReused,
+    NotFound,
+    Stale,
+    Superseded,
+)
+from approvals.models import Approval, Decision, Graph, Run, Thread, Vote
+from approvals.permissions import User
+
+LONGEST_KEY = 200
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What one person sends: the verdict, the digest of what they saw, and an edit or an answer."""
+
+    verdict: str
+    seen_digest: str
+    edits: dict[str, Any]
+    answer: Any = None
+    as_node: str = ""
+    comment: str = ""
+    seen_preview: str = ""
+    idempotency_key: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Tell two ballots apart that came with the same key."""
+        return digest([self.verdict, self.seen_digest, self.edits, self.answer, self.as_node, self.comment])
+
+
+@dataclass(frozen=True)
+class Voted:
+    """The vote and what came of it. `is_replay`: the same key had been answered before."""
+
+    vote: Vote
+    decision: Decision | None
+    run: Run | None
+    is_replay: bool = False
+
+
+def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
+    """Cast a vote and, when it decides, hand the thread to its graph.
+
+    Raises NotFound, Denied, AlreadyDecided, Superseded, Stale, Busy, KeyReused, InvalidEdit, InvalidAnswer or Invalid;
+    whatever is raised, nothing was stored.
+    """
+    permissions.check_view(by)
+    found = Approval.objects.filter(pk=approval_id).values_list("thread_id", "graph_id").first()
+    if found is None:
+        raise NotFound("There is no such approval.")
+    try:
+        with transaction.atomic():
+            return _vote(approval_id, found[0], ballot, by)
+    except Stale as stale:
+        # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
+        raise index_thread.explained(stale, approval_id=approval_id) from None
+
+
+def _vote(approval_id: UUID, thread_id: str, ballot: Ballot, by: User) -> Voted:
+    thread = Thread.objects.select_for_update().get(pk=thread_id)
+    approval = Approval.objects.select_for_update().get(pk=approval_id)
+    if replay := _answer_given_before(approval, ballot, by):
+        return replay
+    _check_open(approval)
+    _check_fresh(approval, thread, ballot)
+    _check_allowed(approval, thread, ballot, by)
+    _check_content(approval, ballot)
+    return _decide(approval, thread, ballot, by)
+
+
+def _answer_given_before(approval: Approval, ballot: Ballot, by: User) -> Voted | None:
+    if ballot.idempotency_key is None:
+        return None
+    if not 0 < len(ballot.idempotency_key) <= LONGEST_KEY:
+        raise Invalid(f"An idempotency key is 1 to {LONGEST_KEY} characters.")
+    given = Vote.objects.filter(voter_id=by.pk, idempotency_key=ballot.idempotency_key).first()
+    if given is None:
+        return None
+    if given.approval_id != approval.pk or given.request_digest != ballot.fingerprint:
+        raise KeyReused("You used this idempotency key for another vote. Send a new key.")
+    decision = Decision.objects.filter(vote=given).first()
+    return Voted(given, decision, Run.objects.filter(decision=decision).first() if decision else None, is_replay=True)
+
+
+def _check_open(approval: Approval) -> None:
+    if approval.status == ApprovalStatus.SUPERSEDED:
+        raise Superseded("The agent moved on before anyone decided; this question is no longer asked.")
+    if approval.status == ApprovalStatus.CLEANED:
+        raise Superseded("An admin removed this thread; this question is no longer asked.")
+    if not approval.is_pending:
+        decision = approval.decision
+        raise AlreadyDecided(
+            f"{decision.decided_by} decided this already: {decision.verdict}.",
+            by=decision.decided_by,
+            verdict=decision.verdict,
+            at=decision.decided_at.isoformat(),
+        )
+
+
+def _check_fresh(approval: Approval, thread: Thread, ballot: Ballot) -> None:
+    if ballot.seen_digest != approval.digest:
+        raise Stale("This is not what you were shown: the digest differs. Look at it again.")
+    if thread.status == ThreadStatus.BUSY:
+        raise Busy("A run holds this thread. Wait until it stops.")
+    head = runtime.read_head(thread.pk)
+    if head is None:
+        raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
+    if (head.checkpoint_id, head.writes) != (approval.checkpoint_id, approval.head_writes):
+        raise Stale("The agent moved this thread since you looked.", checkpoint_id=head.checkpoint_id)
+
+
+def _check_allowed(approval: Approval, thread: Thread, ballot: Ballot, by: User) -> None:
+    starter = thread.started_by.get_username() if thread.started_by else ""
+    sentence = policies.why_not_vote(
+        verdict=ballot.verdict,
+        allowed=approval.allowed_verdicts,
+        why_not=approval.why_not,
+        comment=ballot.comment,
+        has_edits=bool(ballot.edits),
+    )
+    if sentence:
+        raise InvalidAnswer(sentence, allowed=approval.allowed_verdicts)
+    permissions.check_vote(by, ballot.verdict)
+    if sentence := policies.why_not_own_run(started_by=starter, voter=by.get_username()):
+        raise Denied(sentence)
+
+
+def _check_content(approval: Approval, ballot: Ballot) -> None:
+    if ballot.answer is not None:
+        raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
+    graph = Graph.objects.get(pk=approval.graph_id).record
+    check_edits(graph.channels, ballot.edits, opaque=approval.opaque)
+    if ballot.as_node and ballot.as_node not in {node["id"] for node in graph.nodes}:
+        raise InvalidEdit(f"The graph has no node {ballot.as_node!r:.60}.", faults=[])
+    if ballot.verdict != Verdict.SKIP and ballot.as_node in approval.next:
+        raise InvalidEdit(
+            f"Editing as {ballot.as_node} would count that node as done and skip the gate. Vote skip for that.",
+            faults=[],
+        )
+    if ballot.verdict == Verdict.SKIP and len(approval.next) > 1 and ballot.as_node not in approval.next:
+        raise InvalidEdit(
+            f"Several nodes wait here: say in as_node which to skip: {', '.join(approval.next)}.", faults=[]
+        )
+
+
+def check_edits(channels: Any, edits: Any, *, opaque: list[str]) -> None:
+    """Check edits against the graph's card; raise our InvalidEdit with a path for each fault."""
+    try:
+        state_edit.check_edits(channels, edits, opaque=opaque)
+    except CoreInvalidEdit as error:
+        raise InvalidEdit(
+            "The edit does not fit the graph.", faults=[fault.as_dict() for fault in error.faults]
+        ) from None
+
+
+def _decide(approval: Approval, thread: Thread, ballot: Ballot, by: User) -> Voted:
+    cast = Vote.objects.create(
+        approval=approval,
+        voter_id=by.pk,
+        verdict=ballot.verdict,
+        edits=ballot.edits,
+        as_node=ballot.as_node,
+        comment=ballot.comment,
+        seen_digest=ballot.seen_digest,
+        idempotency_key=ballot.idempotency_key,
+        request_digest=ballot.fingerprint,
+    )
+    decision = Decision.objects.create(
+        approval=approval,
+        vote=cast,
+        verdict=ballot.verdict,
+        decided_by=by.get_username(),
+        seen_preview=ballot.seen_preview,
+    )
+    approval.status, approval.closed_at = DECIDED_AS[Verdict(ballot.verdict)], decision.decided_at
+    approval.save(update_fields=["status", "closed_at"])
+    run = Run.objects.create(
+        thread=thread,
+        decision=decision,
+        graph_id=approval.graph_id,
+        kind=RunKind.RESUME,
+        started_by=by.get_username(),
+        resume_from=approval.checkpoint_id,
+    )
+    thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
+    thread.save(update_fields=["status", "updated_at"])
+    jobs.enqueue("execute_run", queue=jobs.graph_queue(approval.graph_id), run_id=str(run.id))
+    events.publish(thread_id=thread.pk)
+    _record(approval, cast, decision, run)
+    return Voted(cast, decision, run)
+
+
+def _record(approval: Approval, cast: Vote, decision: Decision, run: Run) -> None:
+    digests = {"seen": cast.seen_digest, "ballot": cast.request_digest, "comment": digest(cast.comment)}
+    about = {"approval": str(approval.pk), "vote": str(cast.pk), "verdict": cast.verdict}
+    actor = decision.decided_by
+    audit.append("vote.cast", actor=actor, thread_id=approval.thread_id, object=about, digests=digests)
+    about = {**about, "decision": str(decision.pk), "run": str(run.pk), "checkpoint": approval.checkpoint_id}
+    audit.append("decision.reached", actor=actor, thread_id=approval.thread_id, object=about, digests=digests)

@@ -1,0 +1,250 @@
+"""Carry out a run, in a worker: take the lease, read where the thread stands, run the graph, store how it stopped.
+
+`entered_at` is committed before the graph is called. So after a crash the row itself says whether a node may have been
+running: without it the run simply starts again, with it `recover_runs` looks before anything is done twice.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentcore import interrupts, resume, tables, threads
+from agentcore.registry import Graph
+from agentcore.threads import Saver
+from agentcore.types import Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
+from approvals import audit, events, runtime
+from approvals.actions import index_thread, lease
+from approvals.actions.index_thread import RUN_KEY
+from approvals.enums import RunKind, RunStatus, ThreadStatus
+from approvals.models import Run, Thread
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that this worker may carry out, with everything it needs as plain values."""
+
+    run_id: str
+    thread_id: str
+    graph_id: str
+    kind: str
+    owner: str
+    fence: int
+    input: Any
+    resume_from: str
+    answer: resume.Answer | None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {RUN_KEY: self.run_id, "countersign_fence": self.fence, "graph_id": self.graph_id}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where the thread stood after the run."""
+
+    snapshot: Snapshot
+    pauses: list[Pause]
+    head: tables.Head
+
+
+async def execute_run(run_id: str) -> None:
+    """Run it unless somebody else has; safe to call any number of times."""
+    claim = await runtime.in_database(_claim)(run_id)
+    if claim is None:
+        return
+    task = asyncio.create_task(_carry_out(claim))
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    with lease.Renewal(claim.thread_id, claim.owner, on_lost=stop):
+        try:
+            await task
+        except asyncio.CancelledError:
+            task.cancel()
+            logger.warning("a run was interrupted; recovery will look at it", extra={"run_id": run_id})
+            raise
+
+
+async def _carry_out(claim: Claim) -> None:
+    worker = await runtime.worker()
+    graph = worker.graphs.get(claim.graph_id)
+    if graph is None:
+        missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
+        return await runtime.in_database(_settle)(claim, missing, None)
+    outcome = await _run(claim, graph, worker.saver())
+    await settle(claim, graph, worker.saver(), outcome)
+
+
+async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
+    steps = _Steps(claim)
+
+    async def enter() -> None:
+        await runtime.in_database(_enter)(claim)
+
+    if claim.kind == RunKind.START:
+        return await resume.start(
+            graph,
+            saver,
+            thread_id=claim.thread_id,
+            input=claim.input,
+            metadata=claim.metadata,
+            run_key=RUN_KEY,
+            before_entering=enter,
+            on_step=steps.note,
+        )
+    return await resume.resume(
+        graph,
+        saver,
+        thread_id=claim.thread_id,
+        expected_head=claim.resume_from,
+        answer=claim.answer or resume.Answer("approve"),
+        metadata=claim.metadata,
+        run_key=RUN_KEY,
+        before_entering=enter,
+        on_step=steps.note,
+    )
+
+
+async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> None:
+    """Store how the run stopped, with the pauses it led to, and give the lease back: one transaction."""
+    head = await runtime.in_database(runtime.read_head)(claim.thread_id)
+    snapshot = await threads.snapshot(graph, saver, claim.thread_id)
+    pauses = interrupts.read(graph, snapshot) if snapshot and isinstance(outcome, Paused) else []
+    if isinstance(outcome, Paused | Finished) and (head is None or snapshot is None):
+        outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
+    seen = Seen(snapshot, pauses, head) if snapshot and head else None
+    await runtime.in_database(_settle)(claim, outcome, seen)
+
+
+@transaction.atomic
+def _claim(run_id: str) -> Claim | None:
+    thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
+    if thread_id is None:
+        return None
+    thread = Thread.objects.select_for_update().get(pk=thread_id)
+    run = Run.objects.select_related("decision__vote", "decision__approval").get(pk=run_id)
+    owner = lease.new_owner()
+    if run.status != RunStatus.QUEUED:
+        return None
+    fence = lease.take(thread, owner)
+    if fence is None:
+        return None
+    run.status, run.attempts, run.updated_at = RunStatus.RUNNING, run.attempts + 1, timezone.now()
+    run.save(update_fields=["status", "attempts", "updated_at"])
+    events.publish(thread_id=thread_id)
+    _audit("run.started", run, attempt=run.attempts, fence=fence)
+    return claim_of(run, owner, fence)
+
+
+def claim_of(run: Run, owner: str, fence: int) -> Claim:
+    return Claim(
+        run_id=str(run.pk),
+        thread_id=run.thread_id,
+        graph_id=run.graph_id,
+        kind=run.kind,
+        owner=owner,
+        fence=fence,
+        input=run.input,
+        resume_from=run.resume_from,
+        answer=_answer_of(run),
+    )
+
+
+def _answer_of(run: Run) -> resume.Answer | None:
+    """Return what people decided; a run that goes on after a stop carries out no answer a second time."""
+    decision = run.decision
+    if decision is None or run.resume_from != decision.approval.checkpoint_id:
+        return None
+    vote = decision.vote
+    return resume.Answer(
+        verdict=vote.verdict,
+        edits=vote.edits,
+        as_node=vote.as_node or None,
+        reason=vote.comment,
+        result_digest=decision.seen_preview or None,
+    )
+
+
+def _enter(claim: Claim) -> None:
+    Run.objects.filter(pk=claim.run_id).update(entered_at=timezone.now(), updated_at=timezone.now())
+
+
+@transaction.atomic
+def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
+    thread = Thread.objects.select_for_update().get(pk=claim.thread_id)
+    run = Run.objects.get(pk=claim.run_id)
+    if (thread.lease_owner, thread.fence, run.status) != (claim.owner, claim.fence, RunStatus.RUNNING):
+        logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": claim.run_id})
+        return
+    match outcome:
+        case Paused():
+            _end(run, RunStatus.PAUSED, "run.paused")
+        case Finished():
+            _end(run, RunStatus.FINISHED, "run.finished")
+        case Failed():
+            run.error, run.problem = outcome.error, outcome.message
+            run.resume_from = seen.head.checkpoint_id if seen else run.resume_from
+            _end(run, RunStatus.FAILED, "run.failed", error=outcome.error, node=outcome.node)
+        case Conflict():
+            run.problem = "The agent moved the thread before this run began, so the decision was not carried out."
+            _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
+    thread.lease_owner, thread.lease_until = "", None
+    if run.decision and run.decision.vote.edits and not _is_refused(outcome):
+        _audit("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
+    if seen is not None:
+        index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head)
+        return
+    thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
+    thread.save()
+    events.publish(thread_id=thread.pk)
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    return isinstance(outcome, Conflict) or isinstance(outcome, Failed) and outcome.error == "InvalidEdit"
+
+
+def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
+    run.status, run.ended_at, run.updated_at = status, timezone.now(), timezone.now()
+    run.save()
+    _audit(action, run, **about)
+
+
+def _audit(action: str, run: Run, **about: Any) -> None:
+    told = {name: value for name, value in about.items() if value not in (None, "")}
+    audit.append(
+        action, actor="worker", actor_kind="system", thread_id=run.thread_id, object={"run": str(run.pk), **told}
+    )
+
+
+class _Steps:
+    """Keeps the nodes of the run on its row, for pages to show while it goes on."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._steps: list[dict[str, Any]] = []
+        self._lock = asyncio.Lock()
+
+    async def note(self, step: Step) -> None:
+        async with self._lock:
+            await runtime.in_database(self._write)(step)
+
+    def _write(self, step: Step) -> None:
+        now = timezone.now().isoformat()
+        found = next((item for item in self._steps if item["task_id"] == step.task_id), None)
+        if found is None:
+            found = {"task_id": step.task_id, "node": step.node, "started_at": now}
+            self._steps.append(found)
+        found["state"] = step.state
+        if step.state != "running":
+            found["ended_at"] = now
+        with transaction.atomic():
+            Run.objects.filter(pk=self._claim.run_id).update(steps=self._steps, updated_at=timezone.now())
+            events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)

@@ -1,0 +1,250 @@
+"""Read a thread's head and store what people will see: the thread as it stands, and an approval for each pause."""
+
+import logging
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentcore import interrupts, state_edit, tables, threads
+from agentcore.registry import Graph
+from agentcore.serde import digest
+from agentcore.types import Pause, Snapshot
+from approvals import audit, events, jobs, runtime
+from approvals.actions import inquire
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
+from approvals.errors import Stale
+from approvals.models import Approval, Run, Thread
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+SWEEP_SIZE = 200
+RUN_KEY = "countersign_run"
+"""In the metadata of every checkpoint of our runs, so that recovery can tell ours from others'."""
+UNKNOWN_GRAPH = "No graph of langgraph.json fits this thread. Run it with graph_id in the config's metadata."
+
+
+async def index_thread(thread_id: str) -> None:
+    """Bring our rows up to the thread's head, unless a run of ours holds it and will do so itself."""
+    worker = await runtime.worker()
+    for _ in range(_TRIES):
+        head = await runtime.in_database(runtime.read_head)(thread_id)
+        if head is None:
+            return await runtime.in_database(_store_gone)(thread_id)
+        graph_id, graph = await _graph_of(worker, thread_id)
+        if graph is None:
+            return await runtime.in_database(_store_unknown)(thread_id, head)
+        snapshot = await threads.snapshot(graph, worker.saver(), thread_id)
+        if snapshot is None or snapshot.checkpoint_id != head.checkpoint_id:
+            continue  # it moved between the two reads
+        pauses = interrupts.read(graph, snapshot)
+        if await runtime.in_database(_store_if_free)(graph_id, snapshot, pauses, head):
+            return None
+    return None
+
+
+async def _graph_of(worker: runtime.Worker, thread_id: str) -> tuple[str, Graph | None]:
+    known = await runtime.in_database(_known_graph)(thread_id)
+    if known in worker.graphs:
+        return known, worker.graphs[known]
+    found = await worker.saver().aget_tuple(threads.config_for(thread_id))
+    if found is None:
+        return "", None
+    named = (found.metadata or {}).get("graph_id")
+    if named in worker.graphs:
+        return str(named), worker.graphs[str(named)]
+    ran = {name for name in found.checkpoint["versions_seen"] if not name.startswith("__")}
+    fitting = [graph_id for graph_id, graph in worker.graphs.items() if ran and ran <= graph.nodes.keys()]
+    return (fitting[0], worker.graphs[fitting[0]]) if len(fitting) == 1 else ("", None)
+
+
+def _known_graph(thread_id: str) -> str:
+    return Thread.objects.filter(pk=thread_id).values_list("graph_id", flat=True).first() or ""
+
+
+@transaction.atomic
+def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: tables.Head) -> bool:
+    """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run."""
+    thread = _locked(snapshot.thread_id)
+    if thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
+        return True
+    if runtime.read_head(thread.pk) != head:
+        return False
+    if _is_ours_and_stopped(snapshot):
+        pauses = []
+    store(thread, graph_id, snapshot, pauses, head)
+    return True
+
+
+def _is_ours_and_stopped(snapshot: Snapshot) -> bool:
+    """A run that failed, was held or given up left the thread at this gate: decided once, it is not asked again."""
+    run_id = snapshot.metadata.get(RUN_KEY)
+    stopped = [*STUCK_RUNS, RunStatus.CANCELLED]
+    if not isinstance(run_id, str) or snapshot.source != "update":
+        return False
+    return Run.objects.filter(pk=run_id, status__in=stopped).exists()
+
+
+def _locked(thread_id: str) -> Thread:
+    Thread.objects.bulk_create([Thread(id=thread_id)], ignore_conflicts=True)
+    return Thread.objects.select_for_update().get(pk=thread_id)
+
+
+def store(thread: Thread, graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: tables.Head) -> list[Approval]:
+    """Write the thread, close what is no longer asked, open what is; inside a transaction that locked the thread."""
+    thread.graph_id = graph_id
+    thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
+    thread.next, thread.state = list(snapshot.next), snapshot.values
+    thread.problem = "; ".join(snapshot.errors)[:500]
+    thread.updated_at = timezone.now()
+    opened = [_open(thread, snapshot, pause, head) for pause in pauses]
+    _close_others(thread, keep=[approval.pk for approval in opened])
+    thread.status = _status(thread, opened, snapshot)
+    if opened and opened[0].is_pending:
+        thread.title = f"{opened[0].title}: {opened[0].summary}".strip(": ")[:300]
+    thread.save()
+    with runtime.checkpoint_cursor() as cursor:
+        tables.mark_indexed(cursor, thread.pk, head)
+    events.publish(thread_id=thread.pk)
+    return opened
+
+
+def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> ThreadStatus:
+    if any(approval.is_pending for approval in opened):
+        return ThreadStatus.INTERRUPTED
+    last = Run.objects.filter(thread=thread).order_by("-created_at").first()
+    is_stuck = last is not None and last.status in STUCK_RUNS
+    if is_stuck or snapshot.errors:
+        return ThreadStatus.ERROR
+    if snapshot.next and last is not None and last.status == RunStatus.CANCELLED:
+        return ThreadStatus.IDLE
+    return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
+
+
+def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: tables.Head) -> Approval:
+    key = {
+        "thread": thread,
+        "checkpoint_ns": snapshot.checkpoint_ns,
+        "checkpoint_id": snapshot.checkpoint_id,
+        "interrupt_id": pause.interrupt_id,
+    }
+    shown = {
+        **{name: value for name, value in key.items() if name != "thread"},
+        "thread_id": thread.pk,
+        "kind": pause.kind,
+        "next": list(pause.next),
+        "request": pause.request,
+        "actions": [asdict(action) for action in pause.actions],
+        "state": snapshot.values,
+    }
+    approval, is_new = Approval.objects.get_or_create(
+        **key,
+        defaults={
+            "graph_id": thread.graph_id,
+            "head_writes": head.writes,
+            "kind": pause.kind,
+            "next": list(pause.next),
+            "title": pause.title[:300],
+            "summary": pause.summary[:500],
+            "request": pause.request,
+            "actions": shown["actions"],
+            "state": snapshot.values,
+            "opaque": list(snapshot.opaque),
+            "digest": digest(shown),
+            "allowed_verdicts": list(pause.allowed_verdicts),
+            "why_not": pause.why_not,
+            "answer_schema": pause.answer_schema,
+        },
+    )
+    if is_new:
+        audit.append(
+            "thread.paused",
+            actor="worker",
+            actor_kind="system",
+            thread_id=thread.pk,
+            object={"approval": str(approval.pk), "checkpoint": snapshot.checkpoint_id, "kind": pause.kind},
+            digests={"shown": approval.digest},
+        )
+    return approval
+
+
+def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
+    for approval in Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep):
+        approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
+        approval.save(update_fields=["status", "closed_at"])
+        audit.append(
+            "approval.superseded",
+            actor="worker",
+            actor_kind="system",
+            thread_id=thread.pk,
+            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
+        )
+
+
+@transaction.atomic
+def _store_gone(thread_id: str) -> None:
+    """The agent deleted its checkpoints: nobody can decide about them any more."""
+    with runtime.checkpoint_cursor() as cursor:
+        tables.mark_indexed(cursor, thread_id, None)
+    thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+    if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
+        return
+    thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE
+    thread.problem = "The thread's checkpoints were deleted."
+    thread.save()
+    events.publish(thread_id=thread_id)
+    _close_others(thread, keep=[])
+
+
+@transaction.atomic
+def _store_unknown(thread_id: str, head: tables.Head) -> None:
+    thread = _locked(thread_id)
+    if thread.cleaned_at is None:
+        thread.checkpoint_id, thread.problem, thread.updated_at = head.checkpoint_id, UNKNOWN_GRAPH, timezone.now()
+        thread.save()
+        events.publish(thread_id=thread_id)
+        _close_others(thread, keep=[])
+    with runtime.checkpoint_cursor() as cursor:
+        tables.mark_indexed(cursor, thread_id, head)
+
+
+def sweep() -> None:
+    """Queue a look at every thread that moved without us, and empty those that an admin removed."""
+    with runtime.checkpoint_cursor() as cursor:
+        moved = tables.threads_to_index(cursor, limit=SWEEP_SIZE)
+    held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
+    cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
+    for thread_id in moved:
+        if thread_id in cleaned:
+            with runtime.checkpoint_cursor() as cursor:
+                tables.delete_rows(cursor, thread_id)
+        elif thread_id not in held and len(thread_id) <= 255:
+            jobs.enqueue("index_thread", thread_id=thread_id)
+
+
+def explained(stale: Stale, *, approval_id: UUID) -> Stale:
+    """Return the refusal with what changed, waiting a moment for a worker to read the thread again."""
+    approval = Approval.objects.get(pk=approval_id)
+    inquire.wait_for_index(approval.thread_id)
+    thread = Thread.objects.get(pk=approval.thread_id)
+    changed = [
+        {"channel": change.channel, "before": change.before, "after": change.after}
+        for change in state_edit.changes(approval.state, thread.state)
+    ]
+    newer = (
+        Approval.objects.pending().filter(thread=thread).exclude(pk=approval.pk).values_list("pk", flat=True).first()
+    )
+    detail: dict[str, Any] = {
+        "checkpoint_id": thread.checkpoint_id,
+        "seen_checkpoint_id": approval.checkpoint_id,
+        "next": thread.next,
+        "seen_next": approval.next,
+        "changed": changed,
+        "approval": str(newer) if newer else None,
+    }
+    names = ", ".join(change["channel"] for change in changed)
+    told = f" Changed: {names}." if names else ""
+    return Stale(stale.message + told + " Nothing was decided; look at it again.", **detail)

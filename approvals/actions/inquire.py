@@ -1,0 +1,136 @@
+"""Ask a worker something about a graph and wait, with a limit, for the answer. Web processes load no graphs."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from agentcore import state_edit, threads
+from agentcore.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.serde import to_plain
+from approvals import jobs, runtime
+from approvals.errors import InvalidEdit, NotFound, Refusal, Unavailable
+from approvals.models import Inquiry, Thread
+
+LONGEST_WAIT_SECONDS = 10.0
+INDEX_WAIT_SECONDS = 3.0
+_LOOK_EVERY_SECONDS = 0.02
+_KEPT_FOR = timedelta(minutes=5)
+
+
+def preview(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    """Return what an edit would give: `values_before, values, next_before, next, diff, digest`."""
+    return _ask_for("preview", graph_id, thread_id=thread_id, checkpoint_id=checkpoint_id, edits=edits, as_node=as_node)
+
+
+def snapshot(*, thread_id: str, graph_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+    """Return one snapshot as plain data."""
+    return _ask_for("snapshot", graph_id, thread_id=thread_id, checkpoint_id=checkpoint_id)
+
+
+def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) -> list[dict[str, Any]]:
+    """Return snapshots as plain data, newest first."""
+    found: list[dict[str, Any]] = _ask("history", graph_id, thread_id=thread_id, limit=limit, before=before)[
+        "snapshots"
+    ]
+    return found
+
+
+def wait_for_index(thread_id: str) -> None:
+    """Have the thread read again now; return when it was, or after a moment."""
+    jobs.enqueue("index_thread", priority=jobs.URGENT, thread_id=thread_id)
+    head = runtime.read_head(thread_id)
+    wanted = head.checkpoint_id if head else ""
+    deadline = time.monotonic() + INDEX_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if Thread.objects.filter(pk=thread_id, checkpoint_id=wanted).exists():
+            return
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+async def answer(inquiry_id: str) -> None:
+    """Answer an inquiry, in a worker. Errors are answers too: somebody waits."""
+    found = await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
+    if found is None:
+        return
+    try:
+        reply = {"ok": await _answers[found.kind](**found.payload)}
+    except Refusal as refusal:
+        reply = {"refusal": type(refusal).__name__, "message": refusal.message, "detail": refusal.detail}
+    except Exception as error:  # noqa: BLE001 - a graph may raise anything; the page says so instead of waiting
+        reply = {
+            "refusal": "Unavailable",
+            "message": f"The worker could not answer: {type(error).__name__}.",
+            "detail": {},
+        }
+    await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id).update)(answer=to_plain(reply))
+
+
+def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
+    return dict(_ask(kind, graph_id, **payload))
+
+
+def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
+    with transaction.atomic():
+        Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
+        asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
+        jobs.enqueue("answer_inquiry", queue=jobs.graph_queue(graph_id), priority=jobs.URGENT, inquiry_id=str(asked.pk))
+    reply = _wait(asked)
+    if "ok" in reply:
+        return reply["ok"]
+    raise _REFUSALS.get(reply["refusal"], Unavailable)(reply["message"], **reply["detail"])
+
+
+def _wait(asked: Inquiry) -> dict[str, Any]:
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        reply: dict[str, Any] | None = Inquiry.objects.filter(pk=asked.pk).values_list("answer", flat=True).first()
+        if reply is not None:
+            Inquiry.objects.filter(pk=asked.pk).delete()
+            return reply
+        connection.close()  # to the pool: somebody else may use it while we wait
+        time.sleep(_LOOK_EVERY_SECONDS)
+    raise Unavailable(f"No worker answered within {LONGEST_WAIT_SECONDS:.0f} s. Is one running? See /readyz.")
+
+
+async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    config = threads.config_for(thread_id, checkpoint_id)
+    try:
+        return asdict(await state_edit.preview(graph, worker.saver(), config, edits, as_node or None))
+    except CoreInvalidEdit as error:
+        faults = [fault.as_dict() for fault in error.faults]
+        raise InvalidEdit(error.faults[0].message, faults=faults) from error
+
+
+async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    found = await threads.snapshot(graph, worker.saver(), thread_id, checkpoint_id)
+    if found is None:
+        raise NotFound("The thread has no such checkpoint.")
+    return asdict(found)
+
+
+async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    found = await threads.history(graph, worker.saver(), thread_id, limit=limit, before=before)
+    return {"snapshots": [asdict(item) for item in found]}
+
+
+async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
+    worker = await runtime.worker()
+    if graph_id not in worker.graphs:
+        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
+    return worker.graphs[graph_id], worker
+
+
+_answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "preview": _preview,
+    "snapshot": _snapshot,
+    "history": _history,
+}
+_REFUSALS: dict[str, type[Refusal]] = {"InvalidEdit": InvalidEdit, "NotFound": NotFound}

@@ -1,0 +1,21 @@
+"""Keep what somebody typed when they are refused, and give it back on the next question of the same thread."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from approvals.models import Draft
+from approvals.permissions import User
+
+
+def keep_draft(*, thread_id: str, edits: dict[str, Any], comment: str, by: User) -> None:
+    if edits or comment:
+        Draft.objects.update_or_create(
+            user_id=by.pk,
+            thread_id=thread_id,
+            defaults={"edits": edits, "comment": comment, "updated_at": timezone.now()},
+        )
+
+
+def drop_draft(*, thread_id: str, by: User) -> None:
+    Draft.objects.filter(user_id=by.pk, thread_id=thread_id).delete()

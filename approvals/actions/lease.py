@@ -1,0 +1,75 @@
+"""The lease of a thread: one worker holds it, the database's clock ends it, each holder gets a larger number."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+from django.db import DatabaseError, connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals.models import Thread
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30
+RENEW_EVERY_SECONDS = 10
+_MISSES_BEFORE_GIVING_UP = 2
+
+
+def new_owner() -> str:
+    return uuid4().hex
+
+
+def take(thread: Thread, owner: str) -> int | None:
+    """Take the lease of a thread whose row is locked; return its number, or None while somebody holds it."""
+    free = Thread.objects.filter(pk=thread.pk, cleaned_at=None).exclude(lease_until__gt=Now())
+    taken = free.update(fence=F("fence") + 1, lease_owner=owner, lease_until=Now() + timedelta(seconds=LEASE_SECONDS))
+    if not taken:
+        return None
+    thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
+    return thread.fence
+
+
+def is_ours(thread_id: str, owner: str) -> bool:
+    return Thread.objects.filter(pk=thread_id, lease_owner=owner, lease_until__gt=Now()).exists()
+
+
+def give_back(thread_id: str, owner: str) -> None:
+    Thread.objects.filter(pk=thread_id, lease_owner=owner).update(lease_owner="", lease_until=None)
+
+
+class Renewal:
+    """Renews a lease from a thread of its own: a node that blocks the event loop must not lose it."""
+
+    def __init__(self, thread_id: str, owner: str, on_lost: Callable[[], None]) -> None:
+        self._thread_id, self._owner, self._on_lost = thread_id, owner, on_lost
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{owner[:8]}", daemon=True)
+
+    def __enter__(self) -> "Renewal":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+
+    def _keep(self) -> None:
+        misses = 0
+        while not self._stopped.wait(RENEW_EVERY_SECONDS):
+            misses = 0 if self._renew() else misses + 1
+            if misses >= _MISSES_BEFORE_GIVING_UP:
+                logger.error("lost the lease of a thread; its run is stopped", extra={"thread_id": self._thread_id})
+                self._on_lost()
+                return
+
+    def _renew(self) -> bool:
+        ours = Thread.objects.filter(pk=self._thread_id, lease_owner=self._owner, lease_until__gt=Now())
+        try:
+            return bool(ours.update(lease_until=Now() + timedelta(seconds=LEASE_SECONDS)))
+        except DatabaseError:
+            return False
+        finally:
+            connection.close()

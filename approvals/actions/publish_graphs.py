@@ -1,0 +1,31 @@
+"""Publish the cards of this worker's graphs, so that web processes can make forms and pictures."""
+
+from dataclasses import asdict
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentcore.serde import digest, to_plain
+from approvals import audit, runtime
+from approvals.models import Graph
+
+
+def publish_graphs() -> list[str]:
+    """Load the graphs and store their cards; return their ids. Raises RegistryError."""
+    cards = runtime.graph_cards()
+    with transaction.atomic():
+        Graph.objects.exclude(pk__in=[card.id for card in cards]).delete()
+        known = dict(Graph.objects.values_list("id", "card"))
+        for card in cards:
+            plain = to_plain(asdict(card))
+            if known.get(card.id) == plain:
+                continue
+            Graph.objects.update_or_create(pk=card.id, defaults={"card": plain, "published_at": timezone.now()})
+            audit.append(
+                "graph.published",
+                actor="worker",
+                actor_kind="system",
+                object={"graph": card.id, "code": card.code_digest},
+                digests={"card": digest(plain)},
+            )
+    return [card.id for card in cards]

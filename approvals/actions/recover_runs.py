@@ -1,0 +1,140 @@
+"""Runs whose worker died, and jobs that were lost. Reads where the thread stands; never guesses.
+
+* never entered the graph, or no worker took it: queued again;
+* stopped properly, but its worker died before storing that: stored now;
+* started by input, died on the way to a gate: goes on from its last checkpoint, or from its input;
+* carried out a decision and died on the way: a node with an effect may have been running, so a person is asked.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from agentcore import threads
+from agentcore.types import Finished, Outcome, Paused, Snapshot
+from approvals import audit, events, jobs, runtime
+from approvals.actions import execute_run, lease
+from approvals.actions.execute_run import Claim
+from approvals.actions.index_thread import RUN_KEY
+from approvals.enums import RunKind, RunStatus, ThreadStatus
+from approvals.models import Run, Thread
+
+logger = logging.getLogger(__name__)
+
+UNTAKEN_AFTER = timedelta(seconds=5)
+MOST_ATTEMPTS = 5
+
+
+def find_lost_runs() -> None:
+    """Queue a look at each run that should be going on and is not."""
+    waiting = Run.objects.filter(status=RunStatus.QUEUED, updated_at__lt=Now() - UNTAKEN_AFTER)
+    for run in waiting.exclude(thread__lease_until__gt=Now()).order_by("updated_at")[:200]:
+        Run.objects.filter(pk=run.pk).update(updated_at=timezone.now())
+        jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
+    dead = Run.objects.filter(Q(thread__lease_until=None) | Q(thread__lease_until__lt=Now()), status=RunStatus.RUNNING)
+    for run in dead.order_by("updated_at")[:200]:
+        jobs.enqueue("recover_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
+
+
+async def recover_run(run_id: str) -> None:
+    """Take over a run whose worker died, and do what is safe."""
+    found = await runtime.in_database(_take_over)(run_id)
+    if found is None:
+        return
+    claim, is_entered, attempts = found
+    if not is_entered:
+        return await runtime.in_database(_queue_again)(claim)
+    worker = await runtime.worker()
+    graph = worker.graphs.get(claim.graph_id)
+    if graph is None:
+        return await runtime.in_database(_hold)(claim, "No worker has its graph any more.", None)
+    here = await threads.snapshot(graph, worker.saver(), claim.thread_id)
+    if here and (outcome := _stopped_properly(claim, here)):
+        return await execute_run.settle(claim, graph, worker.saver(), outcome)
+    if claim.kind == RunKind.START and attempts < MOST_ATTEMPTS:
+        return await runtime.in_database(_queue_again)(claim)
+    await runtime.in_database(_hold)(claim, _question(here), here)
+
+
+def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
+    """A checkpoint of this run, past where it began, at a gate or at the end: it had stopped before its worker died."""
+    if here.metadata.get(RUN_KEY) != claim.run_id or here.checkpoint_id == claim.resume_from:
+        return None
+    if here.source == "update" and claim.kind == RunKind.RESUME and here.next:
+        return None  # our own edit, standing at the gate it was made for
+    if here.is_paused:
+        return Paused(here)
+    return None if here.next else Finished(here)
+
+
+def _question(here: Snapshot | None) -> str:
+    nodes = ", ".join(here.next) if here and here.next else "a node"
+    return (
+        f"The worker stopped while {nodes} may have been running."
+        " See whether its effect happened, then say how to go on."
+    )
+
+
+@transaction.atomic
+def _take_over(run_id: str) -> tuple[Claim, bool, int] | None:
+    thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
+    if thread_id is None:
+        return None
+    thread = Thread.objects.select_for_update().get(pk=thread_id)
+    run = Run.objects.select_related("decision__vote", "decision__approval").get(pk=run_id)
+    owner = lease.new_owner()
+    if run.status != RunStatus.RUNNING:
+        return None
+    fence = lease.take(thread, owner)
+    if fence is None:
+        return None
+    return execute_run.claim_of(run, owner, fence), run.entered_at is not None, run.attempts
+
+
+@transaction.atomic
+def _queue_again(claim: Claim) -> None:
+    if run := _still_ours(claim):
+        run.status, run.entered_at = RunStatus.QUEUED, None
+        _let_go(claim, run, ThreadStatus.BUSY)
+        jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=claim.run_id)
+        _audit("run.queued", claim, reason="its worker died")
+
+
+@transaction.atomic
+def _hold(claim: Claim, question: str, here: Snapshot | None) -> None:
+    if run := _still_ours(claim):
+        run.status, run.problem = RunStatus.HELD, question
+        run.resume_from = here.checkpoint_id if here else run.resume_from
+        _let_go(claim, run, ThreadStatus.ERROR)
+        _audit("run.held", claim)
+
+
+def _still_ours(claim: Claim) -> Run | None:
+    thread = Thread.objects.select_for_update().get(pk=claim.thread_id)
+    if (thread.lease_owner, thread.fence) != (claim.owner, claim.fence):
+        return None
+    return Run.objects.filter(pk=claim.run_id, status=RunStatus.RUNNING).first()
+
+
+def _let_go(claim: Claim, run: Run, status: ThreadStatus) -> None:
+    run.updated_at = timezone.now()
+    run.save()
+    Thread.objects.filter(pk=claim.thread_id).update(
+        status=status, problem=run.problem, lease_owner="", lease_until=None, updated_at=timezone.now()
+    )
+    events.publish(thread_id=claim.thread_id)
+
+
+def _audit(action: str, claim: Claim, **about: Any) -> None:
+    audit.append(
+        action,
+        actor="worker",
+        actor_kind="system",
+        thread_id=claim.thread_id,
+        object={"run": claim.run_id, "checkpoint": claim.resume_from, **about},
+    )

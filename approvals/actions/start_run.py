@@ -1,0 +1,59 @@
+"""Give a thread new input and hand it to the workers."""
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from jsonschema import Draft202012Validator
+
+from agentcore.errors import Fault
+from agentcore.state_edit import sentence, unstorable
+from approvals import audit, events, jobs, permissions, policies
+from approvals.enums import RunKind, ThreadStatus
+from approvals.errors import Busy, Invalid, NotFound
+from approvals.models import Graph, Run, Thread
+from approvals.permissions import User
+
+
+def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
+    """Queue a run; raise Busy while the thread is paused or held by another run, Invalid with a path for each fault."""
+    permissions.check_start_run(by)
+    graph = Graph.objects.filter(pk=graph_id).first()
+    if graph is None:
+        raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
+    check_input(graph, input)
+    with transaction.atomic():
+        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        if thread is None:
+            raise NotFound("There is no such thread. Make it first.")
+        if sentence := policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None):
+            raise Busy(sentence, status=thread.status)
+        if thread.graph_id not in ("", graph_id):
+            raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
+        run = Run.objects.create(
+            thread=thread, graph_id=graph_id, kind=RunKind.START, input=input, started_by=by.get_username()
+        )
+        thread.graph_id, thread.status, thread.updated_at = graph_id, ThreadStatus.BUSY, timezone.now()
+        thread.started_by_id = by.pk
+        thread.save(update_fields=["graph_id", "status", "updated_at", "started_by"])
+        jobs.enqueue("execute_run", queue=jobs.graph_queue(graph_id), run_id=str(run.id))
+        events.publish(thread_id=thread_id)
+        audit.append(
+            "run.queued", actor=by.get_username(), thread_id=thread_id, object={"run": str(run.id), "graph": graph_id}
+        )
+    return run
+
+
+def check_input(graph: Graph, input: Any) -> None:
+    """Check new input against the graph's input schema before LangGraph sees it: LangGraph itself checks nothing."""
+    if not isinstance(input, dict) or not input:
+        raise Invalid("The input must be an object with at least one field.")
+    faults = list(unstorable(input, "input"))
+    schema = graph.record.input_schema
+    if schema and not faults:
+        errors = Draft202012Validator(schema).iter_errors(input)
+        faults = [Fault("/".join(["input", *map(str, error.absolute_path)]), sentence(error)) for error in errors]
+        unknown = input.keys() - schema.get("properties", input).keys()
+        faults += [Fault(f"input/{name}", "The graph has no such input.") for name in sorted(unknown)]
+    if faults:
+        raise Invalid("The input does not fit the graph.", faults=[fault.as_dict() for fault in faults])

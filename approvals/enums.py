@@ -1,0 +1,66 @@
+"""The states of things, each with the sentence people read."""
+
+from django.db.models import TextChoices
+
+
+class ThreadStatus(TextChoices):
+    """As the LangGraph SDK has them."""
+
+    IDLE = "idle", "Nothing is running and nothing waits."
+    BUSY = "busy", "A run is queued or running."
+    INTERRUPTED = "interrupted", "Waits for people."
+    ERROR = "error", "Stopped by an error, or needs a person to look."
+
+
+class ApprovalStatus(TextChoices):
+    PENDING = "pending", "Waits for a decision."
+    APPROVED = "approved", "Approved; the thread was handed to its graph."
+    REJECTED = "rejected", "Rejected; the gated node did not run."
+    SKIPPED = "skipped", "Skipped; the thread went on as if the node had run."
+    SUPERSEDED = "superseded", "The agent moved the thread before anyone decided."
+    CLEANED = "cleaned", "An admin removed the thread."
+
+
+class RunKind(TextChoices):
+    START = "start", "Begins with new input."
+    RESUME = "resume", "Carries out a decision."
+
+
+class RunStatus(TextChoices):
+    QUEUED = "queued", "Waits for a worker."
+    RUNNING = "running", "A worker runs the graph."
+    PAUSED = "paused", "Done: the graph stopped for people again."
+    FINISHED = "finished", "Done: the graph reached its end."
+    FAILED = "failed", "A node raised an error. Retry goes on from the last checkpoint."
+    HELD = "held", "The worker died while a node may have been running. A person must say whether to go on."
+    SUPERSEDED = "superseded", "Not carried out: the thread had moved."
+    CANCELLED = "cancelled", "Given up by a person, or cleaned."
+
+
+ACTIVE_RUNS = (RunStatus.QUEUED, RunStatus.RUNNING)
+STUCK_RUNS = (RunStatus.FAILED, RunStatus.HELD)
+
+
+class Verdict(TextChoices):
+    APPROVE = "approve", "Approve"
+    REJECT = "reject", "Reject"
+    RESPOND = "respond", "Respond"
+    SKIP = "skip", "Skip"
+
+
+DECIDED_AS = {
+    Verdict.APPROVE: ApprovalStatus.APPROVED,
+    Verdict.REJECT: ApprovalStatus.REJECTED,
+    Verdict.RESPOND: ApprovalStatus.APPROVED,
+    Verdict.SKIP: ApprovalStatus.SKIPPED,
+}
+
+
+class Role(TextChoices):
+    """Django groups of the same names."""
+
+    VIEWER = "viewer", "Sees approvals and threads."
+    REVIEWER = "reviewer", "Votes."
+    OPERATOR = "operator", "Starts, retries and skips."
+    AUDITOR = "auditor", "Reads, verifies and exports the audit log."
+    ADMIN = "admin", "Sets policies and force-cleans threads."

@@ -1,0 +1,94 @@
+"""Refusals. Each has the HTTP status and the code that the API and the pages show.
+
+Refusal
+ +-- Denied        403  this person may not
+ +-- NotFound      404  no such thing, or not for this person
+ +-- Conflict      409
+ |    +-- AlreadyDecided    somebody was first
+ |    +-- Stale             the thread moved since the person looked
+ |    +-- Busy              a run holds the thread
+ |    +-- KeyReused         the idempotency key belongs to another request
+ |    +-- AlreadyExists     a thread of this id exists
+ +-- Gone          410
+ |    +-- Superseded        the question is no longer asked
+ +-- TooLarge      413
+ +-- Invalid       422
+ |    +-- InvalidEdit       with a path for each fault
+ |    +-- InvalidAnswer     with a path for each fault
+ +-- Unavailable   503  something this needs is down; try again
+"""
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """Says what happened, to which thing, and what to do next. Never holds a password or a state."""
+
+    status = 400
+    code = "refused"
+    title = "That did not work"
+
+    def __init__(self, message: str, **detail: Any) -> None:
+        self.message = message
+        self.detail = detail
+        super().__init__(message)
+
+
+class Denied(Refusal):
+    status, code, title = 403, "denied", "Not yours to do"
+
+
+class NotFound(Refusal):
+    status, code, title = 404, "not_found", "Not found"
+
+
+class Conflict(Refusal):
+    status, code, title = 409, "conflict", "Somebody was faster"
+
+
+class AlreadyDecided(Conflict):
+    code, title = "already_decided", "Already decided"
+
+
+class Stale(Conflict):
+    code, title = "stale", "Changed since you looked"
+
+
+class Busy(Conflict):
+    code, title = "busy", "The thread is busy"
+
+
+class KeyReused(Conflict):
+    code, title = "key_reused", "This key was used before"
+
+
+class AlreadyExists(Conflict):
+    code, title = "already_exists", "It exists already"
+
+
+class Gone(Refusal):
+    status, code, title = 410, "gone", "No longer asked"
+
+
+class Superseded(Gone):
+    code = "superseded"
+
+
+class TooLarge(Refusal):
+    status, code, title = 413, "too_large", "Too large"
+
+
+class Invalid(Refusal):
+    status, code, title = 422, "invalid", "Something needs mending"
+
+
+class InvalidEdit(Invalid):
+    code = "invalid_edit"
+
+
+class InvalidAnswer(Invalid):
+    code = "invalid_answer"
+
+
+class Unavailable(Refusal):
+    status, code, title = 503, "unavailable", "Not available right now"

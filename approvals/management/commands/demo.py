@@ -1,0 +1,99 @@
+"""Load the demo: people, tickets and paused threads."""
+
+import asyncio
+import itertools
+import os
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser, Group
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from agentcore.demo.cases import Case, iter_cases
+from agentcore.errors import RegistryError
+from approvals import runtime
+from approvals.actions.create_thread import create_thread
+from approvals.actions.execute_run import execute_run
+from approvals.actions.publish_graphs import publish_graphs
+from approvals.actions.start_run import start_run
+from approvals.enums import Role
+from approvals.management.people import link_for
+from approvals.models import Run, Thread
+
+PEOPLE = {
+    "alice": Role.REVIEWER,
+    "bob": Role.REVIEWER,
+    "carol": Role.REVIEWER,
+    "olga": Role.OPERATOR,
+    "erin": Role.AUDITOR,
+    "root": Role.ADMIN,
+}
+_AT_A_TIME = 8
+
+
+class Command(BaseCommand):
+    help = "Load the demo people (no passwords: use the links) and N threads that wait for approval."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--threads", type=int, default=12, metavar="N")
+        parser.add_argument("--links", action="store_true", help="print a one-time sign-in link for each person")
+
+    def handle(self, *, threads: int, links: bool, **options: Any) -> None:
+        people = {name: _make(name, role) for name, role in PEOPLE.items()}
+        try:
+            known = publish_graphs()
+        except RegistryError as error:
+            raise CommandError(str(error)) from error
+        runs = self._start(threads, known, by=people["olga"])
+        os.environ["DEMO_PACE"], pace = "0", os.environ.get("DEMO_PACE")
+        asyncio.run(_run_all(runs))
+        os.environ.pop("DEMO_PACE") if pace is None else os.environ.update(DEMO_PACE=pace)
+        self.stdout.write(f"The demo is loaded: {len(runs)} new threads.")
+        if links:
+            self._print_links(people)
+
+    def _start(self, count: int, known: list[str], *, by: AbstractUser) -> list[Run]:
+        """Start the first `count` cases that are not there yet, so that loading twice changes nothing."""
+        cases = [case for case in itertools.islice(iter_cases(count), count) if case.graph_id in known]
+        there = set(Thread.objects.filter(pk__in=[_thread_id(case) for case in cases]).values_list("pk", flat=True))
+        return [_start_case(case, by) for case in cases if _thread_id(case) not in there]
+
+    def _print_links(self, people: dict[str, AbstractUser]) -> None:
+        self.stdout.write("\nSign in with a link (each works once, on this machine only):\n")
+        for name, user in people.items():
+            self.stdout.write(f"  {name:6} {PEOPLE[name].value:9} {link_for(user)}")
+        self.stdout.write("")
+
+
+def _make(name: str, role: Role) -> AbstractUser:
+    user, is_new = get_user_model().objects.get_or_create(username=name, defaults={"first_name": name.capitalize()})
+    if is_new:
+        user.set_unusable_password()
+        user.is_superuser = user.is_staff = role == Role.ADMIN
+        user.save()
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def _thread_id(case: Case) -> str:
+    return f"demo-{case.id}"
+
+
+def _start_case(case: Case, by: AbstractUser) -> Run:
+    thread = create_thread(thread_id=_thread_id(case), metadata={"title": case.title}, by=by)
+    Thread.objects.filter(pk=thread.pk).update(title=case.title)
+    return start_run(thread_id=thread.pk, graph_id=case.graph_id, input=case.input, by=by)
+
+
+async def _run_all(runs: list[Run]) -> None:
+    """Run here and now, so that the queue is full when the page opens. The queued jobs then find nothing to do."""
+    gate = asyncio.Semaphore(_AT_A_TIME)
+
+    async def one(run: Run) -> None:
+        async with gate:
+            await execute_run(str(run.pk))
+
+    try:
+        await asyncio.gather(*(one(run) for run in runs))
+    finally:
+        await runtime.close_worker()

@@ -1,0 +1,19 @@
+"""Procrastinate's own command; its worker loads and publishes the graphs first, and stops if one cannot be loaded."""
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from procrastinate.contrib.django.management.commands.procrastinate import Command as ProcrastinateCommand
+
+from agentcore.errors import RegistryError
+from approvals.actions.publish_graphs import publish_graphs
+
+
+class Command(ProcrastinateCommand):
+    def handle(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("command") == "worker":
+            try:
+                publish_graphs()
+            except RegistryError as error:
+                raise CommandError(str(error)) from error
+        super().handle(*args, **kwargs)

@@ -1,0 +1,66 @@
+"""Serve the console: web, and unless told otherwise a worker, in one event loop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from agentcore.errors import AgentCoreError
+from approvals import worker
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's own handlers raise the signal again in the end, which would stop us before worker and database do."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        previous = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+class Command(BaseCommand):
+    help = "Serve the console (web and worker in one process). Ctrl-C and SIGTERM stop everything it started."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--no-worker", action="store_true", help="web only; start workers on their own")
+        parser.add_argument("--demo", action="store_true", help="migrate, load the demo and print sign-in links first")
+
+    def handle(self, *, host: str, port: int, no_worker: bool, demo: bool, **options: Any) -> None:
+        if demo:
+            call_command("migrate", verbosity=0)
+            call_command("setup_checkpointer", verbosity=0)
+            call_command("demo", links=True)
+        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(self._serve(host, port, with_worker=not no_worker))
+        except AgentCoreError as error:
+            raise CommandError(str(error)) from error
+
+    async def _serve(self, host: str, port: int, *, with_worker: bool) -> None:
+        async with worker.running() if with_worker else contextlib.nullcontext():
+            config = uvicorn.Config(
+                "approvals.asgi:application",
+                host=host,
+                port=port,
+                lifespan="off",  # Channels' router knows no lifespan scope
+                log_level="warning",
+                ws_max_size=64 * 1024,
+                timeout_graceful_shutdown=10,
+                server_header=False,
+            )
+            self.stdout.write(f"Countersign serves on http://{host}:{port}  (Ctrl-C stops it)")
+            self.stdout.flush()
+            await _Server(config).serve()

@@ -1,0 +1,18 @@
+"""Print an API token."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from approvals.actions.sign_in import make_token
+from approvals.management.people import person
+
+
+class Command(BaseCommand):
+    help = "Make an API token of a person and print it, and nothing else. It is not kept and cannot be shown again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username")
+
+    def handle(self, *, username: str, **options: Any) -> None:
+        self.stdout.write(make_token(person(username)))

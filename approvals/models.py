@@ -1,0 +1,308 @@
+"""What the console remembers. Checkpoints stay LangGraph's; everything here can be read without building an object."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from agentcore.types import Channel, GraphCard
+from approvals.enums import (
+    ACTIVE_RUNS,
+    STUCK_RUNS,
+    ApprovalStatus,
+    RunKind,
+    RunStatus,
+    ThreadStatus,
+    Verdict,
+)
+from approvals.fields import CanonicalJSONField
+
+
+class Graph(models.Model):
+    """The card of a graph, published by a worker that loaded it."""
+
+    id = models.CharField(primary_key=True, max_length=200)
+    card = models.JSONField()
+    published_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def record(self) -> GraphCard:
+        channels = tuple(Channel(**channel) for channel in self.card["channels"])
+        return GraphCard(**{**self.card, "channels": channels})
+
+    def node_title(self, node: str) -> str:
+        return next((item["title"] for item in self.card["nodes"] if item["id"] == node), node)
+
+
+class Thread(models.Model):
+    """A LangGraph thread as last seen, and the lease of the worker that holds it."""
+
+    id = models.CharField(primary_key=True, max_length=255)
+    graph_id = models.CharField(max_length=200, blank=True, db_index=True)
+    title = models.CharField(max_length=300, blank=True)
+    status = models.CharField(max_length=12, choices=ThreadStatus, default=ThreadStatus.IDLE)
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    checkpoint_id = models.CharField(max_length=64, blank=True)
+    step = models.IntegerField(null=True)
+    next = models.JSONField(default=list)
+    state = CanonicalJSONField(default=dict)
+    problem = models.TextField(blank=True)
+
+    fence = models.BigIntegerField(default=0)
+    lease_owner = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    cleaned_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-updated_at", "-id"]), models.Index(fields=["status", "-updated_at"])]
+
+    def __str__(self) -> str:
+        return self.title or self.id
+
+    def get_absolute_url(self) -> str:
+        from django.urls import reverse
+
+        return reverse("thread", args=[self.id])
+
+
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    def pending(self) -> ApprovalQuerySet:
+        return self.filter(status=ApprovalStatus.PENDING)
+
+    def oldest_first(self) -> ApprovalQuerySet:
+        return self.order_by("created_at", "id")
+
+
+class Approval(models.Model):
+    """One pause that waits for people. `state`, `request` and `digest` are what was shown, and never change."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    thread = models.ForeignKey(Thread, on_delete=models.PROTECT, related_name="approvals")
+    graph_id = models.CharField(max_length=200, blank=True)
+    checkpoint_ns = models.CharField(max_length=500, blank=True)
+    checkpoint_id = models.CharField(max_length=64)
+    head_writes = models.CharField(max_length=32, blank=True)
+    interrupt_id = models.CharField(max_length=64, blank=True)
+    kind = models.CharField(max_length=20)
+    next = models.JSONField()
+    title = models.CharField(max_length=300)
+    summary = models.CharField(max_length=500, blank=True)
+    request = CanonicalJSONField()
+    actions = CanonicalJSONField()
+    state = CanonicalJSONField()
+    opaque = models.JSONField(default=list)
+    digest = models.CharField(max_length=64)
+    allowed_verdicts = models.JSONField()
+    why_not = models.TextField(blank=True)
+    answer_schema = models.JSONField(null=True)
+    required_votes = models.PositiveSmallIntegerField(default=1)
+    due_at = models.DateTimeField(null=True)
+    status = models.CharField(max_length=12, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
+    created_at = models.DateTimeField(default=timezone.now)
+    closed_at = models.DateTimeField(null=True)
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["thread", "checkpoint_ns", "checkpoint_id", "interrupt_id"], name="one_approval_for_each_pause"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["created_at", "id"], condition=Q(status="pending"), name="approvals_pending"),
+            models.Index(fields=["-closed_at"], name="approvals_closed"),
+            models.Index(fields=["graph_id", "created_at"], name="approvals_by_graph"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        from django.urls import reverse
+
+        return reverse("approval", args=[self.id])
+
+    @property
+    def is_pending(self) -> bool:
+        return self.status == ApprovalStatus.PENDING
+
+
+class Vote(models.Model):
+    """One person's verdict. The idempotency key makes sending it twice harmless."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="votes")
+    voter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="votes")
+    verdict = models.CharField(max_length=8, choices=Verdict)
+    edits = CanonicalJSONField(default=dict)
+    answer = CanonicalJSONField(null=True)
+    as_node = models.CharField(max_length=200, blank=True)
+    comment = models.TextField(blank=True)
+    seen_digest = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=200, null=True)
+    request_digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["approval", "voter"], name="one_vote_for_each_person"),
+            models.UniqueConstraint(fields=["voter", "idempotency_key"], name="one_vote_for_each_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} by {self.voter}"
+
+
+class Decision(models.Model):
+    """The outcome. One to one with its approval: the database itself refuses a second."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    approval = models.OneToOneField(Approval, on_delete=models.PROTECT, related_name="decision")
+    vote = models.OneToOneField(Vote, on_delete=models.PROTECT, related_name="decision")
+    verdict = models.CharField(max_length=8, choices=Verdict)
+    decided_by = models.CharField(max_length=150)
+    seen_preview = models.CharField(max_length=64, blank=True)
+    decided_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.verdict} by {self.decided_by}"
+
+
+class Run(models.Model):
+    """One time a graph is run on a thread, from the console."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    thread = models.ForeignKey(Thread, on_delete=models.PROTECT, related_name="runs")
+    decision = models.OneToOneField(Decision, null=True, on_delete=models.PROTECT, related_name="run")
+    graph_id = models.CharField(max_length=200)
+    kind = models.CharField(max_length=8, choices=RunKind)
+    status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.QUEUED)
+    input = CanonicalJSONField(null=True)
+    started_by = models.CharField(max_length=150)
+    resume_from = models.CharField(max_length=64, blank=True)
+    """The checkpoint this run goes on from; a thread that stands elsewhere is left alone."""
+    entered_at = models.DateTimeField(null=True)
+    """Set and committed before the graph is called: from here on a node may have been running."""
+    attempts = models.PositiveIntegerField(default=0)
+    steps = models.JSONField(default=list)
+    error = models.CharField(max_length=200, blank=True)
+    problem = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["thread"], condition=Q(status__in=["queued", "running", "held"]), name="one_run_at_a_time"
+            )
+        ]
+        indexes = [models.Index(fields=["status", "updated_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} run of {self.graph_id}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE_RUNS
+
+    @property
+    def is_stuck(self) -> bool:
+        return self.status in STUCK_RUNS
+
+
+class Draft(models.Model):
+    """What somebody had typed when they were refused, so that nothing is lost."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="drafts")
+    edits = CanonicalJSONField(default=dict)
+    comment = models.TextField(blank=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "thread"], name="one_draft_for_each_person")]
+
+    def __str__(self) -> str:
+        return f"draft of {self.user} on {self.thread}"
+
+
+class Inquiry(models.Model):
+    """A question the web process asks a worker about a graph; the answer is read once and the row deleted."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=20)
+    payload = CanonicalJSONField()
+    answer = CanonicalJSONField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+class SignInLink(models.Model):
+    """A one-time link. Only the digest of its token is kept."""
+
+    token_digest = models.CharField(primary_key=True, max_length=64)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"sign-in link of {self.user}"
+
+
+class ApiToken(models.Model):
+    """A bearer token of one person. Only its digest is kept."""
+
+    token_digest = models.CharField(primary_key=True, max_length=64)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"token of {self.user}"
+
+
+class AuditEntry(models.Model):
+    """One line of the log. Written by approvals.audit alone; the database refuses to change or delete it."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField(db_index=True)
+    actor = models.CharField(max_length=150, db_index=True)
+    action = models.CharField(max_length=60, db_index=True)
+    thread_id = models.CharField(max_length=255, blank=True, db_index=True)
+    body = models.TextField()
+    prev_hash = models.CharField(max_length=64, unique=True)
+    hash = models.CharField(max_length=64, unique=True)
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.action}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        import json
+
+        return dict(json.loads(self.body))
+
+
+class AuditHead(models.Model):
+    """The newest entry. Locked while one is appended, so that the log has one order and no gap."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField(default=0)
+    hash = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"head at {self.seq}"

@@ -1,0 +1,108 @@
+"""May this person? `check_...` raises Denied, `can_...` asks. Buttons ask, actions check."""
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser, AnonymousUser
+
+from approvals.enums import Role
+from approvals.errors import Denied
+
+User = AbstractUser | AnonymousUser
+
+ROLES_FOR: dict[str, tuple[Role, ...]] = {
+    "view": tuple(Role),
+    "vote": (Role.REVIEWER,),
+    "skip": (Role.OPERATOR, Role.ADMIN),
+    "start_run": (Role.OPERATOR, Role.ADMIN),
+    "retry_run": (Role.OPERATOR, Role.REVIEWER, Role.ADMIN),
+    "read_audit": (Role.AUDITOR, Role.ADMIN),
+    "force_clean": (Role.ADMIN,),
+}
+SENTENCES = {
+    "view": "You have no role here yet. Ask an admin to add you to a group.",
+    "vote": "Only reviewers vote.",
+    "skip": "Only operators and admins skip a node.",
+    "start_run": "Only operators and admins start runs.",
+    "retry_run": "Only reviewers, operators and admins decide how a stopped run goes on.",
+    "read_audit": "Only auditors and admins read the audit log.",
+    "force_clean": "Only admins force-clean threads.",
+}
+
+
+_CACHE = "_countersign_roles"
+
+
+def roles_of(user: User) -> frozenset[str]:
+    """Return the person's roles. Read once for each request: the user object lives as long."""
+    if not user.is_authenticated or not user.is_active:
+        return frozenset()
+    cached: frozenset[str] | None = getattr(user, _CACHE, None)
+    if cached is None:
+        cached = frozenset(user.groups.values_list("name", flat=True))
+        if user.is_superuser:
+            cached |= {Role.ADMIN.value}
+        setattr(user, _CACHE, cached)  # noqa: B010 - an attribute of ours on a model of Django's
+    return cached
+
+
+def why_not(user: User, permission: str) -> str:
+    """Return the sentence that refuses, or an empty string."""
+    return "" if roles_of(user).intersection(ROLES_FOR[permission]) else SENTENCES[permission]
+
+
+def _check(user: User, permission: str) -> None:
+    if sentence := why_not(user, permission):
+        raise Denied(sentence, permission=permission)
+
+
+def check_view(user: User) -> None:
+    _check(user, "view")
+
+
+def can_view(user: User) -> bool:
+    return not why_not(user, "view")
+
+
+def check_vote(user: User, verdict: str) -> None:
+    _check(user, "skip" if verdict == "skip" else "vote")
+
+
+def can_vote(user: User, verdict: str) -> bool:
+    return not why_not(user, "skip" if verdict == "skip" else "vote")
+
+
+def check_start_run(user: User) -> None:
+    _check(user, "start_run")
+
+
+def can_start_run(user: User) -> bool:
+    return not why_not(user, "start_run")
+
+
+def check_retry_run(user: User) -> None:
+    _check(user, "retry_run")
+
+
+def can_retry_run(user: User) -> bool:
+    return not why_not(user, "retry_run")
+
+
+def check_read_audit(user: User) -> None:
+    _check(user, "read_audit")
+
+
+def can_read_audit(user: User) -> bool:
+    return not why_not(user, "read_audit")
+
+
+def check_force_clean(user: User) -> None:
+    _check(user, "force_clean")
+
+
+def can_force_clean(user: User) -> bool:
+    return not why_not(user, "force_clean")
+
+
+def context(request: Any) -> dict[str, Any]:
+    """Template context: what the menu may show. One query for a person, whatever the page asks."""
+    return {"may": {name: not why_not(request.user, name) for name in ROLES_FOR}} if hasattr(request, "user") else {}

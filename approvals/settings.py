@@ -1,0 +1,201 @@
+"""Settings, from the environment alone. A wrong value stops the start and says what to type (see checks.py)."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from agentcore.dsn import postgres_params
+from agentcore.errors import BadDatabaseUrl
+from approvals.embedded import data_dir
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = data_dir()
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isascii() or not text.isdigit():
+        raise ImproperlyConfigured(f"{name} must be a whole number, such as {name}={default}.")
+    return int(text)
+
+
+def _database(name: str, url: str) -> dict[str, Any]:
+    try:
+        params = postgres_params(url)
+    except BadDatabaseUrl as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+    limits = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+    known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    options: dict[str, Any] = {key: value for key, value in params.items() if key not in known}
+    options["options"] = f"{options.get('options', '')} {limits}".strip()
+    options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **{django: params.get(libpq, "") for libpq, django in known.items()},
+        "OPTIONS": options,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def _secret_key() -> str:
+    """Return SECRET_KEY; for a server on this machine only, one that is made once and kept in DATA_DIR."""
+    if given := os.environ.get("SECRET_KEY"):
+        return given
+    if not IS_LOCAL:
+        raise ImproperlyConfigured("Set SECRET_KEY to a long random text; PUBLIC_URL says this server is public.")
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    file = DATA_DIR / "secret_key"
+    try:
+        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+            out.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return file.read_text()
+
+
+PORT = _number("PORT", 8000)
+PUBLIC_URL = (os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{PORT}").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+if _public.scheme not in ("http", "https") or not _public.hostname:
+    raise ImproperlyConfigured("PUBLIC_URL must be the address people type, such as https://approvals.example.org.")
+LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+IS_LOCAL = _public.hostname in ("127.0.0.1", "localhost", "::1")
+
+SECRET_KEY = _secret_key()
+DEBUG = False
+ALLOWED_HOSTS = [host.strip() for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host.strip()] or (
+    LOCAL_HOSTS if IS_LOCAL else [_public.hostname]
+)
+ORIGINS = [PUBLIC_URL] + ([f"http://{host}:{PORT}" for host in LOCAL_HOSTS] if IS_LOCAL else [])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+
+DATABASE_POOL_SIZE = 20
+DATABASE_URL = os.environ.get("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
+DATABASES = {"default": _database("DATABASE_URL", DATABASE_URL)}
+CHECKPOINT_URL = os.environ.get("CHECKPOINT_URL", "")
+if CHECKPOINT_URL:
+    DATABASES["checkpoints"] = _database("CHECKPOINT_URL", CHECKPOINT_URL)
+CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
+DATABASE_ROUTERS = ["approvals.routers.CheckpointRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = os.environ.get("REDIS_URL", "")
+if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
+    raise ImproperlyConfigured("REDIS_URL must begin with redis://, such as redis://127.0.0.1:6379/0.")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "countersign", "symmetric_encryption_keys": [SECRET_KEY]},
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
+LANGGRAPH_JSON = os.environ.get("LANGGRAPH_JSON") or "langgraph.json"
+WORKER_CONCURRENCY = 20
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "channels",
+    "csp",
+    "django_htmx",
+    "template_partials",
+    "approvals",  # before procrastinate: its `procrastinate` command loads the graphs first
+    "procrastinate.contrib.django",
+]
+MIDDLEWARE = [
+    "approvals.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "approvals.middleware.RefusalMiddleware",
+]
+ROOT_URLCONF = "approvals.urls"
+ASGI_APPLICATION = "approvals.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "approvals.permissions.context",
+            ],
+        },
+    }
+]
+
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = "queue"
+LOGOUT_REDIRECT_URL = "sign_in"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+SESSION_COOKIE_AGE = 8 * 3600  # seconds
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "approvals.views.errors.csrf_failure"
+if _public.scheme == "https":
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF, *[origin.replace("http", "ws", 1) for origin in ORIGINS]],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024  # bytes
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL") or "WARNING"},
+    "loggers": {"approvals": {"level": os.environ.get("LOG_LEVEL") or "INFO"}},
+}

@@ -1,0 +1,50 @@
+"""Jobs: parse, call, nothing else. Each may be run twice, or late; what they call checks."""
+
+from typing import Any
+
+from procrastinate.contrib.django import app
+
+from approvals import runtime
+from approvals.actions import execute_run as execute
+from approvals.actions import index_thread as index
+from approvals.actions import inquire
+from approvals.actions import recover_runs as recover
+from approvals.context import new_request_id
+
+
+@app.task
+async def execute_run(run_id: str) -> None:
+    new_request_id()
+    await execute.execute_run(run_id)
+
+
+@app.task
+async def recover_run(run_id: str) -> None:
+    new_request_id()
+    await recover.recover_run(run_id)
+
+
+@app.task
+async def index_thread(thread_id: str) -> None:
+    new_request_id()
+    await index.index_thread(thread_id)
+
+
+@app.task
+async def answer_inquiry(inquiry_id: str) -> None:
+    await inquire.answer(inquiry_id)
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(queueing_lock="reconcile", queue="console")
+async def reconcile(timestamp: int) -> None:
+    """Every 5 s: threads that moved without us, runs whose worker died, jobs that were lost."""
+    await runtime.in_database(index.sweep)()
+    await runtime.in_database(recover.find_lost_runs)()
+
+
+@app.periodic(cron="17 * * * *")
+@app.task(queueing_lock="forget_jobs", queue="console")
+async def forget_jobs(timestamp: int, **_: Any) -> None:
+    """Every hour: jobs that are done. Our own rows are the record."""
+    await app.job_manager.delete_old_jobs(nb_hours=24)

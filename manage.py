@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Countersign's command line. Without DATABASE_URL it starts the embedded PostgreSQL first."""
+
+import os
+import sys
+
+from approvals import embedded
+
+NEED_NO_DATABASE = {"help", "version", "check", "collectstatic", "makemessages", "export_docs"}
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
+    if len(sys.argv) > 1 and sys.argv[1] not in NEED_NO_DATABASE and "--help" not in sys.argv:
+        embedded.use_unless_configured()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

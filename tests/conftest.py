@@ -1,0 +1,108 @@
+"""One PostgreSQL, one Redis and one console for all tests; nothing is mocked and nothing is rolled back.
+
+Tests share the database as users do: each makes threads of its own and looks at those.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import programs
+from tests.console import Console, free_port, wait_for
+
+_tmp = Path(tempfile.mkdtemp(prefix="countersign-"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment before anything imports Django."""
+    _tmp.chmod(0o755)
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="approvals.settings",
+        DJANGO_ALLOW_ASYNC_UNSAFE="1",  # Playwright's sync API keeps a loop in the test's thread
+        DATA_DIR=str(_tmp),
+        LANGGRAPH_JSON=str(Path(__file__).parent / "langgraph.json"),
+        DEMO_PACE="0",
+        REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(_tmp, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    return _tmp
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """A real Redis, for the channel layer."""
+    url = os.environ["REDIS_URL"]
+    port = url.rpartition(":")[2].partition("/")[0]
+    command = [programs.redis_server(), "--port", port, "--save", "", "--bind", "127.0.0.1", "--dir", str(_tmp)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    from redis import Redis
+    from redis.exceptions import ConnectionError
+
+    def is_up() -> bool:
+        try:
+            with Redis.from_url(url) as client:
+                return bool(client.ping())
+        except ConnectionError:
+            return False
+
+    wait_for(is_up, what="redis")
+    yield url
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """A real PostgreSQL with every table and the demo's people; Django is set up over it."""
+    from approvals import embedded
+
+    os.environ["DATABASE_URL"] = url = embedded.start(_tmp)
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    call_command("setup_checkpointer", verbosity=0)
+    call_command("demo", threads=0)
+    yield url
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        connection.close_pool()
+
+
+@pytest.fixture(scope="session")
+def console(database: str, redis: str) -> Iterator[Console]:
+    """A console with its worker, over the shared database and Redis."""
+    running = Console({}).start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def own_console(redis: str) -> Iterator[Callable[..., Console]]:
+    """Make consoles with a database and a data folder of their own, for tests that break them. Not started."""
+    made: list[Console] = []
+
+    def make(*options: str, **env: str) -> Console:
+        folder = tempfile.mkdtemp(prefix="own-", dir=_tmp)
+        os.chmod(folder, 0o755)
+        made.append(Console({"DATA_DIR": folder, "DATABASE_URL": "", "REDIS_URL": "", **env}, *options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process and each.process.poll() is None:
+            each.stop()

@@ -1,0 +1,144 @@
+"""A console as a user meets it: started with `manage.py serve`, talked to over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(ask: Callable[[], T], *, seconds: float = 30, what: str = "") -> T:
+    """Ask until the answer is true; fail with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := ask():
+            return answer
+        time.sleep(0.03)
+    raise AssertionError(f"waited {seconds} s for {what or ask}")
+
+
+class Console:
+    """One `manage.py serve` process, and the environment its sisters need."""
+
+    def __init__(self, env: dict[str, str], *options: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {**os.environ, **env, "PORT": str(self.port)}
+        self.options = options
+        self.process: subprocess.Popen[str] | None = None
+        self._tokens: dict[str, str] = {}
+
+    def start(self) -> "Console":
+        command = [sys.executable, "manage.py", "serve", *self.options]
+        self.log = Path(self.env["DATA_DIR"]) / f"serve-{self.port}.log"
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=self.env, stdout=log, stderr=subprocess.STDOUT, text=True
+            )
+        wait_for(self._is_up, seconds=60, what=f"the server to start; its log: {self.log}")
+        return self
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        """Stop it as Ctrl-C would; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=check,
+        )
+
+    def token(self, username: str) -> str:
+        if username not in self._tokens:
+            self._tokens[username] = self.manage("token", username).stdout.strip()
+        return self._tokens[username]
+
+    def link(self, username: str) -> str:
+        return self.manage("signin_link", username).stdout.strip()
+
+    def api(self, username: str) -> httpx.Client:
+        """Return a client with this person's token; its paths begin after /api."""
+        headers = {"Authorization": f"Bearer {self.token(username)}"}
+        return httpx.Client(base_url=f"{self.url}/api", headers=headers, timeout=30)
+
+    def start_run(self, graph: str, input: dict[str, Any], *, thread_id: str | None = None) -> str:
+        """Start a thread as olga and return its id."""
+        with self.api("olga") as olga:
+            thread_id = thread_id or f"t-{uuid.uuid4()}"
+            olga.post("/threads", json={"thread_id": thread_id}).raise_for_status()
+            started = olga.post(f"/threads/{thread_id}/runs", json={"assistant_id": graph, "input": input})
+            assert started.status_code < 300, started.text
+        return thread_id
+
+    def pause(self, graph: str, input: dict[str, Any]) -> dict[str, Any]:
+        """Start a thread and return the approval it waits on."""
+        return self.pending(self.start_run(graph, input))
+
+    def pending(self, thread_id: str) -> dict[str, Any]:
+        """Return the approval a thread waits on, once it does."""
+        with self.api("alice") as alice:
+
+            def ask() -> Any:
+                found = alice.get("/approvals", params={"thread_id": thread_id, "status": "pending"}).json()
+                return found["items"][0] if found["items"] else None
+
+            found = wait_for(ask, what=f"thread {thread_id} to pause")
+            return dict(alice.get(f"/approvals/{found['id']}").json())
+
+    def run_of(self, approval_id: str, *, until: tuple[str, ...] = ("finished", "paused")) -> dict[str, Any]:
+        """Return the run of a decided approval, once it ended as `until` says."""
+        with self.api("alice") as alice:
+
+            def ask() -> Any:
+                run = alice.get(f"/approvals/{approval_id}").json()["run"]
+                return run if run and run["status"] in until else None
+
+            return dict(wait_for(ask, what=f"the run of approval {approval_id} to be {until}"))
+
+
+def refund(amount: float = 640.0) -> dict[str, Any]:
+    """Input of the refund demo graph. The limit is 100."""
+    return {
+        "order_id": "NL-48213",
+        "customer": "Mei-Ling Chen",
+        "reason": "The lamp arrived broken.",
+        "amount": amount,
+        "currency": "EUR",
+    }

@@ -1,0 +1,113 @@
+"""Small graphs for tests. A node that runs leaves a file, so that a test can count how often."""
+
+import asyncio
+import operator
+import os
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    seconds: float
+    text: str
+    count: int
+    flag: bool
+    notes: Annotated[list[str], operator.add]
+
+
+def leave_mark(node: str, config: RunnableConfig) -> None:
+    folder = Path(os.environ["DATA_DIR"]) / "ran" / config["configurable"]["thread_id"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{node}-{uuid.uuid4()}").touch()
+
+
+def times_run(data_dir: Path, thread_id: str, node: str) -> int:
+    """Count how often a node began."""
+    return len(list((data_dir / "ran" / thread_id).glob(f"{node}-*")))
+
+
+async def prepare(state: State, config: RunnableConfig) -> State:
+    leave_mark("prepare", config)
+    await asyncio.sleep(state.get("seconds", 0) if state.get("flag") else 0)
+    return {"notes": ["prepared"]}
+
+
+async def act(state: State, config: RunnableConfig) -> State:
+    """The gated node: says that it began, takes its time, says that it ended."""
+    leave_mark("act", config)
+    await asyncio.sleep(state.get("seconds", 0))
+    return {"notes": ["acted"], "text": "done"}
+
+
+async def ask(state: State, config: RunnableConfig) -> State:
+    answer: Any = interrupt({"question": "What is the limit?", "for": state.get("text", "")})
+    return {"notes": [f"answered {answer}"]}
+
+
+async def break_once(state: State, config: RunnableConfig) -> State:
+    leave_mark("break_once", config)
+    if times_run(Path(os.environ["DATA_DIR"]), config["configurable"]["thread_id"], "break_once") == 1:
+        raise RuntimeError("The mail server is down.")
+    return {"notes": ["mended"]}
+
+
+def _builder(**nodes: Any) -> StateGraph[Any, Any, Any, Any]:
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    names = list(nodes)
+    for name, node in nodes.items():
+        builder.add_node(name, node)
+    for source, target in zip([START, *names], [*names, END], strict=True):
+        builder.add_edge(source, target)
+    return builder
+
+
+gated = _builder(prepare=prepare, act=act).compile(interrupt_before=["act"], name="gated")
+asking = _builder(prepare=prepare, ask=ask, act=act).compile(interrupt_before=["act"], name="asking")
+failing = _builder(prepare=prepare, break_once=break_once).compile(interrupt_before=["break_once"], name="failing")
+
+
+def make_typed() -> StateGraph[Any, Any, Any, Any]:
+    """A factory of a builder without gates."""
+    return _builder(prepare=prepare)
+
+
+async def left(state: State) -> State:
+    return {"notes": ["left"]}
+
+
+async def right(state: State) -> State:
+    return {"notes": ["right"]}
+
+
+_branches: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+_branches.add_node("left", left)
+_branches.add_node("right", right)
+_branches.add_node("join_left", act)
+_branches.add_node("join_right", act)
+_branches.add_edge(START, "left")
+_branches.add_edge(START, "right")
+_branches.add_edge("left", "join_left")
+_branches.add_edge("right", "join_right")
+branching = _branches.compile(interrupt_before=["join_left", "join_right"], name="branching")
+
+
+async def revise(state: State, config: RunnableConfig) -> State:
+    leave_mark("revise", config)
+    return {"notes": [f"revised because {state.get('text', '')}"]}
+
+
+_review: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+_review.add_node("prepare", prepare)
+_review.add_node("revise", revise)
+_review.add_node("act", act, metadata={"approval": {"reject": {"goto": "revise", "reason_to": "text"}}})
+_review.add_edge(START, "prepare")
+_review.add_edge("prepare", "act")
+_review.add_edge("revise", "act")
+_review.add_edge("act", END)
+reviewing = _review.compile(interrupt_before=["act"], name="reviewing")
