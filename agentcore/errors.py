@@ -5,6 +5,7 @@ AgentCoreError
  +-- RegistryError      langgraph.json, or a graph it names, cannot be loaded
  +-- SetupTimeout       somebody else holds the lock on the checkpoint tables
  +-- InvalidEdit        an edit the graph would not take; carries a fault for each path
+ +-- UnreadableThread   LangGraph itself cannot make a state of what is stored
  +-- UnsafeSerializer   the serialiser builds objects it must not build
 """
 
@@ -26,6 +27,10 @@ class RegistryError(AgentCoreError):
 
 class SetupTimeout(AgentCoreError):
     """Wait for the other set-up to end, or end the session that is named, and try again."""
+
+
+class UnreadableThread(AgentCoreError):
+    """Fork an earlier checkpoint, or clean the thread; its newest one cannot be read."""
 
 
 class UnsafeSerializer(AgentCoreError):

@@ -1,6 +1,6 @@
 """Beginning a run, and handing people's answer to a graph at a breakpoint; both safe to do again after a crash."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
-from agentcore.threads import Saver, config_for, snapshot, with_saver
+from agentcore.threads import Saver, config_for, snapshot
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
 
@@ -95,7 +95,7 @@ def _is_our_edit(here: Snapshot, expected_head: str, metadata: Mapping[str, Any]
 
 async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     if answer.edits and not is_edited:
-        here = await _edited(at, answer, answer.as_node)
+        here = await _edited(at, answer.edits, answer.as_node)
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
         return Failed("NotAsPreviewed", "The edit led to something else than the preview showed; nothing was run.")
     return await _go_on(at, None, here.checkpoint_id)
@@ -103,26 +103,33 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
 
 async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     """End the thread, or go where the node's metadata says: `{"reject": {"goto": node, "reason_to": channel}}`."""
-    route = next((route for node in here.next if (route := approval_metadata(at.graph, node).get("reject"))), None)
-    if isinstance(route, dict) and "goto" in route:
-        told = {route["reason_to"]: answer.reason} if "reason_to" in route else None
-        return await _go_on(at, Command(goto=route["goto"], update=told), here.checkpoint_id)
+    at_gate = await snapshot(at.graph, at.saver, at.thread_id, here.parent_checkpoint_id) if is_edited else here
+    route = _route_of_rejection(at.graph, at_gate.next if at_gate else ())
     if not is_edited:
-        await with_saver(at.graph, at.saver).aupdate_state(_config(at), None, as_node=END)
-    return await outcome(at.graph, at.saver, at.thread_id)
+        # First end it: Command(goto=...) alone would run the gated node beside the one it goes to.
+        here = await _edited(at, None, END)
+    if route is None:
+        return await outcome(at.graph, at.saver, at.thread_id)
+    told = {route["reason_to"]: answer.reason} if "reason_to" in route else None
+    return await _go_on(at, Command(goto=route["goto"], update=told), here.checkpoint_id)
+
+
+def _route_of_rejection(graph: Graph, nodes: Iterable[str]) -> dict[str, Any] | None:
+    routes = [approval_metadata(graph, node).get("reject") for node in nodes]
+    return next((route for route in routes if isinstance(route, dict) and "goto" in route), None)
 
 
 async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     """Count the node as done with the edits as its output; a gate behind it holds as ever."""
     if not is_edited:
-        here = await _edited(at, answer, answer.as_node or here.next[0])
+        here = await _edited(at, answer.edits, answer.as_node or here.next[0])
     if here.is_paused:
         return Paused(here)
     return await _go_on(at, None, here.checkpoint_id) if here.next else Finished(here)
 
 
-async def _edited(at: _At, answer: Answer, as_node: str | None) -> Snapshot:
-    await state_edit.apply(at.graph, at.saver, _config(at), answer.edits, as_node)
+async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) -> Snapshot:
+    await state_edit.apply(at.graph, at.saver, _config(at), edits, as_node)
     here = await snapshot(at.graph, at.saver, at.thread_id)
     assert here is not None
     return here

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from agentcore.registry import Graph
@@ -51,13 +50,11 @@ async def run_until_pause(
             stream = with_saver(graph, saver).astream(input, config, stream_mode="tasks", durability="sync")
             async for event in stream:
                 await running.note(event)
+        return await outcome(graph, saver, thread_id)
     except TimeoutError:
         return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
-    except GraphBubbleUp:
-        raise
     except Exception as error:  # noqa: BLE001 - a node may raise anything; the run has failed, not the worker
         return Failed(type(error).__name__, str(error)[:_LONGEST_MESSAGE], running.node)
-    return await outcome(graph, saver, thread_id)
 
 
 async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:

@@ -5,9 +5,11 @@ import datetime as dt
 import enum
 import hashlib
 import json
+import logging
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
@@ -35,11 +37,22 @@ class _Canary:
     song: str
 
 
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
+
+
 def check_serializer(serializer: JsonPlusSerializer) -> None:
     """Raise UnsafeSerializer if a crafted checkpoint could build an object of a class nobody allowed."""
     permissive = JsonPlusSerializer(allowed_msgpack_modules=True)
     crafted = permissive.dumps_typed(_Canary(song="tweet"))
-    if isinstance(serializer.loads_typed(crafted), _Canary):
+    with _quiet(logging.getLogger("langgraph.checkpoint.serde.jsonplus")):  # it warns of what it refuses, as it should
+        built = serializer.loads_typed(crafted)
+    if isinstance(built, _Canary):
         raise UnsafeSerializer("The checkpoint serialiser built a class that is not on its allowlist. Not starting.")
 
 

@@ -63,11 +63,11 @@ async def apply(
     graph: Graph,
     saver: Saver,
     config: RunnableConfig,
-    edits: Edits,
+    edits: Edits | None,
     as_node: str | None = None,
 ) -> str:
     """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
-    update = {name: _written(edit) for name, edit in edits.items()}
+    update = None if edits is None else {name: _written(edit) for name, edit in edits.items()}
     try:
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:

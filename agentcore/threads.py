@@ -7,7 +7,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
+from psycopg import DatabaseError
+from psycopg_pool import PoolTimeout
+
 from agentcore.cards import is_gated
+from agentcore.errors import UnreadableThread
 from agentcore.registry import Graph
 from agentcore.serde import has_objects, to_plain
 from agentcore.types import Gate, PendingInterrupt, Snapshot
@@ -31,12 +35,20 @@ def config_for(thread_id: str, checkpoint_id: str | None = None) -> RunnableConf
 
 
 async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Snapshot | None:
-    """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint."""
+    """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
+
+    Raises UnreadableThread when LangGraph cannot make a state of what is stored.
+    """
     bound = with_saver(graph, saver)
-    state = await bound.aget_state(config_for(thread_id, checkpoint_id))
-    if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
-        return None
-    return _record(state, await _gate(bound, state))
+    try:
+        state = await bound.aget_state(config_for(thread_id, checkpoint_id))
+        if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
+            return None
+        return _record(state, await _gate(bound, state))
+    except (DatabaseError, PoolTimeout):
+        raise
+    except Exception as error:  # LangGraph applies pending writes to read a state, so whatever a node wrote can raise
+        raise UnreadableThread(f"LangGraph cannot read this thread: {type(error).__name__}.") from error
 
 
 async def history(

@@ -15,7 +15,7 @@ from django.urls import path  # noqa: E402
 
 from approvals.consumers import LiveConsumer  # noqa: E402
 
-sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])
+sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
     {"http": http, "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
 )

@@ -72,6 +72,18 @@ asking = _builder(prepare=prepare, ask=ask, act=act).compile(interrupt_before=["
 failing = _builder(prepare=prepare, break_once=break_once).compile(interrupt_before=["break_once"], name="failing")
 
 
+def _two_writers() -> StateGraph[Any, Any, Any, Any]:
+    """Two nodes write one channel in one step: LangGraph then cannot even read the thread."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    for name in ("one", "two"):
+        builder.add_node(name, act)
+        builder.add_edge(START, name)
+    return builder
+
+
+colliding = _two_writers().compile(interrupt_before=["one", "two"], name="colliding")
+
+
 def make_typed() -> StateGraph[Any, Any, Any, Any]:
     """A factory of a builder without gates."""
     return _builder(prepare=prepare)
@@ -88,8 +100,8 @@ async def right(state: State) -> State:
 _branches: StateGraph[Any, Any, Any, Any] = StateGraph(State)
 _branches.add_node("left", left)
 _branches.add_node("right", right)
-_branches.add_node("join_left", act)
-_branches.add_node("join_right", act)
+_branches.add_node("join_left", left)
+_branches.add_node("join_right", right)
 _branches.add_edge(START, "left")
 _branches.add_edge(START, "right")
 _branches.add_edge("left", "join_left")

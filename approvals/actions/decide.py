@@ -179,6 +179,7 @@ def check_edits(channels: Any, edits: Any, *, opaque: list[str]) -> None:
 
 
 def _decide(approval: Approval, thread: Thread, ballot: Ballot, by: User) -> Voted:
+    assert by.pk is not None
     cast = Vote.objects.create(
         approval=approval,
         voter_id=by.pk,

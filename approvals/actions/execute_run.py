@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore import interrupts, resume, tables, threads
+from agentcore.errors import UnreadableThread
 from agentcore.registry import Graph
 from agentcore.threads import Saver
 from agentcore.types import Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
@@ -79,7 +80,10 @@ async def _carry_out(claim: Claim) -> None:
     if graph is None:
         missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
         return await runtime.in_database(_settle)(claim, missing, None)
-    outcome = await _run(claim, graph, worker.saver())
+    try:
+        outcome = await _run(claim, graph, worker.saver())
+    except UnreadableThread as error:
+        outcome = Failed("UnreadableThread", str(error))
     await settle(claim, graph, worker.saver(), outcome)
 
 
@@ -116,7 +120,10 @@ async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
 async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> None:
     """Store how the run stopped, with the pauses it led to, and give the lease back: one transaction."""
     head = await runtime.in_database(runtime.read_head)(claim.thread_id)
-    snapshot = await threads.snapshot(graph, saver, claim.thread_id)
+    try:
+        snapshot = await threads.snapshot(graph, saver, claim.thread_id)
+    except UnreadableThread:
+        snapshot = None
     pauses = interrupts.read(graph, snapshot) if snapshot and isinstance(outcome, Paused) else []
     if isinstance(outcome, Paused | Finished) and (head is None or snapshot is None):
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")

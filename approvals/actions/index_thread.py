@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore import interrupts, state_edit, tables, threads
+from agentcore.errors import UnreadableThread
 from agentcore.registry import Graph
 from agentcore.serde import digest
 from agentcore.types import Pause, Snapshot
@@ -36,8 +37,11 @@ async def index_thread(thread_id: str) -> None:
             return await runtime.in_database(_store_gone)(thread_id)
         graph_id, graph = await _graph_of(worker, thread_id)
         if graph is None:
-            return await runtime.in_database(_store_unknown)(thread_id, head)
-        snapshot = await threads.snapshot(graph, worker.saver(), thread_id)
+            return await runtime.in_database(_store_unreadable)(thread_id, "", head, UNKNOWN_GRAPH)
+        try:
+            snapshot = await threads.snapshot(graph, worker.saver(), thread_id)
+        except UnreadableThread as error:
+            return await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, str(error))
         if snapshot is None or snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
         pauses = interrupts.read(graph, snapshot)
@@ -200,10 +204,12 @@ def _store_gone(thread_id: str) -> None:
 
 
 @transaction.atomic
-def _store_unknown(thread_id: str, head: tables.Head) -> None:
+def _store_unreadable(thread_id: str, graph_id: str, head: tables.Head, problem: str) -> None:
+    """List it all the same, with the reason; nothing is hidden."""
     thread = _locked(thread_id)
-    if thread.cleaned_at is None:
-        thread.checkpoint_id, thread.problem, thread.updated_at = head.checkpoint_id, UNKNOWN_GRAPH, timezone.now()
+    if thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
+        thread.graph_id, thread.checkpoint_id, thread.problem = graph_id, head.checkpoint_id, problem
+        thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
         _close_others(thread, keep=[])

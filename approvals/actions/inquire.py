@@ -57,6 +57,7 @@ async def answer(inquiry_id: str) -> None:
     found = await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
     if found is None:
         return
+    reply: dict[str, Any]
     try:
         reply = {"ok": await _answers[found.kind](**found.payload)}
     except Refusal as refusal:

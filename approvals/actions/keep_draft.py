@@ -9,6 +9,7 @@ from approvals.permissions import User
 
 
 def keep_draft(*, thread_id: str, edits: dict[str, Any], comment: str, by: User) -> None:
+    assert by.pk is not None
     if edits or comment:
         Draft.objects.update_or_create(
             user_id=by.pk,
@@ -18,4 +19,5 @@ def keep_draft(*, thread_id: str, edits: dict[str, Any], comment: str, by: User)
 
 
 def drop_draft(*, thread_id: str, by: User) -> None:
+    assert by.pk is not None
     Draft.objects.filter(user_id=by.pk, thread_id=thread_id).delete()

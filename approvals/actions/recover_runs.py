@@ -65,8 +65,8 @@ def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
     """A checkpoint of this run, past where it began, at a gate or at the end: it had stopped before its worker died."""
     if here.metadata.get(RUN_KEY) != claim.run_id or here.checkpoint_id == claim.resume_from:
         return None
-    if here.source == "update" and claim.kind == RunKind.RESUME and here.next:
-        return None  # our own edit, standing at the gate it was made for
+    if here.source == "update" and claim.kind == RunKind.RESUME:
+        return None  # our own edit, and the graph was called since: a node may have been running
     if here.is_paused:
         return Paused(here)
     return None if here.next else Finished(here)
