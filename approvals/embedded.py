@@ -7,14 +7,16 @@ from pathlib import Path
 
 import psutil
 
+from approvals.environment import read
+
 
 def data_dir() -> Path:
-    return Path(os.environ.get("DATA_DIR") or ".data").resolve()
+    return Path(read("DATA_DIR") or ".data").resolve()
 
 
 def use_unless_configured() -> None:
     """Start the embedded server and point DATABASE_URL at it; a DATABASE_URL that is set is left alone."""
-    if not os.environ.get("DATABASE_URL"):
+    if not read("DATABASE_URL"):
         os.environ["DATABASE_URL"] = start(data_dir())
 
 

@@ -62,5 +62,5 @@ class Role(TextChoices):
     VIEWER = "viewer", "Sees approvals and threads."
     REVIEWER = "reviewer", "Votes."
     OPERATOR = "operator", "Starts, retries and skips."
-    AUDITOR = "auditor", "Reads, verifies and exports the audit log."
-    ADMIN = "admin", "Sets policies and force-cleans threads."
+    AUDITOR = "auditor", "Reads and verifies the audit log."
+    ADMIN = "admin", "Skips, retries, reads the audit log and force-cleans threads."

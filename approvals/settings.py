@@ -12,13 +12,14 @@ from django.core.exceptions import ImproperlyConfigured
 from agentcore.dsn import postgres_params
 from agentcore.errors import BadDatabaseUrl
 from approvals.embedded import data_dir
+from approvals.environment import read
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
 
 
 def _number(name: str, default: int) -> int:
-    text = os.environ.get(name) or str(default)
+    text = read(name) or str(default)
     if not text.isascii() or not text.isdigit():
         raise ImproperlyConfigured(f"{name} must be a whole number, such as {name}={default}.")
     return int(text)
@@ -44,7 +45,7 @@ def _database(name: str, url: str) -> dict[str, Any]:
 
 def _secret_key() -> str:
     """Return SECRET_KEY; for a server on this machine only, one that is made once and kept in DATA_DIR."""
-    if given := os.environ.get("SECRET_KEY"):
+    if given := read("SECRET_KEY"):
         return given
     if not IS_LOCAL:
         raise ImproperlyConfigured("Set SECRET_KEY to a long random text; PUBLIC_URL says this server is public.")
@@ -59,7 +60,7 @@ def _secret_key() -> str:
 
 
 PORT = _number("PORT", 8000)
-PUBLIC_URL = (os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{PORT}").rstrip("/")
+PUBLIC_URL = (read("PUBLIC_URL") or f"http://127.0.0.1:{PORT}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 if _public.scheme not in ("http", "https") or not _public.hostname:
     raise ImproperlyConfigured("PUBLIC_URL must be the address people type, such as https://approvals.example.org.")
@@ -68,23 +69,23 @@ IS_LOCAL = _public.hostname in ("127.0.0.1", "localhost", "::1")
 
 SECRET_KEY = _secret_key()
 DEBUG = False
-ALLOWED_HOSTS = [host.strip() for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host.strip()] or (
+ALLOWED_HOSTS = [host.strip() for host in read("ALLOWED_HOSTS").split(",") if host.strip()] or (
     LOCAL_HOSTS if IS_LOCAL else [_public.hostname]
 )
 ORIGINS = [PUBLIC_URL] + ([f"http://{host}:{PORT}" for host in LOCAL_HOSTS] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 DATABASE_POOL_SIZE = 20
-DATABASE_URL = os.environ.get("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
+DATABASE_URL = read("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
 DATABASES = {"default": _database("DATABASE_URL", DATABASE_URL)}
-CHECKPOINT_URL = os.environ.get("CHECKPOINT_URL", "")
+CHECKPOINT_URL = read("CHECKPOINT_URL")
 if CHECKPOINT_URL:
     DATABASES["checkpoints"] = _database("CHECKPOINT_URL", CHECKPOINT_URL)
 CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
 DATABASE_ROUTERS = ["approvals.routers.CheckpointRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = os.environ.get("REDIS_URL", "")
+REDIS_URL = read("REDIS_URL")
 if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
     raise ImproperlyConfigured("REDIS_URL must begin with redis://, such as redis://127.0.0.1:6379/0.")
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
@@ -96,7 +97,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
 
-LANGGRAPH_JSON = os.environ.get("LANGGRAPH_JSON") or "langgraph.json"
+LANGGRAPH_JSON = read("LANGGRAPH_JSON") or "langgraph.json"
 WORKER_CONCURRENCY = 20
 
 INSTALLED_APPS = [
@@ -196,6 +197,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL") or "WARNING"},
-    "loggers": {"approvals": {"level": os.environ.get("LOG_LEVEL") or "INFO"}},
+    "root": {"handlers": ["stderr"], "level": read("LOG_LEVEL") or "WARNING"},
+    "loggers": {"approvals": {"level": read("LOG_LEVEL") or "INFO"}},
 }

@@ -28,6 +28,7 @@ PEOPLE = {
     "erin": Role.AUDITOR,
     "root": Role.ADMIN,
 }
+DEFAULT_THREADS = 12
 _AT_A_TIME = 8
 
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
     help = "Load the demo people (no passwords: use the links) and N threads that wait for approval."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--threads", type=int, default=12, metavar="N")
+        parser.add_argument("--threads", type=int, default=DEFAULT_THREADS, metavar="N")
         parser.add_argument("--links", action="store_true", help="print a one-time sign-in link for each person")
 
     def handle(self, *, threads: int, links: bool, **options: Any) -> None:

@@ -1,0 +1,57 @@
+"""The environment variables Countersign reads: the one list that settings and the reference are made from."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variable:
+    """`default` is what an unset variable means, in words where it is worked out."""
+
+    default: str
+    meaning: str
+    example: str
+
+
+VARIABLES = {
+    "DATABASE_URL": Variable(
+        "an embedded PostgreSQL in `DATA_DIR`",
+        "The console's PostgreSQL. Driver suffixes such as `+asyncpg` and pool options are accepted and dropped.",
+        "postgresql://countersign:secret@db:5432/countersign",
+    ),
+    "CHECKPOINT_URL": Variable(
+        "the console's database",
+        "The PostgreSQL that holds LangGraph's checkpoints, when it is another one.",
+        "postgresql://agents:secret@db:5432/agents",
+    ),
+    "REDIS_URL": Variable(
+        "none",
+        "Redis for live updates between processes. Without it pages hear of changes made in their own process at once,"
+        " and of others within 15 s.",
+        "redis://127.0.0.1:6379/0",
+    ),
+    "LANGGRAPH_JSON": Variable("langgraph.json", "The graphs, in LangGraph's own format.", "agents/langgraph.json"),
+    "SECRET_KEY": Variable(
+        "made once and kept in `DATA_DIR`, for a server on this machine only",
+        "Signs sessions. Required when `PUBLIC_URL` is not this machine.",
+        "a long random text",
+    ),
+    "PUBLIC_URL": Variable(
+        "http://127.0.0.1:PORT",
+        "The address people type. With https the cookies are secure and HSTS is on.",
+        "https://approvals.example.org",
+    ),
+    "ALLOWED_HOSTS": Variable("the host of `PUBLIC_URL`", "Host names that are answered, with commas.", "a.org,b.org"),
+    "PORT": Variable("8000", "The port `manage.py serve` listens on.", "8080"),
+    "DATA_DIR": Variable(
+        ".data", "Where the embedded database, the secret key and the demo's outbox are kept.", "/var/lib/countersign"
+    ),
+    "LOG_LEVEL": Variable("INFO", "How much is written to standard error.", "WARNING"),
+    "DEMO_PACE": Variable("0.6", "Seconds each node of the demo graphs takes, so that people can watch.", "0"),
+}
+
+
+def read(name: str) -> str:
+    """Return the variable, or an empty string. Only what is in VARIABLES can be read."""
+    assert name in VARIABLES, f"{name} is not in VARIABLES"
+    return os.environ.get(name, "").strip()

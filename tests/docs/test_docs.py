@@ -1,0 +1,52 @@
+"""The pages of docs say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_make_targets_named_in_the_docs_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`make ([a-z]+)`", page.read_text())}
+    assert named <= targets
+
+
+def test_commands_named_in_the_docs_exist(database: str) -> None:
+    from django.core.management import get_commands
+
+    named = {name for page in PAGES for name in re.findall(r"manage\.py ([a-z_]+)", page.read_text())}
+    assert named - {"py"} <= set(get_commands()) | {"NAME"}
+
+
+def test_every_variable_that_is_read_has_an_entry_in_the_reference() -> None:
+    read = set()
+    for path in [*(ROOT / "approvals").rglob("*.py"), *(ROOT / "agentcore").rglob("*.py")]:
+        read |= set(re.findall(r'(?:read|_number|_database|environ\.get)\("([A-Z_]+)"', path.read_text()))
+    text = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    assert read, "the pattern finds no variable any more"
+    assert [name for name in read if f"`{name}`" not in text] == []
+
+
+def test_no_page_names_a_host_packages_come_from_or_a_path_of_one_machine() -> None:
+    words = ["pypi" + ".org", "/ro" + "ot/", "/wo" + "rk/"]
+    assert [page.name for page in PAGES if any(word in page.read_text() for word in words)] == []
+
+
+def test_the_lock_has_a_hash_for_each_package_and_names_no_host() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        packages = re.findall(r"^[a-z0-9-]+==.*\\$", text, re.MULTILINE)
+        unhashed = re.findall(r"^[a-z0-9-]+==[^\\]*$", text, re.MULTILINE)
+        assert packages
+        assert not unhashed
