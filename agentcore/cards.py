@@ -34,8 +34,8 @@ def approval_metadata(graph: Graph, node: str) -> dict[str, Any]:
 
 
 def is_gated(nodes: Any, name: str) -> bool:
-    """`nodes` is a list of names, or `*` for every node."""
-    return nodes == "*" or name in (nodes or ())
+    """`nodes` is a list of names, or `*` for every node; LangGraph's own `__start__` never pauses."""
+    return not name.startswith("__") if nodes == "*" else name in (nodes or ())
 
 
 def _node(graph: Graph, name: str) -> dict[str, Any]:

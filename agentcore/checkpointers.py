@@ -34,7 +34,7 @@ async def open_checkpointer(
 
 @asynccontextmanager
 async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIterator[Pool]:
-    """Open a pool as AsyncPostgresSaver needs it, from a URL or libpq parameters; it survives a restart of the server."""
+    """Open a pool as AsyncPostgresSaver needs it, from a URL or libpq parameters; it outlives a server restart."""
     params = postgres_params(url) if isinstance(url, str) else url
     pool: Pool = AsyncConnectionPool(
         make_conninfo("", **params),
@@ -87,6 +87,7 @@ async def _holder(connection: AsyncConnection[DictRow], timeout_seconds: float) 
     query = (
         "SELECT a.pid, a.client_addr::text AS address FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
         " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     row: dict[str, Any] | None = None
     try:

@@ -69,6 +69,8 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError:
         raise RegistryError(f"There is no {path}. Set LANGGRAPH_JSON to the path of your langgraph.json.") from None
+    except UnicodeDecodeError:
+        raise RegistryError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
     try:
         content = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
     except json.JSONDecodeError as error:
@@ -103,6 +105,8 @@ def _load_env(path: Path) -> None:
     env = _read(path).get("env")
     if isinstance(env, str):
         env = dotenv_values(path.parent / env)
+    if env is not None and not isinstance(env, Mapping):
+        raise RegistryError(f'{path}: "env" must be the path of a file, or an object of names and values.')
     for name, value in (env or {}).items():
         if value is not None:
             os.environ.setdefault(name, str(value))
@@ -132,7 +136,7 @@ def _import(entry: Entry, root: Path) -> ModuleType:
         return _import_file(file, root) if file else importlib.import_module(entry.module)
     except RegistryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(f"{entry}: importing it raised {type(error).__name__}: {error}") from error
 
 
@@ -148,8 +152,13 @@ def _import_file(file: Path, root: Path) -> ModuleType:
 
 
 def _try_import(name: str) -> ModuleType | None:
-    found = importlib.util.find_spec(name.split(".")[0])
-    return importlib.import_module(name) if found else None
+    """Return None if Python finds nothing under `name`, or another package under the first part of it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            return None
+        raise
 
 
 def _import_by_path(file: Path) -> ModuleType:
@@ -167,7 +176,7 @@ def _compiled(candidate: Any, entry: Entry) -> Graph:
     if isinstance(candidate, Pregel):
         return candidate
     if isinstance(candidate, StateGraph):
-        return candidate.compile()
+        return _compile(candidate, entry)
     if not callable(candidate):
         raise RegistryError(f"{entry} is a {type(candidate).__name__}, not a graph, a builder or a factory.")
     made = _call_factory(candidate, entry)
@@ -178,8 +187,16 @@ def _compiled(candidate: Any, entry: Entry) -> Graph:
     return _compiled(made, entry)
 
 
+def _compile(builder: Any, entry: Entry) -> Graph:
+    try:
+        graph: Graph = builder.compile()
+    except Exception as error:
+        raise RegistryError(f"{entry}: the builder does not compile: {type(error).__name__}: {error}") from error
+    return graph
+
+
 def _call_factory(factory: Any, entry: Entry) -> Any:
-    wanted = [p for p in inspect.signature(factory).parameters.values() if p.default is p.empty]
+    wanted = _required(factory)
     if len(wanted) > 1:
         raise RegistryError(f"{entry}: a factory takes no argument, or the run's config; this one takes {len(wanted)}.")
     try:
@@ -187,6 +204,14 @@ def _call_factory(factory: Any, entry: Entry) -> Any:
         return _awaited(made) if inspect.isawaitable(made) else made
     except Exception as error:
         raise RegistryError(f"{entry}: the factory raised {type(error).__name__}: {error}") from error
+
+
+def _required(factory: Any) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # some classes of C have none
+        return []
+    return [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _awaited(awaitable: Any) -> Any:

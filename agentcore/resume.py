@@ -16,6 +16,9 @@ from agentcore.threads import Saver, config_for, snapshot
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
 
+NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
+
+
 @dataclass(frozen=True)
 class Answer:
     """What was decided at a breakpoint. `result_digest` names what the edit must lead to, if that was shown."""
@@ -97,7 +100,7 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
     if answer.edits and not is_edited:
         here = await _edited(at, answer.edits, answer.as_node)
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Failed("NotAsPreviewed", "The edit led to something else than the preview showed; nothing was run.")
+        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
     return await _go_on(at, None, here.checkpoint_id)
 
 

@@ -8,9 +8,11 @@ import json
 import logging
 import math
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
 from typing import Any
 
@@ -22,7 +24,7 @@ from agentcore.errors import UnsafeSerializer
 
 DEEPEST = 200
 """Levels of nesting that are kept. Deeper data would exhaust the stack of whoever shows it."""
-_LARGEST_SAFE_INT = 2**53
+_LARGEST_SAFE_INT = 2**53 - 1
 
 
 def strict_serializer(allowed_modules: Iterable[tuple[str, str]] = ()) -> JsonPlusSerializer:
@@ -83,7 +85,7 @@ def to_plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, BaseMessage):
         return _plain_message(value, depth)
     if isinstance(value, Mapping):
-        return {_plain_key(key): to_plain(item, depth + 1) for key, item in value.items()}
+        return _plain_mapping(value, depth)
     if isinstance(value, list | tuple):
         return [to_plain(item, depth + 1) for item in value]
     return _plain_object(value, depth)
@@ -93,8 +95,24 @@ def _is_short(value: int) -> bool:
     return value.bit_length() < 10_000  # Python refuses to write longer integers in decimal
 
 
+def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    """Keep every item: a key that is no text is written as JSON, and marked where a text key reads the same."""
+    plain = {str(key): to_plain(item, depth + 1) for key, item in value.items() if type(key) is str}
+    for key, item in value.items():
+        if type(key) is not str:
+            plain[_free_name(_plain_key(key), plain)] = to_plain(item, depth + 1)
+    return plain
+
+
 def _plain_key(key: Any) -> str:
-    return key if isinstance(key, str) else f"{key!r:.200}"
+    plain = to_plain(key)
+    return plain if isinstance(plain, str) else canonical(plain)
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    while name in taken:
+        name += "*"
+    return name
 
 
 def _plain_message(message: BaseMessage, depth: int) -> dict[str, Any]:
@@ -113,6 +131,10 @@ def _plain_object(value: Any, depth: int) -> Any:
             return str(value)
         case Decimal():
             return _tagged("decimal", str(value))
+        case dt.timedelta() | dt.tzinfo() | complex() | IPv4Address() | IPv6Address():
+            return _tagged(_type_name(value), str(value))
+        case deque():
+            return _tagged("deque", to_plain(list(value), depth + 1))
         case bytes() | bytearray() | memoryview():
             data = bytes(value)
             return {"__type__": "bytes", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -13,10 +13,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import Overwrite
+from psycopg import DatabaseError
+from psycopg_pool import PoolTimeout
 
 from agentcore.errors import Fault, InvalidEdit
 from agentcore.registry import Graph
-from agentcore.serde import digest
+from agentcore.serde import canonical, digest
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Change, Channel, Preview, Snapshot
 
@@ -72,21 +74,32 @@ async def apply(
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
         raise InvalidEdit([Fault("", _refusal(error))]) from error
-    except (TypeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except (DatabaseError, PoolTimeout):
+        raise
+    except Exception as error:  # the edit runs the graph's own routing and reducers, which may raise anything
         raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
     return str(written["configurable"]["checkpoint_id"])
 
 
 def result_digest(after: Snapshot) -> str:
-    """Name what an edit led to: the values and what would run next."""
-    return digest({"values": after.values, "next": list(after.next)})
+    """Name what an edit led to: the values and what would run next, but for the ids that reducers give to messages."""
+    return digest({"values": _without_message_ids(after.values), "next": list(after.next)})
+
+
+def _without_message_ids(plain: Any) -> Any:
+    if isinstance(plain, list):
+        return [_without_message_ids(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    is_message = {"type", "content"} <= plain.keys()
+    return {key: _without_message_ids(item) for key, item in plain.items() if not (is_message and key == "id")}
 
 
 def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[Change]:
     """Yield each channel whose plain value differs."""
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
-        if old != new or type(old) is not type(new):
+        if canonical(old) != canonical(new):  # Python takes 1, 1.0 and True for the same
             yield Change(channel=name, before=old, after=new, op=str((edits or {}).get(name, {}).get("op", "")))
 
 

@@ -3,7 +3,8 @@
 Every function takes a DB-API cursor on the database that holds the checkpoints.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
@@ -21,8 +22,10 @@ CREATE INDEX IF NOT EXISTS countersign_heads_to_index ON countersign_heads (chan
 CREATE OR REPLACE FUNCTION countersign_note_checkpoint() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        UPDATE countersign_heads SET is_indexed = false, changed_at = clock_timestamp()
-        WHERE thread_id = OLD.thread_id AND checkpoint_id = OLD.checkpoint_id;
+        UPDATE countersign_heads head SET is_indexed = false, changed_at = clock_timestamp(), checkpoint_id = coalesce(
+            (SELECT max(c.checkpoint_id) FROM checkpoints c WHERE c.thread_id = OLD.thread_id AND c.checkpoint_ns = ''),
+            head.checkpoint_id)
+        WHERE head.thread_id = OLD.thread_id AND head.checkpoint_id = OLD.checkpoint_id;
         RETURN OLD;
     END IF;
     INSERT INTO countersign_heads AS head (thread_id, checkpoint_id) VALUES (NEW.thread_id, NEW.checkpoint_id)
@@ -55,7 +58,7 @@ SELECT head.checkpoint_id, coalesce((
     SELECT md5(string_agg(w.task_id || ':' || w.idx || ':' || w.channel, ',' ORDER BY w.task_id, w.idx))
     FROM checkpoint_writes w
     WHERE w.thread_id = %s AND w.checkpoint_ns = '' AND w.checkpoint_id = head.checkpoint_id
-), '')
+), ''), (SELECT changed_at FROM countersign_heads WHERE thread_id = %s)
 FROM (
     SELECT checkpoint_id FROM checkpoints
     WHERE thread_id = %s AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
@@ -69,11 +72,13 @@ class Head:
 
     checkpoint_id: str
     writes: str
+    changed_at: datetime | None = field(default=None, compare=False)
+    """When the trigger last saw the thread move: `mark_indexed` does nothing once this is past."""
 
 
 def read_head(cursor: Any, thread_id: str) -> Head | None:
-    """Return the head of the thread, or None if it has no checkpoint. Two index look-ups."""
-    cursor.execute(_HEAD_SQL, [thread_id, thread_id])
+    """Return the head of the thread, or None if it has no checkpoint. Three index look-ups."""
+    cursor.execute(_HEAD_SQL, [thread_id, thread_id, thread_id])
     row = cursor.fetchone()
     return Head(*row) if row else None
 
@@ -87,11 +92,17 @@ def threads_to_index(cursor: Any, *, limit: int) -> list[str]:
 def mark_indexed(cursor: Any, thread_id: str, head: Head | None) -> None:
     """Say that the thread was read at `head`; does nothing if it has moved since."""
     if head is None:
-        cursor.execute("DELETE FROM countersign_heads WHERE thread_id = %s", [thread_id])
+        cursor.execute(
+            "DELETE FROM countersign_heads head WHERE thread_id = %s AND NOT EXISTS"
+            " (SELECT 1 FROM checkpoints c WHERE c.thread_id = head.thread_id AND c.checkpoint_ns = '')",
+            [thread_id],
+        )
         return
+    # The time, not only the checkpoint: an interrupt() or an error is a write that leaves the checkpoint as it was.
     cursor.execute(
-        "UPDATE countersign_heads SET is_indexed = true WHERE thread_id = %s AND checkpoint_id = %s",
-        [thread_id, head.checkpoint_id],
+        "UPDATE countersign_heads SET is_indexed = true"
+        " WHERE thread_id = %s AND checkpoint_id = %s AND changed_at IS NOT DISTINCT FROM %s",
+        [thread_id, head.checkpoint_id, head.changed_at],
     )
 
 

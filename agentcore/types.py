@@ -99,7 +99,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A node raised, or the run took too long. `error` is a class name; `message` is for people who may see the state."""
+    """A node raised, or the run was too long. `error` is a class name; `message` is for those who may see the state."""
 
     error: str
     message: str
@@ -108,10 +108,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Conflict:
-    """The thread was not where the caller believed; nothing was run."""
+    """The thread was not where the caller believed, or an edit not what was shown; nothing was run."""
 
     expected: str
     found: str | None
+    reason: str = "The agent moved the thread before this run began, so the decision was not carried out."
 
 
 Outcome = Paused | Finished | Failed | Conflict

@@ -13,8 +13,9 @@ from django.utils import timezone
 from agentcore import state_edit
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import digest
+from agentcore.types import GraphCard
 from approvals import audit, events, jobs, permissions, policies, runtime
-from approvals.actions import index_thread
+from approvals.actions import index_thread, inquire
 from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, ThreadStatus, Verdict
 from approvals.errors import (
     AlreadyDecided,
@@ -27,6 +28,7 @@ from approvals.errors import (
     NotFound,
     Stale,
     Superseded,
+    Unavailable,
 )
 from approvals.models import Approval, Decision, Graph, Run, Thread, Vote
 from approvals.permissions import User
@@ -70,26 +72,60 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     whatever is raised, nothing was stored.
     """
     permissions.check_view(by)
-    found = Approval.objects.filter(pk=approval_id).values_list("thread_id", "graph_id").first()
-    if found is None:
+    approval = Approval.objects.filter(pk=approval_id).first()
+    if approval is None:
         raise NotFound("There is no such approval.")
+    refused = _try_edit(approval, ballot, by)
     try:
         with transaction.atomic():
-            return _vote(approval_id, found[0], ballot, by)
+            return _vote(approval, ballot, by, refused)
     except Stale as stale:
         # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
         raise index_thread.explained(stale, approval_id=approval_id) from None
 
 
-def _vote(approval_id: UUID, thread_id: str, ballot: Ballot, by: User) -> Voted:
-    thread = Thread.objects.select_for_update().get(pk=thread_id)
-    approval = Approval.objects.select_for_update().get(pk=approval_id)
+def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:
+    """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
+    is_sent_again = ballot.idempotency_key and Vote.objects.filter(
+        voter_id=by.pk, idempotency_key=ballot.idempotency_key
+    ).exists()  # fmt: skip
+    if not ballot.edits or is_sent_again or not approval.is_pending or not permissions.can_vote(by, ballot.verdict):
+        return None
+    try:
+        preview_edit(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
+    except InvalidEdit as refused:
+        return refused
+    return None
+
+
+def preview_edit(approval: Approval, edits: Any, *, as_node: str = "", is_skip: bool = False) -> dict[str, Any]:
+    """Return what an edit would give: `values_before, values, next_before, next, diff, digest`; nothing is stored.
+
+    Raises InvalidEdit with a path for each fault, Unavailable when no worker answers.
+    """
+    check_edits(_card(approval).channels, edits, opaque=approval.opaque)
+    if is_skip and not as_node:
+        as_node = approval.next[0]
+    return inquire.preview(
+        thread_id=approval.thread_id,
+        graph_id=approval.graph_id,
+        checkpoint_id=approval.checkpoint_id,
+        edits=edits,
+        as_node=as_node,
+    )
+
+
+def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None) -> Voted:
+    thread = Thread.objects.select_for_update().get(pk=seen.thread_id)
+    approval = Approval.objects.select_for_update().get(pk=seen.pk)
     if replay := _answer_given_before(approval, ballot, by):
         return replay
     _check_open(approval)
     _check_fresh(approval, thread, ballot)
     _check_allowed(approval, thread, ballot, by)
     _check_content(approval, ballot)
+    if refused:
+        raise refused
     return _decide(approval, thread, ballot, by)
 
 
@@ -153,9 +189,13 @@ def _check_allowed(approval: Approval, thread: Thread, ballot: Ballot, by: User)
 def _check_content(approval: Approval, ballot: Ballot) -> None:
     if ballot.answer is not None:
         raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
-    graph = Graph.objects.get(pk=approval.graph_id).record
-    check_edits(graph.channels, ballot.edits, opaque=approval.opaque)
-    if ballot.as_node and ballot.as_node not in {node["id"] for node in graph.nodes}:
+    card = _card(approval)
+    _check_nodes(approval, ballot, {node["id"] for node in card.nodes})
+    check_edits(card.channels, ballot.edits, opaque=approval.opaque)
+
+
+def _check_nodes(approval: Approval, ballot: Ballot, nodes: set[str]) -> None:
+    if ballot.as_node and ballot.as_node not in nodes:
         raise InvalidEdit(f"The graph has no node {ballot.as_node!r:.60}.", faults=[])
     if ballot.verdict != Verdict.SKIP and ballot.as_node in approval.next:
         raise InvalidEdit(
@@ -166,6 +206,13 @@ def _check_content(approval: Approval, ballot: Ballot) -> None:
         raise InvalidEdit(
             f"Several nodes wait here: say in as_node which to skip: {', '.join(approval.next)}.", faults=[]
         )
+
+
+def _card(approval: Approval) -> GraphCard:
+    graph = Graph.objects.filter(pk=approval.graph_id).first()
+    if graph is None:
+        raise Unavailable(f"No worker has the graph {approval.graph_id} any more. Is it in langgraph.json?")
+    return graph.record
 
 
 def check_edits(channels: Any, edits: Any, *, opaque: list[str]) -> None:

@@ -124,7 +124,7 @@ async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> 
         snapshot = await threads.snapshot(graph, saver, claim.thread_id)
     except UnreadableThread:
         snapshot = None
-    pauses = interrupts.read(graph, snapshot) if snapshot and isinstance(outcome, Paused) else []
+    pauses = interrupts.read(graph, snapshot) if snapshot and isinstance(outcome, Paused | Conflict) else []
     if isinstance(outcome, Paused | Finished) and (head is None or snapshot is None):
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
     seen = Seen(snapshot, pauses, head) if snapshot and head else None
@@ -201,7 +201,7 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
             run.resume_from = seen.head.checkpoint_id if seen else run.resume_from
             _end(run, RunStatus.FAILED, "run.failed", error=outcome.error, node=outcome.node)
         case Conflict():
-            run.problem = "The agent moved the thread before this run began, so the decision was not carried out."
+            run.problem = outcome.reason
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
     thread.lease_owner, thread.lease_until = "", None
     if run.decision and run.decision.vote.edits and not _is_refused(outcome):
