@@ -65,6 +65,6 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         session = self.scope.get("session")
         if session is None:
             return False
-        fresh = type(session)(session.session_key)
+        fresh = session.__class__(session.session_key)  # type() would be the LazyObject
         request = type("Request", (), {"session": fresh})()
         return permissions.can_view(get_user(request))

@@ -1,5 +1,6 @@
 """Telling open pages that something changed. Delivery is at most once, so pages also ask by themselves."""
 
+import asyncio
 import hashlib
 import logging
 from functools import partial
@@ -11,6 +12,8 @@ from django.db import transaction
 logger = logging.getLogger(__name__)
 
 QUEUE = "queue"
+LONGEST_SEND_SECONDS = 0.5
+"""A Redis that hangs may hold up an answer no longer than this; the decision is committed before."""
 
 
 def thread_topic(thread_id: str) -> str:
@@ -27,10 +30,12 @@ def publish(*, thread_id: str = "", is_queue_changed: bool = True) -> None:
 
 
 def _send(topic: str) -> None:
-    layer = get_channel_layer()
-    if layer is None:
-        return
     try:
-        async_to_sync(layer.group_send)(topic, {"type": "changed", "topic": topic})
+        async_to_sync(_group_send)(topic)
     except Exception:  # noqa: BLE001 - Redis may be gone in many ways; the decision stands and pages poll
         logger.warning("could not tell open pages that %s changed; they will poll", topic)
+
+
+async def _group_send(topic: str) -> None:
+    async with asyncio.timeout(LONGEST_SEND_SECONDS):
+        await get_channel_layer().group_send(topic, {"type": "changed", "topic": topic})

@@ -91,7 +91,7 @@ if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "countersign", "symmetric_encryption_keys": [SECRET_KEY]},
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "countersign"},
     }
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -172,7 +172,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [SELF],
         "style-src": [SELF],
         "img-src": [SELF, "data:"],
-        "connect-src": [SELF, *[origin.replace("http", "ws", 1) for origin in ORIGINS]],
+        "connect-src": [SELF, *[origin.replace("http", "ws", 1) for origin in ORIGINS if "[" not in origin]],
         "form-action": [SELF],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],

@@ -53,7 +53,7 @@ def iter_texts(value: Any) -> Iterator[str]:
 
 
 def json_text(value: Any) -> str:
-    """Write plain data as JSON for people: letters as they are, odd characters as escapes, so that a copy is still JSON."""
+    """Write plain data as JSON for people: letters as they are, odd characters as escapes: a copy is still JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return ODD.sub(_escape, text)
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
         DEMO_PACE="0",
         REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
     )
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
+    """Show what the servers wrote, if a test failed; then forget it."""
+    if exitstatus:
+        for log in sorted(_tmp.rglob("serve-*.log")):
+            terminalreporter.section(f"the end of {log.relative_to(_tmp)}")
+            terminalreporter.write(log.read_text()[-4_000:])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
