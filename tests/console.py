@@ -122,7 +122,9 @@ class Console:
             found = wait_for(ask, what=f"thread {thread_id} to pause")
             return dict(alice.get(f"/approvals/{found['id']}").json())
 
-    def run_of(self, approval_id: str, *, until: tuple[str, ...] = ("finished", "paused")) -> dict[str, Any]:
+    def run_of(
+        self, approval_id: str, *, until: tuple[str, ...] = ("finished", "paused"), seconds: float = 30
+    ) -> dict[str, Any]:
         """Return the run of a decided approval, once it ended as `until` says."""
         with self.api("alice") as alice:
 
@@ -130,7 +132,7 @@ class Console:
                 run = alice.get(f"/approvals/{approval_id}").json()["run"]
                 return run if run and run["status"] in until else None
 
-            return dict(wait_for(ask, what=f"the run of approval {approval_id} to be {until}"))
+            return dict(wait_for(ask, seconds=seconds, what=f"the run of approval {approval_id} to be {until}"))
 
 
 def refund(amount: float = 640.0) -> dict[str, Any]:
