@@ -104,6 +104,8 @@ def _load_env(path: Path) -> None:
     """Apply the `env` of langgraph.json (a file or an object); what is already set wins."""
     env = _read(path).get("env")
     if isinstance(env, str):
+        if not (path.parent / env).is_file():
+            raise RegistryError(f'{path}: "env" names {env}, and there is no such file. The path is relative to it.')
         env = dotenv_values(path.parent / env)
     if env is not None and not isinstance(env, Mapping):
         raise RegistryError(f'{path}: "env" must be the path of a file, or an object of names and values.')

@@ -15,7 +15,6 @@ from agentcore.runner import OnStep, outcome, run_until_pause
 from agentcore.threads import Saver, config_for, snapshot
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
-
 NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
 
 
@@ -126,7 +125,8 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
     """Count the node as done with the edits as its output; a gate behind it holds as ever."""
     if not is_edited:
         here = await _edited(at, answer.edits, answer.as_node or here.next[0])
-    if here.is_paused:
+    # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
+    if here.interrupts or (here.gate and here.gate.when == "before"):
         return Paused(here)
     return await _go_on(at, None, here.checkpoint_id) if here.next else Finished(here)
 

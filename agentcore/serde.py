@@ -156,8 +156,16 @@ def _type_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def has_objects(plain: Any) -> bool:
-    """True if plain data came from something JSON has no word for, so that an edit would lose its type."""
-    if isinstance(plain, dict):
-        return "__type__" in plain or any(has_objects(item) for item in plain.values())
-    return isinstance(plain, list) and any(has_objects(item) for item in plain)
+def has_objects(value: Any, depth: int = 0) -> bool:
+    """True if a value holds something JSON has no word for, so that an edit would lose it; messages do not."""
+    if isinstance(value, BaseMessage) or value is None or type(value) in (bool, str):
+        return False
+    if type(value) is int:
+        return abs(value) > _LARGEST_SAFE_INT
+    if type(value) is float:
+        return not math.isfinite(value)
+    if depth > DEEPEST or type(value) not in (dict, list):
+        return True
+    if isinstance(value, dict) and any(type(key) is not str for key in value):
+        return True
+    return any(has_objects(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value))

@@ -102,7 +102,9 @@ def _record(state: StateSnapshot, gate: Gate | None) -> Snapshot:
         interrupts=tuple(_pending(task, interrupt) for task in state.tasks for interrupt in task.interrupts),
         gate=gate,
         tasks=tuple(_task(task) for task in state.tasks),
-        opaque=tuple(name for name, value in values.items() if has_objects(value)),
+        opaque=tuple(name for name, value in state.values.items() if has_objects(value))
+        if isinstance(state.values, dict)
+        else ("__root__",),
     )
 
 

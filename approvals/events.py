@@ -38,4 +38,6 @@ def _send(topic: str) -> None:
 
 async def _group_send(topic: str) -> None:
     async with asyncio.timeout(LONGEST_SEND_SECONDS):
-        await get_channel_layer().group_send(topic, {"type": "changed", "topic": topic})
+        layer = get_channel_layer()
+        assert layer is not None
+        await layer.group_send(topic, {"type": "changed", "topic": topic})

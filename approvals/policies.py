@@ -13,9 +13,19 @@ def why_not_vote(*, verdict: str, allowed: Collection[str], why_not: str, commen
         return "Say why you reject: the reason goes into the record."
     if verdict == "reject" and has_edits:
         return "A rejection takes no edits. Approve with the edit, or reject without it."
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in comment):
+        return "The comment holds a character that cannot be stored. Type it again without it."
     if len(comment) > LONGEST_COMMENT:
         return f"The comment is longer than {LONGEST_COMMENT} characters."
     return ""
+
+
+def why_not_edit(*, waiting: Collection[str]) -> str:
+    """Say why the state cannot be edited, or a node skipped, at this pause."""
+    if len(waiting) < 2:
+        return ""
+    # Seen with LangGraph 1.2: aupdate_state counts for one branch; the others are dropped without running or asking.
+    return "Several nodes wait here at once, and an edit would drop all but one of them. Approve or reject as it is."
 
 
 def why_not_own_run(*, started_by: str, voter: str) -> str:

@@ -6,6 +6,9 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
 # Controls (but tab and line feed), soft hyphen, fillers, bidi and zero-width characters, variation selectors (but the
 # one that makes an emoji), tags, surrogates, private use.
 ODD = re.compile(
@@ -29,9 +32,18 @@ def unwound(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def plain_visible(text: str) -> str:
-    """Write odd characters as `U+202E`, for places that hold only text: titles, attributes."""
-    return ODD.sub(lambda found: code_of(found[0]), unwound(text))
+def visible(value: object) -> SafeString:
+    """Escape, then draw each character that cannot be seen as a chip such as U+202E."""
+    return mark_safe(ODD.sub(lambda found: _chip(found[0]), escape(unwound(str(value)))))
+
+
+def _chip(char: str) -> str:
+    return format_html('<span class="odd" title="{}">{}</span>', name_of(char), code_of(char))
+
+
+def plain_visible(value: object) -> str:
+    """The same for titles and attributes, without markup; still to be escaped."""
+    return ODD.sub(lambda found: code_of(found[0]), unwound(str(value)))
 
 
 def count_odd(value: Any) -> int:
@@ -60,3 +72,14 @@ def json_text(value: Any) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1] if ord(found[0]) > 126 else f"\\u{ord(found[0]):04x}"
+
+
+def words_for(seconds: float) -> str:
+    """Say a span of time short: `<1 min`, `5 min`, `3 h`, `2 d`."""
+    if seconds < 60:
+        return "<1 min"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)} h"
+    return f"{int(seconds // 86400)} d"

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore import state_edit
+from agentcore.errors import Fault
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import digest
 from agentcore.types import GraphCard
@@ -86,7 +87,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
 
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:
     """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
-    is_sent_again = ballot.idempotency_key and Vote.objects.filter(
+    is_sent_again = (ballot.idempotency_key or "").isprintable() and Vote.objects.filter(
         voter_id=by.pk, idempotency_key=ballot.idempotency_key
     ).exists()  # fmt: skip
     if not ballot.edits or is_sent_again or not approval.is_pending or not permissions.can_vote(by, ballot.verdict):
@@ -103,6 +104,7 @@ def preview_edit(approval: Approval, edits: Any, *, as_node: str = "", is_skip: 
 
     Raises InvalidEdit with a path for each fault, Unavailable when no worker answers.
     """
+    _check_one_waits(approval)
     check_edits(_card(approval).channels, edits, opaque=approval.opaque)
     if is_skip and not as_node:
         as_node = approval.next[0]
@@ -132,8 +134,8 @@ def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None)
 def _answer_given_before(approval: Approval, ballot: Ballot, by: User) -> Voted | None:
     if ballot.idempotency_key is None:
         return None
-    if not 0 < len(ballot.idempotency_key) <= LONGEST_KEY:
-        raise Invalid(f"An idempotency key is 1 to {LONGEST_KEY} characters.")
+    if not (0 < len(ballot.idempotency_key) <= LONGEST_KEY and ballot.idempotency_key.isprintable()):
+        raise Invalid(f"An idempotency key is 1 to {LONGEST_KEY} printable characters.")
     given = Vote.objects.filter(voter_id=by.pk, idempotency_key=ballot.idempotency_key).first()
     if given is None:
         return None
@@ -171,7 +173,10 @@ def _check_fresh(approval: Approval, thread: Thread, ballot: Ballot) -> None:
 
 
 def _check_allowed(approval: Approval, thread: Thread, ballot: Ballot, by: User) -> None:
+    permissions.check_vote(by, ballot.verdict)
     starter = thread.started_by.get_username() if thread.started_by else ""
+    if sentence := policies.why_not_own_run(started_by=starter, voter=by.get_username()):
+        raise Denied(sentence)
     sentence = policies.why_not_vote(
         verdict=ballot.verdict,
         allowed=approval.allowed_verdicts,
@@ -181,17 +186,21 @@ def _check_allowed(approval: Approval, thread: Thread, ballot: Ballot, by: User)
     )
     if sentence:
         raise InvalidAnswer(sentence, allowed=approval.allowed_verdicts)
-    permissions.check_vote(by, ballot.verdict)
-    if sentence := policies.why_not_own_run(started_by=starter, voter=by.get_username()):
-        raise Denied(sentence)
 
 
 def _check_content(approval: Approval, ballot: Ballot) -> None:
     if ballot.answer is not None:
         raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
+    if ballot.edits or ballot.verdict == Verdict.SKIP:
+        _check_one_waits(approval)
     card = _card(approval)
     _check_nodes(approval, ballot, {node["id"] for node in card.nodes})
     check_edits(card.channels, ballot.edits, opaque=approval.opaque)
+
+
+def _check_one_waits(approval: Approval) -> None:
+    if sentence := policies.why_not_edit(waiting=approval.next):
+        raise InvalidEdit(sentence, faults=[Fault("", sentence).as_dict()])
 
 
 def _check_nodes(approval: Approval, ballot: Ballot, nodes: set[str]) -> None:
@@ -202,10 +211,8 @@ def _check_nodes(approval: Approval, ballot: Ballot, nodes: set[str]) -> None:
             f"Editing as {ballot.as_node} would count that node as done and skip the gate. Vote skip for that.",
             faults=[],
         )
-    if ballot.verdict == Verdict.SKIP and len(approval.next) > 1 and ballot.as_node not in approval.next:
-        raise InvalidEdit(
-            f"Several nodes wait here: say in as_node which to skip: {', '.join(approval.next)}.", faults=[]
-        )
+    if ballot.verdict == Verdict.SKIP and ballot.as_node not in ("", *approval.next):
+        raise InvalidEdit(f"{ballot.as_node} does not wait here, so it cannot be skipped.", faults=[])
 
 
 def _card(approval: Approval) -> GraphCard:

@@ -120,11 +120,13 @@ async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
 async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> None:
     """Store how the run stopped, with the pauses it led to, and give the lease back: one transaction."""
     head = await runtime.in_database(runtime.read_head)(claim.thread_id)
+    snapshot, pauses = None, []
     try:
         snapshot = await threads.snapshot(graph, saver, claim.thread_id)
-    except UnreadableThread:
-        snapshot = None
-    pauses = interrupts.read(graph, snapshot) if snapshot and isinstance(outcome, Paused | Conflict) else []
+        if snapshot and isinstance(outcome, Paused | Conflict):
+            pauses = interrupts.read(graph, snapshot)
+    except UnreadableThread as error:
+        outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
     if isinstance(outcome, Paused | Finished) and (head is None or snapshot is None):
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
     seen = Seen(snapshot, pauses, head) if snapshot and head else None

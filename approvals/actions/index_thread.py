@@ -40,11 +40,11 @@ async def index_thread(thread_id: str) -> None:
             return await runtime.in_database(_store_unreadable)(thread_id, "", head, UNKNOWN_GRAPH)
         try:
             snapshot = await threads.snapshot(graph, worker.saver(), thread_id)
+            pauses = interrupts.read(graph, snapshot) if snapshot else []
         except UnreadableThread as error:
             return await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, str(error))
         if snapshot is None or snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
-        pauses = interrupts.read(graph, snapshot)
         if await runtime.in_database(_store_if_free)(graph_id, snapshot, pauses, head):
             return None
     return None

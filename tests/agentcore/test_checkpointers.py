@@ -10,15 +10,18 @@ from typing import Annotated, Any
 import psycopg
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore import checkpointers
+from agentcore import checkpointers, tables
 from agentcore.checkpointers import Pool, open_checkpointer, open_pool, saver_over, setup
 from agentcore.dsn import postgres_params
 from agentcore.errors import BadDatabaseUrl, SetupTimeout
 from agentcore.threads import config_for, with_saver
+from tests.agentcore.test_serde import Parcel
 
 TABLES = {"checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_migrations", "countersign_heads"}
 TRIGGERS = {"countersign_checkpoint", "countersign_checkpoint_gone", "countersign_write"}
@@ -173,6 +176,9 @@ async def test_a_held_lock_is_named_after_the_time_given(database: str, empty_da
     ):
         for connection in (elsewhere, holder):  # a lock in another database is nobody's business here
             await connection.execute("SELECT pg_advisory_lock(%s)", [checkpointers._SETUP_LOCK])
+            if connection is elsewhere:
+                async with own.connection() as here:
+                    assert (await checkpointers._holder(here, 1)).startswith("another session")
         began = time.monotonic()
         with pytest.raises(SetupTimeout, match=rf"PostgreSQL session {holder.info.backend_pid} \(.*\) has been"):
             await setup(own, timeout_seconds=0.6)
@@ -193,7 +199,7 @@ async def test_a_set_up_that_waited_goes_on_when_the_lock_is_free(database: str,
 
 
 async def test_a_set_up_that_fails_gives_the_lock_back(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpointers.tables, "INSTALL_SQL", "SELECT 1 / 0")
+    monkeypatch.setattr(tables, "INSTALL_SQL", "SELECT 1 / 0")
     with pytest.raises(psycopg.errors.DivisionByZero):
         await setup(pool)
     monkeypatch.undo()
@@ -202,17 +208,10 @@ async def test_a_set_up_that_fails_gives_the_lock_back(pool: Pool, monkeypatch: 
 
 async def test_a_class_from_a_checkpoint_is_not_built(pool: Pool, thread_id: str) -> None:
     """Someone else wrote the row with LangGraph's permissive default; reading it here builds nothing."""
-    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
-    from tests.agentcore.test_serde import Parcel
-
     writer = AsyncPostgresSaver(pool, serde=JsonPlusSerializer(allowed_msgpack_modules=True))
-    checkpoint = empty_checkpoint() | {
-        "channel_values": {"words": [Parcel(1.0, set())]},
-        "channel_versions": {"words": "1"},
-    }
-    await writer.aput(config_for(thread_id), checkpoint, {}, {"words": "1"})  # type: ignore[arg-type]
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"], checkpoint["channel_versions"] = {"words": [Parcel(1.0, set())]}, {"words": "1"}
+    await writer.aput(config_for(thread_id), checkpoint, {}, {"words": "1"})
     permissive = await writer.aget_tuple(config_for(thread_id))
     assert permissive is not None
     assert isinstance(permissive.checkpoint["channel_values"]["words"][0], Parcel)

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
 from agentcore.demo import operations
+from agentcore.demo.cases import CASES
 from agentcore.errors import UnreadableThread
 from agentcore.runner import run_until_pause
 from agentcore.serde import digest
@@ -95,8 +96,6 @@ async def test_a_thread_after_a_gate_stands_there(saver: Saver, thread_id: str) 
 
 
 def operations_input() -> dict[str, Any]:
-    from agentcore.demo.cases import CASES
-
     return next(case.input for case in CASES if case.graph_id == "operations")
 
 
@@ -171,7 +170,8 @@ async def test_a_finished_thread_waits_for_nobody(saver: Saver, thread_id: str) 
     finished = await run(graphs.gated, saver, thread_id)
     assert isinstance(finished, Finished)
     assert not finished.snapshot.is_paused
-    assert finished.snapshot.next == finished.snapshot.tasks == ()
+    assert finished.snapshot.next == ()
+    assert finished.snapshot.tasks == ()
     assert graphs.times_run(Path(os.environ["DATA_DIR"]), thread_id, "act") == 1
 
 

@@ -1,0 +1,273 @@
+"""What we rely on in LangGraph, at breakpoints. A red test here says that LangGraph moved: read it before mending it.
+
+Where the fact is a trap, the test shows the trap itself: it is the control of the tests that show we avoid it.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph._internal import _constants
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import InvalidUpdateError
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, Overwrite
+from typing_extensions import TypedDict
+
+from agentcore import runner
+from agentcore.checkpointers import open_pool, saver_over
+from agentcore.demo import refund
+from agentcore.threads import config_for, with_saver
+from tests import graphs
+from tests.console import refund as a_refund
+
+Saver = Any
+STRICT = {"__pregel_strict_resume": True}
+
+
+@pytest.fixture
+def thread_id() -> str:
+    return f"t-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def saver() -> InMemorySaver:
+    return InMemorySaver()
+
+
+@pytest.fixture
+async def savers(database: str) -> AsyncIterator[list[Saver]]:
+    """Two savers, as two workers have them."""
+    async with open_pool(database) as pool:
+        yield [saver_over(pool), saver_over(pool)]
+
+
+async def pause(graph: Any, saver: Saver, thread_id: str, **input: Any) -> Any:
+    """Run to the first pause and return the graph over its saver."""
+    bound = with_saver(graph, saver)
+    await bound.ainvoke({"text": "x"} | input, config_for(thread_id))
+    return bound
+
+
+async def state_of(bound: Any, thread_id: str) -> Any:
+    return await bound.aget_state(config_for(thread_id))
+
+
+def times(node: str, thread_id: str) -> int:
+    return graphs.times_run(Path(os.environ["DATA_DIR"]), thread_id, node)
+
+
+def answering(thread_id: str, **configurable: Any) -> Any:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": "", **configurable}}
+
+
+# Resuming
+
+
+def test_the_strict_resume_setting_is_still_called_so() -> None:
+    assert _constants.CONFIG_KEY_STRICT_RESUME == runner._STRICT_RESUME == next(iter(STRICT))
+
+
+async def test_a_strict_resume_refuses_a_stale_answer(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.asking, saver, thread_id)
+    [waiting] = (await state_of(bound, thread_id)).interrupts
+    with pytest.raises(Exception, match="interrupt") as caught:
+        await bound.ainvoke(Command(resume={"0" * 32: "7"}), answering(thread_id, **STRICT))
+    assert type(caught.value).__name__ == "UnknownInterruptError"
+    assert [each.id for each in (await state_of(bound, thread_id)).interrupts] == [waiting.id]
+    await bound.ainvoke(Command(resume={waiting.id: "7"}), answering(thread_id, **STRICT))
+    assert (await state_of(bound, thread_id)).values["notes"] == ["prepared", "answered 7"]
+
+
+async def test_without_it_a_stale_answer_is_ignored_in_silence(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.asking, saver, thread_id)
+    await bound.ainvoke(Command(resume={"0" * 32: "7"}), config_for(thread_id))
+    assert len((await state_of(bound, thread_id)).interrupts) == 1
+
+
+async def test_two_workers_at_one_breakpoint_run_the_gated_node_twice(savers: list[Saver], thread_id: str) -> None:
+    """Nothing in LangGraph or its tables stops the second: this is what the fence is for."""
+    bound = [with_saver(graphs.gated, saver) for saver in savers]
+    await pause(graphs.gated, savers[0], thread_id, seconds=0.3)
+    barrier = asyncio.Barrier(2)
+
+    async def resume(each: Any) -> None:
+        await barrier.wait()
+        await each.ainvoke(None, config_for(thread_id), durability="sync")
+
+    await asyncio.gather(*map(resume, bound))
+    assert times("act", thread_id) == 2
+
+
+async def test_one_worker_runs_it_once(savers: list[Saver], thread_id: str) -> None:
+    bound = await pause(graphs.gated, savers[0], thread_id)
+    await bound.ainvoke(None, config_for(thread_id), durability="sync")
+    assert (times("act", thread_id), times("prepare", thread_id)) == (1, 1)
+
+
+async def test_a_kill_inside_the_gated_node_leaves_the_thread_at_the_gate(savers: list[Saver], thread_id: str) -> None:
+    bound = await pause(graphs.gated, savers[0], thread_id, seconds=60)
+    before = await state_of(bound, thread_id)
+    running = asyncio.create_task(bound.ainvoke(None, config_for(thread_id), durability="sync"))
+    while times("act", thread_id) == 0:  # noqa: ASYNC110 - the node leaves a file, not an event
+        await asyncio.sleep(0.01)
+    during = await state_of(with_saver(graphs.gated, savers[1]), thread_id)
+    assert (during.next, during.config) == (before.next, before.config)  # and running looks the same as paused
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (await state_of(bound, thread_id)).next == ("act",)
+
+
+async def test_durability_sync_writes_before_the_next_step_begins(savers: list[Saver], thread_id: str) -> None:
+    bound = with_saver(graphs.reviewing.builder.compile(), savers[0])
+    stored: list[Any] = []
+    steps = bound.astream({"text": "x"}, config_for(thread_id), stream_mode="updates", durability="sync")
+    async for _ in steps:
+        stored.append((await state_of(with_saver(bound, savers[1]), thread_id)).metadata["step"])
+    assert stored[-1] == 2
+    assert stored == sorted(stored)
+
+
+async def test_new_input_at_a_breakpoint_drops_the_pause_in_silence(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    await bound.ainvoke({"text": "other"}, config_for(thread_id))
+    state = await state_of(bound, thread_id)
+    assert (state.next, state.values["notes"]) == (("act",), ["prepared", "prepared"])
+    assert times("act", thread_id) == 0
+
+
+# Edits
+
+
+async def test_the_metadata_of_a_config_is_kept_in_every_checkpoint(savers: list[Saver], thread_id: str) -> None:
+    bound = with_saver(graphs.gated, savers[0])
+    await bound.ainvoke({"text": "x"}, config_for(thread_id) | {"metadata": {"run": "one"}})
+    await bound.aupdate_state(config_for(thread_id) | {"metadata": {"run": "edit"}}, {"text": "y"})
+    await bound.ainvoke(None, config_for(thread_id) | {"metadata": {"run": "two"}}, durability="sync")
+    states = [state async for state in bound.aget_state_history(config_for(thread_id))]
+    kept = [(each["run"], each["source"]) for each in (dict(state.metadata or {}) for state in states)]
+    assert kept == [("two", "loop"), ("edit", "update"), ("one", "loop"), ("one", "loop"), ("one", "input")]
+
+
+async def test_an_unknown_channel_in_an_update_is_ignored_in_silence(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    await bound.aupdate_state(config_for(thread_id), {"txet": "y"})
+    assert (await state_of(bound, thread_id)).values == {"text": "x", "notes": ["prepared"]}
+
+
+async def test_a_wrong_type_in_an_update_is_stored_in_silence(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    await bound.aupdate_state(config_for(thread_id), {"text": 7})
+    assert (await state_of(bound, thread_id)).values["text"] == 7
+
+
+@pytest.mark.parametrize("value", [Overwrite(["only"]), {"__overwrite__": ["only"]}], ids=["object", "plain data"])
+async def test_overwrite_replaces_what_a_reducer_would_append(saver: Saver, thread_id: str, value: Any) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    await bound.aupdate_state(config_for(thread_id), {"notes": ["more"]})
+    assert (await state_of(bound, thread_id)).values["notes"] == ["prepared", "more"]
+    await bound.aupdate_state(config_for(thread_id), {"notes": value})
+    assert (await state_of(bound, thread_id)).values["notes"] == ["only"]
+
+
+async def test_an_edit_asks_the_last_nodes_routing_again(saver: Saver, thread_id: str) -> None:
+    bound = await pause(refund.graph, saver, thread_id, **a_refund(amount=640))
+    assert (await state_of(bound, thread_id)).next == ("senior_desk",)
+    await bound.aupdate_state(config_for(thread_id), {"amount": 80.0})
+    assert (await state_of(bound, thread_id)).next == ("pay_refund",)
+
+
+async def test_an_edit_as_the_waiting_node_skips_its_gate(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    await bound.aupdate_state(config_for(thread_id), {"text": "y"}, as_node="act")
+    assert (await state_of(bound, thread_id)).next == ()
+    assert times("act", thread_id) == 0
+
+
+async def test_an_edit_between_parallel_branches_is_ambiguous(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.branching, saver, thread_id)
+    with pytest.raises(InvalidUpdateError, match="Ambiguous"):
+        await bound.aupdate_state(config_for(thread_id), {"text": "y"})
+
+
+@pytest.mark.parametrize(("as_node", "left"), [("left", ("join_left",)), ("join_left", ())])
+async def test_an_edit_as_one_branch_drops_the_other(
+    saver: Saver, thread_id: str, as_node: str, left: tuple[str, ...]
+) -> None:
+    """Neither run nor asked for any more: the preview must show `next`."""
+    bound = await pause(graphs.branching, saver, thread_id)
+    assert (await state_of(bound, thread_id)).next == ("join_left", "join_right")
+    await bound.aupdate_state(config_for(thread_id), {"text": "y"}, as_node=as_node)
+    assert (await state_of(bound, thread_id)).next == left
+
+
+# Ending and routing
+
+
+async def test_ending_a_thread_runs_nothing(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    before = await state_of(bound, thread_id)
+    await bound.aupdate_state(config_for(thread_id), None, as_node=END)
+    after = await state_of(bound, thread_id)
+    assert (after.next, after.values) == ((), before.values)
+    await bound.ainvoke(None, config_for(thread_id))
+    assert times("act", thread_id) == 0
+
+
+async def test_ending_with_values_is_refused(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.gated, saver, thread_id)
+    with pytest.raises(InvalidUpdateError):
+        await bound.aupdate_state(config_for(thread_id), {"text": "y"}, as_node=END)
+
+
+async def test_a_goto_at_a_breakpoint_also_runs_the_gated_node(saver: Saver, thread_id: str) -> None:
+    """The trap: `reject` that only sent this would carry out what was rejected."""
+    bound = await pause(graphs.reviewing, saver, thread_id)
+    await bound.ainvoke(Command(goto="revise"), config_for(thread_id))
+    assert (times("revise", thread_id), times("act", thread_id)) == (1, 1)
+
+
+async def test_a_goto_after_the_end_runs_that_node_alone(saver: Saver, thread_id: str) -> None:
+    bound = await pause(graphs.reviewing, saver, thread_id)
+    await bound.aupdate_state(config_for(thread_id), None, as_node=END)
+    await bound.ainvoke(Command(goto="revise"), config_for(thread_id))
+    assert (times("revise", thread_id), times("act", thread_id)) == (1, 0)
+    assert (await state_of(bound, thread_id)).next == ("act",)
+
+
+# Copies
+
+
+async def test_a_copied_graph_has_another_saver_and_the_same_nodes(saver: Saver, thread_id: str) -> None:
+    bound = with_saver(graphs.gated, saver)
+    assert (graphs.gated.checkpointer, bound.checkpointer) == (None, saver)
+    assert bound.nodes.keys() == graphs.gated.nodes.keys()
+    assert bound.interrupt_before_nodes == graphs.gated.interrupt_before_nodes == ["act"]
+
+
+async def test_a_replay_moves_the_head_of_the_same_thread(saver: Saver, thread_id: str) -> None:
+    """Which is why a fork is a new thread."""
+    bound = await pause(graphs.gated, saver, thread_id)
+    gate = await state_of(bound, thread_id)
+    await bound.ainvoke(None, config_for(thread_id))
+    ended = await state_of(bound, thread_id)
+    await bound.aupdate_state(gate.config, {"text": "again"})
+    moved = await state_of(bound, thread_id)
+    assert (ended.next, moved.next) == ((), ("act",))
+    assert moved.parent_config == gate.config
+
+
+async def test_a_star_does_not_pause_before_langgraphs_own_start(saver: Saver, thread_id: str) -> None:
+    class Words(TypedDict):
+        text: str
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(Words)
+    builder.add_node("only", lambda state: {"text": "ran"})
+    builder.add_edge(START, "only")
+    bound = await pause(builder.compile(interrupt_before="*", interrupt_after="*"), saver, thread_id)
+    assert (await state_of(bound, thread_id)).next == ("only",)
