@@ -154,15 +154,31 @@ def _value_faults(name: str, value: Any, channel: Channel) -> Iterator[Fault]:
 
 def sentence(error: Any) -> str:
     """Say what the schema wants without repeating the value: it may be long, or secret."""
-    if error.validator == "type":
-        wanted = error.validator_value
-        wanted = " or ".join(wanted) if isinstance(wanted, list) else wanted
-        return f"This must be of type {wanted}."
+    wanted = error.validator_value
     if error.validator == "required":
         return f"{error.message}."
-    if error.validator == "enum":
-        return f"This must be one of: {', '.join(map(str, error.validator_value))}."
+    if error.validator in _WANTED:
+        listed = " or ".join(map(str, wanted)) if isinstance(wanted, list) else wanted
+        return _WANTED[error.validator].format(listed)
     return f"This does not fit the graph's schema ({error.validator})."
+
+
+_WANTED = {
+    "type": "This must be of type {}.",
+    "enum": "This must be one of: {}.",
+    "const": "This must be {}.",
+    "minimum": "This must be {} or more.",
+    "exclusiveMinimum": "This must be more than {}.",
+    "maximum": "This must be {} or less.",
+    "exclusiveMaximum": "This must be less than {}.",
+    "multipleOf": "This must be a multiple of {}.",
+    "minLength": "This must have at least {} characters.",
+    "maxLength": "This may have at most {} characters.",
+    "pattern": "This must match the pattern {}.",
+    "minItems": "This must have at least {} items.",
+    "maxItems": "This may have at most {} items.",
+    "format": "This must be a {}.",
+}
 
 
 def unstorable(value: Any, path: str, depth: int = 0) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from agentcore.serde import to_plain
 from approvals.context import current_request_id
+from approvals.errors import Denied
 from approvals.models import AuditEntry, AuditHead
 
 DOMAIN = b"countersign-audit-v1"
@@ -94,6 +95,12 @@ def append(
         )
         AuditHead.objects.filter(pk=1).update(seq=seq, hash=digest)
     return entry
+
+
+def append_refusal(denied: Denied, *, actor: str) -> None:
+    """Write down that somebody tried what they may not."""
+    about = {"permission": str(denied.detail.get("permission", ""))}
+    append("permission.refused", actor=actor, object=about, outcome="refused")
 
 
 def entry_hash(seq: int, prev_hash: str, body: str) -> str:

@@ -1,9 +1,10 @@
 """A request id for each request, and a page for each refusal."""
 
-import logging
 from collections.abc import Callable
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from approvals import audit
 from approvals.context import new_request_id
@@ -11,7 +12,6 @@ from approvals.errors import Denied, Refusal
 from approvals.views import errors as pages
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
-logger = logging.getLogger(__name__)
 
 
 class RequestIdMiddleware:
@@ -27,6 +27,17 @@ class RequestIdMiddleware:
         return response
 
 
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Django's own, but for views that need no sign-in it does not read the session: /healthz needs no database."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
+
+
 class RefusalMiddleware:
     """Turns a Refusal that a view let through into its page; a permission that was refused is an audit entry."""
 
@@ -40,10 +51,5 @@ class RefusalMiddleware:
         if not isinstance(exception, Refusal):
             return None
         if isinstance(exception, Denied):
-            note_refusal(request.user.get_username(), exception)
+            audit.append_refusal(exception, actor=request.user.get_username())
         return pages.refusal(request, exception)
-
-
-def note_refusal(actor: str, denied: Denied) -> None:
-    about = {"permission": str(denied.detail.get("permission", ""))}
-    audit.append("permission.refused", actor=actor, object=about, outcome="refused")

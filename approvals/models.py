@@ -123,7 +123,8 @@ class Approval(models.Model):
         ]
         indexes = [
             models.Index(fields=["created_at", "id"], condition=Q(status="pending"), name="approvals_pending"),
-            models.Index(fields=["-closed_at"], name="approvals_closed"),
+            models.Index(fields=["-closed_at", "-id"], name="approvals_closed"),
+            models.Index(fields=["-created_at", "-id"], name="approvals_newest"),
             models.Index(fields=["graph_id", "created_at"], name="approvals_by_graph"),
         ]
 

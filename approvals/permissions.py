@@ -12,6 +12,7 @@ User = AbstractUser | AnonymousUser
 ROLES_FOR: dict[str, tuple[Role, ...]] = {
     "view": tuple(Role),
     "vote": (Role.REVIEWER,),
+    "preview": (Role.REVIEWER, Role.OPERATOR, Role.ADMIN),
     "skip": (Role.OPERATOR, Role.ADMIN),
     "start_run": (Role.OPERATOR, Role.ADMIN),
     "retry_run": (Role.OPERATOR, Role.REVIEWER, Role.ADMIN),
@@ -21,6 +22,7 @@ ROLES_FOR: dict[str, tuple[Role, ...]] = {
 SENTENCES = {
     "view": "You have no role here yet. Ask an admin to add you to a group.",
     "vote": "Only reviewers vote.",
+    "preview": "Only reviewers, operators and admins have the graph try an edit.",
     "skip": "Only operators and admins skip a node.",
     "start_run": "Only operators and admins start runs.",
     "retry_run": "Only reviewers, operators and admins decide how a stopped run goes on.",
@@ -69,6 +71,14 @@ def check_vote(user: User, verdict: str) -> None:
 
 def can_vote(user: User, verdict: str) -> bool:
     return not why_not(user, "skip" if verdict == "skip" else "vote")
+
+
+def check_preview(user: User) -> None:
+    _check(user, "preview")
+
+
+def can_preview(user: User) -> bool:
+    return not why_not(user, "preview")
 
 
 def check_start_run(user: User) -> None:

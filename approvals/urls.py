@@ -1,8 +1,37 @@
-from django.http import HttpResponse
+"""Every address. Sockets are in asgi.py."""
+
 from django.urls import path
 
+from approvals import addresses as _addresses  # noqa: F401 - registers the `any` of thread addresses
+from approvals import api
+from approvals.api import health
+from approvals.views import approval, audit, clean, queue, runs, session, start, threads, vote
+
 urlpatterns = [
-    path("", lambda r: HttpResponse("x"), name="queue"),
-    path("sign-in/", lambda r: HttpResponse("x"), name="sign_in"),
-    path("sign-in/<str:token>/", lambda r, token: HttpResponse("x"), name="sign_in_link"),
+    path("", queue.queue, name="queue"),
+    path("open-count/", queue.open_count, name="open_count"),
+    path("sign-in/", session.sign_in, name="sign_in"),
+    path("sign-in/<str:token>/", session.sign_in_link, name="sign_in_link"),
+    path("sign-out/", session.sign_out, name="sign_out"),
+    path("approvals/<uuid:approval_id>/", approval.approval, name="approval"),
+    path("approvals/<uuid:approval_id>/vote/", vote.vote, name="vote"),
+    path("approvals/<uuid:approval_id>/preview/", vote.preview, name="preview"),
+    path("approvals/<uuid:approval_id>/run/", approval.run, name="approval_run"),
+    path("approvals/<uuid:approval_id>/standing/", approval.standing, name="approval_standing"),
+    path("approvals/<uuid:approval_id>/raw/", approval.raw, name="approval_raw"),
+    path("beside/", queue.side, name="side"),
+    path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry_run"),
+    path("runs/<uuid:run_id>/give-up/", runs.give_up_run, name="give_up_run"),
+    path("threads/", threads.threads, name="threads"),
+    # Before the page itself: thread ids may have slashes.
+    path("threads/<any:thread_id>/history/", threads.history, name="history"),
+    path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
+    path("threads/<any:thread_id>/", threads.thread, name="thread"),
+    path("start/", start.start, name="start"),
+    path("start/<str:graph_id>/", start.start_graph, name="start_graph"),
+    path("audit/", audit.audit, name="audit"),
+    path("audit/verify/", audit.verify_audit, name="verify_audit"),
+    path("api/", api.urls),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
 ]

@@ -28,7 +28,9 @@ def main() -> None:
 
 def _use(folder: Path) -> None:
     """Set up a console of its own, in a folder that goes away."""
-    os.environ.update(DATA_DIR=str(folder), DEMO_PACE="0", DJANGO_SETTINGS_MODULE="approvals.settings", LOG_LEVEL="ERROR")
+    os.environ.update(
+        DATA_DIR=str(folder), DEMO_PACE="0", DJANGO_SETTINGS_MODULE="approvals.settings", LOG_LEVEL="ERROR"
+    )
     from approvals import embedded
 
     embedded.use_unless_configured()

@@ -1,4 +1,4 @@
-"""From a person's Approve to the end of the graph: bare LangGraph, and the whole of ours (vote, audit, job, run, index).
+"""From Approve to the end of the graph: bare LangGraph, and the whole of ours (vote, audit, job, run, index).
 
 Both edit the amount and go on, over the same PostgreSQL, in the same process and run; `times` is ours over bare.
 """
@@ -8,7 +8,6 @@ import statistics
 import time
 import uuid
 from typing import Any
-
 
 from agentcore.demo.refund import graph
 from agentcore.threads import config_for, with_saver
@@ -30,7 +29,10 @@ async def _table() -> list[dict[str, object]]:
         for at_once in (1, 16):
             bare = await _measured(_bare, at_once)
             ours = await _measured(_ours, at_once)
-            rows += [_row("bare aupdate_state + ainvoke", at_once, bare, bare), _row("countersign", at_once, ours, bare)]
+            rows += [
+                _row("bare aupdate_state + ainvoke", at_once, bare, bare),
+                _row("countersign", at_once, ours, bare),
+            ]
         return rows
 
 
@@ -120,5 +122,3 @@ async def _person(name: str) -> Any:
     from django.contrib.auth import get_user_model
 
     return await _in_database(get_user_model().objects.get, username=name)
-
-

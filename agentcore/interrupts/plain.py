@@ -1,5 +1,6 @@
 """`interrupt(anything)`: shown raw, never hidden. It cannot be answered from here yet, and says so."""
 
+import json
 from typing import Any
 
 from agentcore.registry import Graph
@@ -33,5 +34,5 @@ def _pause(snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
 
 
 def _summary(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_SUMMARY else text[: _LONGEST_SUMMARY - 1] + "…"

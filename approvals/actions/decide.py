@@ -93,17 +93,26 @@ def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | Non
     if not ballot.edits or is_sent_again or not approval.is_pending or not permissions.can_vote(by, ballot.verdict):
         return None
     try:
-        preview_edit(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
+        _previewed(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
     except InvalidEdit as refused:
         return refused
     return None
 
 
-def preview_edit(approval: Approval, edits: Any, *, as_node: str = "", is_skip: bool = False) -> dict[str, Any]:
+def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
     """Return what an edit would give: `values_before, values, next_before, next, diff, digest`; nothing is stored.
 
-    Raises InvalidEdit with a path for each fault, Unavailable when no worker answers.
+    Raises what a vote would, InvalidEdit with a path for each fault, Unavailable when no worker answers.
     """
+    permissions.check_preview(by)
+    approval = Approval.objects.select_related("decision").filter(pk=approval_id).first()
+    if approval is None:
+        raise NotFound("There is no such approval.")
+    _check_open(approval)
+    return _previewed(approval, edits, as_node=as_node)
+
+
+def _previewed(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
     _check_one_waits(approval)
     check_edits(_card(approval).channels, edits, opaque=approval.opaque)
     if is_skip and not as_node:

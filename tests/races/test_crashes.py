@@ -1,7 +1,7 @@
 """The server is killed as by a power cut; what was decided goes on, or asks a person. Nothing is lost, nothing twice.
 
-One story, told once because a dead worker's lease takes half a minute to end: decisions in flight, a burst of decisions,
-a run before its gate, kill -9; ten decisions that no worker takes, kill -9; then `manage.py serve` again.
+One story, told once because a dead worker's lease takes half a minute to end: decisions in flight, a burst of them, a
+run before its gate, kill -9; ten decisions that no worker takes, kill -9; then `manage.py serve` again.
 """
 
 import tempfile

@@ -1,0 +1,66 @@
+"""The HTTP API under /api/. An operation makes one call into actions, or one read."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.urls import URLPattern, path
+from ninja import NinjaAPI
+from ninja.operation import Operation
+from ninja.renderers import JSONRenderer
+from ninja.responses import NinjaJSONEncoder
+
+from approvals import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
+from approvals.api import approvals, audit, errors, graphs, runs, threads
+from approvals.api.auth import Token
+from approvals.api.docs import Page
+from approvals.api.parser import StrictParser
+
+DESCRIPTION = """\
+Threads and runs have the shapes of the LangGraph SDK: `langgraph_sdk.get_client(url=".../api")` is a client.
+
+Send `Authorization: Bearer TOKEN`; `manage.py token USERNAME` makes one.
+
+Every error is `{"error": {"code", "message", "detail"}}`; `detail.faults` names each fault with its path."""
+
+
+class _Encoder(NinjaJSONEncoder):
+    """Times keep their microseconds, which Django's own encoder cuts."""
+
+    def default(self, o: Any) -> Any:
+        return o.isoformat() if isinstance(o, datetime) else super().default(o)
+
+
+class _Renderer(JSONRenderer):
+    encoder_class: type[json.JSONEncoder] = _Encoder
+
+
+class _Api(NinjaAPI):
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+
+api = _Api(
+    title="Countersign",
+    description=DESCRIPTION,
+    urls_namespace="api",
+    auth=Token(),
+    docs=Page(),
+    parser=StrictParser(),
+    renderer=_Renderer(),
+)
+errors.register(api)
+for _router in (approvals.router, runs.router, threads.router, graphs.router, audit.router):
+    api.add_router("", _router)  # runs before threads: their addresses are longer, and a thread id may hold slashes
+
+
+def _urls() -> tuple[list[URLPattern], str, str]:
+    patterns, app_name, namespace = api.urls
+    for pattern in patterns:
+        assert isinstance(pattern, URLPattern)
+        pattern.callback = errors.guarded(pattern.callback)
+    rest = path("<any:path>", errors.guarded(errors.no_such_address))
+    return [*patterns, rest], app_name, namespace  # type: ignore[list-item]
+
+
+urls = _urls()

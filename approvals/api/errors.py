@@ -1,0 +1,142 @@
+"""Errors have one shape, whatever went wrong: `{"error": {"code", "message", "detail"}}`."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, UnreadablePostError
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from psycopg_pool import PoolTimeout
+from pydantic import BaseModel
+
+from approvals import audit
+from approvals.api.fields import PlainObject
+from approvals.context import current_request_id
+from approvals.errors import Denied, NotFound, Refusal, TooLarge, Unavailable
+
+logger = logging.getLogger(__name__)
+
+View = Callable[..., HttpResponseBase]
+MOST_FAULTS = 100
+LONGEST_PATH = 200
+ALWAYS = (400, 401, 403, 422, 500, 503)
+
+
+class Problem(BaseModel):
+    """`code` is for programs, `message` for people; `detail` depends on the code, such as `faults` with a path each."""
+
+    code: str
+    message: str
+    detail: PlainObject
+
+
+class ErrorOut(BaseModel):
+    error: Problem
+
+
+def answers(model: Any, *refusals: int, status: int = 200) -> dict[int, Any]:
+    """Say what an operation answers: the model, and an error for each status it may refuse with."""
+    return {status: model, **dict.fromkeys(sorted({*ALWAYS, *refusals}), ErrorOut)}
+
+
+def answer(request: HttpRequest, error: Any) -> HttpResponse:
+    """Return the answer to what went wrong. Nothing of the request is repeated, nor any address of a server."""
+    match error:
+        case Refusal():
+            return _refusal(request, error)
+        case ValidationError():
+            return _shape(422, "invalid", "Something needs mending.", {"faults": _faults(error.errors)})
+        case AuthenticationError():
+            return _unauthenticated()
+        case HttpError():
+            return _shape(error.status_code, "broken_json", str(error.__cause__ or error))
+        case RequestDataTooBig():
+            return _refusal(request, TooLarge("The body is larger than 4 MB."))
+        case SuspiciousOperation() | UnreadablePostError():
+            return _shape(400, "bad_request", "The request cannot be read.")
+        case Http404():
+            return _refusal(request, NotFound("There is no such address. See /api/docs."))
+        case OperationalError() | InterfaceError() | PoolTimeout():
+            logger.warning("the database did not answer: %s", type(error).__name__)
+            return _refusal(request, Unavailable("The database does not answer. Try again in a moment."))
+    logger.error("an API request failed", exc_info=error, extra={"request_id": current_request_id()})
+    told = f"Something went wrong here. The log has it under request {current_request_id()}."
+    return _shape(500, "internal", told)
+
+
+def register(api: NinjaAPI) -> None:
+    for kind in (Exception, Http404, HttpError, ValidationError):
+        api.add_exception_handler(kind, answer)
+
+
+def guarded(view: View) -> View:
+    """Let callers without a session in, and give what the view itself does not answer our shape."""
+
+    @functools.wraps(view)
+    def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            response = view(request, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets one shape and the log the rest
+            return answer(request, error)
+        return _method_not_allowed(response) if response.status_code == 405 else response
+
+    call.csrf_exempt = True  # type: ignore[attr-defined]  # a bearer token is never sent by a browser on its own
+    login_not_required(call)
+    return call
+
+
+def no_such_address(request: HttpRequest, path: str = "") -> HttpResponseBase:
+    raise Http404
+
+
+def _refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
+    if isinstance(refused, Denied):
+        actor = getattr(request, "auth").get_username()  # noqa: B009 - ninja puts it there
+        audit.append_refusal(refused, actor=actor)
+    detail = dict(refused.detail)
+    if "faults" in detail:
+        detail["faults"] = [_cut(fault) for fault in detail["faults"][:MOST_FAULTS]]
+    return _shape(refused.status, refused.code, refused.message, detail)
+
+
+def _shape(status: int, code: str, message: str, detail: dict[str, Any] | None = None) -> HttpResponse:
+    return JsonResponse({"error": {"code": code, "message": message, "detail": detail or {}}}, status=status)
+
+
+def _unauthenticated() -> HttpResponse:
+    told = "Send Authorization: Bearer TOKEN. An operator makes one with manage.py token USERNAME."
+    response = _shape(401, "unauthenticated", told)
+    response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _method_not_allowed(refused: HttpResponseBase) -> HttpResponse:
+    response = _shape(405, "method_not_allowed", f"This address takes {refused['Allow']}.")
+    response["Allow"] = refused["Allow"]
+    return response
+
+
+def _faults(errors: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    return [_cut({"path": _path(error["loc"]), "message": _sentence(error)}) for error in list(errors)[:MOST_FAULTS]]
+
+
+def _path(location: tuple[Any, ...]) -> str:
+    """Return `edits/amount`: without where it was sent, and without our own name for the body."""
+    return "/".join(map(str, location[2:] if location[0] == "body" else location[1:]))
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        return "This server knows no such field."
+    if error["type"] == "missing":
+        return "This is missing."
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _cut(fault: dict[str, str]) -> dict[str, str]:
+    return {**fault, "path": fault["path"][:LONGEST_PATH]}

@@ -1,0 +1,74 @@
+"""Types of what callers send."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from agentcore.state_edit import unstorable
+
+
+def _storable_text(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("This text has a NUL or a lone surrogate, which cannot be stored.")
+    return text
+
+
+def _storable(value: Any) -> Any:
+    for fault in unstorable(value, ""):
+        at = f" At {fault.path[:200].strip('/')}." if fault.path.strip("/") else ""
+        raise ValueError(fault.message + at)
+    return value
+
+
+def _object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("This must be an object.")
+    return value
+
+
+def _checkpoint_id(value: Any) -> Any:
+    """The LangGraph SDK sends a whole checkpoint, or a config that holds one."""
+    value = value.get("configurable", value) if isinstance(value, dict) else value
+    return value.get("checkpoint_id") if isinstance(value, dict) else value
+
+
+Text = Annotated[str, AfterValidator(_storable_text)]
+
+ThreadId = Annotated[Text, Field(min_length=1, max_length=255, description="As LangGraph has it; may hold slashes.")]
+CheckpointId = Annotated[
+    str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="A checkpoint of this thread, as its history lists them.")
+]
+CheckpointRef = Annotated[
+    CheckpointId,
+    BeforeValidator(_checkpoint_id),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,64}$"},
+                {"type": "object", "properties": {"checkpoint_id": {"type": "string"}}, "required": ["checkpoint_id"]},
+            ]
+        }
+    ),
+]
+JsonObject = Annotated[Any, AfterValidator(_object), AfterValidator(_storable), WithJsonSchema({"type": "object"})]
+JsonValue = Annotated[Any, AfterValidator(_storable), WithJsonSchema({})]
+
+# Shown as they are, without a second look: lone surrogates and odd keys are data here, and people must see them.
+PlainObject = Annotated[Any, WithJsonSchema({"type": "object"})]
+PlainList = Annotated[Any, WithJsonSchema({"type": "array"})]
+PlainValue = Annotated[Any, WithJsonSchema({})]
+
+
+class Body(BaseModel):
+    """What is sent. A field this server does not know is refused: ignoring a misspelt `edits` would approve without."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Filters(BaseModel):
+    """Query parameters. An empty one is as good as none; unknown ones are ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_blank(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value != ""} if isinstance(given, dict) else given

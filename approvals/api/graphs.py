@@ -1,0 +1,59 @@
+"""The graphs that workers have published."""
+
+from datetime import datetime
+
+from django.http import HttpRequest
+from ninja import Router
+from pydantic import BaseModel, Field
+
+from approvals.api.auth import viewer
+from approvals.api.errors import answers
+from approvals.api.fields import PlainObject
+from approvals.models import Graph
+
+router = Router(tags=["graphs"])
+
+
+class NodeOut(BaseModel):
+    """`gate` says where the graph stops for people: `before` the node, `after` it, or not at all."""
+
+    id: str
+    title: str
+    description: str
+    gate: str | None
+    approval: PlainObject
+
+
+class EdgeOut(BaseModel):
+    source: str
+    target: str
+    conditional: bool
+
+
+class ChannelOut(BaseModel):
+    """One field of the state. `is_reducer`: values are merged in, so an edit says append or replace."""
+
+    name: str
+    type: str
+    is_reducer: bool
+    schema_: PlainObject = Field(alias="schema")
+
+
+class GraphOut(BaseModel):
+    """The card of a graph. `input_schema` is null when the graph's types have none; `input_schema_problem` says why."""
+
+    id: str
+    nodes: list[NodeOut]
+    edges: list[EdgeOut]
+    channels: list[ChannelOut]
+    input_schema: PlainObject | None
+    input_schema_problem: str
+    code_digest: str
+    published_at: datetime
+
+
+@router.get("/graphs", response=answers(list[GraphOut]), by_alias=True)
+def list_graphs(request: HttpRequest) -> list[GraphOut]:
+    """List the graphs that workers can run, by id."""
+    viewer(request)
+    return [GraphOut(**graph.card, published_at=graph.published_at) for graph in Graph.objects.order_by("pk")]

@@ -1,0 +1,51 @@
+"""Reading JSON strictly: what JSON has no word for, and what nobody could show, stops here."""
+
+import json
+from typing import Any
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+from ninja.types import DictStrAny
+
+DEEPEST = 200
+"""Levels of nesting."""
+
+
+class BrokenJson(ValueError):
+    """The body cannot be read. The message says why and repeats nothing of it."""
+
+
+class StrictParser(Parser):
+    def parse_body(self, request: HttpRequest) -> DictStrAny:
+        try:
+            body: DictStrAny = json.loads(request.body, parse_constant=_refuse_constant)
+        except BrokenJson:
+            raise
+        except RecursionError:
+            raise BrokenJson(_TOO_DEEP) from None
+        except ValueError:
+            raise BrokenJson("The body is not JSON in UTF-8.") from None
+        _check_depth(body)
+        return body
+
+
+_TOO_DEEP = f"The body is nested deeper than {DEEPEST} levels."
+
+
+def _refuse_constant(name: str) -> Any:
+    raise BrokenJson(f"{name} is not JSON. Leave it out, or send null or a text.")
+
+
+def _check_depth(body: Any) -> None:
+    level = [body]
+    for _ in range(DEEPEST):
+        level = [item for value in level for item in _children(value)]
+        if not level:
+            return
+    raise BrokenJson(_TOO_DEEP)
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

@@ -1,0 +1,182 @@
+"""Threads, with the shapes of the LangGraph SDK."""
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import Literal
+
+from django.http import HttpRequest
+from ninja import Router
+from pydantic import Field
+
+from approvals import runtime
+from approvals.actions import create_thread as create
+from approvals.actions import force_clean, inquire
+from approvals.api.auth import person, viewer
+from approvals.api.errors import answers
+from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, Text, ThreadId
+from approvals.api.schemas import CleaningOut, StateOut, ThreadOut, empty_state, state_out, thread_out
+from approvals.enums import ThreadStatus
+from approvals.errors import Conflict, Gone, NotFound
+from approvals.models import Approval, Thread
+
+router = Router(tags=["threads"])
+MOST_THREADS = 100
+MOST_STATES = 100
+DEEPEST_OFFSET = 10_000
+
+
+class NewThread(Body):
+    """Without `thread_id` the server makes one. `if_exists` says what to do when it is taken."""
+
+    thread_id: Text | None = Field(None, max_length=255, examples=["order-48213"])
+    metadata: JsonObject | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+
+
+class ThreadSearch(Body):
+    """`metadata` finds threads whose metadata holds all of it; cleaned threads are left out."""
+
+    metadata: JsonObject | None = None
+    ids: list[Text] | None = Field(None, max_length=1_000)
+    status: ThreadStatus | None = None
+    limit: int = Field(10, ge=1, le=MOST_THREADS)
+    offset: int = Field(0, ge=0, le=DEEPEST_OFFSET)
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at"] = "updated_at"
+    sort_order: Literal["asc", "desc"] = "desc"
+
+
+class HistorySearch(Body):
+    """Up to `limit` states, newest first, older than the checkpoint `before`."""
+
+    limit: int = Field(default=10, ge=1, le=MOST_STATES)
+    before: CheckpointRef | None = None
+
+
+class AtCheckpoint(Body):
+    checkpoint: CheckpointRef
+    subgraphs: Literal[False] = False
+
+
+class Removal(Body):
+    reason: Text = Field(examples=["Stuck after the schema change of 3 May."])
+
+
+@router.post("/threads", response=answers(ThreadOut, 409, 413))
+def create_thread(request: HttpRequest, new: NewThread) -> ThreadOut:
+    """Make a thread with nothing in it yet. 409 `already_exists` unless `if_exists` is `do_nothing`. Operators."""
+    thread = create.create_thread(
+        thread_id=new.thread_id, metadata=new.metadata, if_exists=new.if_exists, by=person(request)
+    )
+    return thread_out(thread)
+
+
+@router.post("/threads/search", response=answers(list[ThreadOut], 413))
+def search_threads(request: HttpRequest, asked: ThreadSearch) -> list[ThreadOut]:
+    """Find threads, last changed first unless `sort_by` says otherwise."""
+    viewer(request)
+    found = Thread.objects.filter(cleaned_at=None)
+    if asked.metadata:
+        found = found.filter(metadata__contains=asked.metadata)
+    if asked.ids is not None:
+        found = found.filter(pk__in=asked.ids)
+    if asked.status:
+        found = found.filter(status=asked.status)
+    column = "pk" if asked.sort_by == "thread_id" else asked.sort_by
+    sign = "-" if asked.sort_order == "desc" else ""
+    threads = list(found.order_by(f"{sign}{column}", f"{sign}pk")[asked.offset : asked.offset + asked.limit])
+    interrupts = _interrupts(threads)
+    return [thread_out(thread, interrupts[thread.pk]) for thread in threads]
+
+
+# The longer addresses come first: a thread id may hold slashes.
+@router.post("/threads/{any:thread_id}/state/checkpoint", response=answers(StateOut, 404, 409, 410, 413))
+def get_state_at_checkpoint(request: HttpRequest, thread_id: ThreadId, at: AtCheckpoint) -> StateOut:
+    """Read the thread at a checkpoint, as the SDK asks for it. States of subgraphs are not served."""
+    viewer(request)
+    return _state(thread_id, at.checkpoint)
+
+
+@router.get("/threads/{any:thread_id}/state/{checkpoint_id}", response=answers(StateOut, 404, 409, 410))
+def get_state_at(request: HttpRequest, thread_id: ThreadId, checkpoint_id: CheckpointId) -> StateOut:
+    """Read the thread at one of its checkpoints. 404 for a checkpoint of another thread."""
+    viewer(request)
+    return _state(thread_id, checkpoint_id)
+
+
+@router.get("/threads/{any:thread_id}/state", response=answers(StateOut, 404, 409, 410))
+def get_state(request: HttpRequest, thread_id: ThreadId) -> StateOut:
+    """Read the thread where it stands now. A worker answers; 503 when none does, 409 when none has its graph."""
+    viewer(request)
+    return _state(thread_id, None)
+
+
+@router.post("/threads/{any:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))
+def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch | None = None) -> list[StateOut]:
+    """Read the thread's states, newest first. A worker answers; 503 when none does."""
+    viewer(request)
+    asked = asked or HistorySearch()
+    thread = _readable(thread_id)
+    if not _has_checkpoints(thread):
+        return []
+    found = inquire.history(thread_id=thread.pk, graph_id=thread.graph_id, limit=asked.limit, before=asked.before)
+    return [state_out(snapshot) for snapshot in found]
+
+
+@router.get("/threads/{any:thread_id}", response=answers(ThreadOut, 404))
+def get_thread(request: HttpRequest, thread_id: ThreadId) -> ThreadOut:
+    """Read a thread as the console last saw it. One that was cleaned stays readable, without its state."""
+    viewer(request)
+    thread = _existing(thread_id)
+    return thread_out(thread, _interrupts([thread])[thread.pk])
+
+
+@router.delete("/threads/{any:thread_id}", response=answers(CleaningOut, 404, 410, 413))
+def delete_thread(
+    request: HttpRequest, thread_id: ThreadId, removal: Removal | None = None, reason: Text = ""
+) -> CleaningOut:
+    """Force-clean: delete the checkpoints, close what is open. Votes, decisions and the audit log stay. Admins.
+
+    Say why in the body, `{"reason": "..."}`; a client that sends no body with DELETE says it as `?reason=`.
+    """
+    why = removal.reason if removal else reason
+    return CleaningOut(**asdict(force_clean.force_clean(thread_id=thread_id, reason=why, by=person(request))))
+
+
+def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
+    thread = _readable(thread_id)
+    if not _has_checkpoints(thread):
+        if checkpoint_id:
+            raise NotFound("The thread has no such checkpoint.")
+        return empty_state(thread_id)
+    return state_out(inquire.snapshot(thread_id=thread_id, graph_id=thread.graph_id, checkpoint_id=checkpoint_id))
+
+
+def _has_checkpoints(thread: Thread) -> bool:
+    """False for a thread nothing ran on; raises Conflict for one that no worker could read."""
+    if runtime.read_head(thread.pk) is None:
+        return False
+    if not thread.graph_id:
+        raise Conflict(thread.problem or "The thread's graph is not known yet. Try again in a moment.")
+    return True
+
+
+def _readable(thread_id: str) -> Thread:
+    thread = _existing(thread_id)
+    if thread.cleaned_at:
+        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+    return thread
+
+
+def _existing(thread_id: str) -> Thread:
+    thread = Thread.objects.filter(pk=thread_id).first()
+    if thread is None:
+        raise NotFound("There is no such thread.")
+    return thread
+
+
+def _interrupts(threads: list[Thread]) -> dict[str, list[Approval]]:
+    found = Approval.objects.pending().filter(thread__in=threads).exclude(interrupt_id="").defer("state", "actions")
+    grouped: dict[str, list[Approval]] = defaultdict(list)
+    for approval in found:
+        grouped[approval.thread_id].append(approval)
+    return grouped

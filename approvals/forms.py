@@ -1,0 +1,331 @@
+"""Forms made from JSON Schema: the edit of a paused state, and the input of a new run.
+
+A field's text stands for one JSON value: numbers stay numbers, null stays null, and what no field can show is edited as
+JSON. Nothing somebody typed is lost: every form renders again from what was sent.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.forms.boundfield import BoundField
+
+from agentcore.interrupts.breakpoint import is_conversation
+from agentcore.types import Channel
+from approvals.shapes import (
+    MISSING,
+    Schema,
+    Shape,
+    can_show,
+    read,
+    read_json,
+    resolved,
+    same,
+    shape_for,
+    shape_of,
+    show,
+)
+from approvals.text import count_odd
+
+_SHORT = 80  # characters
+
+
+class ShapedField(forms.Field):
+    """A field whose text stands for one JSON value. `clean` returns the value, or MISSING for an empty field."""
+
+    def __init__(self, shape: Shape, *, widget: forms.Widget, **given: Any) -> None:
+        self.shape = shape
+        super().__init__(widget=widget, required=False, **given)
+
+    def clean(self, value: Any) -> Any:
+        try:
+            return read(self.shape, normal(value))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+def normal(text: Any) -> str:
+    """Undo what browsers do to line ends."""
+    return str(text or "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def widget_for(shape: Shape, *, text: str = "", schema: Schema | None = None, blank: str = "") -> forms.Widget:
+    """Pick the widget; `blank` labels the empty choice, if there may be one."""
+    schema = schema or {}
+    attrs: dict[str, Any] = {"autocomplete": "off"}
+    examples = schema.get("examples")
+    if isinstance(examples, list) and examples and isinstance(examples[0], str | int | float):
+        attrs["placeholder"] = str(examples[0])
+    if shape.kind == "choice":
+        empty = [("", blank)] if blank else []
+        return forms.Select(choices=[*empty, *((json.dumps(choice), choice_label(choice)) for choice in shape.choices)])
+    if shape.kind in ("number", "integer"):
+        # Not type=number: a browser drops what it cannot read there, and with it what somebody typed.
+        return forms.TextInput(attrs={**attrs, "inputmode": "decimal", "class": "number"})
+    is_long = "\n" in text or len(text) > _SHORT or int(schema.get("maxLength") or 0) > 200
+    if shape.kind == "text" and not is_long:
+        return forms.TextInput(attrs=attrs)
+    rows = min(max(text.count("\n") + len(text) // 90 + 2, 3), 18)
+    if shape.kind == "json":
+        attrs |= {"class": "code", "spellcheck": "false"}
+    return forms.Textarea(attrs={**attrs, "rows": rows})
+
+
+def choice_label(choice: Any) -> str:
+    """Name a choice for people."""
+    if choice is None:
+        return "(nothing)"
+    return choice if isinstance(choice, str) else json.dumps(choice)
+
+
+def title_of(name: str, schema: Schema) -> str:
+    return str(schema.get("title") or name.replace("_", " ").capitalize())
+
+
+def hint(schema: Schema, *notes: str) -> str:
+    """Join the schema's description and its limits into the sentence under the field."""
+    limits = {
+        "minimum": "at least {}", "exclusiveMinimum": "more than {}", "maximum": "at most {}",
+        "exclusiveMaximum": "less than {}", "maxLength": "at most {} characters",
+    }  # fmt: skip
+    told = [words.format(schema[name]) for name, words in limits.items() if isinstance(schema.get(name), int | float)]
+    sentence = (", ".join(told)[:1].upper() + ", ".join(told)[1:] + ".") if told else ""
+    return " ".join(part for part in (str(schema.get("description") or ""), sentence, *notes) if part)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The fields of one channel; `why_not` says why it has none, or only some."""
+
+    name: str
+    title: str
+    fields: list[BoundField]
+    why_not: str = ""
+
+
+class FaultsForm(forms.Form):
+    """A form that can show what an action found wrong, at the field that it names."""
+
+    def add_faults(self, faults: Iterable[Mapping[str, str]], message: str = "") -> None:
+        """Put each `{path, message}` at its field, and the message above the form."""
+        self.is_valid()
+        if message:
+            self.add_error(None, message)
+        for fault in faults:
+            field = self.field_at(fault["path"])
+            where = "" if field or not fault["path"] else f"{fault['path']}: "
+            self.add_error(field, where + fault["message"])
+
+    def field_at(self, path: str) -> str | None:
+        """Return the field a path such as `amount/value/0` means."""
+        raise NotImplementedError
+
+
+class EditForm(FaultsForm):
+    """One field for each channel; `edits()` are the changed ones. A merging channel can be appended to or replaced."""
+
+    SET, APPEND, REPLACE = "edit-", "append-", "replace-"
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        state: Mapping[str, Any],
+        *,
+        opaque: Iterable[str] = (),
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data)
+        self.channels, self.state, self.opaque = channels, state, set(opaque)
+        self._base: dict[str, Any] = {}
+        for channel in channels:
+            self._add(channel)
+
+    def _add(self, channel: Channel) -> None:
+        value = self.state.get(channel.name, MISSING)
+        if not channel.is_reducer:
+            if channel.name not in self.opaque:
+                self._add_field(self.SET, channel, value, "")
+            return
+        note = "Added at the end by the graph; leave empty to add nothing."
+        if is_conversation(value) or "messages" in channel.name:
+            note += ' A message looks like [{"type": "human", "content": "..."}].'
+        self._add_field(self.APPEND, channel, MISSING, note)
+        if channel.name not in self.opaque:
+            self._add_field(self.REPLACE, channel, value, "Puts this in place of everything that is there.")
+
+    def _add_field(self, prefix: str, channel: Channel, value: Any, note: str) -> None:
+        shape = shape_for(channel.schema, value)
+        text = show(shape, value)
+        notes = [note] + (["JSON."] if shape.kind == "json" else []) + (
+            ["It holds characters that cannot be seen; they are written as escapes."] if count_odd(value) else []
+        )  # fmt: skip
+        words = {self.SET: "{}", self.APPEND: "Append to {}", self.REPLACE: "Replace {}"}[prefix]
+        if shape.kind == "lines":
+            notes.append("One on each line.")
+        field = ShapedField(
+            shape,
+            widget=widget_for(shape, text=text, schema=channel.schema if prefix == self.SET else None, blank="(unset)"),
+            label=words.format(title_of(channel.name, channel.schema)),
+            help_text=hint(channel.schema, *notes) if prefix == self.SET else " ".join(filter(None, notes)),
+            initial=text,
+        )
+        name = prefix + channel.name
+        self.fields[name], self._base[name] = field, value
+
+    def groups(self, first: Sequence[str] = ()) -> Iterator[Group]:
+        """Yield the channels in order, those named in `first` before the others."""
+        order = {name: place for place, name in enumerate(first)}
+        for channel in sorted(self.channels, key=lambda channel: order.get(channel.name, len(order))):
+            names = [prefix + channel.name for prefix in (self.SET, self.APPEND, self.REPLACE)]
+            why_not = "This channel holds objects that JSON cannot carry; an edit would lose their type."
+            yield Group(
+                channel.name,
+                title_of(channel.name, channel.schema),
+                [self[name] for name in names if name in self.fields],
+                why_not if channel.name in self.opaque else "",
+            )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name in self._base:
+            if name in cleaned and cleaned[name] is MISSING and self._is_changed(name):
+                self.add_error(name, "This cannot be left empty.")
+        for channel in self.channels:
+            both = [prefix + channel.name for prefix in (self.APPEND, self.REPLACE)]
+            if all(name in self._base and self._is_changed(name) for name in both):
+                self.add_error(both[1], "Append or replace, not both.")
+        return cleaned
+
+    def _is_changed(self, name: str) -> bool:
+        field = self.fields[name]
+        assert isinstance(field, ShapedField)
+        if name not in self.data:
+            return False
+        text, base = normal(self.data[name]), self._base[name]
+        if text == normal(show(field.shape, base)):
+            return False
+        try:
+            return not same(read(field.shape, text), base)
+        except ValueError:
+            return True
+
+    def edits(self) -> dict[str, Any]:
+        """Return `{channel: {"op", "value"}}` of what was changed; call it when the form is valid."""
+        ops = {self.SET: "set", self.APPEND: "append", self.REPLACE: "replace"}
+        return {
+            channel.name: {"op": op, "value": self.cleaned_data[prefix + channel.name]}
+            for channel in self.channels
+            for prefix, op in ops.items()
+            if prefix + channel.name in self._base and self._is_changed(prefix + channel.name)
+        }
+
+    def texts_of(self, edits: Mapping[str, Any]) -> dict[str, str] | None:
+        """Return the data this form would have sent for these edits; None if it has no way to say them."""
+        texts = {name: self.fields[name].initial or "" for name in self._base}
+        prefixes = {"set": self.SET, "append": self.APPEND, "replace": self.REPLACE}
+        for channel, edit in edits.items():
+            if not isinstance(edit, Mapping) or edit.keys() != {"op", "value"} or edit["op"] not in prefixes:
+                return None
+            field = self.fields.get(prefixes[edit["op"]] + str(channel))
+            if not isinstance(field, ShapedField) or not can_show(field.shape, edit["value"]):
+                return None
+            texts[prefixes[edit["op"]] + channel] = show(field.shape, edit["value"])
+        return texts
+
+    def field_at(self, path: str) -> str | None:
+        names = [
+            channel.name for channel in self.channels if path == channel.name or path.startswith(f"{channel.name}/")
+        ]
+        if not names:
+            return None
+        fields = [prefix + max(names, key=len) for prefix in (self.SET, self.APPEND, self.REPLACE)]
+        changed = [name for name in fields if name in self._base and self._is_changed(name)]
+        return next(iter(changed), next((name for name in fields if name in self.fields), None))
+
+
+class InputForm(FaultsForm):
+    """The input of a run, from the graph's input schema. `value()` leaves out what was left empty."""
+
+    PREFIX = "input-"
+
+    def __init__(self, schema: Schema, *, order: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        self.required_names = {str(name) for name in schema.get("required", ())}
+        for name, inner in schema.get("properties", {}).items():
+            inner = resolved(inner, schema)
+            shape = shape_of(inner, schema)
+            notes = {"json": "JSON.", "lines": "One on each line."}.get(shape.kind, "")
+            has_default = inner.get("default") is not None
+            field = ShapedField(
+                shape,
+                widget=widget_for(shape, schema=inner, blank="Choose…"),
+                label=title_of(name, inner),
+                help_text=hint(inner, notes, "" if name in self.required_names else "Optional."),
+                initial=show(shape, inner["default"]) if has_default and can_show(shape, inner["default"]) else "",
+            )
+            if name in self.required_names:
+                field.widget.attrs["aria-required"] = "true"
+            self.fields[self.PREFIX + name] = field
+        self.order_fields([self.PREFIX + name for name in order])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name in self.required_names:
+            if self.PREFIX + name in cleaned and cleaned[self.PREFIX + name] in (MISSING, ""):
+                self.add_error(self.PREFIX + name, "This is needed.")
+        return cleaned
+
+    def value(self) -> dict[str, Any]:
+        """Return the input; call it when the form is valid."""
+        given = {name.removeprefix(self.PREFIX): value for name, value in self.cleaned_data.items()}
+        return {name: value for name, value in given.items() if not self._is_left_out(name, value)}
+
+    def _is_left_out(self, name: str, value: Any) -> bool:
+        return value is MISSING or name not in self.required_names and value in ("", None, [])
+
+    def texts_of(self, value: Any) -> dict[str, str] | None:
+        """Return the data this form would have sent for this input; None if it has no way to say it."""
+        if not isinstance(value, Mapping):
+            return None
+        texts: dict[str, str] = {}
+        for name, item in value.items():
+            field = self.fields.get(self.PREFIX + name)
+            if not isinstance(field, ShapedField) or not can_show(field.shape, item):
+                return None
+            texts[self.PREFIX + name] = show(field.shape, item)
+        return texts
+
+    def field_at(self, path: str) -> str | None:
+        names = [name for name in self.fields if f"{path}/".startswith(f"input/{name.removeprefix(self.PREFIX)}/")]
+        return max(names, key=len, default=None)
+
+
+class JsonForm(FaultsForm):
+    """Anything as JSON, in one field."""
+
+    raw = forms.CharField(
+        strip=False,
+        label="JSON",
+        widget=forms.Textarea(attrs={"class": "code", "rows": 12, "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def __init__(self, *, data: Mapping[str, Any] | None = None, label: str = "JSON", help_text: str = "") -> None:
+        super().__init__(data)
+        self.fields["raw"].label, self.fields["raw"].help_text = label, help_text
+
+    def clean_raw(self) -> Any:
+        try:
+            found = read_json(self.cleaned_data["raw"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        if not isinstance(found, dict):
+            raise forms.ValidationError("This must be a JSON object: { ... }.")
+        return found
+
+    def value(self) -> dict[str, Any]:
+        return dict(self.cleaned_data["raw"])
+
+    def field_at(self, path: str) -> str | None:
+        return None

@@ -1,0 +1,176 @@
+"""One approval: the action, what may be decided and why not, what an edit would give."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from approvals import permissions, policies
+from approvals.enums import Verdict
+from approvals.models import Approval, Decision, Graph
+from approvals.permissions import User
+from approvals.presenters.graphs import Drawing, drawing_of
+from approvals.presenters.runs import node_states
+from approvals.presenters.values import Argument, Difference, arguments_of, differences_of
+from approvals.text import count_odd, json_text
+
+PAST = {"approve": "Approved", "reject": "Rejected", "respond": "Answered", "skip": "Skipped"}
+
+
+@dataclass(frozen=True)
+class ActionShown:
+    """What would happen, whole."""
+
+    name: str
+    title: str
+    description: str
+    arguments: list[Argument]
+    odd: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A button of the decision bar; disabled with its sentence when there is one."""
+
+    verdict: str
+    label: str
+    why_not: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    approve: Choice
+    edit: Choice
+    reject: Choice
+    skip: Choice
+    is_any: bool
+    why_none: str
+    """One sentence when all three of approve, edit and reject are refused for the same reason."""
+
+
+@dataclass(frozen=True)
+class PreviewShown:
+    """What an edit would give. `edits` is the JSON the approving form sends back."""
+
+    differences: list[Difference]
+    next_before: str
+    next: str
+    is_rerouted: bool
+    digest: str
+    edits: str
+
+
+@dataclass(frozen=True)
+class DecisionShown:
+    word: str
+    verdict: str
+    by: str
+    at: datetime
+    comment: str
+    edits: str
+
+
+def actions_of(approval: Approval, graph: Graph | None) -> list[ActionShown]:
+    titles = channel_titles(graph)
+    metadata = approval.request.get("metadata", {}) if isinstance(approval.request, dict) else {}
+    return [_action(action, titles, _order(metadata, action["name"])) for action in approval.actions]
+
+
+def _order(metadata: Any, node: str) -> list[str]:
+    """The author's order: stored objects have their keys sorted, the list in the node's metadata has not."""
+    shown = metadata.get(node, {}).get("show", []) if isinstance(metadata, dict) else []
+    return [name for name in shown if isinstance(name, str)] if isinstance(shown, list) else []
+
+
+def _ordered(args: Any, order: list[str]) -> Any:
+    if not isinstance(args, dict):
+        return args
+    return {name: args[name] for name in [*(name for name in order if name in args), *args]}
+
+
+def _action(action: Mapping[str, Any], titles: Mapping[str, str], order: list[str]) -> ActionShown:
+    return ActionShown(
+        name=str(action["name"]),
+        title=str(action.get("title") or action["name"]),
+        description=str(action.get("description") or ""),
+        arguments=arguments_of(_ordered(action["args"], order), titles),
+        odd=count_odd([action["args"], action.get("description")]),
+    )
+
+
+def channel_titles(graph: Graph | None) -> dict[str, str]:
+    channels = graph.card["channels"] if graph else []
+    return {item["name"]: item["schema"].get("title") or item["name"] for item in channels}
+
+
+def shown_first(actions: Iterable[ActionShown]) -> list[str]:
+    """Name the channels that the actions show, in their order: an edit form begins with them."""
+    return [argument.name for action in actions for argument in action.arguments]
+
+
+def choices_of(approval: Approval, by: User) -> Choices:
+    approve, reject, skip = (_choice(approval, by, verdict) for verdict in ("approve", "reject", "skip"))
+    skip = replace(skip, why_not=skip.why_not or policies.why_not_edit(waiting=approval.next))
+    edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
+    is_any = not (approve.why_not and reject.why_not and skip.why_not)
+    why_none = approve.why_not if approve.why_not == reject.why_not else ""
+    return Choices(approve, edit, reject, skip, is_any, why_none)
+
+
+def _choice(approval: Approval, by: User, verdict: str) -> Choice:
+    return Choice(verdict, Verdict(verdict).label, why_not_decide(approval, by, verdict))
+
+
+def why_not_decide(approval: Approval, by: User, verdict: str) -> str:
+    """Ask what the vote itself will check, in its order."""
+    starter = approval.thread.started_by
+    return (
+        policies.why_not_vote(
+            verdict=verdict, allowed=approval.allowed_verdicts, why_not=approval.why_not, comment="x", has_edits=False
+        )
+        or permissions.why_not(by, "skip" if verdict == "skip" else "vote")
+        or policies.why_not_own_run(started_by=starter.get_username() if starter else "", voter=by.get_username())
+    )
+
+
+def _why_no_edit(approval: Approval) -> str:
+    if approval.kind != "breakpoint":
+        return "The state is edited at breakpoints only."
+    return policies.why_not_edit(waiting=approval.next)
+
+
+def preview_of(given: Mapping[str, Any], graph: Graph, *, edits: Mapping[str, Any]) -> PreviewShown:
+    return PreviewShown(
+        differences=differences_of(given["diff"]),
+        next_before=titles_of(given["next_before"], graph),
+        next=titles_of(given["next"], graph),
+        is_rerouted=list(given["next_before"]) != list(given["next"]),
+        digest=str(given["digest"]),
+        edits=json_text(edits),
+    )
+
+
+def titles_of(nodes: Iterable[str], graph: Graph | None) -> str:
+    """Name nodes for people."""
+    return " + ".join(graph.node_title(node) if graph else node for node in nodes) or "the end"
+
+
+def decision_of(decision: Decision) -> DecisionShown:
+    vote = decision.vote
+    return DecisionShown(
+        word=PAST[decision.verdict],
+        verdict=decision.verdict,
+        by=decision.decided_by,
+        at=decision.decided_at,
+        comment=vote.comment,
+        edits=json_text(vote.edits) if vote.edits else "",
+    )
+
+
+def picture_of(approval: Approval, graph: Graph | None) -> Drawing | None:
+    """Draw the graph: where it waits, or how far the run of its decision came."""
+    if graph is None:
+        return None
+    decision = getattr(approval, "decision", None)
+    run = getattr(decision, "run", None)
+    return drawing_of(graph.card, here=approval.next if approval.is_pending else (), states=node_states(run))

@@ -1,0 +1,145 @@
+"""A graph as a picture: nodes in layers from start to end, edges between them, ready to be drawn as SVG."""
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y, MARGIN = 148, 44, 16, 30, 14
+_LETTERS = 20
+START, END = "__start__", "__end__"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node. `state` is `here`, `done`, `running`, `failed` or empty; `gate` is `before`, `after` or empty."""
+
+    id: str
+    lines: list[tuple[int, str]]
+    x: int
+    y: int
+    state: str
+    gate: str
+    gate_y: int
+    title: str
+    is_end: bool
+    middle: int
+    x2: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """An edge, as the `d` of an SVG path."""
+
+    path: str
+    is_conditional: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    width: int
+    height: int
+    boxes: list[Box]
+    lines: list[Line]
+    sentence: str
+    node_width: int = NODE_WIDTH
+    node_height: int = NODE_HEIGHT
+
+
+def drawing_of(
+    card: Mapping[str, Any], *, here: Collection[str] = (), states: Mapping[str, str] | None = None
+) -> Drawing:
+    """Draw the card; `here` are the nodes that wait, `states` what is known of others in a run."""
+    nodes = {node["id"]: node for node in card["nodes"]}
+    edges = [(edge["source"], edge["target"], bool(edge["conditional"])) for edge in card["edges"]]
+    names = [START, *nodes, END]
+    edges = [edge for edge in edges if edge[0] in names and edge[1] in names]
+    layers = _layers(names, [(source, target) for source, target, _ in edges])
+    width = max(len(layer) for layer in layers) * (NODE_WIDTH + GAP_X) - GAP_X + 4 * MARGIN
+    places = {
+        name: _place(column, row, len(layer), width)
+        for row, layer in enumerate(layers)
+        for column, name in enumerate(layer)
+    }
+    rows = {name: row for row, layer in enumerate(layers) for name in layer}
+    states = {**(states or {}), **dict.fromkeys(here, "here")}
+    boxes = [_box(name, nodes.get(name), places[name], states.get(name, "")) for name in places]
+    lines = [
+        Line(_path(places[a], places[b], rows[b] - rows[a], width), is_conditional) for a, b, is_conditional in edges
+    ]
+    told = ", ".join(nodes[name]["title"] for name in here if name in nodes)
+    sentence = f"Graph of {len(nodes)} nodes." + (f" Waits at: {told}." if told else "")
+    return Drawing(width, len(layers) * (NODE_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN, boxes, lines, sentence)
+
+
+def _layers(names: list[str], edges: list[tuple[str, str]]) -> list[list[str]]:
+    """Put each node one layer below the lowest that leads to it; edges that lead back do not count."""
+    after: dict[str, list[str]] = defaultdict(list)
+    for source, target in edges:
+        after[source].append(target)
+    order = _depth_first(names, after)
+    place = {name: index for index, name in enumerate(order)}
+    depth = dict.fromkeys(names, 0)
+    for name in order:
+        for target in after[name]:
+            if place[target] > place[name]:
+                depth[target] = max(depth[target], depth[name] + 1)
+    depth[END] = max(depth[END], 1 + max((depth[name] for name in names if name != END), default=0))
+    layers: dict[int, list[str]] = defaultdict(list)
+    for name in names:
+        layers[depth[name]].append(name)
+    return [layers[level] for level in sorted(layers)]
+
+
+def _depth_first(names: Iterable[str], after: Mapping[str, list[str]]) -> list[str]:
+    """Return the nodes so that each comes before what it leads to, as far as there are no circles."""
+    done: list[str] = []
+    seen: set[str] = set()
+    for root in names:
+        waiting: list[tuple[str, bool]] = [(root, False)]
+        while waiting:
+            name, is_left = waiting.pop()
+            if is_left:
+                done.append(name)
+            elif name not in seen:
+                seen.add(name)
+                waiting.append((name, True))
+                waiting.extend((target, False) for target in after.get(name, ()))
+    return done[::-1]
+
+
+def _place(column: int, row: int, count: int, width: int) -> tuple[int, int]:
+    """Return the left upper corner, the layer centred."""
+    used = count * (NODE_WIDTH + GAP_X) - GAP_X
+    return (width - used) // 2 + column * (NODE_WIDTH + GAP_X), MARGIN + row * (NODE_HEIGHT + GAP_Y)
+
+
+def _box(name: str, node: Mapping[str, Any] | None, place: tuple[int, int], state: str) -> Box:
+    x, y = place
+    title = str(node["title"]) if node else {START: "Start", END: "End"}[name]
+    told = textwrap.wrap(title, _LETTERS, max_lines=2, placeholder="…") or [name[:_LETTERS]]
+    first = y + NODE_HEIGHT // 2 + (4 if len(told) == 1 else -4)
+    gate = (node or {}).get("gate") or ""
+    gate_y = {"before": y - 5, "after": y + NODE_HEIGHT + 5}.get(gate, 0)
+    lines = [(first + 16 * index, line) for index, line in enumerate(told)]
+    return Box(
+        name, lines, x, y, state, gate, gate_y, f"{title} ({name})", node is None, x + NODE_WIDTH // 2, x + NODE_WIDTH
+    )
+
+
+def _path(source: tuple[int, int], target: tuple[int, int], down: int, width: int) -> str:
+    half = NODE_WIDTH // 2
+    x1, y1, x2, y2 = source[0] + half, source[1] + NODE_HEIGHT, target[0] + half, target[1]
+    if down == 1:
+        middle = (y1 + y2) // 2
+        return f"M{x1},{y1} C{x1},{middle} {x2},{middle} {x2},{y2 - 2}"
+    return _side_path(source, target, side=6 if down > 1 else width - 6)
+
+
+def _side_path(source: tuple[int, int], target: tuple[int, int], *, side: int) -> str:
+    """Lead over a layer on the left, back on the right."""
+    is_back = side > source[0]
+    x1, x2 = source[0] + is_back * NODE_WIDTH, target[0] + is_back * NODE_WIDTH + (2 if is_back else -2)
+    y1, y2 = source[1] + NODE_HEIGHT // 2 + is_back * 6, target[1] + NODE_HEIGHT // 2 - is_back * 6
+    return f"M{x1},{y1} C{side},{y1} {side},{y1} {side},{(y1 + y2) // 2} S{side},{y2} {x2},{y2}"

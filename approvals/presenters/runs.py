@@ -1,0 +1,92 @@
+"""A run as people watch it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from approvals.enums import RunKind, RunStatus
+from approvals.models import Graph, Run
+
+WORDS = {
+    RunStatus.QUEUED: "Queued",
+    RunStatus.RUNNING: "Running",
+    RunStatus.PAUSED: "Needs input again",
+    RunStatus.FINISHED: "Done",
+    RunStatus.FAILED: "Failed",
+    RunStatus.HELD: "Held",
+    RunStatus.SUPERSEDED: "Superseded",
+    RunStatus.CANCELLED: "Given up",
+}
+
+
+@dataclass(frozen=True)
+class StepShown:
+    """A node of a run. `state` is `running`, `done`, `failed` or `next`."""
+
+    node: str
+    title: str
+    state: str
+    word: str
+    seconds: str
+
+
+@dataclass(frozen=True)
+class RunShown:
+    id: UUID
+    word: str
+    status: str
+    sentence: str
+    kind: str
+    started_by: str
+    created_at: datetime
+    ended_at: datetime | None
+    steps: list[StepShown]
+    error: str
+    problem: str
+    is_active: bool
+    is_stuck: bool
+    attempts: int
+
+
+def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> RunShown:
+    """`upcoming` are the nodes that wait to run, shown while none has begun."""
+    titles = {node["id"]: node["title"] for node in graph.card["nodes"]} if graph else {}
+    steps = [_step(step, titles) for step in run.steps]
+    if run.is_active and not steps:
+        steps = [StepShown(node, titles.get(node, node), "next", "next", "") for node in upcoming]
+    return RunShown(
+        id=run.pk,
+        word=WORDS[RunStatus(run.status)],
+        status=run.status,
+        sentence=str(RunStatus(run.status).label),
+        kind=str(RunKind(run.kind).label),
+        started_by=run.started_by,
+        created_at=run.created_at,
+        ended_at=run.ended_at,
+        steps=steps,
+        error=run.error,
+        problem=run.problem,
+        is_active=run.is_active,
+        is_stuck=run.is_stuck,
+        attempts=run.attempts,
+    )
+
+
+def _step(step: Mapping[str, Any], titles: Mapping[str, str]) -> StepShown:
+    state = str(step["state"])
+    word = {"running": "running", "done": "done", "failed": "failed"}.get(state, state)
+    return StepShown(step["node"], titles.get(step["node"], step["node"]), state, word, _seconds(step))
+
+
+def _seconds(step: Mapping[str, Any]) -> str:
+    if "ended_at" not in step:
+        return ""
+    took = datetime.fromisoformat(step["ended_at"]) - datetime.fromisoformat(step["started_at"])
+    return f"{took.total_seconds():.1f} s"
+
+
+def node_states(run: Run | None) -> dict[str, str]:
+    """Return what each node of the run came to, for the picture of the graph."""
+    return {step["node"]: step["state"] for step in run.steps} if run else {}

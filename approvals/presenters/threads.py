@@ -1,0 +1,98 @@
+"""Threads: rows of the list, and checkpoints of the history."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals.enums import ThreadStatus
+from approvals.models import Graph, Thread
+from approvals.text import json_text
+
+WORDS = {
+    ThreadStatus.IDLE: "Idle",
+    ThreadStatus.BUSY: "Running",
+    ThreadStatus.INTERRUPTED: "Waits for people",
+    ThreadStatus.ERROR: "Needs a look",
+}
+
+
+@dataclass(frozen=True)
+class ThreadRow:
+    id: str
+    title: str
+    graph: str
+    status: str
+    word: str
+    sentence: str
+    next: str
+    problem: str
+    started_by: str
+    updated_at: datetime
+    is_cleaned: bool
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One step of the history. `by_us`: a run of the console wrote it."""
+
+    id: str
+    step: int | None
+    source: str
+    created_at: datetime | None
+    next: str
+    by_us: bool
+    values: str
+
+
+def rows_of(threads: Iterable[Thread], graphs: Mapping[str, Graph]) -> list[ThreadRow]:
+    """The threads come with `started_by`."""
+    return [row_of(thread, graphs.get(thread.graph_id)) for thread in threads]
+
+
+def row_of(thread: Thread, graph: Graph | None) -> ThreadRow:
+    is_cleaned = thread.cleaned_at is not None
+    is_done = thread.status == ThreadStatus.IDLE and bool(thread.checkpoint_id) and not thread.next
+    word = "Cleaned" if is_cleaned else "Done" if is_done else WORDS[ThreadStatus(thread.status)]
+    return ThreadRow(
+        id=thread.pk,
+        title=thread.title or thread.pk,
+        graph=thread.graph_id,
+        status="cleaned" if is_cleaned else "done" if is_done else thread.status,
+        word=word,
+        sentence=_sentence(thread, is_cleaned, is_done),
+        next=", ".join(graph.node_title(node) if graph else node for node in thread.next),
+        problem=thread.problem,
+        started_by=thread.started_by.get_username() if thread.started_by else "outside",
+        updated_at=thread.updated_at,
+        is_cleaned=is_cleaned,
+    )
+
+
+def _sentence(thread: Thread, is_cleaned: bool, is_done: bool) -> str:
+    if is_cleaned:
+        return "An admin removed this thread's checkpoints."
+    return "The graph reached its end." if is_done else str(ThreadStatus(thread.status).label)
+
+
+def checkpoints_of(snapshots: Iterable[Mapping[str, Any]], graph: Graph | None) -> list[Checkpoint]:
+    return [_checkpoint(item, graph) for item in snapshots]
+
+
+def _checkpoint(item: Mapping[str, Any], graph: Graph | None) -> Checkpoint:
+    created = item.get("created_at")
+    return Checkpoint(
+        id=item["checkpoint_id"],
+        step=item["step"],
+        source=str(item["source"] or ""),
+        created_at=datetime.fromisoformat(created) if created else None,
+        next=", ".join(_title(node, graph) for node in item["next"]),
+        by_us="countersign_run" in (item.get("metadata") or {}),
+        values=json_text(item["values"]),
+    )
+
+
+def _title(node: str, graph: Graph | None) -> str:
+    if node == "__start__":
+        return "Start"
+    return graph.node_title(node) if graph else node

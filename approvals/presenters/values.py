@@ -1,0 +1,188 @@
+"""Plain data as people read it: values with their type, a tree, a conversation."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentcore.interrupts.breakpoint import is_conversation
+from agentcore.state_edit import changes
+from approvals.text import count_odd, json_text
+
+MOST_BRANCHES = 2_000
+"""A tree longer than this is cut, and says so; the raw JSON has everything."""
+LONGEST_RAW = 200_000  # characters
+_SPEAKERS = {"human": "Person", "ai": "Agent", "system": "System", "tool": "Tool"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value. `kind` is `text`, `number`, `bool`, `null`, `list` (of texts) or `json`."""
+
+    kind: str
+    text: str
+    items: list["Value"] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A named value."""
+
+    name: str
+    title: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One line of a tree, in the order it is written: a leaf, the `open` of an object or list, or its `close`."""
+
+    kind: str
+    key: str = ""
+    value: Value | None = None
+    note: str = ""
+    is_open: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    type: str
+    speaker: str
+    text: str
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state: its conversations apart, the rest as a tree, all of it as JSON."""
+
+    conversations: list[tuple[str, list[Message]]]
+    tree: list[Branch]
+    is_cut: bool
+    raw: str
+    is_raw_cut: bool
+    odd: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One channel, before and after."""
+
+    channel: str
+    before: Value
+    after: Value
+    op: str = ""
+
+
+def value_of(item: Any) -> Value:
+    match item:
+        case None:
+            return Value("null", "nothing")
+        case bool():
+            return Value("bool", "true" if item else "false")
+        case int() | float():
+            return Value("number", json.dumps(item))
+        case str():
+            return Value("text", item)
+        case list() if item and all(isinstance(one, str | int | float) or one is None for one in item):
+            return Value("list", f"{len(item)} items", [value_of(one) for one in item])
+        case _ if item in ([], {}):  # the pattern {} would match any mapping
+            return Value("null", "empty")
+    return Value("json", json_text(item))
+
+
+def arguments_of(args: Any, titles: Mapping[str, str]) -> list[Argument]:
+    """Return each argument by name; a payload that is no object has one without a name."""
+    if not isinstance(args, dict):
+        return [Argument("", "", value_of(args))]
+    return [Argument(name, titles.get(name, name), value_of(item)) for name, item in args.items()]
+
+
+def messages_of(items: list[dict[str, Any]]) -> list[Message]:
+    return [_message(item) for item in items]
+
+
+def _message(item: dict[str, Any]) -> Message:
+    kind = str(item["type"])
+    name = item.get("name")
+    speaker = _SPEAKERS.get(kind, kind) + (f" ({name})" if name else "")
+    calls = item.get("tool_calls")
+    return Message(
+        kind if kind in _SPEAKERS else "other", speaker, _spoken(item["content"]), json_text(calls) if calls else ""
+    )
+
+
+def _spoken(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(_block(block) for block in content)
+    return json_text(content)
+
+
+def _block(block: Any) -> str:
+    if isinstance(block, dict) and isinstance(block.get("text"), str):
+        return str(block["text"])
+    return block if isinstance(block, str) else json_text(block)
+
+
+def conversations_of(state: Mapping[str, Any]) -> list[tuple[str, list[Message]]]:
+    return [(name, messages_of(value)) for name, value in state.items() if is_conversation(value)]
+
+
+def state_of(state: Mapping[str, Any]) -> State:
+    conversations = conversations_of(state)
+    talked = {name for name, _ in conversations}
+    rest = {name: value for name, value in state.items() if name not in talked}
+    tree, is_cut = tree_of(rest)
+    raw = json_text(state)
+    shown = raw if len(raw) <= LONGEST_RAW else ""
+    return State(conversations, tree, is_cut, shown, not shown, count_odd(state), len(raw))
+
+
+def tree_of(state: Mapping[str, Any]) -> tuple[list[Branch], bool]:
+    """Return the lines of the tree. Flat, because a template that includes itself 200 deep would exhaust the stack."""
+    lines: list[Branch] = []
+    for line in _lines(state):
+        if len(lines) >= MOST_BRANCHES:
+            return lines + _closing(lines), True
+        lines.append(line)
+    return lines, False
+
+
+def _closing(lines: list[Branch]) -> list[Branch]:
+    still_open = sum({"open": 1, "close": -1}.get(line.kind, 0) for line in lines)
+    return [Branch("close")] * still_open
+
+
+def _lines(state: Mapping[str, Any]) -> Iterator[Branch]:
+    waiting: list[tuple[str, Any, int] | None] = [(name, state[name], 0) for name in reversed(list(state))]
+    while waiting:
+        found = waiting.pop()
+        if found is None:
+            yield Branch("close")
+            continue
+        key, item, depth = found
+        if not isinstance(item, dict | list) or not item:
+            yield Branch("leaf", key, value_of(item))
+            continue
+        inner = item.items() if isinstance(item, dict) else ((str(index), one) for index, one in enumerate(item))
+        count = f"{len(item)} {'field' if isinstance(item, dict) else 'item'}{'' if len(item) == 1 else 's'}"
+        yield Branch("open", key, note=count, is_open=depth == 0 and len(item) <= 12)
+        waiting.append(None)
+        waiting.extend((name, one, depth + 1) for name, one in reversed(list(inner)))
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
+    return [Difference(item.channel, value_of(item.before), value_of(item.after)) for item in changes(before, after)]
+
+
+def differences_of(diff: Iterable[Mapping[str, Any]]) -> list[Difference]:
+    """The same from plain data, as a worker or a refusal sends it."""
+    return [
+        Difference(str(item["channel"]), value_of(item["before"]), value_of(item["after"]), str(item.get("op", "")))
+        for item in diff
+    ]

@@ -1,0 +1,31 @@
+"""Force-clean: what would go, why, and the thread's id typed again."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from approvals.actions import force_clean as cleaning
+from approvals.errors import Invalid
+from approvals.views.pages import Request, redirect_after_post
+from approvals.views.threads import get_thread
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def force_clean(request: Request, thread_id: str) -> HttpResponse:
+    planned = cleaning.plan(thread_id=thread_id, by=request.user)
+    thread = get_thread(request.user, thread_id)
+    reason, typed = request.POST.get("reason", ""), request.POST.get("typed_id", "")
+    problem = ""
+    if request.method == "POST":
+        try:
+            if typed.strip() != thread.pk.strip():
+                raise Invalid("What you typed is not this thread's id. Nothing was removed.")
+            done = cleaning.force_clean(thread_id=thread_id, reason=reason, by=request.user)
+        except Invalid as refused:
+            problem = refused.message
+        else:
+            messages.success(request, f"Removed {sum(done.rows.values())} rows. The record of it stays.")
+            return redirect_after_post("thread", thread.pk)
+    context = {"thread": thread, "plan": planned, "reason": reason, "typed": typed, "problem": problem}
+    return render(request, "force_clean.html", context, status=422 if problem else 200)

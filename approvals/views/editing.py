@@ -1,0 +1,90 @@
+"""The edit form of an approval: typed or as JSON, and what a preview of it gave."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.actions import decide
+from approvals.errors import Invalid, InvalidEdit, Refusal
+from approvals.forms import EditForm, JsonForm
+from approvals.models import Approval, Graph
+from approvals.permissions import User
+from approvals.presenters import approvals as shown
+from approvals.text import json_text
+
+
+@dataclass
+class Editing:
+    """The edit form in one of its two modes, what it says, and what a preview of that gave."""
+
+    form: EditForm
+    json_form: JsonForm
+    mode: str
+    edits: dict[str, Any] | None = None
+    problem: str = ""
+    preview: shown.PreviewShown | None = None
+
+    @property
+    def is_fine(self) -> bool:
+        form = self.json_form if self.mode == "json" else self.form
+        return self.edits is not None and not self.problem and not form.errors
+
+
+def editing_of(
+    found: Approval, graph: Graph | None, *, post: Any = None, edits: dict[str, Any] | None = None, mode: str = "form"
+) -> Editing:
+    """Make the forms: empty, from what was posted, or from edits that are known."""
+    mode = post.get("mode", "form") if post is not None else mode
+    if post is not None and mode == "json":
+        json_form = json_form_of(post)
+        given = json_form.value() if json_form.is_valid() else None
+        return Editing(edit_form(found, graph), json_form, "json", given)
+    if post is not None:
+        form = edit_form(found, graph, post)
+        given = form.edits() if form.is_valid() else None
+        return Editing(form, json_form_of(None), "form", given)
+    texts = edit_form(found, graph).texts_of(edits) if edits else None
+    if mode == "json" or edits and texts is None:
+        return Editing(edit_form(found, graph), json_form_of({"raw": json_text(edits or {})}), "json", edits or {})
+    return Editing(edit_form(found, graph, texts), json_form_of(None), "form", edits or {})
+
+
+def switched(found: Approval, graph: Graph | None, editing: Editing) -> Editing:
+    """Show the same edits in the other mode."""
+    wanted = "form" if editing.mode == "json" else "json"
+    other = editing_of(found, graph, edits=editing.edits, mode=wanted)
+    if other.mode != wanted:
+        other.problem = "These edits have no place on the form. Go on in JSON."
+    return other
+
+
+def edit_form(found: Approval, graph: Graph | None, data: Any = None) -> EditForm:
+    channels = graph.record.channels if graph else ()
+    return EditForm(channels, found.state, opaque=found.opaque, data=data)
+
+
+def json_form_of(data: Any) -> JsonForm:
+    example = '{"channel": {"op": "set" | "append" | "replace", "value": ...}}'
+    return JsonForm(data=data, label="Edits as JSON", help_text=f"As {example}.")
+
+
+def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) -> None:
+    """Ask a worker what the edit would give; put what is wrong with it where it belongs."""
+    if not editing.edits:
+        editing.problem = "Nothing is changed yet."
+        return
+    try:
+        given = decide.preview(approval_id=found.pk, edits=editing.edits, by=by)
+    except InvalidEdit as refused:
+        show_faults(editing, refused)
+    except Refusal as refused:
+        editing.problem = refused.message
+    else:
+        editing.preview = shown.preview_of(given, graph, edits=editing.edits)
+
+
+def show_faults(editing: Editing, refused: Invalid) -> None:
+    form = editing.json_form if editing.mode == "json" else editing.form
+    faults = refused.detail.get("faults") or []
+    editing.problem = "" if faults and editing.mode == "json" else refused.message
+    if form.is_bound:
+        form.add_faults(faults)

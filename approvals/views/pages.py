@@ -1,0 +1,81 @@
+"""What every page does the same way."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.cache import patch_vary_headers
+from django_htmx.middleware import HtmxDetails
+
+PAGE_SIZE = 50
+
+
+class Request(HttpRequest):
+    """A request that went through HtmxMiddleware."""
+
+    htmx: HtmxDetails
+
+
+def page_or_part(
+    request: Request, template: str, part: str, context: dict[str, Any], status: int = 200
+) -> HttpResponse:
+    """Render the page, or for htmx only its fragment. A boosted form gets the page."""
+    wants_part = bool(request.htmx) and not request.htmx.boosted
+    response = render(request, f"{template}#{part}" if wants_part else template, context, status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def filtered_by_hand(request: Request, response: HttpResponse) -> HttpResponse:
+    """Put the filters into the address bar when the person changed them, not when the page asked again by itself."""
+    if request.htmx.trigger == "filters":
+        response["HX-Push-Url"] = request.path + other_query(request)
+    return response
+
+
+def redirect_after_post(name: str, *arguments: Any) -> HttpResponse:
+    response = redirect(name, *arguments)
+    response.status_code = 303
+    return response
+
+
+def words(request: HttpRequest, name: str) -> str:
+    """Return a filter from the URL; PostgreSQL takes no NUL."""
+    return request.GET.get(name, "").replace("\x00", "").strip()[:200]
+
+
+def other_query(request: HttpRequest, **changed: str) -> str:
+    """Return this query string with some parameters changed; empty ones left out."""
+    query = request.GET.copy()
+    for name, value in changed.items():
+        query[name] = value
+    kept = query.copy()
+    for name in query:
+        if not query[name]:
+            del kept[name]
+    return f"?{kept.urlencode()}" if kept else "?"
+
+
+def after_key(found: QuerySet[Any], cursor: str, column: str, *, is_descending: bool) -> QuerySet[Any]:
+    """Go on after the row that `cursor` names; a cursor that makes no sense is the first page."""
+    at, _, pk = cursor.partition("|")
+    try:
+        moment = datetime.fromisoformat(at)
+        key: Any = UUID(pk) if column != "updated_at" else pk
+    except ValueError:
+        return found
+    step = "lt" if is_descending else "gt"
+    return found.filter(Q(**{f"{column}__{step}": moment}) | Q(**{column: moment, f"pk__{step}": key}))
+
+
+def key_of(row: Any, column: str) -> str:
+    return f"{getattr(row, column).isoformat()}|{row.pk}"
+
+
+def one_page(found: QuerySet[Any], column: str) -> tuple[list[Any], str]:
+    """Return the rows of a page and the cursor of the next, empty on the last."""
+    rows = list(found[: PAGE_SIZE + 1])
+    return rows[:PAGE_SIZE], key_of(rows[PAGE_SIZE - 1], column) if len(rows) > PAGE_SIZE else ""

@@ -1,0 +1,32 @@
+"""A person says how a stopped run goes on."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.views.decorators.http import require_POST
+
+from approvals.actions import retry_run as stopped
+from approvals.models import Run
+from approvals.views.pages import Request, redirect_after_post
+
+
+@require_POST
+def retry_run(request: Request, run_id: UUID) -> HttpResponse:
+    run = stopped.retry_run(run_id=run_id, by=request.user)
+    messages.success(request, "Retrying.")
+    return _back(run)
+
+
+@require_POST
+def give_up_run(request: Request, run_id: UUID) -> HttpResponse:
+    run = stopped.give_up_run(run_id=run_id, by=request.user)
+    messages.success(request, "Given up. Nothing more runs.")
+    return _back(run)
+
+
+def _back(run: Run) -> HttpResponse:
+    """Go to the approval that the run carries out, or to its thread."""
+    if run.decision is not None:
+        return redirect_after_post("approval", run.decision.approval_id)
+    return redirect_after_post("thread", run.thread_id)

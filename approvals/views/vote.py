@@ -1,0 +1,122 @@
+"""Preview an edit, and vote. What was typed is kept, whatever happens."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from approvals import permissions
+from approvals.actions import decide, keep_draft
+from approvals.actions.decide import Ballot
+from approvals.errors import Conflict, Gone, Invalid, Refusal
+from approvals.models import Approval
+from approvals.presenters import approvals as shown
+from approvals.presenters.queue import row_of
+from approvals.presenters.values import differences_of
+from approvals.shapes import read_json
+from approvals.text import json_text
+from approvals.views.approval import decision_of, get_approval, graph_of, next_up, page_context
+from approvals.views.editing import ask_preview, editing_of, show_faults, switched
+from approvals.views.pages import Request, page_or_part, redirect_after_post
+
+
+@require_http_methods(["GET", "POST"])
+def vote(request: Request, approval_id: UUID) -> HttpResponse:
+    if request.method == "GET":  # a page that was reloaded after a conflict
+        return redirect("approval", approval_id)
+    ballot = ballot_of(request)
+    try:
+        voted = decide.vote(approval_id=approval_id, ballot=ballot, by=request.user)
+    except Refusal as refused:
+        return _refused(request, approval_id, ballot, refused)
+    keep_draft.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
+    messages.success(request, f"{shown.PAST[ballot.verdict]}." if voted.decision else "Your vote is in.")
+    return redirect_after_post("approval", approval_id)
+
+
+@require_POST
+def preview(request: Request, approval_id: UUID) -> HttpResponse:
+    found = get_approval(request.user, approval_id)
+    permissions.check_vote(request.user, "approve")
+    graph = graph_of(found)
+    editing = editing_of(found, graph, post=request.POST)
+    if editing.edits is not None and request.POST.get("do") in ("as_json", "as_form"):
+        editing = switched(found, graph, editing)
+    elif editing.edits is not None and graph is not None:
+        ask_preview(found, graph, editing, by=request.user)
+    context = page_context(request, found, graph, editing) | {
+        "is_edit_open": True,
+        "comment": request.POST.get("comment", ""),
+    }
+    return page_or_part(request, "approval.html", "edit", context, status=200 if editing.is_fine else 422)
+
+
+def ballot_of(request: Request) -> Ballot:
+    post = request.POST
+    try:
+        edits = read_json(post.get("edits") or "{}")
+    except ValueError as error:
+        raise Invalid(f"The edits came broken: {error}") from None
+    return Ballot(
+        verdict=post.get("verdict", ""),
+        seen_digest=post.get("seen_digest", ""),
+        edits=edits,
+        as_node=post.get("as_node", ""),
+        comment=post.get("comment", "").replace("\r\n", "\n"),
+        seen_preview=post.get("seen_preview", "")[:64],
+        idempotency_key=post.get("idempotency_key") or None,
+    )
+
+
+def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refusal) -> HttpResponse:
+    """Keep what was typed, then say what happened: a page of its own for a lost race, the form again for a fault."""
+    found = get_approval(request.user, approval_id)
+    if isinstance(refused, Invalid):
+        return _with_faults(request, found, ballot, refused)
+    edits = ballot.edits if isinstance(ballot.edits, dict) else {}
+    keep_draft.keep_draft(thread_id=found.thread_id, edits=edits, comment=ballot.comment, by=request.user)
+    if not isinstance(refused, Conflict | Gone):
+        raise refused
+    context = {
+        "refusal": refused,
+        "approval": found,
+        "row": row_of(found),
+        "decision": decision_of(found),
+        "changed": differences_of(refused.detail.get("changed") or []),
+        "newer": newer_than(found, refused),
+        "next_nodes": shown.titles_of(refused.detail["next"], graph_of(found)) if "next" in refused.detail else "",
+        "seen_next": shown.titles_of(found.next, graph_of(found)),
+        "draft_edits": json_text(edits) if edits else "",
+        "comment": ballot.comment,
+        "next_up": next_up(found),
+    }
+    response = render(request, "conflict.html", context, status=refused.status)
+    response["HX-Push-Url"] = "false"
+    return response
+
+
+def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Invalid) -> HttpResponse:
+    graph = graph_of(found)
+    edits = ballot.edits if isinstance(ballot.edits, dict) else {}
+    editing = editing_of(found, graph, edits=edits)
+    if edits:
+        show_faults(editing, refused)
+    context = page_context(request, found, graph, editing) | {
+        "problem": refused.message,
+        "is_edit_open": bool(edits),
+        "open_panel": ballot.verdict,
+        "comment": ballot.comment,
+    }
+    response = render(request, "approval.html", context, status=refused.status)
+    response["HX-Push-Url"] = "false"
+    return response
+
+
+def newer_than(found: Approval, refused: Refusal) -> str:
+    """Return the question that is asked now on the same thread, if there is one."""
+    if refused.detail.get("approval"):
+        return str(refused.detail["approval"])
+    newer = Approval.objects.pending().filter(thread_id=found.thread_id).exclude(pk=found.pk)
+    return str(newer.values_list("pk", flat=True).first() or "")

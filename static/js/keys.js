@@ -1,0 +1,56 @@
+// The keyboard. No single key decides anything: letters only move, open and focus.
+(() => {
+  const OFF = "countersign-keys-off";
+  let leader = 0;
+  const isOff = () => localStorage.getItem(OFF) === "1";
+  const isTyping = (target) => target.closest && target.closest("input, textarea, select, [contenteditable], dialog");
+  const press = (selector) => { const found = document.querySelector(selector); if (found) found.click(); };
+  const go = (selector) => { const found = document.querySelector(selector); if (found) location.assign(found.href); };
+
+  function move(step) {
+    const links = [...document.querySelectorAll("[data-row] .row-link, summary[data-row]")].filter((link) => link.offsetParent !== null);
+    if (!links.length) return;
+    const here = links.indexOf(document.activeElement);
+    const current = links.findIndex((link) => link.getAttribute("aria-current") === "true");
+    const from = here >= 0 ? here : current;
+    const next = from < 0 ? 0 : Math.max(0, Math.min(links.length - 1, from + step));
+    links[next].focus();
+    links[next].scrollIntoView({ block: "nearest" });
+  }
+
+  const keys = {
+    j: () => move(1),
+    k: () => move(-1),
+    "/": () => { const search = document.getElementById("search"); if (search) { search.focus(); search.select(); } },
+    "?": () => document.getElementById("help").showModal(),
+    a: () => { const button = document.getElementById("approve"); if (button) button.focus(); },
+    e: () => press("#edit-open:not([disabled])"),
+    r: () => { const panel = document.getElementById("reject-panel"); if (panel) panel.open = true; },
+    g: () => { leader = Date.now(); },
+  };
+  const places = { q: "#nav-queue", t: "#nav-threads", a: "#nav-audit", s: "#nav-start" };
+
+  function send(event) {
+    const form = event.target.closest("form") || (event.target.closest("#preview, details.panel[open]") || document.createElement("i")).querySelector("form");
+    if (!form || form.method !== "post") return;
+    event.preventDefault();
+    form.requestSubmit();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return send(event);
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || isOff()) return;
+    const led = Date.now() - leader < 1200;
+    leader = 0;
+    if (led && places[event.key]) { event.preventDefault(); return go(places[event.key]); }
+    const act = keys[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const box = document.getElementById("keys-off");
+    if (!box) return;
+    box.checked = isOff();
+    box.addEventListener("change", () => localStorage.setItem(OFF, box.checked ? "1" : "0"));
+  });
+})();

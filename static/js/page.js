@@ -1,0 +1,148 @@
+// Small comforts. Every page works without them.
+(() => {
+  const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const announce = (text) => {
+    const region = document.getElementById("announce");
+    if (region && text) region.textContent = text;
+  };
+
+  // Times: the reader's zone, UTC on hover.
+  function ageOf(at) {
+    const seconds = (Date.now() - at) / 1000;
+    if (seconds < 60) return "<1 min";
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+    return `${Math.floor(seconds / 86400)} d`;
+  }
+  function tellTimes() {
+    for (const time of document.querySelectorAll("time[data-moment]")) time.textContent = moment.format(new Date(time.dateTime));
+    for (const time of document.querySelectorAll("time[data-age]")) time.textContent = ageOf(new Date(time.dateTime));
+  }
+
+  // Toasts are read out, then go.
+  function toasts() {
+    for (const toast of document.querySelectorAll(".toast:not([data-seen])")) {
+      toast.dataset.seen = "";
+      announce(toast.textContent);
+      setTimeout(() => toast.remove(), 8000);
+    }
+  }
+
+  // A list that was asked for again: keep the place of the focus, say what is new.
+  let before = null;
+  const keysOf = (list) => [...list.querySelectorAll("[data-row]")].map((row) => row.dataset.key || row.id);
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target, requestConfig } = event.detail;
+    if (xhr.status >= 500 && requestConfig.verb === "get") event.detail.shouldSwap = false; // keep what is there; the next poll tries again
+    if (!target.matches("[data-live-list]")) return;
+    const links = [...target.querySelectorAll(".row-link")];
+    before = { id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    tellTimes();
+    toasts();
+    if (!before) return;
+    const { id, keys, place, scroll } = before;
+    before = null;
+    const list = document.getElementById(id);
+    if (!list) return;
+    list.scrollTop = scroll;
+    const links = list.querySelectorAll(".row-link");
+    if (place >= 0 && !list.contains(document.activeElement) && links.length) links[Math.min(place, links.length - 1)].focus({ preventScroll: true });
+    const fresh = keysOf(list).filter((key) => !keys.has(key)).length;
+    if (fresh && keys.size) announce(`${fresh} new in the list.`);
+  });
+
+  // A form that came back with faults: go to the first.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.requestConfig.verb !== "post") return;
+    const edit = document.getElementById("edit");
+    if (!edit || edit.querySelector("#preview")) return;
+    const fault = edit.querySelector("[aria-invalid=true]");
+    const problem = edit.querySelector(".alert");
+    if (fault) fault.focus();
+    else if (problem) problem.scrollIntoView({ block: "center" });
+  });
+
+  // A page that came through a boosted form: begin at its heading.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.requestConfig.verb !== "post") return;
+    if (document.activeElement !== document.body && document.activeElement) return;
+    const heading = document.querySelector("#page h1[tabindex]");
+    if (heading) heading.focus({ preventScroll: true });
+  });
+
+  // Nothing is sent twice by a double click.
+  const buttonsOf = (form) => (form.matches("form") ? [...form.elements].filter((item) => item.type === "submit" && !item.disabled) : []);
+  const held = new WeakMap();
+  document.addEventListener("htmx:beforeSend", (event) => {
+    if (event.detail.requestConfig.verb !== "post") return;
+    const buttons = buttonsOf(event.detail.elt);
+    held.set(event.detail.elt, buttons);
+    for (const button of buttons) button.disabled = true;
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    for (const button of held.get(event.detail.elt) || []) button.disabled = false;
+    if (event.detail.requestConfig.verb === "post" && event.detail.xhr.status === 0) announce("The server did not answer. Nothing you typed is lost; send it again.");
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.method !== "post") return;
+    setTimeout(() => buttonsOf(event.target).forEach((button) => { button.disabled = true; }), 0);
+  });
+
+  // An edit that was changed after its preview must be previewed again.
+  document.addEventListener("input", (event) => {
+    if (!event.target.closest("#edit-form")) return;
+    const preview = document.getElementById("preview");
+    if (!preview) return;
+    preview.querySelector(".stale-note").hidden = false;
+    const approve = preview.querySelector("#approve-edit");
+    approve.disabled = true;
+    approve.title = "You changed the form since this preview. Preview again.";
+  });
+
+  function open(selector) {
+    const details = document.querySelector(selector);
+    if (!details) return;
+    details.open = true;
+    details.scrollIntoView({ block: "start" });
+    const first = details.querySelector("input:not([type=hidden]), select, textarea");
+    if (first) first.focus({ preventScroll: true });
+  }
+
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-opens]");
+    if (opener && document.querySelector(opener.dataset.opens)) {
+      event.preventDefault();
+      open(opener.dataset.opens);
+    }
+    const copier = event.target.closest("[data-copy]");
+    if (copier) {
+      navigator.clipboard.writeText(document.querySelector(copier.dataset.copy).textContent).then(
+        () => { copier.textContent = "Copied"; announce("Copied."); setTimeout(() => { copier.textContent = "Copy"; }, 2000); },
+        () => announce("The browser did not allow copying."),
+      );
+    }
+    if (event.target.closest("#help-open")) document.getElementById("help").showModal();
+    for (const panel of document.querySelectorAll("details.panel[open]")) if (!panel.contains(event.target)) panel.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const panel = document.querySelector("details.panel[open]");
+    if (panel) { panel.open = false; panel.querySelector("summary").focus(); }
+  });
+  document.addEventListener("toggle", (event) => {
+    if (!event.target.matches || !event.target.matches("details.panel[open]")) return;
+    const first = event.target.querySelector("textarea");
+    if (first) first.focus();
+  }, true);
+
+  document.addEventListener("DOMContentLoaded", () => {
+    tellTimes();
+    toasts();
+    const side = document.getElementById("side");
+    const current = side && side.querySelector("[aria-current]");
+    if (current) side.scrollTop = current.closest("li").offsetTop - side.clientHeight / 2;
+  });
+  setInterval(tellTimes, 30000);
+})();

@@ -1,0 +1,114 @@
+"""The schema is true: a tool that knows nothing else finds no answer that differs from it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import validate
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.console import Console
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+EXAMPLES = 15
+OPERATIONS = [
+    "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "retry_run",
+    "give_up_run", "create_thread", "search_threads", "get_state_at_checkpoint", "get_state_at", "get_state",
+    "get_history", "get_thread", "delete_thread", "list_graphs", "list_entries", "verify_log",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def document(console: Console) -> dict[str, Any]:
+    return dict(httpx.get(f"{console.url}/api/openapi.json").json())
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_the_schema_is_valid_openapi(document: dict[str, Any]) -> None:
+    validate(document)
+
+
+def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        assert len(operation["description"]) > 20, path
+        assert {"400", "401", "403", "422", "500", "503"} <= operation["responses"].keys(), path
+        assert ("413" in operation["responses"]) == ("requestBody" in operation), path
+        assert ("404" in operation["responses"]) == ("{" in path), (method, path)
+        for status, answer in operation["responses"].items():
+            assert answer["content"]["application/json"]["schema"], (path, status)
+
+
+def test_the_docs_page_lists_every_operation_and_loads_nothing_from_elsewhere(
+    console: Console, document: dict[str, Any]
+) -> None:
+    page = httpx.get(f"{console.url}/api/docs")
+    assert page.status_code == 200 and page.headers["Content-Type"].startswith("text/html")
+    for method, path, operation in operations(document):
+        assert f"{method.upper()} {path}" in page.text and f'id="{operation["operationId"]}"' in page.text
+    assert "seen_digest" in page.text and "Authorization: Bearer TOKEN" in page.text
+    elsewhere = [part for part in page.text.split('"') if part.startswith(("http:", "https:", "//"))]
+    assert elsewhere == []
+
+
+def test_no_operation_is_left_out_here(document: dict[str, Any]) -> None:
+    assert sorted(OPERATIONS) == sorted(operation["operationId"] for _, _, operation in operations(document))
+
+
+@pytest.fixture(scope="module")
+def known(console: Console) -> dict[str, str]:
+    """Ids of things that exist, so that not every request ends at a 404."""
+    approval = console.pause("gated", {"text": "schemathesis"})
+    with console.api("root") as root:
+        [run] = root.get(f"/threads/{approval['thread_id']}/runs").json()
+    return {
+        "approval_id": approval["id"],
+        "thread_id": approval["thread_id"],
+        "checkpoint_id": approval["checkpoint_id"],
+        "run_id": run["run_id"],
+    }
+
+
+@pytest.fixture(scope="module")
+def api(console: Console) -> Any:
+    return schemathesis.openapi.from_url(f"{console.url}/api/openapi.json")
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "unfitting"])
+@pytest.mark.parametrize("name", ["root", "alice"])
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+def test_every_answer_is_as_the_schema_says(
+    console: Console, api: Any, known: dict[str, str], operation_id: str, name: str, mode: GenerationMode
+) -> None:
+    operation = api.find_operation_by_id(operation_id)
+    headers = {"Authorization": f"Bearer {console.token(name)}"}
+
+    @seed(20260503)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), is_known=st.booleans())
+    def ask(case: Any, is_known: bool) -> None:
+        if is_known and operation_id != "delete_thread":
+            case.path_parameters = {name: known[name] for name in case.path_parameters or {}}
+        case.call_and_validate(headers=headers, checks=CHECKS)
+
+    ask()

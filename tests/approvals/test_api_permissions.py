@@ -1,0 +1,198 @@
+"""Who may call what: a table. A route that is missing from it fails the build."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.console import Console, wait_for
+
+ROLES = ("anonymous", "no role", "viewer", "reviewer", "operator", "auditor", "admin")
+PEOPLE = {
+    "no role": "nora",
+    "viewer": "vera",
+    "reviewer": "alice",
+    "operator": "olga",
+    "auditor": "erin",
+    "admin": "root",
+}
+EVERYONE_READS = (401, 403, 200, 200, 200, 200, 200)
+OPERATORS = (401, 403, 403, 403, 200, 403, 200)
+OPERATORS_404 = (401, 403, 403, 403, 404, 403, 404)
+GOES_ON_404 = (401, 403, 403, 404, 404, 403, 404)
+AUDITORS = (401, 403, 403, 403, 403, 200, 200)
+
+# 404 stands for "may, but there is none": the permission comes first.
+TABLE: dict[str, tuple[int, ...]] = {
+    # Reading: every role.
+    "GET /api/approvals": EVERYONE_READS,
+    "GET /api/approvals/{approval_id}": EVERYONE_READS,
+    "POST /api/approvals/{approval_id}/preview": EVERYONE_READS,
+    "GET /api/graphs": EVERYONE_READS,
+    "POST /api/threads/search": EVERYONE_READS,
+    "GET /api/threads/{thread_id}": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/state": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/state/{checkpoint_id}": EVERYONE_READS,
+    "POST /api/threads/{thread_id}/state/checkpoint": EVERYONE_READS,
+    "POST /api/threads/{thread_id}/history": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/runs": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/runs/{run_id}": EVERYONE_READS,
+    # Starting and repairing.
+    "POST /api/threads": OPERATORS,
+    "POST /api/threads/{thread_id}/runs": OPERATORS_404,
+    "POST /api/runs/{run_id}/retry": GOES_ON_404,
+    "POST /api/runs/{run_id}/give_up": GOES_ON_404,
+    # Removing: admins.
+    "DELETE /api/threads/{thread_id}": (401, 403, 403, 403, 403, 403, 404),
+    # Deciding: reviewers, and nobody else.
+    "POST /api/approvals/{approval_id}/votes": (401, 403, 403, 201, 403, 403, 403),
+    # The log: auditors and admins.
+    "GET /api/audit": AUDITORS,
+    "GET /api/audit/verify": AUDITORS,
+}
+SKIP = (401, 403, 403, 403, 201, 403, 201)
+OPEN = {"api/openapi.json", "api/docs", "api/", "api/<any:path>"}
+
+
+@pytest.fixture(scope="module")
+def clients(console: Console) -> Iterator[dict[str, httpx.Client]]:
+    from django.contrib.auth.models import Group, User
+
+    User.objects.get_or_create(username="nora")
+    User.objects.get_or_create(username="vera")[0].groups.add(Group.objects.get(name="viewer"))
+    made = {role: console.api(name) for role, name in PEOPLE.items()}
+    made["anonymous"] = httpx.Client(base_url=f"{console.url}/api", timeout=30)
+    yield made
+    for client in made.values():
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def ids(console: Console) -> dict[str, str]:
+    approval = console.pause("gated", {"text": "permissions"})
+    with console.api("alice") as alice:
+        [run] = alice.get(f"/threads/{approval['thread_id']}/runs").json()
+    return {
+        "approval_id": approval["id"],
+        "thread_id": approval["thread_id"],
+        "checkpoint_id": approval["checkpoint_id"],
+        "run_id": run["run_id"],
+        "digest": approval["digest"],
+    }
+
+
+def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
+    return {
+        "POST /api/threads/{thread_id}/state/checkpoint": {"checkpoint": {"checkpoint_id": ids["checkpoint_id"]}},
+        "POST /api/threads/{thread_id}/runs": {"assistant_id": "gated", "input": {"text": "x"}},
+        "DELETE /api/threads/{thread_id}": {"reason": "A test."},
+        "POST /api/approvals/{approval_id}/votes": {"verdict": "approve", "seen_digest": ids["digest"]},
+        "POST /api/approvals/{approval_id}/preview": {"edits": {}},
+    }.get(route, None if route.startswith("GET") else {})
+
+
+def call(client: httpx.Client, route: str, ids: dict[str, str]) -> int:
+    method, path = route.split()
+    response = client.request(method, path.removeprefix("/api").format(**ids), json=body_for(route, ids))
+    if response.status_code >= 400:
+        assert response.json()["error"]["code"], response.text
+    return response.status_code
+
+
+def cells() -> list[Any]:
+    # Reviewers last: their vote is taken, and then nobody else would be asked for a permission.
+    order = sorted(ROLES, key="reviewer".__eq__)
+    return [pytest.param(route, role, id=f"{role}: {route}") for route in TABLE for role in order]
+
+
+@pytest.mark.parametrize(("route", "role"), cells())
+def test_each_role_may_do_what_the_table_says(
+    clients: dict[str, httpx.Client], ids: dict[str, str], route: str, role: str
+) -> None:
+    expected = TABLE[route][ROLES.index(role)]
+    if TABLE[route] in (OPERATORS_404, GOES_ON_404) or route.startswith("DELETE"):
+        ids = {**ids, "thread_id": f"t-{uuid4()}", "run_id": str(uuid4())}
+    assert call(clients[role], route, ids) == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_operators_and_admins_skip(console: Console, clients: dict[str, httpx.Client], role: str) -> None:
+    starter = clients["admin" if role == "operator" else "operator"]  # nobody decides what they started
+    thread_id = starter.post("/threads", json={}).json()["thread_id"]
+    starter.post(f"/threads/{thread_id}/runs", json={"assistant_id": "gated", "input": {"text": "skip"}})
+    approval = console.pending(thread_id)
+    ballot = {"verdict": "skip", "seen_digest": approval["digest"]}
+    response = clients[role].post(f"/approvals/{approval['id']}/votes", json=ballot)
+    assert response.status_code == SKIP[ROLES.index(role)], response.text
+
+
+def test_every_route_is_in_the_table(console: Console) -> None:
+    schema = httpx.get(f"{console.url}/api/openapi.json").json()
+    routes = {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods}
+    assert routes == TABLE.keys()
+
+
+def test_no_address_is_left_out_of_the_schema(database: str) -> None:
+    from approvals.api import urls
+
+    addresses = {f"api/{pattern.pattern}" for pattern in urls[0]} - OPEN
+    plain = {address.replace("<any:", "<").replace("<", "{").replace(">", "}") for address in addresses}
+    assert plain == {route.split()[1].lstrip("/") for route in TABLE}
+
+
+def test_nobody_decides_what_they_started(console: Console) -> None:
+    approval = console.pause("gated", {"text": "own"})
+    with console.api("olga") as olga:
+        ballot = {"verdict": "skip", "seen_digest": approval["digest"]}
+        refused = olga.post(f"/approvals/{approval['id']}/votes", json=ballot)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "denied")
+    assert "somebody else must decide" in refused.json()["error"]["message"]
+
+
+def test_a_refused_permission_is_in_the_audit_log(console: Console) -> None:
+    with console.api("erin") as erin, console.api("carol") as carol:
+        asked = {"actor": "carol", "action": "permission.refused"}
+        before = len(erin.get("/audit", params={**asked, "limit": 1000}).json()["items"])
+        assert carol.get("/audit").status_code == 403
+        found = erin.get("/audit", params={**asked, "limit": 1000}).json()["items"]
+    assert len(found) == before + 1
+    assert (found[0]["object"], found[0]["outcome"]) == ({"permission": "read_audit"}, "refused")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer wrong", "Basic YTpi", "Bearer \xe9", "Bearer " + "x" * 10_000],
+    ids=["none", "empty", "no token", "unknown token", "basic", "latin-1", "long"],
+)
+def test_without_a_token_of_ours_nobody_gets_in(console: Console, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    refused = httpx.get(f"{console.url}/api/approvals", headers=headers)  # type: ignore[arg-type]
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_browser_session_does_not_open_the_api(console: Console) -> None:
+    """So a page elsewhere can never make a signed-in browser vote."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    session = Client()
+    session.force_login(User.objects.get(username="alice"))
+    cookies = {"sessionid": session.cookies["sessionid"].value}
+    with httpx.Client(base_url=console.url, cookies=cookies) as browser:
+        assert browser.get("/").status_code == 200
+        assert browser.get("/api/approvals").status_code == 401
+
+
+def test_a_person_who_was_deactivated_is_out_at_once(console: Console) -> None:
+    from django.contrib.auth.models import Group, User
+
+    dave, _ = User.objects.get_or_create(username="dave")
+    dave.groups.add(Group.objects.get(name="reviewer"))
+    with console.api("dave") as client:
+        assert client.get("/approvals").status_code == 200
+        User.objects.filter(username="dave").update(is_active=False)
+        wait_for(lambda: client.get("/approvals").status_code == 401, seconds=5, what="dave to be out")
+        User.objects.filter(username="dave").update(is_active=True)

@@ -1,0 +1,88 @@
+"""Each page, for those who may see it: no script errors, nothing wider than a phone, alive without a socket."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.console import Console, refund
+
+SignIn = Callable[..., Page]
+PHONE = {"viewport": {"width": 360, "height": 740}}
+
+
+@pytest.fixture(scope="module")
+def approval(console: Console) -> dict[str, object]:
+    return console.pause("refund", refund(640))
+
+
+PATHS = ["/", "/?status=done", "/approvals/{id}/", "/threads/", "/threads/{thread_id}/", "/start/", "/start/refund/"]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/audit/", "/threads/{thread_id}/force-clean/", "/api/docs"])
+@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark", **PHONE}], ids=["wide", "dark phone"])
+def test_every_page_opens(
+    console: Console, sign_in: SignIn, approval: dict[str, object], path: str, options: dict[str, object]
+) -> None:
+    page = sign_in("root", **options)
+    answer = page.goto(console.url + path.format(**approval))
+    assert answer is not None
+    assert answer.status == 200
+    assert page.locator("h1").count() == 1
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0, f"{overflow} px wider than the screen"
+
+
+def test_the_page_follows_without_a_socket(console: Console, sign_in: SignIn) -> None:
+    approval = console.pause("refund", refund(640))
+    bob = sign_in("bob", extra_http_headers={})
+    bob.route_web_socket("**/ws/live/**", lambda socket: socket.close())
+    bob.goto(f"{console.url}/?q={approval['thread_id']}")
+    expect(bob.locator(f"#row-{approval['id']}")).to_be_visible()
+    with console.api("alice") as alice:
+        alice.post(
+            f"/approvals/{approval['id']}/votes", json={"verdict": "approve", "seen_digest": approval["digest"]}
+        ).raise_for_status()
+    expect(bob.locator(f"#row-{approval['id']}")).to_have_count(0, timeout=16_000)
+
+
+def test_the_queue_is_worked_from_the_keyboard(console: Console, sign_in: SignIn) -> None:
+    approval = console.pause("refund", refund(640))
+    alice = sign_in("alice")
+    alice.goto(f"{console.url}/?q={approval['thread_id']}")
+    alice.keyboard.press("j")
+    alice.keyboard.press("Enter")
+    expect(alice.locator("#item-title")).to_be_visible()
+    alice.keyboard.press("e")
+    expect(alice.get_by_label("Amount")).to_be_visible()
+
+
+def test_an_operator_starts_a_run_from_the_graphs_own_form(console: Console, sign_in: SignIn) -> None:
+    olga = sign_in("olga")
+    olga.goto(f"{console.url}/start/refund/")
+    olga.get_by_label("Order").fill("NL-99887")
+    olga.get_by_label("Customer").fill("Ana Ruiz")
+    olga.get_by_label("Reason").fill("The chair has three legs.")
+    olga.get_by_label("Amount").fill("20")
+    olga.get_by_label("Currency").select_option("EUR")
+    olga.locator("main form button.primary, main form button[type=submit]").first.click()
+    expect(olga.locator("body")).to_contain_text("Pay the refund", timeout=15_000)
+
+
+def test_an_admin_force_cleans_after_typing_the_threads_name(console: Console, sign_in: SignIn) -> None:
+    approval = console.pause("refund", refund(640))
+    root = sign_in("root")
+    root.goto(f"{console.url}/threads/{approval['thread_id']}/force-clean/")
+    expect(root.locator("main")).to_contain_text("checkpoints")
+    root.get_by_label("Why").fill("stuck since Monday")
+    root.locator("main input[type=text]").last.fill(str(approval["thread_id"]))
+    root.locator("main form button").last.click()
+    with console.api("root") as api:
+        assert api.get(f"/approvals/{approval['id']}").json()["status"] == "cleaned"
+
+
+def test_an_auditor_verifies_the_log(console: Console, sign_in: SignIn) -> None:
+    erin = sign_in("erin")
+    erin.goto(f"{console.url}/audit/")
+    erin.get_by_role("button", name="Verify now").click()
+    expect(erin.locator("main")).to_contain_text("Intact")
