@@ -39,7 +39,9 @@ class CheckShown:
 
 def check_of(entry: AuditEntry) -> CheckShown:
     found = _body(entry).get("object") or {}
-    return CheckShown(bool(found.get("ok")), found.get("entries", 0), found.get("first_bad"), entry.actor, entry.at)
+    return CheckShown(
+        found.get("first_bad") is None, found.get("entries", 0), found.get("first_bad"), entry.actor, entry.at
+    )
 
 
 def entries_of(entries: Iterable[AuditEntry]) -> list[EntryShown]:
