@@ -158,8 +158,8 @@ def sentence(error: Any) -> str:
     if error.validator == "required":
         return f"{error.message}."
     if error.validator in _WANTED:
-        listed = " or ".join(map(str, wanted)) if isinstance(wanted, list) else wanted
-        return _WANTED[error.validator].format(listed)
+        between = " or " if error.validator == "type" else ", "
+        return _WANTED[error.validator].format(between.join(map(str, wanted)) if isinstance(wanted, list) else wanted)
     return f"This does not fit the graph's schema ({error.validator})."
 
 

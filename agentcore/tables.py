@@ -83,9 +83,13 @@ def read_head(cursor: Any, thread_id: str) -> Head | None:
     return Head(*row) if row else None
 
 
-def threads_to_index(cursor: Any, *, limit: int) -> list[str]:
-    """Return ids of threads that moved since they were last marked, longest waiting first."""
-    cursor.execute("SELECT thread_id FROM countersign_heads WHERE NOT is_indexed ORDER BY changed_at LIMIT %s", [limit])
+def threads_to_index(cursor: Any, *, limit: int, settled_seconds: float = 0) -> list[str]:
+    """Return ids of threads that moved since they were last marked, but not just now; longest waiting first."""
+    cursor.execute(
+        "SELECT thread_id FROM countersign_heads WHERE NOT is_indexed"
+        " AND changed_at <= clock_timestamp() - make_interval(secs => %s) ORDER BY changed_at LIMIT %s",
+        [settled_seconds, limit],
+    )
     return [row[0] for row in cursor.fetchall()]
 
 

@@ -91,7 +91,7 @@ if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        # Reading waits up to 5 s for a message; redis-py's own limit, also 5 s, would end the socket of every idle page.
+        # Reading waits 5 s for a message; redis-py's own limit, also 5 s, would end the socket of every idle page.
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15}], "prefix": "countersign"},
     }
     if REDIS_URL

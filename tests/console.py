@@ -91,7 +91,13 @@ class Console:
         return self._tokens[username]
 
     def link(self, username: str) -> str:
-        return self.manage("signin_link", username).stdout.strip()
+        if self.env["DATABASE_URL"] != os.environ["DATABASE_URL"]:
+            return self.manage("signin_link", username).stdout.strip()
+        from django.contrib.auth.models import User  # the shared database: without a process of its own it is faster
+
+        from approvals.actions.sign_in import make_link
+
+        return f"{self.url}/sign-in/{make_link(User.objects.get(username=username))}/"
 
     def api(self, username: str) -> httpx.Client:
         """Return a client with this person's token; its paths begin after /api."""

@@ -80,9 +80,9 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     try:
         with transaction.atomic():
             return _vote(approval, ballot, by, refused)
-    except Stale as stale:
+    except (Stale, Superseded) as refusal:
         # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
-        raise index_thread.explained(stale, approval_id=approval_id) from None
+        raise index_thread.explained(refusal, approval_id=approval_id) from None
 
 
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -16,13 +16,17 @@ from agentcore.types import Pause, Snapshot
 from approvals import audit, events, jobs, runtime
 from approvals.actions import inquire
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
-from approvals.errors import Stale
+from approvals.errors import Stale, Superseded
 from approvals.models import Approval, Run, Thread
 
+R = TypeVar("R", bound=Stale | Superseded)
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
 SWEEP_SIZE = 200
+SETTLED_SECONDS = 3.0
+"""A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
+LONGEST_ID = Thread._meta.get_field("id").max_length or 0
 RUN_KEY = "countersign_run"
 """In the metadata of every checkpoint of our runs, so that recovery can tell ours from others'."""
 UNKNOWN_GRAPH = "No graph of langgraph.json fits this thread. Run it with graph_id in the config's metadata."
@@ -85,11 +89,10 @@ def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head:
 
 def _is_ours_and_stopped(snapshot: Snapshot) -> bool:
     """A run that failed, was held or given up left the thread at this gate: decided once, it is not asked again."""
-    run_id = snapshot.metadata.get(RUN_KEY)
-    stopped = [*STUCK_RUNS, RunStatus.CANCELLED]
-    if not isinstance(run_id, str) or snapshot.source != "update":
+    if snapshot.source != "update":
         return False
-    return Run.objects.filter(pk=run_id, status__in=stopped).exists()
+    stopped = Run.objects.filter(thread_id=snapshot.thread_id, status__in=[*STUCK_RUNS, RunStatus.CANCELLED])
+    return str(snapshot.metadata.get(RUN_KEY)) in {str(pk) for pk in stopped.values_list("pk", flat=True)}
 
 
 def _locked(thread_id: str) -> Thread:
@@ -220,37 +223,43 @@ def _store_unreadable(thread_id: str, graph_id: str, head: tables.Head, problem:
 def sweep() -> None:
     """Queue a look at every thread that moved without us, and empty those that an admin removed."""
     with runtime.checkpoint_cursor() as cursor:
-        moved = tables.threads_to_index(cursor, limit=SWEEP_SIZE)
+        moved = tables.threads_to_index(cursor, limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:
         if thread_id in cleaned:
             with runtime.checkpoint_cursor() as cursor:
                 tables.delete_rows(cursor, thread_id)
-        elif thread_id not in held and len(thread_id) <= 255:
+        elif len(thread_id) > LONGEST_ID:
+            logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
+            with runtime.checkpoint_cursor() as cursor:
+                tables.mark_indexed(cursor, thread_id, tables.read_head(cursor, thread_id))
+        elif thread_id not in held:
             jobs.enqueue("index_thread", thread_id=thread_id)
 
 
-def explained(stale: Stale, *, approval_id: UUID) -> Stale:
+def explained(refused: R, *, approval_id: UUID) -> R:
     """Return the refusal with what changed, waiting a moment for a worker to read the thread again."""
     approval = Approval.objects.get(pk=approval_id)
-    inquire.wait_for_index(approval.thread_id)
+    if approval.is_pending:
+        inquire.wait_for_index(approval.thread_id)
+    if approval.status == ApprovalStatus.CLEANED:
+        return refused
     thread = Thread.objects.get(pk=approval.thread_id)
     changed = [
         {"channel": change.channel, "before": change.before, "after": change.after}
         for change in state_edit.changes(approval.state, thread.state)
     ]
-    newer = (
-        Approval.objects.pending().filter(thread=thread).exclude(pk=approval.pk).values_list("pk", flat=True).first()
-    )
+    newer = Approval.objects.pending().filter(thread=thread).exclude(pk=approval.pk)
+    newer_id = newer.values_list("pk", flat=True).first()
     detail: dict[str, Any] = {
         "checkpoint_id": thread.checkpoint_id,
         "seen_checkpoint_id": approval.checkpoint_id,
         "next": thread.next,
         "seen_next": approval.next,
         "changed": changed,
-        "approval": str(newer) if newer else None,
+        "approval": str(newer_id) if newer_id else None,
     }
     names = ", ".join(change["channel"] for change in changed)
     told = f" Changed: {names}." if names else ""
-    return Stale(stale.message + told + " Nothing was decided; look at it again.", **detail)
+    return type(refused)(refused.message + told + " Nothing was decided.", **detail)

@@ -29,7 +29,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     # Reading: every role.
     "GET /api/approvals": EVERYONE_READS,
     "GET /api/approvals/{approval_id}": EVERYONE_READS,
-    "POST /api/approvals/{approval_id}/preview": EVERYONE_READS,
+    "POST /api/approvals/{approval_id}/preview": (401, 403, 403, 200, 200, 403, 200),
     "GET /api/graphs": EVERYONE_READS,
     "POST /api/threads/search": EVERYONE_READS,
     "GET /api/threads/{thread_id}": EVERYONE_READS,

@@ -77,7 +77,7 @@ def test_a_wrong_type_is_said_at_the_field_and_the_form_keeps_it(console: Consol
     alice.goto(f"{console.url}/approvals/{approval['id']}/")
     alice.click("#edit-open")
     alice.click("#as-json")
-    for text, told in [
+    for text, told in [  # what is typed, and what is said of it
         ("{", "JSON"),
         ('{"amount": {"op": "set", "value": "much"}}', "number"),
         ('{"nonsense": {"op": "set", "value": 1}}', "no channel"),
@@ -86,7 +86,7 @@ def test_a_wrong_type_is_said_at_the_field_and_the_form_keeps_it(console: Consol
     ]:
         alice.locator("#id_raw").fill(text)
         alice.click("#preview-button")
-        expect(alice.locator("#edit .errors, #edit-problem").first).to_contain_text(told)
+        expect(alice.locator("#edit .errors, #edit [role=alert]").first).to_contain_text(told)
         expect(alice.locator("#id_raw")).to_have_value(text)
         expect(alice.locator("#approve-edit")).to_have_count(0)
 
