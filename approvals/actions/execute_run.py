@@ -69,8 +69,11 @@ async def execute_run(run_id: str) -> None:
         try:
             await task
         except asyncio.CancelledError:
-            task.cancel()
             logger.warning("a run was interrupted; recovery will look at it", extra={"run_id": run_id})
+            task.cancel()
+            await asyncio.wait([task])
+            # Nothing of ours runs any more: recovery need not wait for the lease to end.
+            await asyncio.shield(runtime.in_database(lease.give_back)(claim.thread_id, claim.owner))
             raise
 
 
@@ -135,25 +138,30 @@ async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> 
 
 @transaction.atomic
 def _claim(run_id: str) -> Claim | None:
+    taken = take(run_id, when=RunStatus.QUEUED)
+    if taken is None:
+        return None
+    run, claim = taken
+    run.status, run.attempts, run.updated_at = RunStatus.RUNNING, run.attempts + 1, timezone.now()
+    run.save(update_fields=["status", "attempts", "updated_at"])
+    events.publish(thread_id=run.thread_id)
+    _audit("run.started", run, attempt=run.attempts, fence=claim.fence)
+    return claim
+
+
+def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
+    """Lock the thread and take its lease for this run; None when the run is not `when`, or somebody has it."""
     thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
     if thread_id is None:
         return None
     thread = Thread.objects.select_for_update().get(pk=thread_id)
     run = Run.objects.select_related("decision__vote", "decision__approval").get(pk=run_id)
     owner = lease.new_owner()
-    if run.status != RunStatus.QUEUED:
-        return None
-    fence = lease.take(thread, owner)
-    if fence is None:
-        return None
-    run.status, run.attempts, run.updated_at = RunStatus.RUNNING, run.attempts + 1, timezone.now()
-    run.save(update_fields=["status", "attempts", "updated_at"])
-    events.publish(thread_id=thread_id)
-    _audit("run.started", run, attempt=run.attempts, fence=fence)
-    return claim_of(run, owner, fence)
+    fence = lease.take(thread, owner) if run.status == when else None
+    return None if fence is None else (run, _claim_of(run, owner, fence))
 
 
-def claim_of(run: Run, owner: str, fence: int) -> Claim:
+def _claim_of(run: Run, owner: str, fence: int) -> Claim:
     return Claim(
         run_id=str(run.pk),
         thread_id=run.thread_id,

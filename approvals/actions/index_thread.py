@@ -81,10 +81,21 @@ def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head:
         return True
     if runtime.read_head(thread.pk) != head:
         return False
+    _supersede_stopped_runs(thread, head)
     if _is_ours_and_stopped(snapshot):
         pauses = []
     store(thread, graph_id, snapshot, pauses, head)
     return True
+
+
+def _supersede_stopped_runs(thread: Thread, head: tables.Head) -> None:
+    """A run that failed or was held cannot go on from where the agent has moved the thread since."""
+    for run in Run.objects.filter(thread=thread, status__in=STUCK_RUNS).exclude(resume_from=head.checkpoint_id):
+        run.status, run.ended_at, run.updated_at = RunStatus.SUPERSEDED, timezone.now(), timezone.now()
+        run.problem = "The agent moved the thread after this run had stopped."
+        run.save()
+        about = {"run": str(run.pk), "checkpoint": head.checkpoint_id}
+        audit.append("run.superseded", actor="worker", actor_kind="system", thread_id=thread.pk, object=about)
 
 
 def _is_ours_and_stopped(snapshot: Snapshot) -> bool:

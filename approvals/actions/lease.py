@@ -33,10 +33,6 @@ def take(thread: Thread, owner: str) -> int | None:
     return thread.fence
 
 
-def is_ours(thread_id: str, owner: str) -> bool:
-    return Thread.objects.filter(pk=thread_id, lease_owner=owner, lease_until__gt=Now()).exists()
-
-
 def give_back(thread_id: str, owner: str) -> None:
     Thread.objects.filter(pk=thread_id, lease_owner=owner).update(lease_owner="", lease_until=None)
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from agentcore import threads
 from agentcore.types import Finished, Outcome, Paused, Snapshot
 from approvals import audit, events, jobs, runtime
-from approvals.actions import execute_run, lease
+from approvals.actions import execute_run
 from approvals.actions.execute_run import Claim
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import RunKind, RunStatus, ThreadStatus
@@ -82,18 +82,11 @@ def _question(here: Snapshot | None) -> str:
 
 @transaction.atomic
 def _take_over(run_id: str) -> tuple[Claim, bool, int] | None:
-    thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
-    if thread_id is None:
+    taken = execute_run.take(run_id, when=RunStatus.RUNNING)
+    if taken is None:
         return None
-    thread = Thread.objects.select_for_update().get(pk=thread_id)
-    run = Run.objects.select_related("decision__vote", "decision__approval").get(pk=run_id)
-    owner = lease.new_owner()
-    if run.status != RunStatus.RUNNING:
-        return None
-    fence = lease.take(thread, owner)
-    if fence is None:
-        return None
-    return execute_run.claim_of(run, owner, fence), run.entered_at is not None, run.attempts
+    run, claim = taken
+    return claim, run.entered_at is not None, run.attempts
 
 
 @transaction.atomic

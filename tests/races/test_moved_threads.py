@@ -104,3 +104,45 @@ def test_an_old_digest_is_refused(console: Console) -> None:
         answer = alice.post(f"/approvals/{approval['id']}/votes", json={"verdict": "approve", "seen_digest": "0" * 64})
     assert answer.status_code == 409
     assert answer.json()["error"]["code"] == "stale"
+
+
+def test_a_failed_run_gives_way_when_the_agent_moves_on(console: Console, database: str) -> None:
+    """Its retry would go on from a place nobody looked at; one that waits for ever would block the next decision."""
+    approval = console.pause("failing", {"text": "x"})
+    with console.api("alice") as alice:
+        alice.post(
+            f"/approvals/{approval['id']}/votes", json={"verdict": "approve", "seen_digest": approval["digest"]}
+        ).raise_for_status()
+        failed = console.run_of(approval["id"], until=("failed",))
+        move(database, approval["thread_id"])
+        newer = wait_for(
+            lambda: alice.get("/approvals", params={"thread_id": approval["thread_id"], "status": "pending"}).json()[
+                "items"
+            ],
+            seconds=20,
+            what="the new question",
+        )[0]
+        assert alice.post(f"/runs/{failed['id']}/retry").status_code == 409
+        shown = alice.get(f"/approvals/{newer['id']}").json()
+        voted = alice.post(
+            f"/approvals/{newer['id']}/votes", json={"verdict": "approve", "seen_digest": shown["digest"]}
+        )
+    assert voted.status_code == 201, voted.text
+    assert console.run_of(newer["id"])["status"] == "finished"
+
+
+def move(database: str, thread_id: str) -> None:
+    """Edit the thread of tests.graphs.failing as its agent would, outside the console."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from agentcore.checkpointers import open_pool, saver_over
+    from agentcore.threads import config_for, with_saver
+    from tests.graphs import failing
+
+    async def edit() -> None:
+        async with open_pool(database, max_size=2) as pool:
+            await with_saver(failing, saver_over(pool)).aupdate_state(config_for(thread_id), {"text": "moved"})
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, edit()).result()
