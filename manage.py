@@ -13,9 +13,21 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
     if len(sys.argv) > 1 and sys.argv[1] not in NEED_NO_DATABASE and "--help" not in sys.argv:
         embedded.use_unless_configured()
+    _check_settings()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+
+
+def _check_settings() -> None:
+    """Stop with the sentence of a wrong setting; Django would print it at the end of a traceback."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        _ = settings.INSTALLED_APPS
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
         if thread.cleaned_at:
             raise Gone("This thread was force-cleaned before.")
         done = _plan(thread)
-        _erase(thread)
+        _erase(thread, f"Force-cleaned by {by.get_username()}: {reason.strip()}")
         with runtime.checkpoint_cursor() as cursor:
             tables.delete_rows(cursor, thread_id)
         events.publish(thread_id=thread_id)
@@ -72,10 +72,10 @@ def _existing(thread_id: str) -> Thread:
     return thread
 
 
-def _erase(thread: Thread) -> None:
+def _erase(thread: Thread, why: str) -> None:
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
-        cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem="",
+        cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
         checkpoint_id="", fence=F("fence") + 1, lease_owner="", lease_until=None,
     )  # fmt: skip
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)

@@ -10,6 +10,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, ProgrammingError
+from psycopg_pool import PoolTimeout
 
 from agentcore.errors import AgentCoreError
 from approvals import worker
@@ -38,16 +40,22 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="migrate, load the demo and print sign-in links first")
 
     def handle(self, *, host: str, port: int, no_worker: bool, demo: bool, **options: Any) -> None:
-        if demo:
-            call_command("migrate", verbosity=0)
-            call_command("setup_checkpointer", verbosity=0)
-            call_command("demo", links=True)
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         try:
+            if demo:
+                call_command("migrate", verbosity=0)
+                call_command("setup_checkpointer", verbosity=0)
+                call_command("demo", links=True)
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(self._serve(host, port, with_worker=not no_worker))
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
+        except (OperationalError, PoolTimeout) as error:
+            raise CommandError(f"The database does not answer; see DATABASE_URL. {error}") from error
+        except ProgrammingError as error:
+            raise CommandError(
+                "The database lacks tables. Type: manage.py migrate, then setup_checkpointer."
+            ) from error
 
     async def _serve(self, host: str, port: int, *, with_worker: bool) -> None:
         async with worker.running() if with_worker else contextlib.nullcontext():

@@ -1,0 +1,94 @@
+"""A wrong setting, or a graph that cannot be loaded, stops the start and says what to type."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.console import ROOT, free_port
+
+SECRET = "hunter2-canary"
+WRONG = [
+    ({"PORT": "eighty"}, "PORT must be a whole number, such as PORT=8000"),
+    ({"DATABASE_URL": f"mysql://me:{SECRET}@db/name"}, "Type postgresql://"),
+    ({"DATABASE_URL": f"postgresql://me:{SECRET}@db/name?nonsense=1"}, "nonsense"),
+    ({"CHECKPOINT_URL": f"sqlite:///{SECRET}"}, "CHECKPOINT_URL"),
+    ({"REDIS_URL": f"http://:{SECRET}@redis"}, "REDIS_URL must begin with redis://"),
+    ({"PUBLIC_URL": "approvals.example.org"}, "PUBLIC_URL must be the address people type"),
+    ({"PUBLIC_URL": "https://approvals.example.org"}, "Set SECRET_KEY"),
+    ({"DATABASE_URL": f"postgresql://me:{SECRET}@127.0.0.1:1/name"}, "The database does not answer"),
+]
+
+
+def serve(database: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "serve", "--port", str(free_port())],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("env", "told"), WRONG, ids=[" ".join(env) + f" {n}" for n, (env, _) in enumerate(WRONG)])
+def test_a_wrong_setting_stops_the_start_and_says_what_to_type(database: str, env: dict[str, str], told: str) -> None:
+    done = serve(database, **env)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert told in said
+    assert "Traceback" not in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"graphs": {"a": "./nowhere.py:graph"}}', 'graph "a" (./nowhere.py:graph): there is no such file'),
+        ('{"graphs": {"a": "./graphs.py:missing"}}', 'there is no "missing"'),
+        ('{"graphs": {"a": "./graphs.py:gated", "a": "./graphs.py:asking"}}', '"a" twice'),
+        ('{"graphs": {"a": "./graphs.py:gated"', "is not JSON"),
+    ],
+)
+def test_a_graph_that_cannot_be_loaded_stops_the_start_and_is_named(
+    database: str, tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "graphs.py").write_text((ROOT / "tests" / "graphs.py").read_text())
+    (tmp_path / "langgraph.json").write_text(content)
+    done = serve(database, LANGGRAPH_JSON=str(tmp_path / "langgraph.json"))
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_web_process_imports_no_graph(database: str) -> None:
+    script = (
+        "import approvals.asgi, sys, json; print(json.dumps([m for m in sys.modules if 'demo' in m or m == 'graphs']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported: list[Any] = json.loads(done.stdout)
+    assert imported == []
+
+
+def test_a_port_that_is_taken_is_said(database: str) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "manage.py", "serve", "--no-worker", "--port", str(taken.getsockname()[1])],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "address already in use" in done.stdout + done.stderr
