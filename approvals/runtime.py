@@ -6,6 +6,7 @@ Only a worker loads graphs. `worker()` opens them, and the checkpoint pool, in t
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -36,6 +37,8 @@ class Worker:
         return checkpointers.saver_over(self._pool)
 
 
+# Apart from the loop's own threads: nodes that block would otherwise keep runs from being stored and pages from answers.
+_database_threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE - 4, thread_name_prefix="database")
 _graphs: dict[str, Graph] | None = None
 _workers: dict[asyncio.AbstractEventLoop, tuple[Worker, AsyncExitStack]] = {}
 _opening = asyncio.Lock()
@@ -106,4 +109,4 @@ def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
                 if not connection.in_atomic_block:
                     connection.close()
 
-    return sync_to_async(call, thread_sensitive=False)
+    return sync_to_async(call, thread_sensitive=False, executor=_database_threads)

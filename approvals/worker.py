@@ -1,7 +1,13 @@
 """A Procrastinate worker in the loop of whoever runs it: `manage.py serve`, or a test."""
 
 import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 
 from django.conf import settings
@@ -10,6 +16,9 @@ from procrastinate.contrib.django import app
 from approvals import runtime
 from approvals.actions.publish_graphs import publish_graphs
 
+logger = logging.getLogger(__name__)
+
+NODE_THREADS = "node"
 GRACE_SECONDS = 8
 """How long runs may go on after a stop is asked for; what is left is taken up by recovery."""
 
@@ -18,6 +27,8 @@ GRACE_SECONDS = 8
 async def running() -> AsyncIterator[None]:
     """Load and publish the graphs, then work on jobs until the block ends. Raises RegistryError before that."""
     await runtime.in_database(publish_graphs)()
+    nodes = ThreadPoolExecutor(2 * settings.WORKER_CONCURRENCY, thread_name_prefix=NODE_THREADS)
+    asyncio.get_running_loop().set_default_executor(nodes)  # where LangGraph runs nodes that are no coroutines
     await runtime.worker()
     # Not replace_connector: the web half of this process defers jobs inside Django's transactions.
     own = app.with_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
@@ -39,3 +50,19 @@ async def running() -> AsyncIterator[None]:
             with suppress(asyncio.CancelledError):
                 await task
             await runtime.close_worker()
+            nodes.shutdown(wait=False, cancel_futures=True)
+
+
+def leave_blocked_nodes() -> None:
+    """End the process if nodes still block threads: Python would wait for them, and a stop must stop.
+
+    Their runs were handed to recovery, which asks a person. What is registered to run at exit runs first: the embedded
+    database is stopped there.
+    """
+    deadline = time.monotonic() + 1  # idle threads are gone by then
+    while blocked := [thread for thread in threading.enumerate() if thread.name.startswith(NODE_THREADS)]:
+        if time.monotonic() > deadline:
+            logger.warning("%d nodes still block their threads and are left behind", len(blocked))
+            atexit._run_exitfuncs()
+            os._exit(0)
+        time.sleep(0.05)

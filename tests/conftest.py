@@ -6,10 +6,10 @@ Tests share the database as users do: each makes threads of its own and looks at
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,12 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
-    """Show what the servers wrote, if a test failed; then forget it."""
-    if exitstatus:
-        for log in sorted(_tmp.rglob("serve-*.log")):
-            terminalreporter.section(f"the end of {log.relative_to(_tmp)}")
-            terminalreporter.write(log.read_text()[-4_000:])
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Show what the servers wrote, if a test failed; then forget it. Past pytest: a worker of xdist has no terminal."""
+    logs = sorted(_tmp.rglob("serve-*.log")) if exitstatus and sys.__stderr__ else []
+    for log in logs:
+        sys.__stderr__.write(f"\n--- the end of {log.relative_to(_tmp)}\n{log.read_text()[-3_000:]}")  # type: ignore[union-attr]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import operator
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,6 +68,14 @@ def _builder(**nodes: Any) -> StateGraph[Any, Any, Any, Any]:
     return builder
 
 
+def act_in_a_thread(state: State, config: RunnableConfig) -> State:
+    """A node that is no coroutine: LangGraph runs it in a thread, which nobody can cancel."""
+    leave_mark("act_in_a_thread", config)
+    time.sleep(state.get("seconds", 0))
+    return {"notes": ["acted"]}
+
+
+blocking = _builder(prepare=prepare, act=act_in_a_thread).compile(interrupt_before=["act"], name="blocking")
 gated = _builder(prepare=prepare, act=act).compile(interrupt_before=["act"], name="gated")
 asking = _builder(prepare=prepare, ask=ask, act=act).compile(interrupt_before=["act"], name="asking")
 failing = _builder(prepare=prepare, break_once=break_once).compile(interrupt_before=["break_once"], name="failing")

@@ -72,7 +72,7 @@ async def execute_run(run_id: str) -> None:
             logger.warning("a run was interrupted; recovery will look at it", extra={"run_id": run_id})
             task.cancel()
             await asyncio.wait([task])
-            # Nothing of ours runs any more: recovery need not wait for the lease to end.
+            # Nothing of ours will write any more: recovery need not wait for the lease to end.
             await asyncio.shield(runtime.in_database(lease.give_back)(claim.thread_id, claim.owner))
             raise
 

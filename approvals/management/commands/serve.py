@@ -72,3 +72,4 @@ class Command(BaseCommand):
             self.stdout.write(f"Countersign serves on http://{host}:{port}  (Ctrl-C stops it)")
             self.stdout.flush()
             await _Server(config).serve()
+        worker.leave_blocked_nodes()
