@@ -37,7 +37,7 @@ class Worker:
         return checkpointers.saver_over(self._pool)
 
 
-# Apart from the loop's own threads: nodes that block would otherwise keep runs from being stored and pages from answers.
+# Apart from the loop's own threads: nodes that block would keep runs from being stored and pages from answers.
 _database_threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE - 4, thread_name_prefix="database")
 _graphs: dict[str, Graph] | None = None
 _workers: dict[asyncio.AbstractEventLoop, tuple[Worker, AsyncExitStack]] = {}

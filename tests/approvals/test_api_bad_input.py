@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -200,7 +200,7 @@ ADDRESSES = [
     ("GET", "/threads/{}/state/1f0"),
     ("POST", "/threads/{}/history"),
     ("GET", "/threads/{}/runs"),
-    ("GET", f"/threads/{{}}/runs/{uuid4()}"),
+    ("GET", f"/threads/{{}}/runs/{UUID(int=7)}"),
     ("GET", "/approvals/{}"),
     ("POST", "/approvals/{}/preview"),
     ("GET", "/approvals?thread_id={}&cursor=x"),

@@ -122,6 +122,7 @@ def test_a_failed_run_gives_way_when_the_agent_moves_on(console: Console, databa
             seconds=20,
             what="the new question",
         )[0]
+        assert console.run_of(approval["id"], until=("superseded",))["id"] == failed["id"]
         assert alice.post(f"/runs/{failed['id']}/retry").status_code == 409
         shown = alice.get(f"/approvals/{newer['id']}").json()
         voted = alice.post(
