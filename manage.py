@@ -2,6 +2,7 @@
 """Countersign's command line. Without DATABASE_URL it starts the embedded PostgreSQL first."""
 
 import os
+import signal
 import sys
 
 from approvals import embedded
@@ -11,6 +12,7 @@ NEED_NO_DATABASE = {"help", "version", "check", "collectstatic", "makemessages",
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the door: the embedded database is stopped there
     if len(sys.argv) > 1 and sys.argv[1] not in NEED_NO_DATABASE and "--help" not in sys.argv:
         embedded.use_unless_configured()
     _check_settings()
@@ -31,4 +33,7 @@ def _check_settings() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

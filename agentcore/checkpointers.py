@@ -41,6 +41,7 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
         min_size=1,
         max_size=max_size,
         timeout=10,  # seconds to wait for a connection
+        reconnect_timeout=5,  # seconds; then the next request tries at once, instead of waiting out a long back-off
         open=False,
         check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": None},

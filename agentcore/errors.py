@@ -9,6 +9,7 @@ AgentCoreError
  +-- UnsafeSerializer   the serialiser builds objects it must not build
 """
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,6 +47,23 @@ class Fault:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+_SECRETS = (
+    (re.compile(r"(\w+://[^\s:/@]*):[^\s@]+@"), r"\1:***@"),
+    (
+        re.compile(r"(?i)\b([\w-]*(?:password|passwd|secret|token|api[_-]?key|authorization))(\s*[=:]\s*)\S+"),
+        r"\1\2***",
+    ),
+    (re.compile(r"\b(?:sk|pk|ghp|xox[bap])[-_][\w-]{5,}"), "***"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """Blank what looks like a password, token or key: an agent's exception may hold anything, and people see it."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 class InvalidEdit(AgentCoreError):

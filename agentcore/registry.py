@@ -23,7 +23,7 @@ from dotenv import dotenv_values
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
-from agentcore.errors import RegistryError
+from agentcore.errors import RegistryError, without_secrets
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -139,7 +139,7 @@ def _import(entry: Entry, root: Path) -> ModuleType:
     except RegistryError:
         raise
     except (Exception, SystemExit) as error:
-        raise RegistryError(f"{entry}: importing it raised {type(error).__name__}: {error}") from error
+        raise RegistryError(f"{entry}: importing it raised {_told(error)}") from error
 
 
 def _import_file(file: Path, root: Path) -> ModuleType:
@@ -193,7 +193,7 @@ def _compile(builder: Any, entry: Entry) -> Graph:
     try:
         graph: Graph = builder.compile()
     except Exception as error:
-        raise RegistryError(f"{entry}: the builder does not compile: {type(error).__name__}: {error}") from error
+        raise RegistryError(f"{entry}: the builder does not compile: {_told(error)}") from error
     return graph
 
 
@@ -205,7 +205,11 @@ def _call_factory(factory: Any, entry: Entry) -> Any:
         made = factory(*([{"configurable": {}}] if wanted else []))
         return _awaited(made) if inspect.isawaitable(made) else made
     except Exception as error:
-        raise RegistryError(f"{entry}: the factory raised {type(error).__name__}: {error}") from error
+        raise RegistryError(f"{entry}: the factory raised {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {without_secrets(str(error))}"
 
 
 def _required(factory: Any) -> list[inspect.Parameter]:

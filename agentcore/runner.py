@@ -6,6 +6,7 @@ from typing import Any
 
 from langgraph.types import Command
 
+from agentcore.errors import without_secrets
 from agentcore.registry import Graph
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Step
@@ -54,7 +55,7 @@ async def run_until_pause(
     except TimeoutError:
         return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
     except Exception as error:  # noqa: BLE001 - a node may raise anything; the run has failed, not the worker
-        return Failed(type(error).__name__, str(error)[:_LONGEST_MESSAGE], running.node)
+        return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
 
 
 async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:

@@ -1,6 +1,5 @@
 """Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -10,7 +9,7 @@ from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
 from agentcore.cards import is_gated
-from agentcore.errors import UnreadableThread
+from agentcore.errors import UnreadableThread, without_secrets
 from agentcore.registry import Graph
 from agentcore.serde import has_objects, to_plain
 from agentcore.types import Gate, PendingInterrupt, Snapshot
@@ -65,15 +64,16 @@ async def _gate(graph: Graph, state: StateSnapshot) -> Gate | None:
     if not state.next or any(task.interrupts for task in state.tasks):
         return None
     before = tuple(name for name in state.next if is_gated(graph.interrupt_before_nodes, name))
-    if before:
-        return Gate("before", before)
-    if not graph.interrupt_after_nodes:
+    if not before and not graph.interrupt_after_nodes:
         return None
-    after = tuple(name for name in await _ran_last(graph, state) if is_gated(graph.interrupt_after_nodes, name))
-    return Gate("after", after) if after else None
+    ran = await _ran_last(graph, state)
+    after = tuple(name for name in ran if is_gated(graph.interrupt_after_nodes, name))
+    if before:
+        return Gate("before", before, ran)
+    return Gate("after", after, ran) if after else None
 
 
-async def _ran_last(graph: Graph, state: StateSnapshot) -> Sequence[str]:
+async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
     """Return the nodes of the last step: those that were next at the parent, looking through edits."""
     for _ in range(_LONGEST_WALK):
         if state.parent_config is None or state.metadata is None:
@@ -125,6 +125,6 @@ def _task(task: PregelTask) -> dict[str, Any]:
     return {
         "id": task.id,
         "name": task.name,
-        "error": str(task.error) if task.error else None,
+        "error": without_secrets(str(task.error)) if task.error else None,
         "interrupts": [{"id": interrupt.id, "value": to_plain(interrupt.value)} for interrupt in task.interrupts],
     }

@@ -19,10 +19,14 @@ class PendingInterrupt:
 
 @dataclass(frozen=True)
 class Gate:
-    """A breakpoint at which a thread stands: `interrupt_before` or `interrupt_after`, and the nodes named there."""
+    """A breakpoint at which a thread stands: `interrupt_before` or `interrupt_after`, and the nodes named there.
+
+    `ran` are the nodes of the step before: an edit can come from one of these and from no other.
+    """
 
     when: Literal["before", "after"]
     nodes: tuple[str, ...]
+    ran: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

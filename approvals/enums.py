@@ -29,7 +29,7 @@ class RunKind(TextChoices):
 class RunStatus(TextChoices):
     QUEUED = "queued", "Waits for a worker."
     RUNNING = "running", "A worker runs the graph."
-    PAUSED = "paused", "Done: the graph stopped for people again."
+    PAUSED = "paused", "Done: the graph stopped for people."
     FINISHED = "finished", "Done: the graph reached its end."
     FAILED = "failed", "A node raised an error. Retry goes on from the last checkpoint."
     HELD = "held", "The worker died while a node may have been running. A person must say whether to go on."

@@ -11,6 +11,7 @@ Refusal
  |    +-- AlreadyExists     a thread of this id exists
  +-- Gone          410
  |    +-- Superseded        the question is no longer asked
+ |    +-- LinkUsed          a sign-in link works once
  +-- TooLarge      413
  +-- Invalid       422
  |    +-- InvalidEdit       with a path for each fault
@@ -72,6 +73,10 @@ class Gone(Refusal):
 
 class Superseded(Gone):
     code = "superseded"
+
+
+class LinkUsed(Gone):
+    code, title = "link_used", "This link no longer works"
 
 
 class TooLarge(Refusal):

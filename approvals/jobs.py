@@ -1,12 +1,20 @@
 """Putting work on the queue, in the transaction of whoever asks: if that rolls back, so does the job."""
 
+from contextlib import suppress
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
+from django.db import transaction
+from django.db.models.functions import Now
 from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.models import ProcrastinateWorker
+from procrastinate.exceptions import AlreadyEnqueued
 
+CONSOLE_QUEUE = "console"
+"""Jobs that need no graph."""
 URGENT = 10
 """Somebody waits in front of a page."""
 
@@ -21,7 +29,17 @@ def graph_queue(graph_id: str) -> str:
     return f"graph:{graph_id}"
 
 
-def enqueue(task: str, *, queue: str = "console", priority: int = 0, **arguments: Any) -> None:
-    """Defer the task named `task` of approvals.tasks."""
-    job = _outbox().configure_task(f"approvals.tasks.{task}", queue=queue, priority=priority, allow_unknown=True)
-    job.defer(**arguments)
+def enqueue(
+    task: str, *, queue: str = CONSOLE_QUEUE, priority: int = 0, once: str | None = None, **arguments: Any
+) -> None:
+    """Defer the task named `task` of approvals.tasks. With `once`, do nothing while a job of that name waits."""
+    name = f"approvals.tasks.{task}"
+    job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True)
+    with suppress(AlreadyEnqueued), transaction.atomic():
+        job.defer(**arguments)
+
+
+def has_live_worker(*, within_seconds: int) -> bool:
+    """True if some worker wrote its heartbeat lately; it does every 10 s."""
+    since = Now() - timedelta(seconds=within_seconds)
+    return bool(ProcrastinateWorker.objects.filter(last_heartbeat__gt=since).exists())

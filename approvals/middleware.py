@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from approvals import audit
 from approvals.context import new_request_id
-from approvals.errors import Denied, Refusal
+from approvals.errors import Denied, Refusal, TooLarge
 from approvals.views import errors as pages
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -45,6 +46,10 @@ class RefusalMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        size = request.META.get("CONTENT_LENGTH") or "0"
+        is_large = size.isdigit() and int(size) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if is_large and not request.path.startswith("/api/"):  # the API says it in its own shape
+            return pages.refusal(request, TooLarge("What you sent is larger than 4 MB. Nothing was stored."))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from redis.connection import parse_url
 
 from agentcore.dsn import postgres_params
 from agentcore.errors import BadDatabaseUrl
@@ -34,7 +35,8 @@ def _database(name: str, url: str) -> dict[str, Any]:
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     options: dict[str, Any] = {key: value for key, value in params.items() if key not in known}
     options["options"] = f"{options.get('options', '')} {limits}".strip()
-    options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5}
+    # After an outage each attempt waits twice as long as the one before; with a limit the next request tries at once.
+    options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "reconnect_timeout": 5}
     return {
         "ENGINE": "django.db.backends.postgresql",
         **{django: params.get(libpq, "") for libpq, django in known.items()},
@@ -59,7 +61,35 @@ def _secret_key() -> str:
     return file.read_text()
 
 
+def _level() -> str:
+    level = (read("LOG_LEVEL") or "INFO").upper()
+    if level not in LEVELS:
+        raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LEVELS)}.")
+    return level
+
+
+def _redis_url() -> str:
+    url = read("REDIS_URL")
+    try:
+        if url:
+            parse_url(url)  # type: ignore[no-untyped-call]
+            number = urlsplit(url).path.strip("/")
+            _ = int(number) if number and not url.startswith("unix") else 0
+    except ValueError:  # which may repeat the password
+        raise ImproperlyConfigured("REDIS_URL must look like redis://:password@host:6379/0.") from None
+    return url
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT = _number("PORT", 8000)
+if not 0 < PORT < 65_536:
+    raise ImproperlyConfigured("PORT must be from 1 to 65535, such as PORT=8000.")
+if DATA_DIR.exists() and not DATA_DIR.is_dir():
+    raise ImproperlyConfigured("DATA_DIR must be a folder, such as DATA_DIR=.data; a file has that name.")
+try:
+    float(read("DEMO_PACE") or 0)
+except ValueError:
+    raise ImproperlyConfigured("DEMO_PACE must be a number of seconds, such as DEMO_PACE=0.6.") from None
 PUBLIC_URL = (read("PUBLIC_URL") or f"http://127.0.0.1:{PORT}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 if _public.scheme not in ("http", "https") or not _public.hostname:
@@ -74,20 +104,22 @@ ALLOWED_HOSTS = [host.strip() for host in read("ALLOWED_HOSTS").split(",") if ho
 )
 ORIGINS = [PUBLIC_URL] + ([f"http://{host}:{PORT}" for host in LOCAL_HOSTS] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+if any("/" in host for host in ALLOWED_HOSTS):
+    raise ImproperlyConfigured("ALLOWED_HOSTS takes host names alone, such as ALLOWED_HOSTS=approvals.example.org.")
 
 DATABASE_POOL_SIZE = 20
 DATABASE_URL = read("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
 DATABASES = {"default": _database("DATABASE_URL", DATABASE_URL)}
 CHECKPOINT_URL = read("CHECKPOINT_URL")
+if CHECKPOINT_URL.startswith(("sqlite:", "memory:")):
+    raise ImproperlyConfigured("CHECKPOINT_URL: only PostgreSQL holds checkpoints so far. Type postgresql://...")
 if CHECKPOINT_URL:
     DATABASES["checkpoints"] = _database("CHECKPOINT_URL", CHECKPOINT_URL)
 CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
 DATABASE_ROUTERS = ["approvals.routers.CheckpointRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = read("REDIS_URL")
-if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
-    raise ImproperlyConfigured("REDIS_URL must begin with redis://, such as redis://127.0.0.1:6379/0.")
+REDIS_URL = _redis_url()
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
@@ -199,9 +231,9 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": read("LOG_LEVEL") or "WARNING"},
+    "root": {"handlers": ["stderr"], "level": max(_level(), "WARNING", key=LEVELS.index)},
     "loggers": {
         "django.request": {"level": "ERROR"},  # what clients do wrong is theirs to read, in the answer
-        "approvals": {"level": read("LOG_LEVEL") or "INFO"},
+        "approvals": {"level": _level()},
     },
 }

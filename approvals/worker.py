@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager, suppress
 from django.conf import settings
 from procrastinate.contrib.django import app
 
-from approvals import runtime
+from approvals import jobs, runtime
 from approvals.actions.publish_graphs import publish_graphs
 
 logger = logging.getLogger(__name__)
 
 NODE_THREADS = "node"
+BEGIN_AGAIN_SECONDS = 2
 GRACE_SECONDS = 8
 """How long runs may go on after a stop is asked for; what is left is taken up by recovery."""
 
@@ -30,27 +31,45 @@ async def running() -> AsyncIterator[None]:
     nodes = ThreadPoolExecutor(2 * settings.WORKER_CONCURRENCY, thread_name_prefix=NODE_THREADS)
     asyncio.get_running_loop().set_default_executor(nodes)  # where LangGraph runs nodes that are no coroutines
     await runtime.worker()
+    task = asyncio.create_task(_work_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await runtime.close_worker()
+        nodes.shutdown(wait=False, cancel_futures=True)
+
+
+async def _work_on() -> None:
+    """Work until cancelled. Procrastinate's worker gives up when the database is gone for a while; ours comes back."""
+    while True:
+        try:
+            await _work()
+        except Exception as error:  # noqa: BLE001 - whatever ended it, runs wait for a worker
+            logger.warning("the worker stopped (%s); it begins again", type(error).__name__)
+        await asyncio.sleep(BEGIN_AGAIN_SECONDS)
+
+
+async def _work() -> None:
     # Not replace_connector: the web half of this process defers jobs inside Django's transactions.
     own = app.with_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
     async with own.open_async():
-        task = asyncio.create_task(
-            own.run_worker_async(
-                concurrency=settings.WORKER_CONCURRENCY,
-                install_signal_handlers=False,
-                listen_notify=True,
-                fetch_job_polling_interval=2,
-                shutdown_graceful_timeout=GRACE_SECONDS,
-                delete_jobs="successful",
-            )
+        await own.run_worker_async(
+            queues=queues(),
+            concurrency=settings.WORKER_CONCURRENCY,
+            install_signal_handlers=False,
+            listen_notify=True,
+            fetch_job_polling_interval=2,
+            shutdown_graceful_timeout=GRACE_SECONDS,
+            delete_jobs="successful",
         )
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await runtime.close_worker()
-            nodes.shutdown(wait=False, cancel_futures=True)
+
+
+def queues() -> list[str]:
+    """Return what this worker can work on: jobs of any graph that it has, and those that need none."""
+    return [jobs.CONSOLE_QUEUE, *map(jobs.graph_queue, runtime.load_graphs())]
 
 
 def leave_blocked_nodes() -> None:

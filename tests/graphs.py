@@ -51,6 +51,18 @@ async def ask(state: State, config: RunnableConfig) -> State:
     return {"notes": [f"answered {answer}"]}
 
 
+async def left(state: State) -> State:
+    return {"notes": ["left"]}
+
+
+async def right(state: State) -> State:
+    return {"notes": ["right"]}
+
+
+async def leak(state: State) -> State:
+    raise RuntimeError("cannot reach postgresql://agent:hunter2-canary@db/x with token=sk-12345678")
+
+
 async def break_once(state: State, config: RunnableConfig) -> State:
     leave_mark("break_once", config)
     if times_run(Path(os.environ["DATA_DIR"]), config["configurable"]["thread_id"], "break_once") == 1:
@@ -78,6 +90,10 @@ def act_in_a_thread(state: State, config: RunnableConfig) -> State:
 blocking = _builder(prepare=prepare, act=act_in_a_thread).compile(interrupt_before=["act"], name="blocking")
 gated = _builder(prepare=prepare, act=act).compile(interrupt_before=["act"], name="gated")
 asking = _builder(prepare=prepare, ask=ask, act=act).compile(interrupt_before=["act"], name="asking")
+leaking = _builder(prepare=prepare, leak=leak).compile(interrupt_before=["leak"], name="leaking")
+two_gates = _builder(one=left, first_gate=act, between=right, second_gate=act).compile(
+    interrupt_before=["first_gate", "second_gate"], name="two_gates"
+)
 failing = _builder(prepare=prepare, break_once=break_once).compile(interrupt_before=["break_once"], name="failing")
 
 
@@ -96,14 +112,6 @@ colliding = _two_writers().compile(interrupt_before=["one", "two"], name="collid
 def make_typed() -> StateGraph[Any, Any, Any, Any]:
     """A factory of a builder without gates."""
     return _builder(prepare=prepare)
-
-
-async def left(state: State) -> State:
-    return {"notes": ["left"]}
-
-
-async def right(state: State) -> State:
-    return {"notes": ["right"]}
 
 
 _branches: StateGraph[Any, Any, Any, Any] = StateGraph(State)

@@ -32,7 +32,13 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
 
 def _request(graph: Graph, snapshot: Snapshot, gate: Gate) -> dict[str, Any]:
     metadata = {node: approval_metadata(graph, node) for node in snapshot.next}
-    return {"when": gate.when, "gate": list(gate.nodes), "next": list(snapshot.next), "metadata": metadata}
+    return {
+        "when": gate.when,
+        "gate": list(gate.nodes),
+        "ran": list(gate.ran),
+        "next": list(snapshot.next),
+        "metadata": metadata,
+    }
 
 
 def _action(graph: Graph, node: str, values: dict[str, Any]) -> Action:

@@ -114,6 +114,7 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> di
 
 def _previewed(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
     _check_one_waits(approval)
+    _check_node(approval, as_node, is_skip=is_skip)
     check_edits(_card(approval).channels, edits, opaque=approval.opaque)
     if is_skip and not as_node:
         as_node = approval.next[0]
@@ -202,9 +203,8 @@ def _check_content(approval: Approval, ballot: Ballot) -> None:
         raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
     if ballot.edits or ballot.verdict == Verdict.SKIP:
         _check_one_waits(approval)
-    card = _card(approval)
-    _check_nodes(approval, ballot, {node["id"] for node in card.nodes})
-    check_edits(card.channels, ballot.edits, opaque=approval.opaque)
+    _check_node(approval, ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
+    check_edits(_card(approval).channels, ballot.edits, opaque=approval.opaque)
 
 
 def _check_one_waits(approval: Approval) -> None:
@@ -212,16 +212,16 @@ def _check_one_waits(approval: Approval) -> None:
         raise InvalidEdit(sentence, faults=[Fault("", sentence).as_dict()])
 
 
-def _check_nodes(approval: Approval, ballot: Ballot, nodes: set[str]) -> None:
-    if ballot.as_node and ballot.as_node not in nodes:
-        raise InvalidEdit(f"The graph has no node {ballot.as_node!r:.60}.", faults=[])
-    if ballot.verdict != Verdict.SKIP and ballot.as_node in approval.next:
-        raise InvalidEdit(
-            f"Editing as {ballot.as_node} would count that node as done and skip the gate. Vote skip for that.",
-            faults=[],
-        )
-    if ballot.verdict == Verdict.SKIP and ballot.as_node not in ("", *approval.next):
-        raise InvalidEdit(f"{ballot.as_node} does not wait here, so it cannot be skipped.", faults=[])
+def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
+    """An edit comes from a node that ran just before the pause; from any other it would jump over what lies between."""
+    if not as_node:
+        return
+    allowed = approval.next if is_skip else [node for node in approval.request["ran"] if node not in approval.next]
+    if as_node not in allowed:
+        names = ", ".join(allowed) or "leave it out"
+        told = "only a node that waits here can be skipped" if is_skip else "an edit comes from the node that ran last"
+        sentence = f"as_node is not right: {told} ({names})."
+        raise InvalidEdit(sentence, faults=[Fault("as_node", sentence).as_dict()])
 
 
 def _card(approval: Approval) -> GraphCard:

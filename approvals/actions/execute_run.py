@@ -5,12 +5,14 @@ running: without it the run simply starts again, with it `recover_runs` looks be
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
 from agentcore import interrupts, resume, tables, threads
 from agentcore.errors import UnreadableThread
@@ -73,7 +75,8 @@ async def execute_run(run_id: str) -> None:
             task.cancel()
             await asyncio.wait([task])
             # Nothing of ours will write any more: recovery need not wait for the lease to end.
-            await asyncio.shield(runtime.in_database(lease.give_back)(claim.thread_id, claim.owner))
+            with contextlib.suppress(DatabaseError, PoolTimeout):  # then the lease ends by itself
+                await asyncio.shield(runtime.in_database(lease.give_back)(claim.thread_id, claim.owner))
             raise
 
 
@@ -201,6 +204,8 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
     if (thread.lease_owner, thread.fence, run.status) != (claim.owner, claim.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": claim.run_id})
         return
+    if run.decision and run.decision.vote.edits and not _is_refused(outcome):
+        _audit("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     match outcome:
         case Paused():
             _end(run, RunStatus.PAUSED, "run.paused")
@@ -214,8 +219,6 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
             run.problem = outcome.reason
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
     thread.lease_owner, thread.lease_until = "", None
-    if run.decision and run.decision.vote.edits and not _is_refused(outcome):
-        _audit("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     if seen is not None:
         index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head)
         return

@@ -76,7 +76,7 @@ def _erase(thread: Thread, why: str) -> None:
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
         cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
-        checkpoint_id="", fence=F("fence") + 1, lease_owner="", lease_until=None,
+        checkpoint_id="", title="", fence=F("fence") + 1, lease_owner="", lease_until=None,
     )  # fmt: skip
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
     Approval.objects.filter(thread=thread).update(state={}, request={}, actions=[], summary="")
@@ -84,4 +84,4 @@ def _erase(thread: Thread, why: str) -> None:
     Draft.objects.filter(thread=thread).delete()
     given_up = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS])
     given_up.update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
-    Run.objects.filter(thread=thread).update(input=None)
+    Run.objects.filter(thread=thread).update(input=None, problem="", steps=[])

@@ -10,14 +10,13 @@ from django.utils import timezone
 
 from agentcore import interrupts, state_edit, tables, threads
 from agentcore.errors import UnreadableThread
-from agentcore.registry import Graph
 from agentcore.serde import digest
 from agentcore.types import Pause, Snapshot
 from approvals import audit, events, jobs, runtime
 from approvals.actions import inquire
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
 from approvals.errors import Stale, Superseded
-from approvals.models import Approval, Run, Thread
+from approvals.models import Approval, Graph, Run, Thread
 
 R = TypeVar("R", bound=Stale | Superseded)
 logger = logging.getLogger(__name__)
@@ -39,9 +38,12 @@ async def index_thread(thread_id: str) -> None:
         head = await runtime.in_database(runtime.read_head)(thread_id)
         if head is None:
             return await runtime.in_database(_store_gone)(thread_id)
-        graph_id, graph = await _graph_of(worker, thread_id)
-        if graph is None:
+        graph_id = await _graph_of(worker, thread_id)
+        if graph_id is None:
             return await runtime.in_database(_store_unreadable)(thread_id, "", head, UNKNOWN_GRAPH)
+        graph = worker.graphs.get(graph_id)
+        if graph is None:
+            return await runtime.in_database(_hand_on)(thread_id, graph_id)
         try:
             snapshot = await threads.snapshot(graph, worker.saver(), thread_id)
             pauses = interrupts.read(graph, snapshot) if snapshot else []
@@ -54,23 +56,32 @@ async def index_thread(thread_id: str) -> None:
     return None
 
 
-async def _graph_of(worker: runtime.Worker, thread_id: str) -> tuple[str, Graph | None]:
-    known = await runtime.in_database(_known_graph)(thread_id)
-    if known in worker.graphs:
-        return known, worker.graphs[known]
+async def _graph_of(worker: runtime.Worker, thread_id: str) -> str | None:
+    """Say which graph a thread belongs to: as we know, as its run said, or the only one that has all its nodes."""
+    known, nodes_of = await runtime.in_database(_known)(thread_id)
+    if known in nodes_of:
+        return known
     found = await worker.saver().aget_tuple(threads.config_for(thread_id))
     if found is None:
-        return "", None
+        return None
     named = (found.metadata or {}).get("graph_id")
-    if named in worker.graphs:
-        return str(named), worker.graphs[str(named)]
+    if named in nodes_of:
+        return str(named)
     ran = {name for name in found.checkpoint["versions_seen"] if not name.startswith("__")}
-    fitting = [graph_id for graph_id, graph in worker.graphs.items() if ran and ran <= graph.nodes.keys()]
-    return (fitting[0], worker.graphs[fitting[0]]) if len(fitting) == 1 else ("", None)
+    fitting = [graph_id for graph_id, nodes in nodes_of.items() if ran and ran <= nodes]
+    return fitting[0] if len(fitting) == 1 else None
 
 
-def _known_graph(thread_id: str) -> str:
-    return Thread.objects.filter(pk=thread_id).values_list("graph_id", flat=True).first() or ""
+def _known(thread_id: str) -> tuple[str, dict[str, set[str]]]:
+    """Return what we know of the thread's graph, and the nodes of every graph that some worker has."""
+    cards = Graph.objects.values_list("pk", "card__nodes")
+    nodes_of = {graph_id: {node["id"] for node in nodes} for graph_id, nodes in cards}
+    return Thread.objects.filter(pk=thread_id).values_list("graph_id", flat=True).first() or "", nodes_of
+
+
+def _hand_on(thread_id: str, graph_id: str) -> None:
+    """Leave it to a worker that has the graph."""
+    jobs.enqueue("index_thread", queue=jobs.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id)
 
 
 @transaction.atomic
@@ -246,7 +257,7 @@ def sweep() -> None:
             with runtime.checkpoint_cursor() as cursor:
                 tables.mark_indexed(cursor, thread_id, tables.read_head(cursor, thread_id))
         elif thread_id not in held:
-            jobs.enqueue("index_thread", thread_id=thread_id)
+            jobs.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
 
 
 def explained(refused: R, *, approval_id: UUID) -> R:

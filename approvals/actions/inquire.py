@@ -42,7 +42,9 @@ def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) ->
 
 def wait_for_index(thread_id: str) -> None:
     """Have the thread read again now; return when it was, or after a moment."""
-    jobs.enqueue("index_thread", priority=jobs.URGENT, thread_id=thread_id)
+    graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
+    queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
+    jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)
     head = runtime.read_head(thread_id)
     wanted = head.checkpoint_id if head else ""
     deadline = time.monotonic() + INDEX_WAIT_SECONDS

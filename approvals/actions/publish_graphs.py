@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore.serde import digest, to_plain
-from approvals import audit, runtime
+from approvals import audit, jobs, runtime
 from approvals.models import Graph
 
 
@@ -14,7 +14,9 @@ def publish_graphs() -> list[str]:
     """Load the graphs and store their cards; return their ids. Raises RegistryError."""
     cards = runtime.graph_cards()
     with transaction.atomic():
-        Graph.objects.exclude(pk__in=[card.id for card in cards]).delete()
+        if not jobs.has_live_worker(within_seconds=30):
+            # Cards of other graphs are leftovers, unless another worker, with other code, is alive.
+            Graph.objects.exclude(pk__in=[card.id for card in cards]).delete()
         known = dict(Graph.objects.values_list("id", "card"))
         for card in cards:
             plain = to_plain(asdict(card))

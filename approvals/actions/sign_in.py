@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import audit
-from approvals.errors import Gone
+from approvals.errors import LinkUsed
 from approvals.models import ApiToken, SignInLink
 
 LINK_LIVES = timedelta(hours=12)
@@ -29,7 +29,7 @@ def use_link(token: str) -> AbstractUser:
     with transaction.atomic():
         link = SignInLink.objects.select_for_update().filter(token_digest=_digest(token), expires_at__gt=Now()).first()
         if link is None or not link.user.is_active:
-            raise Gone("This link was used before or has expired. Make a new one: manage.py signin_link NAME.")
+            raise LinkUsed("This link was used before or has expired. Make a new one: manage.py signin_link NAME.")
         user = link.user
         link.delete()
     assert isinstance(user, AbstractUser)

@@ -26,7 +26,7 @@ from approvals.api.schemas import (
     vote_out,
 )
 from approvals.enums import ApprovalStatus, Verdict
-from approvals.errors import NotFound
+from approvals.errors import Invalid, NotFound
 from approvals.models import Approval, ApprovalQuerySet
 
 router = Router(tags=["approvals"])
@@ -55,6 +55,7 @@ class ApprovalFilters(Filters):
     status: ApprovalStatus | None = None
     graph: Text | None = None
     thread_id: Text | None = None
+    assignee: Text | None = Field(None, description="Refused: nothing can be claimed yet.")
     q: Text | None = Field(None, max_length=200, description="Part of a title, a summary or a thread id.")
     limit: int = Field(50, ge=1, le=MOST_APPROVALS)
     cursor: Text | None = Field(None, max_length=200, description="`next` of the page before.")
@@ -85,6 +86,8 @@ class Ballot(Body):
 def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> ApprovalPage:
     """List approvals: the pending ones oldest first, otherwise newest first."""
     viewer(request)
+    if filters.assignee:
+        raise Invalid("Approvals cannot be claimed yet, so they have no assignee. Leave it out.")
     found = _filtered(filters)
     oldest_first = filters.status == ApprovalStatus.PENDING
     page = list(

@@ -2,20 +2,17 @@
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
-from procrastinate.contrib.django.models import ProcrastinateWorker
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from approvals import runtime
+from approvals import jobs, runtime
 from approvals.models import Graph
 
 logger = logging.getLogger(__name__)
@@ -65,8 +62,7 @@ def _database() -> str:
 
 
 def _worker() -> str:
-    since = Now() - timedelta(seconds=HEARTBEAT_SECONDS)
-    return "ok" if ProcrastinateWorker.objects.filter(last_heartbeat__gt=since).exists() else "missing"
+    return "ok" if jobs.has_live_worker(within_seconds=HEARTBEAT_SECONDS) else "missing"
 
 
 def _checkpointer() -> str:
@@ -95,5 +91,5 @@ def _redis() -> str:
             retry=Retry(NoBackoff(), 0),
         ) as client:
             return "ok" if client.ping() else "down"
-    except (RedisError, OSError):
+    except (RedisError, OSError, ValueError):
         return "down"

@@ -12,7 +12,7 @@ from approvals.models import Graph, Run
 WORDS = {
     RunStatus.QUEUED: "Queued",
     RunStatus.RUNNING: "Running",
-    RunStatus.PAUSED: "Needs input again",
+    RunStatus.PAUSED: "Stopped for people",
     RunStatus.FINISHED: "Done",
     RunStatus.FAILED: "Failed",
     RunStatus.HELD: "Held",

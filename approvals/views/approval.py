@@ -124,7 +124,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
     waits = Approval.objects.pending().filter(thread_id=found.thread_id).first() if is_last else None
     return {
         "approval": found,
-        "run": run_of(carried, graph, upcoming=found.next if decision and decision.verdict != "reject" else ()),
+        "run": run_of(carried, graph, upcoming=upcoming_of(found)),
         "is_last_run": is_last,
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "changes": differences(found.state, found.thread.state) if is_last and not carried.is_active else [],
@@ -134,6 +134,12 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
         "next_up": next_up(found),
         "drawing": shown.picture_of(found, graph),
     }
+
+
+def upcoming_of(found: Approval) -> list[str]:
+    """Return the nodes that surely run next: after a rejection none, after an edit it may be others."""
+    vote = found.decision.vote
+    return found.next if vote.verdict != "reject" and not vote.edits else []
 
 
 def next_up(found: Approval) -> Any:

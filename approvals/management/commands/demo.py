@@ -40,6 +40,8 @@ class Command(BaseCommand):
         parser.add_argument("--links", action="store_true", help="print a one-time sign-in link for each person")
 
     def handle(self, *, threads: int, links: bool, **options: Any) -> None:
+        if threads < 0:
+            raise CommandError("--threads is how many there shall be: 0 or more.")
         people = {name: _make(name, role) for name, role in PEOPLE.items()}
         try:
             known = publish_graphs()

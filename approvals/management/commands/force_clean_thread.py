@@ -26,9 +26,16 @@ class Command(BaseCommand):
             self.stdout.write(f"{thread_id}: {planned.rows}, {planned.approvals} open approvals, {planned.runs} runs.")
             if dry_run:
                 return
-            if not yes and input("Type the thread id to remove it: ") != thread_id:
-                raise CommandError("The thread id differs. Nothing was removed.")
+            if not yes and not _is_confirmed(thread_id):
+                raise CommandError("Nothing was removed. Type the thread id when asked, or add --yes.")
             force_clean.force_clean(thread_id=thread_id, reason=reason, by=by)
         except Refusal as refusal:
             raise CommandError(refusal.message) from refusal
         self.stdout.write("Removed.")
+
+
+def _is_confirmed(thread_id: str) -> bool:
+    try:
+        return input("Type the thread id to remove it: ") == thread_id
+    except EOFError:
+        return False

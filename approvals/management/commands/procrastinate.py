@@ -1,4 +1,4 @@
-"""Procrastinate's own command; its worker loads and publishes the graphs first, and stops if one cannot be loaded."""
+"""Procrastinate's own command; its worker first loads and publishes its graphs, and works on those."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from procrastinate.contrib.django.management.commands.procrastinate import Comma
 
 from agentcore.errors import RegistryError
 from approvals.actions.publish_graphs import publish_graphs
+from approvals.worker import queues
 
 
 class Command(ProcrastinateCommand):
@@ -14,6 +15,7 @@ class Command(ProcrastinateCommand):
         if kwargs.get("command") == "worker":
             try:
                 publish_graphs()
+                kwargs["queues"] = kwargs.get("queues") or queues()
             except RegistryError as error:
                 raise CommandError(str(error)) from error
         super().handle(*args, **kwargs)

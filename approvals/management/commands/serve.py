@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,18 @@ from django.db import OperationalError, ProgrammingError
 from psycopg_pool import PoolTimeout
 
 from agentcore.errors import AgentCoreError
-from approvals import worker
+from approvals import runtime, worker
+from approvals.models import Graph
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else: nobody should get links to a server that is another."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise CommandError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Is another server there? Type: PORT={port + 1} make run"
+        ) from error
 
 
 class _Server(uvicorn.Server):
@@ -41,13 +53,14 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, no_worker: bool, demo: bool, **options: Any) -> None:
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+        listening = _listen(host, port)
         try:
             if demo:
                 call_command("migrate", verbosity=0)
                 call_command("setup_checkpointer", verbosity=0)
                 call_command("demo", links=True)
             with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(self._serve(host, port, with_worker=not no_worker))
+                asyncio.run(self._serve(listening, with_worker=not no_worker))
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         except (OperationalError, PoolTimeout) as error:
@@ -57,12 +70,12 @@ class Command(BaseCommand):
                 "The database lacks tables. Type: manage.py migrate, then setup_checkpointer."
             ) from error
 
-    async def _serve(self, host: str, port: int, *, with_worker: bool) -> None:
+    async def _serve(self, listening: socket.socket, *, with_worker: bool) -> None:
+        host, port = listening.getsockname()[:2]
+        await runtime.in_database(Graph.objects.exists)()  # a database without our tables must not look as if it served
         async with worker.running() if with_worker else contextlib.nullcontext():
             config = uvicorn.Config(
                 "approvals.asgi:application",
-                host=host,
-                port=port,
                 lifespan="off",  # Channels' router knows no lifespan scope
                 log_level="warning",
                 ws_max_size=64 * 1024,
@@ -71,5 +84,5 @@ class Command(BaseCommand):
             )
             self.stdout.write(f"Countersign serves on http://{host}:{port}  (Ctrl-C stops it)")
             self.stdout.flush()
-            await _Server(config).serve()
+            await _Server(config).serve([listening])
         worker.leave_blocked_nodes()
