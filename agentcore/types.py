@@ -26,7 +26,7 @@ class Gate:
 
     when: Literal["before", "after"]
     nodes: tuple[str, ...]
-    ran: tuple[str, ...] = ()
+    ran: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

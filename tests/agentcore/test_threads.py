@@ -249,3 +249,12 @@ async def test_odd_thread_ids_are_only_ids(saver: Saver, odd: str, thread_id: st
     await run(chain("one"), saver, odd, {"words": ["odd"]})
     assert (await at_head(chain("one"), saver, odd)).values == {"words": ["odd", "spoken"]}
     assert (await at_head(graphs.gated, saver, thread_id)).values["text"] == "mine"
+
+
+async def test_a_gate_knows_which_nodes_an_edit_can_come_from() -> None:
+    saver = InMemorySaver()
+    await with_saver(graphs.two_gates, saver).ainvoke({"text": "x"}, config_for("t"))
+    here = await snapshot(graphs.two_gates, saver, "t")
+    assert here is not None
+    assert here.gate is not None
+    assert here.gate.ran == ("one",)

@@ -33,11 +33,11 @@ def test_a_console_that_is_told_to_stop_while_it_starts_leaves_no_database_behin
     own_console: Callable[..., Console],
 ) -> None:
     console = own_console("--demo")
-    pid_file = Path(console.env["DATA_DIR"]) / "postgres" / "postmaster.pid"
+    folder = Path(console.env["DATA_DIR"]) / "postgres"
     process = subprocess.Popen([sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, env=console.env)
-    wait_for(pid_file.exists, what="PostgreSQL to start")
-    time.sleep(0.5)
-    postgres = int(pid_file.read_text().splitlines()[0])
+    # The log is there once the real server starts; initdb runs one of its own before, which comes and goes.
+    wait_for(lambda: (folder / "log").exists() and (folder / "postmaster.pid").exists(), what="PostgreSQL to start")
+    postgres = int((folder / "postmaster.pid").read_text().splitlines()[0])
     process.terminate()
     process.wait(timeout=20)
     wait_for(lambda: not Path(f"/proc/{postgres}").exists(), seconds=10, what="PostgreSQL to stop")
