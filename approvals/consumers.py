@@ -54,11 +54,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         for topic in self.topics:
             await self.channel_layer.group_discard(topic, self.channel_name)
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """Say nothing, do nothing: pages have nothing to tell over the socket."""
-
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
-        """Drop frames unread; a broken one must not close the socket with an error."""
+        """Drop frames unread: pages have nothing to tell, and a broken one must not close the socket with an error."""
 
     async def changed(self, event: dict[str, Any]) -> None:
         await self.send_json({"changed": self.topics.get(event["topic"], "queue")})

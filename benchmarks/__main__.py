@@ -46,9 +46,9 @@ def _use(folder: Path) -> None:
 def _show(name: str, rows: list[dict[str, object]]) -> None:
     columns = list(rows[0])
     widths = {column: max(len(column), *(len(str(row[column])) for row in rows)) for column in columns}
-    print(f"\n{name}")  # noqa: T201
+    print(f"\n{name}")
     for line in [dict(zip(columns, columns, strict=True)), *rows]:
-        print("  " + "  ".join(str(line[column]).ljust(widths[column]) for column in columns))  # noqa: T201
+        print("  " + "  ".join(str(line[column]).ljust(widths[column]) for column in columns))
 
 
 if __name__ == "__main__":

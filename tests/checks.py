@@ -28,7 +28,7 @@ CHECKS = {
 def main() -> int:
     """Run each check, print what failed, return how many did."""
     failed = [name for name, command in CHECKS.items() if not _passes(name, command)]
-    print(f"{len(failed)} of {len(CHECKS)} checks failed" + (f": {', '.join(failed)}" if failed else ""))  # noqa: T201
+    print(f"{len(failed)} of {len(CHECKS)} checks failed" + (f": {', '.join(failed)}" if failed else ""))
     return len(failed)
 
 
@@ -40,9 +40,9 @@ def _passes(name: str, command: list[str]) -> bool:
     done = subprocess.run(
         [str(BIN / arguments[0]), *arguments[1:]], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
-    print(f"{'ok' if done.returncode == 0 else 'FAILED':7} {name}", flush=True)  # noqa: T201
+    print(f"{'ok' if done.returncode == 0 else 'FAILED':7} {name}", flush=True)
     if done.returncode:
-        print(done.stdout + done.stderr, flush=True)  # noqa: T201
+        print(done.stdout + done.stderr, flush=True)
     return done.returncode == 0
 
 

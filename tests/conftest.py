@@ -34,9 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Show what the servers wrote, if a test failed; then forget it. Past pytest: a worker of xdist has no terminal."""
-    logs = sorted(_tmp.rglob("serve-*.log")) if exitstatus and sys.__stderr__ else []
-    for log in logs:
-        sys.__stderr__.write(f"\n--- the end of {log.relative_to(_tmp)}\n{log.read_text()[-3_000:]}")  # type: ignore[union-attr]
+    terminal = sys.__stderr__
+    if exitstatus and terminal is not None:
+        for log in sorted(_tmp.rglob("serve-*.log")):
+            terminal.write(f"\n--- the end of {log.relative_to(_tmp)}\n{log.read_text()[-3_000:]}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -67,9 +67,7 @@ def _worker() -> str:
 
 def _checkpointer() -> str:
     with runtime.checkpoint_cursor() as cursor:
-        cursor.execute(
-            "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name", [[*CHECKPOINT_TABLES]]
-        )
+        cursor.execute(_ALL_THERE, [[*CHECKPOINT_TABLES]])
         return "ok" if cursor.fetchone()[0] else "missing"
 
 

@@ -14,7 +14,7 @@ from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.runner import run_until_pause
 from agentcore.serde import digest
-from agentcore.types import Pause, Paused
+from agentcore.types import Finished, Pause, Paused
 from tests import graphs
 from tests.console import refund as a_refund
 
@@ -143,7 +143,8 @@ async def test_a_thread_that_waits_for_nobody_asks_nothing() -> None:
     saver = InMemorySaver()
     await run_until_pause(graphs.gated, saver, thread_id="t", input={"text": "x"})
     finished = await run_until_pause(graphs.gated, saver, thread_id="t", input=None)
-    assert interrupts.read(graphs.gated, finished.snapshot) == []  # type: ignore[union-attr]
+    assert isinstance(finished, Finished)
+    assert interrupts.read(graphs.gated, finished.snapshot) == []
 
 
 HOSTILE = [

@@ -3,7 +3,7 @@
 import operator
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,10 +38,13 @@ class Worker:
         self.entered = 0
         self.steps: list[tuple[str, str]] = []
         self.dies_entering = False
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self.dies_at: tuple[str, str] | None = None
 
     async def enter(self) -> None:
         self.entered += 1
+        if self.meanwhile:
+            await self.meanwhile()
         if self.dies_entering:
             raise Killed
 
@@ -206,7 +209,7 @@ async def test_a_thread_that_moves_while_we_enter_is_a_conflict(worker: Worker) 
     async def moved() -> None:
         await with_saver(worker.graph, worker.saver).aupdate_state(config_for(worker.thread_id), {"text": "moved"})
 
-    worker.enter = moved  # type: ignore[method-assign]
+    worker.meanwhile = moved
     assert isinstance(await worker.resume(Answer("approve"), head=paused.checkpoint_id), Conflict)
     assert worker.times("act") == 0
 

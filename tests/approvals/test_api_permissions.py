@@ -167,8 +167,8 @@ def test_a_refused_permission_is_in_the_audit_log(console: Console) -> None:
     ids=["none", "empty", "no token", "unknown token", "basic", "latin-1", "long"],
 )
 def test_without_a_token_of_ours_nobody_gets_in(console: Console, header: str | None) -> None:
-    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
-    refused = httpx.get(f"{console.url}/api/approvals", headers=headers)  # type: ignore[arg-type]
+    headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
+    refused = httpx.get(f"{console.url}/api/approvals", headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
 

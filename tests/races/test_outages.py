@@ -34,10 +34,13 @@ def test_a_console_that_is_told_to_stop_while_it_starts_leaves_no_database_behin
 ) -> None:
     console = own_console("--demo")
     folder = Path(console.env["DATA_DIR"]) / "postgres"
-    process = subprocess.Popen([sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, env=console.env)
-    # The log is there once the real server starts; initdb runs one of its own before, which comes and goes.
-    wait_for(lambda: (folder / "log").exists() and (folder / "postmaster.pid").exists(), what="PostgreSQL to start")
-    postgres = int((folder / "postmaster.pid").read_text().splitlines()[0])
-    process.terminate()
-    process.wait(timeout=20)
+    with subprocess.Popen([sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, env=console.env) as process:
+        try:
+            # The log is there once the real server starts; initdb runs one of its own before, which comes and goes.
+            is_up = [folder / "log", folder / "postmaster.pid"]
+            wait_for(lambda: all(file.exists() for file in is_up), what="PostgreSQL to start")
+            postgres = int((folder / "postmaster.pid").read_text().splitlines()[0])
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
     wait_for(lambda: not Path(f"/proc/{postgres}").exists(), seconds=10, what="PostgreSQL to stop")
