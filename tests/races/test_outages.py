@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from approvals import embedded
-from tests.console import ROOT, Console, wait_for
+from tests.console import ROOT, Console, stop_postgres, wait_for
 
 
 @pytest.mark.timeout(180)
@@ -27,6 +27,8 @@ def test_the_worker_comes_back_with_the_database(own_console: Callable[..., Cons
     approval = console.pause("gated", {"text": "after the outage"})
     assert approval["next"] == ["act"]
     assert console.manage("verify_audit_log").stdout.startswith("Intact")
+    assert console.stop() == 0
+    stop_postgres(data_dir)
 
 
 def test_a_console_that_is_told_to_stop_while_it_starts_leaves_no_database_behind(
