@@ -16,8 +16,8 @@ from django.conf import settings
 from django.db import connections
 
 from agentcore import cards, checkpointers, registry, tables
-from agentcore.checkpointers import Pool
 from agentcore.registry import Graph
+from agentcore.schema import Pool
 from agentcore.threads import Saver
 from agentcore.types import GraphCard
 

@@ -16,10 +16,11 @@ from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore import checkpointers, tables
-from agentcore.checkpointers import Pool, open_checkpointer, open_pool, saver_over, setup
+from agentcore import schema, tables
+from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
 from agentcore.dsn import postgres_params
 from agentcore.errors import BadDatabaseUrl, SetupTimeout
+from agentcore.schema import Pool, setup
 from agentcore.threads import config_for, with_saver
 from tests.agentcore.test_serde import Parcel
 
@@ -175,10 +176,10 @@ async def test_a_held_lock_is_named_after_the_time_given(database: str, empty_da
         await psycopg.AsyncConnection.connect(database, autocommit=True) as elsewhere,
     ):
         for connection in (elsewhere, holder):  # a lock in another database is nobody's business here
-            await connection.execute("SELECT pg_advisory_lock(%s)", [checkpointers._SETUP_LOCK])
+            await connection.execute("SELECT pg_advisory_lock(%s)", [schema._SETUP_LOCK])
             if connection is elsewhere:
                 async with own.connection() as here:
-                    assert (await checkpointers._holder(here, 1)).startswith("another session")
+                    assert (await schema._holder(here, 1)).startswith("another session")
         began = time.monotonic()
         with pytest.raises(SetupTimeout, match=rf"PostgreSQL session {holder.info.backend_pid} \(.*\) has been"):
             await setup(own, timeout_seconds=0.6)
@@ -191,7 +192,7 @@ async def test_a_held_lock_is_named_after_the_time_given(database: str, empty_da
 
 async def test_a_set_up_that_waited_goes_on_when_the_lock_is_free(database: str, pool: Pool) -> None:
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as holder:
-        await holder.execute("SELECT pg_advisory_lock(%s)", [checkpointers._SETUP_LOCK])
+        await holder.execute("SELECT pg_advisory_lock(%s)", [schema._SETUP_LOCK])
         waiting = asyncio.create_task(setup(pool, timeout_seconds=20))
         await asyncio.sleep(0.4)
         assert not waiting.done()

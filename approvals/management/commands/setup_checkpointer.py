@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentcore import checkpointers
+from agentcore import checkpointers, schema
 from agentcore.errors import AgentCoreError
 from approvals import runtime
 
@@ -26,4 +26,4 @@ class Command(BaseCommand):
 
     async def _setup(self, timeout_seconds: float) -> None:
         async with checkpointers.open_pool(runtime.checkpoint_params(), max_size=3) as pool:
-            await checkpointers.setup(pool, timeout_seconds=timeout_seconds)
+            await schema.setup(pool, timeout_seconds=timeout_seconds)
