@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve"]
+TABLES = ["approve", "saver"]
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ class _bare:
         from approvals import runtime
 
         config = config_for(str(uuid.uuid4()))
-        bound = with_saver(graph, (await runtime.worker()).saver())
+        bound = with_saver(graph, (await runtime.worker()).saver(None))
         await bound.ainvoke(INPUT, config, durability="sync")
         return bound, config
 

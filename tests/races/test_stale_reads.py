@@ -1,0 +1,427 @@
+"""Two processes write the same threads, one through the cache and one that knows of none, while others read.
+
+Each write of a thread has a number. A read must show what a number that was reached meanwhile had written: not an older
+one than the last that was done when the read began, and never a mixture of two.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
+from redis import Redis
+
+from agentcore.caching import Cache, CachedPostgresSaver, open_cache
+from agentcore.checkpointers import open_pool
+from agentcore.notices import SILENCE_SECONDS
+from agentcore.serde import strict_serializer
+from agentcore.threads import config_for, with_saver
+from tests import programs
+from tests.console import ROOT, free_port, wait_for
+from tests.graphs import State
+from tests.races.plain_writer import write
+
+THREADS = 8
+SEED = 20_26
+Seen = tuple[Any, Any] | None
+
+
+class OwnRedis:
+    """A Redis that a test may hurt."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = Redis(port=self.port, socket_timeout=5)
+        self.start()
+
+    def start(self) -> None:
+        command = [programs.redis_server(), "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+        def is_up() -> bool:
+            with suppress(Exception):
+                return bool(self.client.ping())
+            return False
+
+        wait_for(is_up, what="redis")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def hold(self, is_held: bool) -> None:
+        self.process.send_signal(signal.SIGSTOP if is_held else signal.SIGCONT)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    made = OwnRedis()
+    yield made
+    made.hold(False)
+    made.client.close()
+    made.kill()
+
+
+@dataclass
+class Story:
+    """What was written to one thread: `told[n]` is what write n left there. Numbers begin with 0, nothing."""
+
+    thread_id: str = field(default_factory=lambda: f"t-{uuid.uuid4()}")
+    started: int = 0
+    done: int = 0
+    told: list[Seen] = field(default_factory=lambda: [None])
+    done_at: list[float] = field(default_factory=lambda: [0.0])
+    version: int = 0
+    head: str = ""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Writer:
+    """The other process."""
+
+    def __init__(self, url: str) -> None:
+        command = [sys.executable, "-m", "tests.races.plain_writer", url]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, env=dict(os.environ))
+        self.lock = asyncio.Lock()
+        self._answered()
+
+    async def write(self, **what: Any) -> None:
+        async with self.lock:
+            await asyncio.to_thread(self._write, json.dumps(what))
+
+    def _write(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        self._answered()
+
+    def _answered(self) -> None:
+        assert self.process.stdout
+        assert self.process.stdout.readline(), "the other process ended"
+
+    def close(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+
+def seen_in(found: CheckpointTuple | None) -> Seen:
+    """Return the number in the checkpoint and the one in its pending write; both channels must agree."""
+    if found is None:
+        return None
+    values, writes = found.checkpoint["channel_values"], found.pending_writes or []
+    assert values["blob"]["number"] == values["inline"] == found.metadata["step"]  # type: ignore[typeddict-item]
+    assert len(writes) <= 1
+    return values["inline"], writes[0][2] if writes else None
+
+
+async def write_next(story: Story, dice: random.Random, by: Callable[..., Awaitable[None]]) -> None:
+    """Write the next number: a checkpoint, a pending write of the head (put in place of the last), or delete all."""
+    async with story.writing:
+        number, before = story.started + 1, story.told[-1]
+        what = dice.choices(["put", "write", "delete"], [5, 5, 1])[0] if before else "put"
+        if what == "delete":
+            story.version, after = 0, None  # the same versions come again, with other content
+        elif what == "put":
+            story.version, story.head, after = story.version + 1, f"{number:032}", (number, None)
+        else:
+            assert before
+            after = (before[0], number)
+        story.told.append(after)
+        story.started = number
+        version = f"{story.version:032}"
+        await by(what=what, thread_id=story.thread_id, number=number, checkpoint_id=story.head, version=version)
+        story.done_at.append(time.monotonic())
+        story.done = number
+
+
+@dataclass
+class Count:
+    reads: int = 0
+    writes: int = 0
+    stale: int = 0
+    longest_lag: float = 0.0
+
+
+async def read_once(story: Story, reader: Any, count: Count, *, may_lag: bool) -> None:
+    begun, low = time.monotonic(), story.done
+    seen = seen_in(await reader.aget_tuple(config_for(story.thread_id)))
+    count.reads += 1
+    numbers = [number for number, told in enumerate(story.told) if told == seen]
+    assert numbers, f"a mixture that nobody wrote: {seen}"
+    if numbers[-1] >= low:
+        return
+    count.stale += 1
+    count.longest_lag = max(count.longest_lag, begun - story.done_at[numbers[-1] + 1])
+    assert may_lag, f"stale: {seen} is of write {numbers[-1]}, but {low} was done"
+
+
+async def interleave(
+    *, steps: int, writer: Writer, saver: Any, reader: Any, may_lag: bool = False, seed: int = SEED
+) -> Count:
+    stories, count, dice = [Story() for _ in range(THREADS)], Count(), random.Random(seed)
+    left = iter(range(steps))
+
+    async def work() -> None:
+        for _ in left:
+            story = dice.choice(stories)
+            if dice.random() < 0.6:
+                await read_once(story, reader, count, may_lag=may_lag)
+                continue
+            count.writes += 1
+            own = dice.random() < 0.5
+
+            async def by(own: bool = own, **what: Any) -> None:
+                await (write(saver, **what) if own else writer.write(**what))
+
+            await write_next(story, dice, by)
+
+    await asyncio.gather(*(work() for _ in range(12)))
+    return count
+
+
+@asynccontextmanager
+async def opened(database: str, redis: str, *, near_bytes: int) -> AsyncIterator[tuple[Cache, CachedPostgresSaver]]:
+    async with open_pool(database) as pool, open_cache(pool, redis, ttl_seconds=60, near_bytes=near_bytes) as cache:
+        await asyncio.to_thread(wait_for, lambda: cache.notices.session, what="changes to be heard")
+        yield cache, CachedPostgresSaver(pool, cache, serde=strict_serializer())
+
+
+@pytest.fixture
+async def writer(database: str) -> AsyncIterator[Writer]:
+    made = Writer(database)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("near_bytes", "steps"), [(0, 10_000), (1_000_000, 4_000)])
+async def test_a_validated_read_is_never_stale(
+    near_bytes: int, steps: int, database: str, own_redis: OwnRedis, writer: Writer
+) -> None:
+    async with opened(database, own_redis.url, near_bytes=near_bytes) as (cache, saver):
+        count = await interleave(steps=steps, writer=writer, saver=saver, reader=saver)
+        assert cache.state == "ok"
+    assert count.stale == 0
+    assert count.reads + count.writes == steps
+    assert count.writes > steps // 4
+    assert own_redis.client.dbsize()
+
+
+async def test_a_notified_read_lags_by_the_notification_and_no_more(
+    database: str, own_redis: OwnRedis, writer: Writer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
+        reader = saver.reading("notified")
+        count = await interleave(steps=6_000, writer=writer, saver=saver, reader=reader, may_lag=True)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{count.stale} of {count.reads} notified reads lagged, {count.longest_lag * 1e3:.1f} ms\n")
+    assert count.longest_lag < SILENCE_SECONDS
+
+
+async def test_while_changes_cannot_be_heard_reads_are_validated(
+    database: str, own_redis: OwnRedis, writer: Writer
+) -> None:
+    """The listening connection is ended again and again; what was written meanwhile is told to nobody."""
+    async with opened(database, own_redis.url, near_bytes=1_000_000) as (cache, saver):
+        reader = saver.reading("notified")
+        story, dice = Story(), random.Random(SEED)
+        with psycopg.connect(database, autocommit=True) as admin:
+            for _ in range(3):
+                await write_next(story, dice, writer.write)
+                await reader.aget_tuple(config_for(story.thread_id))
+                session = cache.notices.session
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+                assert admin.execute(ended, [cache.notices.name]).fetchall() == [(True,)]
+                await asyncio.to_thread(wait_for, lambda heard=session: cache.notices.session != heard)
+                for _ in range(20):
+                    await write_next(story, dice, writer.write)
+                    await read_once(story, reader, Count(), may_lag=False)
+                await asyncio.to_thread(wait_for, lambda: cache.notices.session, what="changes to be heard again")
+
+
+async def test_a_listener_that_hangs_is_not_believed_for_long(
+    database: str, own_redis: OwnRedis, writer: Writer
+) -> None:
+    """The connection stands, and nothing comes through it any more."""
+    async with opened(database, own_redis.url, near_bytes=1_000_000) as (cache, saver):
+        reader, story, dice = saver.reading("notified"), Story(), random.Random(SEED)
+        await write_next(story, dice, writer.write)
+        await reader.aget_tuple(config_for(story.thread_id))
+        with psycopg.connect(database) as admin:
+            found = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+            [(pid,)] = admin.execute(found, [cache.notices.name]).fetchall()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await write_next(story, dice, writer.write)
+            begun = time.monotonic()
+            await asyncio.to_thread(wait_for, lambda: cache.notices.session is None, what="the silence to be noticed")
+            assert time.monotonic() - begun < SILENCE_SECONDS + 1
+            await read_once(story, reader, Count(), may_lag=False)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await asyncio.to_thread(wait_for, lambda: cache.notices.session, what="changes to be heard again")
+
+
+FAULTS: dict[str, Callable[[OwnRedis, random.Random], Any]] = {}
+
+
+def fault(hurt: Callable[[OwnRedis, random.Random], Any]) -> Callable[[OwnRedis, random.Random], Any]:
+    FAULTS[hurt.__name__] = hurt
+    return hurt
+
+
+@fault
+def flushed(redis: OwnRedis, dice: random.Random) -> None:
+    redis.client.flushall()
+
+
+@fault
+def killed_and_started_empty(redis: OwnRedis, dice: random.Random) -> None:
+    redis.kill()
+    time.sleep(0.1)
+    redis.start()
+
+
+@fault
+def held_for_a_while(redis: OwnRedis, dice: random.Random) -> None:
+    redis.hold(True)
+    time.sleep(0.3)
+    redis.hold(False)
+
+
+@fault
+def full(redis: OwnRedis, dice: random.Random) -> None:
+    redis.client.config_set("maxmemory", dice.choice(["1", "0"]))
+
+
+@fault
+def forged(redis: OwnRedis, dice: random.Random) -> None:
+    """Cut, flip, swap and retype entries; and put old ones back in the place of newer ones."""
+    kinds = {key: redis.client.type(key) for key in redis.client.keys("*")}
+    entries = {key: entry for key, kind in kinds.items() if kind == b"string" and (entry := redis.client.get(key))}
+    old.update({key: entry for key, entry in entries.items() if key not in old})
+    for key, entry in entries.items():
+        flipped = bytearray(entry)
+        flipped[dice.randrange(len(entry))] ^= 1
+        bad = [entry[: dice.randrange(len(entry))], bytes(flipped), dice.choice(list(entries.values())), old[key], b""]
+        redis.client.set(key, dice.choice(bad))
+    if entries:
+        key = dice.choice(list(entries))
+        redis.client.delete(key)
+        redis.client.hset(key, "of another", "type")
+
+
+old: dict[bytes, bytes] = {}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_a_redis_that_misbehaves_makes_no_read_stale(
+    name: str, database: str, own_redis: OwnRedis, writer: Writer
+) -> None:
+    old.clear()
+    hurts = 0
+
+    async def keep_hurting() -> None:
+        nonlocal hurts
+        dice = random.Random(SEED)
+        while True:
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(FAULTS[name], own_redis, dice)
+            hurts += 1
+
+    async with opened(database, own_redis.url, near_bytes=0) as (cache, saver):
+        hurting = asyncio.create_task(keep_hurting())
+        count = await interleave(steps=2_500, writer=writer, saver=saver, reader=saver)
+        hurting.cancel()
+        with suppress(asyncio.CancelledError):
+            await hurting
+    assert count.stale == 0
+    assert hurts >= 2, "the run was over before Redis was hurt"
+
+
+class NaiveSaver(AsyncPostgresSaver):
+    """The control: what one writes first. Reads Redis, else PostgreSQL; writes both."""
+
+    def __init__(self, pool: Any, kept: dict[str, CheckpointTuple]) -> None:
+        super().__init__(pool, serde=strict_serializer())
+        self.kept = kept
+
+    async def aget_tuple(self, config: Any) -> CheckpointTuple | None:
+        thread_id = config["configurable"]["thread_id"]
+        if thread_id not in self.kept and (found := await super().aget_tuple(config)):
+            self.kept[thread_id] = found
+        return self.kept.get(thread_id)
+
+    async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        saved = await super().aput(config, checkpoint, metadata, new_versions)
+        self.kept[config["configurable"]["thread_id"]] = CheckpointTuple(saved, checkpoint, metadata, config, [])
+        return saved
+
+    async def aput_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
+        self.kept.pop(config["configurable"]["thread_id"], None)
+        await asyncio.sleep(0)  # a fill begins here, before the write is there
+        await super().aput_writes(config, writes, task_id, task_path)
+
+
+async def ask(state: State) -> State:
+    return {"text": str(interrupt("May I?"))}
+
+
+_asking: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+_asking.add_node("ask", ask)
+_asking.add_edge(START, "ask")
+PAUSED = 400
+
+
+async def lost_questions(saver_of_a_run: Callable[[], Any], saver_of_pages: Callable[[], Any]) -> int:
+    """Pause 400 threads while a page polls each; return how many are read back without their interrupt."""
+    graph, at_once, lost = _asking.compile(), asyncio.Semaphore(16), 0
+
+    async def poll(thread_id: str) -> None:
+        while True:
+            await saver_of_pages().aget_tuple(config_for(thread_id))
+            await asyncio.sleep(0)
+
+    async def pause() -> None:
+        nonlocal lost
+        async with at_once:
+            thread_id = f"t-{uuid.uuid4()}"
+            polling = asyncio.create_task(poll(thread_id))
+            await with_saver(graph, saver_of_a_run()).ainvoke({"text": ""}, config_for(thread_id), durability="sync")
+            polling.cancel()
+            with suppress(asyncio.CancelledError):
+                await polling
+            state = await with_saver(graph, saver_of_pages()).aget_state(config_for(thread_id))
+            lost += not state.interrupts
+
+    await asyncio.gather(*(pause() for _ in range(PAUSED)))
+    return lost
+
+
+async def test_no_paused_thread_is_read_back_without_its_question(database: str, own_redis: OwnRedis) -> None:
+    async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
+        assert await lost_questions(lambda: saver, lambda: saver) == 0
+
+
+async def test_the_control_a_naive_cache_loses_questions(database: str) -> None:
+    kept: dict[str, CheckpointTuple] = {}
+    async with open_pool(database) as pool:
+        assert await lost_questions(lambda: NaiveSaver(pool, kept), lambda: NaiveSaver(pool, kept)) > 0
