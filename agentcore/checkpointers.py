@@ -1,27 +1,57 @@
-"""PostgreSQL checkpoints: one pool, one saver object for each run."""
+"""Checkpoint savers, ready to use: in PostgreSQL (one pool, one saver object for each run), a file, or memory."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from agentcore import schema
-from agentcore.dsn import postgres_params
+from agentcore.caching import Cache, CachedPostgresSaver, Reads, open_cache
+from agentcore.dsn import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
+from agentcore.errors import BadRedisUrl
+from agentcore.memory import open_memory
+from agentcore.postgres import PostgresSaver, check_quickly, note_use
 from agentcore.schema import Pool
 from agentcore.serde import strict_serializer
+from agentcore.sqlite import open_sqlite
+from agentcore.threads import Saver
 
 
 @asynccontextmanager
 async def open_checkpointer(
-    url: str, *, allowed_modules: Iterable[tuple[str, str]] = ()
-) -> AsyncIterator[AsyncPostgresSaver]:
-    """Open a strict saver over a pool of its own, tables set up. Close it in the loop that opened it."""
-    async with open_pool(url) as pool:
-        await schema.setup(pool)
-        yield saver_over(pool, allowed_modules=allowed_modules)
+    url: str,
+    *,
+    redis_url: str | None = None,
+    cache_ttl: int = 86_400,
+    allowed_modules: Iterable[tuple[str, str]] = (),
+) -> AsyncIterator[Saver]:
+    """Open a strict saver of `url`, tables set up: `postgresql://...`, `sqlite:///file` or `memory://`.
+
+    With `redis_url` there is a cache in front of PostgreSQL, whose entries live `cache_ttl` seconds. Close the saver in
+    the loop that opened it. Raises BadDatabaseUrl, BadRedisUrl, SetupTimeout, CheckpointsElsewhere or FileUnusable.
+    """
+    store, serializer = checkpoint_store(url), strict_serializer(allowed_modules)
+    if redis_url:
+        check_redis_url(redis_url)
+    if redis_url and not isinstance(store, Postgres):
+        raise BadRedisUrl("A cache belongs before PostgreSQL; a file and memory are as near as Redis. Leave it out.")
+    match store:
+        case Memory():
+            async with open_memory(serializer) as in_memory:
+                yield in_memory
+        case Sqlite(path):
+            async with open_sqlite(path, serializer) as in_file:
+                yield in_file
+        case Postgres(params):
+            async with open_pool(params) as pool:
+                await schema.setup(pool)
+                if not redis_url:
+                    yield saver_over(pool, allowed_modules=allowed_modules)
+                    return
+                async with open_cache(pool, redis_url, ttl_seconds=cache_ttl) as cache:
+                    yield saver_over(pool, allowed_modules=allowed_modules, cache=cache)
 
 
 @asynccontextmanager
@@ -35,7 +65,8 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
         timeout=10,  # seconds to wait for a connection
         reconnect_timeout=5,  # seconds; then the next request tries at once, instead of waiting out a long back-off
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=check_quickly,
+        reset=note_use,
         kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": None},
     )
     async with pool:
@@ -43,7 +74,15 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
         yield pool
 
 
-def saver_over(pool: Pool, *, allowed_modules: Iterable[tuple[str, str]] = ()) -> AsyncPostgresSaver:
-    """Return a new saver over `pool`. Take one for each run: a saver object runs one query at a time."""
+def saver_over(
+    pool: Pool,
+    *,
+    allowed_modules: Iterable[tuple[str, str]] = (),
+    cache: Cache | None = None,
+    reads: Reads = "validated",
+) -> PostgresSaver:
+    """Return a new saver over `pool`, through `cache` if there is one; it costs nothing, so take one for each run."""
     serializer = strict_serializer(allowed_modules)
-    return AsyncPostgresSaver(pool, serde=serializer)
+    if cache is None:
+        return PostgresSaver(pool, serde=serializer)
+    return CachedPostgresSaver(pool, cache, serde=serializer, reads=reads)

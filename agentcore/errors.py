@@ -1,12 +1,16 @@
 """What can go wrong on the LangGraph side.
 
 AgentCoreError
- +-- BadDatabaseUrl     a database URL that cannot be used; never repeats the URL
- +-- RegistryError      langgraph.json, or a graph it names, cannot be loaded
- +-- SetupTimeout       somebody else holds the lock on the checkpoint tables
- +-- InvalidEdit        an edit the graph would not take; carries a fault for each path
- +-- UnreadableThread   LangGraph itself cannot make a state of what is stored
- +-- UnsafeSerializer   the serialiser builds objects it must not build
+ +-- BadDatabaseUrl         a database URL that cannot be used; never repeats the URL
+ +-- BadRedisUrl            a Redis URL that cannot be used; never repeats the URL
+ +-- RegistryError          langgraph.json, or a graph it names, cannot be loaded
+ +-- SetupTimeout           others kept the set-up of the checkpoint tables waiting
+ +-- SetupFailed            PostgreSQL does not let us set up, or nobody has yet
+ +-- CheckpointsElsewhere   another process has the checkpoints: a SQLite file, or its memory
+ +-- FileUnusable           the SQLite file of the checkpoints cannot be opened, read or written
+ +-- InvalidEdit            an edit the graph would not take; carries a fault for each path
+ +-- UnreadableThread       LangGraph itself cannot make a state of what is stored
+ +-- UnsafeSerializer       the serialiser builds objects it must not build
 """
 
 import re
@@ -22,12 +26,28 @@ class BadDatabaseUrl(AgentCoreError):
     """Say which part of the URL is wrong and what to type; never the URL itself, it has a password."""
 
 
+class BadRedisUrl(AgentCoreError):
+    """Say which part of the URL is wrong and what to type; never the URL itself, it has a password."""
+
+
 class RegistryError(AgentCoreError):
     """Name the entry of langgraph.json and what to change."""
 
 
 class SetupTimeout(AgentCoreError):
-    """Wait for the other set-up to end, or end the session that is named, and try again."""
+    """Wait until the sessions that are named end, or end them, and try again."""
+
+
+class SetupFailed(AgentCoreError):
+    """Do what the message says, as the role that owns the tables."""
+
+
+class CheckpointsElsewhere(AgentCoreError):
+    """Ask the process that has them, or stop it first; for several processes use PostgreSQL."""
+
+
+class FileUnusable(AgentCoreError):
+    """Mend the file or its folder, or name another file."""
 
 
 class UnreadableThread(AgentCoreError):

@@ -3,10 +3,12 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from agentcore import registry
+from agentcore.dsn import Memory, Sqlite
 from agentcore.errors import RegistryError
+from approvals import runtime
 
 
 @register(Tags.compatibility)
@@ -45,10 +47,22 @@ def check_origin(app_configs: Any, **kwargs: Any) -> list[Error]:
 
 
 @register(Tags.database)
-def check_checkpoint_backend(app_configs: Any, **kwargs: Any) -> list[Error]:
-    for alias in ("default", settings.CHECKPOINT_DATABASE):
-        if not settings.DATABASES[alias]["NAME"]:
-            return [
-                Error(f"The database URL of {alias} names no database.", hint="Add /name to it.", id="countersign.E003")
-            ]
+def check_database_names(app_configs: Any, **kwargs: Any) -> list[Error]:
+    return [
+        Error(f"The database URL of {alias} names no database.", hint="Add /name to it.", id="countersign.E003")
+        for alias, database in settings.DATABASES.items()
+        if not database["NAME"]
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_checkpoint_store(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    why = runtime.why_one_process()
+    match settings.CHECKPOINT_STORE:
+        case Memory():
+            told = f"{why} They are lost when it ends, and every paused thread with them."
+            return [Error(told, hint="Set CHECKPOINT_URL=postgresql://..., or unset it.", id="countersign.E004")]
+        case Sqlite():
+            told = f"{why} Web and worker cannot be two."
+            return [Warning(told, hint="Set CHECKPOINT_URL=postgresql://... for several.", id="countersign.W002")]
     return []

@@ -21,15 +21,18 @@ VARIABLES = {
     ),
     "CHECKPOINT_URL": Variable(
         "the console's database",
-        "The PostgreSQL that holds LangGraph's checkpoints, when it is another one.",
+        "Where LangGraph's checkpoints are kept, when it is elsewhere: another PostgreSQL; `sqlite:///file.db` (from"
+        " the root `sqlite:////folder/file.db`), for one process at a time; or `memory://`, until that process ends."
+        " See [checkpoints](../how-to/checkpoints.md).",
         "postgresql://agents:secret@db:5432/agents",
     ),
     "REDIS_URL": Variable(
         "none",
-        "Redis for live updates between processes. Without it pages hear of changes made in their own process at once,"
-        " and of others within 15 s.",
+        "Redis for live updates between processes, and for checkpoints that are read again and again. Without it pages"
+        " hear of changes made in their own process at once, and of others within 15 s.",
         "redis://127.0.0.1:6379/0",
     ),
+    "REDIS_CACHE_TTL": Variable("86400", "Seconds that checkpoints are kept in Redis.", "3600"),
     "LANGGRAPH_JSON": Variable("langgraph.json", "The graphs, in LangGraph's own format.", "agents/langgraph.json"),
     "SECRET_KEY": Variable(
         "made once and kept in `DATA_DIR`, for a server on this machine only",

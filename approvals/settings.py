@@ -8,10 +8,9 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from redis.connection import parse_url
 
-from agentcore.dsn import postgres_params
-from agentcore.errors import BadDatabaseUrl
+from agentcore.dsn import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
+from agentcore.errors import BadDatabaseUrl, BadRedisUrl
 from approvals.embedded import data_dir
 from approvals.environment import read
 
@@ -26,11 +25,21 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
-def _database(name: str, url: str) -> dict[str, Any]:
+def _params(url: str) -> dict[str, str]:
     try:
-        params = postgres_params(url)
+        return postgres_params(url)
     except BadDatabaseUrl as error:
-        raise ImproperlyConfigured(f"{name}: {error}") from None
+        raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
+
+
+def _store(url: str) -> Store:
+    try:
+        return checkpoint_store(url)
+    except BadDatabaseUrl as error:
+        raise ImproperlyConfigured(f"CHECKPOINT_URL: {error}") from None
+
+
+def _database(params: dict[str, str]) -> dict[str, Any]:
     limits = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     options: dict[str, Any] = {key: value for key, value in params.items() if key not in known}
@@ -72,11 +81,9 @@ def _redis_url() -> str:
     url = read("REDIS_URL")
     try:
         if url:
-            parse_url(url)  # type: ignore[no-untyped-call]
-            number = urlsplit(url).path.strip("/")
-            _ = int(number) if number and not url.startswith("unix") else 0
-    except ValueError:  # which may repeat the password
-        raise ImproperlyConfigured("REDIS_URL must look like redis://:password@host:6379/0.") from None
+            check_redis_url(url)
+    except BadRedisUrl as error:
+        raise ImproperlyConfigured(f"REDIS_URL: {error}") from None
     return url
 
 
@@ -109,22 +116,26 @@ if any("/" in host for host in ALLOWED_HOSTS):
 
 DATABASE_POOL_SIZE = 20
 DATABASE_URL = read("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
-DATABASES = {"default": _database("DATABASE_URL", DATABASE_URL)}
+DATABASES = {"default": _database(_params(DATABASE_URL))}
 CHECKPOINT_URL = read("CHECKPOINT_URL")
-if CHECKPOINT_URL.startswith(("sqlite:", "memory:")):
-    raise ImproperlyConfigured("CHECKPOINT_URL: only PostgreSQL holds checkpoints so far. Type postgresql://...")
-if CHECKPOINT_URL:
-    DATABASES["checkpoints"] = _database("CHECKPOINT_URL", CHECKPOINT_URL)
-CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
+CHECKPOINT_STORE = _store(CHECKPOINT_URL or DATABASE_URL)
+CHECKPOINT_DATABASE = ""  # which of DATABASES has the checkpoints, if one has
+if isinstance(CHECKPOINT_STORE, Postgres):
+    CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
+    DATABASES.setdefault(CHECKPOINT_DATABASE, _database(CHECKPOINT_STORE.params))
 DATABASE_ROUTERS = ["approvals.routers.CheckpointRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _redis_url()
+REDIS_CACHE_TTL = _number("REDIS_CACHE_TTL", 86_400)
+if not 0 < REDIS_CACHE_TTL < 10**9:
+    raise ImproperlyConfigured("REDIS_CACHE_TTL must be a number of seconds of at least 1, such as 86400.")
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         # Reading waits 5 s for a message; redis-py's own limit, also 5 s, would end the socket of every idle page.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15}], "prefix": "countersign"},
+        # Protocol 2: redis-py 8.1 keeps connections of protocol 3 that a Redis that was started again has closed.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15, "protocol": 2}], "prefix": "countersign"},
     }
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -230,10 +241,18 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "filters": {
+        # A database that is gone is one line of ours for each request, not a page of Python.
+        "no_outages": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", 0) != 503,
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": max(_level(), "WARNING", key=LEVELS.index)},
     "loggers": {
-        "django.request": {"level": "ERROR"},  # what clients do wrong is theirs to read, in the answer
+        # What clients do wrong is theirs to read, in the answer.
+        "django.request": {"level": "ERROR", "filters": ["no_outages"]},
         "approvals": {"level": _level()},
     },
 }

@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractUser, Group
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentcore.demo.cases import Case, iter_cases
-from agentcore.errors import RegistryError
+from agentcore.errors import AgentCoreError, CheckpointsElsewhere
 from approvals import runtime
 from approvals.actions.create_thread import create_thread
 from approvals.actions.execute_run import execute_run
@@ -44,14 +44,11 @@ class Command(BaseCommand):
             raise CommandError("--threads is how many there shall be: 0 or more.")
         people = {name: _make(name, role) for name, role in PEOPLE.items()}
         try:
-            known = publish_graphs()
-        except RegistryError as error:
+            runs = self._start(threads, publish_graphs(), by=people["olga"])
+            where = _run_now(runs) if runs else ""
+        except AgentCoreError as error:
             raise CommandError(str(error)) from error
-        runs = self._start(threads, known, by=people["olga"])
-        os.environ["DEMO_PACE"], pace = "0", os.environ.get("DEMO_PACE")
-        asyncio.run(_run_all(runs))
-        os.environ.pop("DEMO_PACE") if pace is None else os.environ.update(DEMO_PACE=pace)
-        self.stdout.write(f"The demo is loaded: {len(runs)} new threads.")
+        self.stdout.write(f"The demo is loaded: {len(runs)} new threads.{where}")
         if links:
             self._print_links(people)
 
@@ -88,7 +85,16 @@ def _start_case(case: Case, by: AbstractUser) -> Run:
     return start_run(thread_id=thread.pk, graph_id=case.graph_id, input=case.input, by=by)
 
 
-async def _run_all(runs: list[Run]) -> None:
+def _run_now(runs: list[Run]) -> str:
+    """Run them without waiting between nodes; return what to tell if it was not here."""
+    os.environ["DEMO_PACE"], pace = "0", os.environ.get("DEMO_PACE")
+    try:
+        return asyncio.run(_run_all(runs))
+    finally:
+        os.environ.pop("DEMO_PACE") if pace is None else os.environ.update(DEMO_PACE=pace)
+
+
+async def _run_all(runs: list[Run]) -> str:
     """Run here and now, so that the queue is full when the page opens. The queued jobs then find nothing to do."""
     gate = asyncio.Semaphore(_AT_A_TIME)
 
@@ -97,6 +103,10 @@ async def _run_all(runs: list[Run]) -> None:
             await execute_run(str(run.pk))
 
     try:
+        await runtime.worker()
         await asyncio.gather(*(one(run) for run in runs))
+    except CheckpointsElsewhere:
+        return " The server, which has the checkpoints, runs them."
     finally:
         await runtime.close_worker()
+    return ""

@@ -52,15 +52,13 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="migrate, load the demo and print sign-in links first")
 
     def handle(self, *, host: str, port: int, no_worker: bool, demo: bool, **options: Any) -> None:
+        if no_worker and (why := runtime.why_one_process()):
+            raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         listening = _listen(host, port)
         try:
-            if demo:
-                call_command("migrate", verbosity=0)
-                call_command("setup_checkpointer", verbosity=0)
-                call_command("demo", links=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(self._serve(listening, with_worker=not no_worker))
+            with runtime.keep_checkpoints():
+                self._start(listening, with_worker=not no_worker, demo=demo)
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         except (OperationalError, PoolTimeout) as error:
@@ -69,6 +67,14 @@ class Command(BaseCommand):
             raise CommandError(
                 "The database lacks tables. Type: manage.py migrate, then setup_checkpointer."
             ) from error
+
+    def _start(self, listening: socket.socket, *, with_worker: bool, demo: bool) -> None:
+        if demo:
+            call_command("migrate", verbosity=0)
+            call_command("setup_checkpointer", verbosity=0)
+            call_command("demo", links=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(self._serve(listening, with_worker=with_worker))
 
     async def _serve(self, listening: socket.socket, *, with_worker: bool) -> None:
         host, port = listening.getsockname()[:2]

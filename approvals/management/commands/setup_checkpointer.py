@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentcore import checkpointers, schema
+from agentcore import checkpointers, schema, sqlite
+from agentcore.dsn import Memory, Postgres, Sqlite
 from agentcore.errors import AgentCoreError
+from agentcore.serde import strict_serializer
 from approvals import runtime
 
 
@@ -18,12 +21,21 @@ class Command(BaseCommand):
 
     def handle(self, *, timeout: float, verbosity: int, **options: Any) -> None:
         try:
-            asyncio.run(self._setup(timeout))
+            told = asyncio.run(_set_up(timeout))
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         if verbosity:
-            self.stdout.write("The checkpoint tables are ready.")
+            self.stdout.write(told)
 
-    async def _setup(self, timeout_seconds: float) -> None:
-        async with checkpointers.open_pool(runtime.checkpoint_params(), max_size=3) as pool:
-            await schema.setup(pool, timeout_seconds=timeout_seconds)
+
+async def _set_up(timeout_seconds: float) -> str:
+    match settings.CHECKPOINT_STORE:
+        case Postgres():
+            async with checkpointers.open_pool(runtime.checkpoint_params(), max_size=3) as pool:
+                await schema.setup(pool, timeout_seconds=timeout_seconds)
+        case Sqlite(path):
+            async with sqlite.open_sqlite(path, strict_serializer()):
+                pass
+        case Memory():
+            return "There is nothing to set up: CHECKPOINT_URL=memory:// keeps no tables."
+    return "The checkpoint tables are ready."

@@ -1,0 +1,126 @@
+"""Checkpoints in the memory of one process. They are gone when it ends; nobody gets them without asking."""
+
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from agentcore.serde import check_serializer
+from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class _Move:
+    """The last move of a thread, and whether somebody has read it since."""
+
+    number: int
+    at: float
+    is_indexed: bool = False
+
+
+class MemorySaver(InMemorySaver):
+    """LangGraph's saver, which notes what moves as triggers do in a database. Any thread of the process may use it."""
+
+    def __init__(self, serializer: JsonPlusSerializer) -> None:
+        check_serializer(serializer)
+        super().__init__(serde=serializer)
+        self.moves: dict[str, _Move] = {}
+        self.guard = threading.RLock()
+
+    def note(self, thread_id: str) -> None:
+        self.moves.pop(thread_id, None)  # back in at the end: the longest waiting come first
+        self.moves[thread_id] = _Move(next(_numbers), time.monotonic())
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        with self.guard:
+            stored = super().put(config, checkpoint, metadata, new_versions)
+            if not stored["configurable"]["checkpoint_ns"]:
+                self.note(stored["configurable"]["thread_id"])
+            return stored
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        with self.guard:
+            super().put_writes(config, writes, task_id, task_path)
+            thread_id = config["configurable"]["thread_id"]
+            if thread_id in self.moves and any(channel in NOTED_CHANNELS for channel, _ in writes):
+                self.note(thread_id)
+
+    def delete_thread(self, thread_id: str) -> None:
+        with self.guard:
+            super().delete_thread(thread_id)
+            if thread_id in self.moves:
+                self.note(thread_id)
+
+
+@asynccontextmanager
+async def open_memory(serializer: JsonPlusSerializer) -> AsyncIterator[MemorySaver]:
+    """Open a saver that forgets everything when the block ends."""
+    yield MemorySaver(serializer)
+
+
+@dataclass(frozen=True)
+class MemoryTables:
+    """What the saver holds, in place of tables."""
+
+    saver: MemorySaver
+
+    def is_set_up(self) -> bool:
+        return True
+
+    def read_head(self, thread_id: str) -> Head | None:
+        with self.saver.guard:
+            newest = max(self.saver.storage.get(thread_id, {}).get("", {}), default=None)
+            if newest is None:
+                return None
+            stored = self.saver.writes.get((thread_id, "", newest), {}).items()
+            writes = fingerprint((*place, channel, *value) for place, (_, channel, value, _) in stored)
+            move = self.saver.moves.get(thread_id)
+            return Head(newest, writes, move.number if move else None)
+
+    def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
+        latest = time.monotonic() - settled_seconds
+        with self.saver.guard:
+            waiting = (each for each, move in self.saver.moves.items() if not move.is_indexed and move.at <= latest)
+            return list(itertools.islice(waiting, limit))
+
+    def mark_indexed(self, thread_id: str, head: Head | None) -> None:
+        with self.saver.guard:
+            move = self.saver.moves.get(thread_id)
+            if head is None and self.read_head(thread_id) is None:
+                self.saver.moves.pop(thread_id, None)
+            elif head and move and head.change == move.number:
+                move.is_indexed = True
+
+    def count_rows(self, thread_id: str) -> dict[str, int]:
+        with self.saver.guard:
+            checkpoints = self.saver.storage.get(thread_id, {}).values()
+            return {
+                "checkpoints": sum(map(len, checkpoints)),
+                "blobs": sum(key[0] == thread_id for key in self.saver.blobs),
+                "writes": sum(len(each) for key, each in self.saver.writes.items() if key[0] == thread_id),
+            }
+
+    def delete_rows(self, thread_id: str) -> dict[str, int]:
+        with self.saver.guard:
+            counts = self.count_rows(thread_id)
+            self.saver.delete_thread(thread_id)
+            self.saver.moves.pop(thread_id, None)
+            return counts

@@ -1,0 +1,311 @@
+"""Checkpoints in a SQLite file, for one process at a time: a lock beside the file keeps the others out."""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+from fasteners import InterProcessLock
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from agentcore.errors import CheckpointsElsewhere, FileUnusable
+from agentcore.serde import check_serializer
+from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 10.0
+"""How long a write waits for another connection of this process to end its own."""
+_TABLES = ("checkpoints", "writes")
+_NOW = "(julianday('now') - 2440587.5) * 86400"
+_MOVED = f"change = (SELECT coalesce(max(change), 0) + 1 FROM countersign_heads), changed_at = {_NOW}, is_indexed = 0"
+_CHANNELS = ", ".join(f"'{channel}'" for channel in NOTED_CHANNELS)
+
+# A trigger has the conflict rule of the statement that fired it, here OR REPLACE: so no ON CONFLICT in one.
+_NOTE_CHECKPOINT = f"""
+    INSERT INTO countersign_heads (thread_id, checkpoint_id, change, changed_at)
+    SELECT NEW.thread_id, NEW.checkpoint_id, 0, 0
+    WHERE NOT EXISTS (SELECT 1 FROM countersign_heads WHERE thread_id = NEW.thread_id);
+    UPDATE countersign_heads SET checkpoint_id = max(checkpoint_id, NEW.checkpoint_id), {_MOVED}
+    WHERE thread_id = NEW.thread_id;
+"""
+_NOTE_CHECKPOINT_GONE = f"""
+    UPDATE countersign_heads SET {_MOVED}, checkpoint_id = coalesce(
+        (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = OLD.thread_id AND checkpoint_ns = ''),
+        checkpoint_id)
+    WHERE thread_id = OLD.thread_id AND checkpoint_id = OLD.checkpoint_id;
+"""
+_NOTE_WRITE = f"UPDATE countersign_heads SET {_MOVED} WHERE thread_id = NEW.thread_id;"
+_TRIGGERS = {
+    "countersign_checkpoint": ("INSERT ON checkpoints WHEN NEW.checkpoint_ns = ''", _NOTE_CHECKPOINT),
+    "countersign_checkpoint_again": ("UPDATE ON checkpoints WHEN NEW.checkpoint_ns = ''", _NOTE_CHECKPOINT),
+    "countersign_checkpoint_gone": ("DELETE ON checkpoints WHEN OLD.checkpoint_ns = ''", _NOTE_CHECKPOINT_GONE),
+    "countersign_write": (f"INSERT ON writes WHEN NEW.channel IN ({_CHANNELS})", _NOTE_WRITE),
+    "countersign_write_again": (f"UPDATE ON writes WHEN NEW.channel IN ({_CHANNELS})", _NOTE_WRITE),
+}
+_INSTALL_SQL = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS countersign_heads (
+    thread_id TEXT PRIMARY KEY,
+    checkpoint_id TEXT NOT NULL,
+    change INTEGER NOT NULL,
+    changed_at REAL NOT NULL,
+    is_indexed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS countersign_heads_change ON countersign_heads (change);
+CREATE INDEX IF NOT EXISTS countersign_heads_to_index ON countersign_heads (change) WHERE NOT is_indexed;
+{
+    "".join(
+        f"DROP TRIGGER IF EXISTS {name}; CREATE TRIGGER {name} AFTER {event} BEGIN {body} END;"
+        for name, (event, body) in _TRIGGERS.items()
+    )
+}
+INSERT OR IGNORE INTO countersign_heads (thread_id, checkpoint_id, change, changed_at)
+SELECT thread_id, max(checkpoint_id), 0, 0 FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id;
+COMMIT;
+"""
+_HEAD_SQL = """
+SELECT checkpoint_id, (SELECT change FROM countersign_heads WHERE thread_id = ?) FROM checkpoints
+WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
+"""
+_WRITES_SQL = """
+SELECT task_id, idx, channel, coalesce(type, ''), CAST(coalesce(value, '') AS BLOB) FROM writes
+WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?
+"""
+_SENTENCES = {
+    "SQLITE_NOTADB": "is not a SQLite database. Name another file",
+    "SQLITE_CORRUPT": "is damaged. Name another file, or put a copy of it in its place",
+    "SQLITE_READONLY": "may not be written. Make the file and its folder writable",
+    "SQLITE_CANTOPEN": "cannot be opened. Make the file and its folder writable",
+    "SQLITE_FULL": "cannot grow: the disk is full. Make room",
+    "SQLITE_BUSY": "is being written by another program. Stop that program",
+}
+
+
+class SqliteSaver(AsyncSqliteSaver):
+    """LangGraph's saver, which writes whole or not at all.
+
+    A run may be stopped at any moment. Stopped between a write and its commit, the library's own saver leaves the
+    file locked for every other connection, and the next commit, of another thread, stores what had been given up.
+    """
+
+    def __init__(self, connection: aiosqlite.Connection, serializer: JsonPlusSerializer) -> None:
+        super().__init__(connection, serde=serializer)
+        self.jsonplus_serde = serializer  # the library's own would build any class
+        self._writing: set[asyncio.Task[Any]] = set()
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return await self._whole(super().aput(config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await self._whole(super().aput_writes(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._whole(super().adelete_thread(thread_id))
+
+    async def _whole(self, writing: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(self._or_nothing(writing))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def _or_nothing(self, writing: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await writing
+        except Exception:
+            await self.conn.rollback()  # queued before the next writer can queue anything: the lock was just given back
+            raise
+
+    async def settled(self) -> None:
+        """Wait for writes whose runs were stopped."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_sqlite(path: Path, serializer: JsonPlusSerializer) -> AsyncIterator[SqliteSaver]:
+    """Open the one saver of a file, tables set up.
+
+    Raises CheckpointsElsewhere while this or another process has it open, FileUnusable if it is no place to write.
+    """
+    check_serializer(serializer)
+    with hold(path) as file, _only_saver(file):
+        with _told(file):
+            connection = await aiosqlite.connect(file, timeout=BUSY_SECONDS)
+        saver = SqliteSaver(connection, serializer)
+        try:
+            with _told(file):
+                await saver.setup()
+                await connection.executescript(_INSTALL_SQL)
+            yield saver
+        finally:
+            await saver.settled()
+            await connection.close()
+
+
+@contextmanager
+def open_tables(path: Path) -> Iterator["SqliteTables"]:
+    """Open the tables of a file that is there, on a connection of their own; keep what was done if the block ends well.
+
+    Raises what `open_sqlite` does; beside the saver of this same process they are welcome.
+    """
+    with hold(path) as file, _told(file):
+        address = f"{file.as_uri()}?mode=rw"  # do not make one
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection, connection:
+            yield SqliteTables(connection)
+
+
+_guard = threading.Lock()
+_locks: dict[Path, InterProcessLock] = {}
+_holders: dict[Path, int] = {}
+_savers: set[Path] = set()
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[Path]:
+    """Keep other processes from the file until the block ends; yield where the file really is.
+
+    The operating system keeps one lock a process, not one an object, and drops it with the first that is closed. So
+    the process has one, and counts who needs it.
+    """
+    file = Path(os.path.realpath(path))
+    with _guard:
+        if file not in _locks:
+            _locks[file] = _locked(file)
+        _holders[file] = _holders.get(file, 0) + 1
+    try:
+        yield file
+    finally:
+        with _guard:
+            _holders[file] -= 1
+            if not _holders[file]:
+                del _holders[file]
+                _let_go(_locks.pop(file))
+
+
+def _locked(file: Path) -> InterProcessLock:
+    if not file.parent.is_dir():  # the lock would make it
+        raise FileUnusable(f"{file} has no folder to be in. Make it, or name another file.")
+    beside = f"{file}.lock"
+    lock = InterProcessLock(beside)
+    try:
+        is_ours = lock.acquire(blocking=False)
+    except (OSError, threading.ThreadError):
+        raise FileUnusable(f"{beside} cannot be made or locked. Make the file and its folder writable.") from None
+    if not is_ours:
+        lock.lockfile.close()
+        raise CheckpointsElsewhere(
+            f"{_owner(beside)} has {file} open, and SQLite checkpoints belong to one process at a time."
+            " Stop it first, or keep the checkpoints in PostgreSQL, which takes many."
+        )
+    lock.lockfile.truncate(0)
+    lock.lockfile.write(str(os.getpid()))
+    lock.lockfile.flush()
+    return lock
+
+
+def _owner(beside: str) -> str:
+    pid = Path(beside).read_text()
+    return f"Process {pid}" if pid.isdecimal() else "Another process"
+
+
+def _let_go(lock: InterProcessLock) -> None:
+    lock.lockfile.truncate(0)  # the file stays: who removes it may remove the lock of the next
+    lock.release()
+
+
+@contextmanager
+def _only_saver(file: Path) -> Iterator[None]:
+    """A saver has one connection and waits for its own writes; two would wait for each other's."""
+    with _guard:
+        if file in _savers:
+            raise CheckpointsElsewhere(f"This process has {file} open already. Use that saver, or close it first.")
+        _savers.add(file)
+    try:
+        yield
+    finally:
+        with _guard:
+            _savers.remove(file)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = "_".join(
+            (getattr(error, "sqlite_errorname", None) or "").split("_")[:2]
+        )  # SQLITE_READONLY_DIRECTORY too
+        raise FileUnusable(f"{file} {_SENTENCES.get(name) or f'cannot be used. SQLite says: {error}'}.") from None
+
+
+@dataclass(frozen=True)
+class SqliteTables:
+    """The tables of a SQLite file."""
+
+    connection: sqlite3.Connection
+
+    def is_set_up(self) -> bool:
+        names = (*_TABLES, "countersign_heads")
+        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN (?, ?, ?)"
+        return self._one(query, *names) == (len(names),)
+
+    def read_head(self, thread_id: str) -> Head | None:
+        row = self._one(_HEAD_SQL, thread_id, thread_id)
+        if row is None:
+            return None
+        writes = self.connection.execute(_WRITES_SQL, [thread_id, row[0]])
+        return Head(row[0], fingerprint(writes), row[1])
+
+    def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
+        rows = self.connection.execute(
+            f"SELECT thread_id FROM countersign_heads WHERE NOT is_indexed AND changed_at <= {_NOW} - ?"
+            " ORDER BY change LIMIT ?",
+            [settled_seconds, limit],
+        )
+        return [row[0] for row in rows]
+
+    def mark_indexed(self, thread_id: str, head: Head | None) -> None:
+        if head is None:
+            self.connection.execute(
+                "DELETE FROM countersign_heads WHERE thread_id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '')",
+                [thread_id, thread_id],
+            )
+            return
+        self.connection.execute(
+            "UPDATE countersign_heads SET is_indexed = 1 WHERE thread_id = ? AND checkpoint_id = ? AND change = ?",
+            [thread_id, head.checkpoint_id, head.change],
+        )
+
+    def count_rows(self, thread_id: str) -> dict[str, int]:
+        query = "SELECT count(*) FROM {} WHERE thread_id = ?"
+        return {table: (self._one(query.format(table), thread_id) or (0,))[0] for table in _TABLES}
+
+    def delete_rows(self, thread_id: str) -> dict[str, int]:
+        def delete(table: str) -> int:
+            return self.connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", [thread_id]).rowcount
+
+        counts = {table: delete(table) for table in _TABLES}
+        delete("countersign_heads")
+        return counts
+
+    def _one(self, query: str, *parameters: Any) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self.connection.execute(query, parameters).fetchone()
+        return row
