@@ -200,3 +200,21 @@ async def test_a_chat_remembers_a_name_after_the_saver_was_closed(
             stranger = (await chat.ainvoke(said("who am I?"), other))["messages"][-1].content
     assert reply == ("Who are you?" if kind == "memory" else "You are Mei-Ling.")
     assert stranger == "Who are you?"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_threads_with_names_alike_do_not_share_anything(
+    kind: str, database: str, redis: str, tmp_path: Path
+) -> None:
+    one = f"t-{uuid.uuid4()}"
+    names = [one, one.upper(), one[:-1], f"{one} ", f" {one}", f"{one}:", f"{one}/1", f"{one}%", f"{one}*", f"{one}?"]
+    names += [f"{one}'--", f"{one}\u0301", f"{one}\u202e", f"{one}\\", f"[{one}]", f"{one}\n", f"{one}|", one * 100]
+    async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
+        chat = with_saver(_chat().compile(), saver)
+        for number, name in enumerate(names):
+            await chat.ainvoke(said(f"I am {number}"), config_for(name))
+        for number, name in enumerate(names):
+            assert (await chat.aget_state(config_for(name))).values["messages"][0].content == f"I am {number}"
+            assert len([state async for state in chat.aget_state_history(config_for(name))]) == 3
+        await saver.adelete_thread(names[0])
+        assert [bool((await chat.aget_state(config_for(name))).values) for name in names] == [False] + [True] * 17

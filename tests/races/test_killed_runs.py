@@ -1,0 +1,39 @@
+"""A run that dies in any node goes on from its last checkpoint, elsewhere, over every saver that outlives a process."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from agentcore.checkpointers import open_checkpointer
+from agentcore.threads import config_for, with_saver
+from tests.console import ROOT
+from tests.races.killed_run import NODES, graph
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "cached"])
+async def test_a_run_killed_in_any_node_goes_on_elsewhere(kind: str, database: str, redis: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'checkpoints.db'}" if kind == "sqlite" else database
+    redis_url = redis if kind == "cached" else ""
+    killed = {}
+    for name in NODES:  # one after the other: a SQLite file has one process at a time
+        thread_id, marks = f"t-{uuid.uuid4()}", tmp_path / name
+        marks.mkdir()
+        command = [sys.executable, "-m", "tests.races.killed_run", url, redis_url, thread_id, str(marks), name]
+        ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, timeout=60)
+        assert ended.returncode == -signal.SIGKILL
+        killed[name] = thread_id, marks
+    async with open_checkpointer(url, redis_url=redis_url or None) as saver:
+        bound = with_saver(graph, saver)
+        for name, (thread_id, marks) in killed.items():
+            state = await bound.aget_state(config_for(thread_id))
+            assert state.next == (name,)
+            assert state.values["done"] == list(NODES[: NODES.index(name)])
+            assert (await bound.ainvoke(None, config_for(thread_id)))["done"] == list(NODES)
+            assert {node: (marks / node).read_text() for node in NODES} == {
+                node: "again" if node == name else "once" for node in NODES
+            }
