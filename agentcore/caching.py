@@ -83,12 +83,12 @@ class Cache:
         if parts.size <= self._near.maxsize:
             self._near[here] = parts
 
-    def believed(self, thread_id: str) -> dict[Here, tuple[str, Standing]]:
+    def believed(self, mark: str) -> dict[Here, tuple[str, Standing]]:
         """Return what stands where in a thread until a change is heard, each with the session in which it was read.
 
         After a change it is another dict: who was reading meanwhile writes to the old one, and so to nobody.
         """
-        return self._believed.setdefault(mark_of(thread_id), {})
+        return self._believed.setdefault(mark, {})
 
     def forget(self, mark: str) -> None:
         """Believe nothing of a thread any more, as something in it changed; of none for "*"."""
@@ -184,10 +184,12 @@ class CachedPostgresSaver(PostgresSaver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint the config names, or the thread's latest; None if there is none."""
         here = (*place_of(config), get_checkpoint_id(config))
+        mark = mark_of(here[0])
         for _ in range(_TRIES):
-            believed, session = self.cache.believed(here[0]), self.cache.notices.session
-            standing = self._believed_standing(believed.get(here), session)
-            if standing is None:
+            session = self.cache.notices.session(mark) if self.reads == "notified" else None
+            believed = self.cache.believed(mark) if session else {}
+            since, standing = believed.get(here, (None, None))
+            if since != session or standing is None:
                 standing = await self.cache.stored.standing(*here)
             if standing is None:
                 return None
@@ -201,11 +203,6 @@ class CachedPostgresSaver(PostgresSaver):
                 return await off_loop(parts.size, self._decoded, parts)
             believed.pop(here, None)
         return await super().aget_tuple(config)  # it is written to faster than we read it in pieces
-
-    def _believed_standing(self, told: tuple[str, Standing] | None, session: str | None) -> Standing | None:
-        if self.reads == "notified" and told and session and told[0] == session:
-            return told[1]
-        return None
 
     async def alist(
         self,

@@ -28,7 +28,7 @@ from redis import Redis
 
 from agentcore.caching import Cache, CachedPostgresSaver, open_cache
 from agentcore.checkpointers import open_pool
-from agentcore.notices import SILENCE_SECONDS
+from agentcore.notices import SILENCE_SECONDS, mark_of
 from agentcore.serde import strict_serializer
 from agentcore.threads import config_for, with_saver
 from tests import programs
@@ -198,10 +198,20 @@ async def interleave(
     return count
 
 
+async def heard(cache: Cache, *stories: Story) -> None:
+    """Wait until changes are heard, and those of these threads are listened for."""
+
+    def is_heard() -> bool:
+        sessions = [cache.notices.session(mark_of(story.thread_id)) for story in stories]
+        return cache.notices.is_heard and all(sessions)
+
+    await asyncio.to_thread(wait_for, is_heard, what="changes to be heard")
+
+
 @asynccontextmanager
 async def opened(database: str, redis: str, *, near_bytes: int) -> AsyncIterator[tuple[Cache, CachedPostgresSaver]]:
     async with open_pool(database) as pool, open_cache(pool, redis, ttl_seconds=60, near_bytes=near_bytes) as cache:
-        await asyncio.to_thread(wait_for, lambda: cache.notices.session, what="changes to be heard")
+        await heard(cache)
         yield cache, CachedPostgresSaver(pool, cache, serde=strict_serializer())
 
 
@@ -245,16 +255,15 @@ async def test_while_changes_cannot_be_heard_reads_are_validated(
         story, dice = Story(), random.Random(SEED)
         with psycopg.connect(database, autocommit=True) as admin:
             for _ in range(3):
+                await heard(cache, story)
                 await write_next(story, dice, writer.write)
                 await reader.aget_tuple(config_for(story.thread_id))
-                session = cache.notices.session
                 ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
                 assert admin.execute(ended, [cache.notices.name]).fetchall() == [(True,)]
-                await asyncio.to_thread(wait_for, lambda heard=session: cache.notices.session != heard)
+                await asyncio.to_thread(wait_for, lambda: not cache.notices.is_heard, what="the loss to be noticed")
                 for _ in range(20):
                     await write_next(story, dice, writer.write)
                     await read_once(story, reader, Count(), may_lag=False)
-                await asyncio.to_thread(wait_for, lambda: cache.notices.session, what="changes to be heard again")
 
 
 async def test_a_listener_that_hangs_is_not_believed_for_long(
@@ -263,6 +272,7 @@ async def test_a_listener_that_hangs_is_not_believed_for_long(
     """The connection stands, and nothing comes through it any more."""
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (cache, saver):
         reader, story, dice = saver.reading("notified"), Story(), random.Random(SEED)
+        await heard(cache, story)
         await write_next(story, dice, writer.write)
         await reader.aget_tuple(config_for(story.thread_id))
         with psycopg.connect(database) as admin:
@@ -272,12 +282,12 @@ async def test_a_listener_that_hangs_is_not_believed_for_long(
         try:
             await write_next(story, dice, writer.write)
             begun = time.monotonic()
-            await asyncio.to_thread(wait_for, lambda: cache.notices.session is None, what="the silence to be noticed")
+            await asyncio.to_thread(wait_for, lambda: not cache.notices.is_heard, what="the silence to be noticed")
             assert time.monotonic() - begun < SILENCE_SECONDS + 1
             await read_once(story, reader, Count(), may_lag=False)
         finally:
             os.kill(pid, signal.SIGCONT)
-        await asyncio.to_thread(wait_for, lambda: cache.notices.session, what="changes to be heard again")
+        await heard(cache, story)
 
 
 FAULTS: dict[str, Callable[[OwnRedis, random.Random], Any]] = {}

@@ -1,10 +1,12 @@
-"""Create the checkpoint tables and the trigger that watches them."""
+"""Create the checkpoint tables and the triggers that watch them."""
 
 import asyncio
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 
 from agentcore import checkpointers, schema, sqlite
 from agentcore.dsn import Memory, Postgres, Sqlite
@@ -17,13 +19,17 @@ class Command(BaseCommand):
     help = "Create the checkpoint tables: once for each deploy, safe when started several at a time."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--timeout", type=float, default=30, help="seconds to wait for another set-up")
+        parser.add_argument("--timeout", type=float, default=30, help="seconds to wait for others, in all")
 
     def handle(self, *, timeout: float, verbosity: int, **options: Any) -> None:
         try:
+            runtime.check_serializers()
             told = asyncio.run(_set_up(timeout))
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
+        except (OperationalError, PoolTimeout) as error:
+            where = "CHECKPOINT_URL or, where that is unset, DATABASE_URL"
+            raise CommandError(f"The checkpoint database does not answer; see {where}. {error}") from error
         if verbosity:
             self.stdout.write(told)
 

@@ -1,0 +1,104 @@
+"""What we add to LangGraph's checkpoint tables: a head row a thread, and triggers that note and tell what changes."""
+
+from agentcore import bells
+
+VERSION = 1
+"""Count up when INSTALL changes: a database that has this number, or a higher one, is left as it is."""
+
+# Statements of their own, not one transaction: each locks one table for a moment, so that we are in nobody's deadlock.
+# All of them can be run again, and VERSION is stored after the last.
+INSTALL = (
+    # One head row a thread, kept at write time: "which threads moved" is one small index, not a scan of checkpoints.
+    """
+CREATE TABLE IF NOT EXISTS countersign_heads (
+    thread_id text PRIMARY KEY,
+    checkpoint_id text NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    is_indexed boolean NOT NULL DEFAULT false
+)""",
+    "CREATE INDEX IF NOT EXISTS countersign_heads_to_index ON countersign_heads (changed_at) WHERE NOT is_indexed",
+    """
+CREATE OR REPLACE FUNCTION countersign_note_checkpoint() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        UPDATE countersign_heads head SET is_indexed = false, changed_at = clock_timestamp(), checkpoint_id = coalesce(
+            (SELECT max(c.checkpoint_id) FROM checkpoints c WHERE c.thread_id = OLD.thread_id AND c.checkpoint_ns = ''),
+            head.checkpoint_id)
+        WHERE head.thread_id = OLD.thread_id AND head.checkpoint_id = OLD.checkpoint_id;
+        RETURN OLD;
+    END IF;
+    INSERT INTO countersign_heads AS head (thread_id, checkpoint_id) VALUES (NEW.thread_id, NEW.checkpoint_id)
+    ON CONFLICT (thread_id) DO UPDATE SET
+        checkpoint_id = greatest(head.checkpoint_id, EXCLUDED.checkpoint_id),
+        is_indexed = false,
+        changed_at = clock_timestamp();
+    RETURN NEW;
+END $$""",
+    """
+CREATE OR REPLACE FUNCTION countersign_note_write() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE countersign_heads SET is_indexed = false, changed_at = clock_timestamp() WHERE thread_id = NEW.thread_id;
+    RETURN NEW;
+END $$""",
+    """
+CREATE OR REPLACE TRIGGER countersign_checkpoint AFTER INSERT OR UPDATE ON checkpoints
+    FOR EACH ROW WHEN (NEW.checkpoint_ns = '') EXECUTE FUNCTION countersign_note_checkpoint()""",
+    """
+CREATE OR REPLACE TRIGGER countersign_checkpoint_gone AFTER DELETE ON checkpoints
+    FOR EACH ROW WHEN (OLD.checkpoint_ns = '') EXECUTE FUNCTION countersign_note_checkpoint()""",
+    """
+CREATE OR REPLACE TRIGGER countersign_write AFTER INSERT OR UPDATE ON checkpoint_writes
+    FOR EACH ROW WHEN (NEW.channel IN ('__interrupt__', '__resume__', '__error__'))
+    EXECUTE FUNCTION countersign_note_write()""",
+    # Whatever changes in a thread is told on a channel, by the thread's mark, if somebody holds the thread's bell.
+    f"""
+CREATE OR REPLACE FUNCTION countersign_ring(thread_id text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    mark text := md5(convert_to(thread_id, 'UTF8'));
+    bell int := get_byte(decode(left(mark, 2), 'hex'), 0);
+BEGIN
+    IF (CASE WHEN pg_try_advisory_lock({bells.LOCKS}, bell) THEN NOT pg_advisory_unlock({bells.LOCKS}, bell)
+        ELSE true END) THEN
+        PERFORM pg_notify('countersign_changes', mark);
+    END IF;
+END $$""",
+    """
+CREATE OR REPLACE FUNCTION countersign_tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN PERFORM pg_notify('countersign_changes', '*'); RETURN NULL; END IF;
+    IF TG_OP <> 'INSERT' THEN PERFORM countersign_ring(OLD.thread_id); END IF;
+    IF TG_OP <> 'DELETE' THEN PERFORM countersign_ring(NEW.thread_id); END IF;
+    RETURN NULL;
+END $$""",
+    *(
+        f"CREATE OR REPLACE TRIGGER countersign_{name} AFTER {event} ON {table}"
+        f" FOR EACH {each} EXECUTE FUNCTION countersign_tell()"
+        for table in ("checkpoints", "checkpoint_writes")
+        for name, event, each in (
+            ("change", "INSERT OR UPDATE OR DELETE", "ROW"),
+            ("truncate", "TRUNCATE", "STATEMENT"),
+        )
+    ),
+    # Two random uuids are 244 random bits.
+    """
+CREATE TABLE IF NOT EXISTS countersign_meta (
+    id int PRIMARY KEY CHECK (id = 1),
+    version int NOT NULL,
+    secret bytea NOT NULL
+)""",
+    """
+INSERT INTO countersign_meta VALUES (1, 0, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+ON CONFLICT DO NOTHING""",
+)
+
+FILL_HEADS_SQL = """
+WITH batch AS (
+    SELECT thread_id, max(checkpoint_id) AS checkpoint_id FROM checkpoints
+    WHERE checkpoint_ns = '' AND (%(last)s::text IS NULL OR thread_id > %(last)s)
+    GROUP BY thread_id ORDER BY thread_id LIMIT 1000
+), filled AS (
+    INSERT INTO countersign_heads (thread_id, checkpoint_id) SELECT * FROM batch ON CONFLICT DO NOTHING
+)
+SELECT max(thread_id) AS last FROM batch HAVING count(*) > 0
+"""
+"""Fills in threads that are older than the triggers, a thousand after `last`; returns the next `last`, or no row."""
