@@ -12,7 +12,7 @@ from agentcore.caching import Cache, CachedPostgresSaver, Reads, open_cache
 from agentcore.dsn import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
 from agentcore.errors import BadRedisUrl
 from agentcore.memory import open_memory
-from agentcore.postgres import PostgresSaver, check_quickly, note_use
+from agentcore.postgres import PostgresSaver, check_quickly, note_use, prepare_if_direct
 from agentcore.schema import Pool
 from agentcore.serde import strict_serializer
 from agentcore.sqlite import open_sqlite
@@ -30,7 +30,8 @@ async def open_checkpointer(
     """Open a strict saver of `url`, tables set up: `postgresql://...`, `sqlite:///file` or `memory://`.
 
     With `redis_url` there is a cache in front of PostgreSQL, whose entries live `cache_ttl` seconds. Close the saver in
-    the loop that opened it. Raises BadDatabaseUrl, BadRedisUrl, SetupTimeout, CheckpointsElsewhere or FileUnusable.
+    the loop that opened it. Raises BadDatabaseUrl, BadRedisUrl, SetupTimeout, SetupFailed, CheckpointsElsewhere or
+    FileUnusable.
     """
     store, serializer = checkpoint_store(url), strict_serializer(allowed_modules)
     if redis_url:
@@ -65,6 +66,7 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
         timeout=10,  # seconds to wait for a connection
         reconnect_timeout=5,  # seconds; then the next request tries at once, instead of waiting out a long back-off
         open=False,
+        configure=prepare_if_direct,
         check=check_quickly,
         reset=note_use,
         kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": None},

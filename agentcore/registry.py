@@ -1,7 +1,8 @@
 """langgraph.json -> graphs, in LangGraph's own format.
 
 An entry is `"id": "./file.py:name"`, `"id": "package.module:name"` or `"id": {"path": ...}`; the name is a compiled
-graph, a builder, or a factory of either (sync or async, with or without the run's config).
+graph, a builder, or a factory of either (sync or async, with or without the run's config). Types that checkpoints may
+build beside those the graph declares are listed under `checkpointer.serde` for all graphs, and in an entry for one.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from agentcore.errors import RegistryError, without_secrets
+from agentcore.strict import ClassName
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -35,6 +37,7 @@ class Entry:
     id: str
     module: str
     attribute: str
+    allowed_modules: tuple[ClassName, ...] = ()
 
     def __str__(self) -> str:
         return f'graph "{self.id}" ({self.module}:{self.attribute})'
@@ -49,10 +52,12 @@ def load_graphs(path: str | Path) -> dict[str, Graph]:
 
 def read_entries(path: str | Path) -> list[Entry]:
     """Read langgraph.json and import nothing: safe in a web process."""
-    graphs = _read(Path(path)).get("graphs")
+    content = _read(Path(path))
+    graphs = content.get("graphs")
     if not isinstance(graphs, dict) or not graphs:
         raise RegistryError(f'{path} names no graphs. Add "graphs": {{"my_agent": "./my_agent.py:graph"}}.')
-    return [_entry(graph_id, target, path) for graph_id, target in graphs.items()]
+    for_all = _allowed(_serde(content), f'{path}: "checkpointer": "serde"')
+    return [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
 
 
 def source_digest(entry: Entry, root: Path) -> str:
@@ -89,15 +94,45 @@ def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     return seen
 
 
-def _entry(graph_id: str, target: Any, path: str | Path) -> Entry:
+def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassName, ...]) -> Entry:
+    allowed = for_all
     if isinstance(target, Mapping):
+        allowed += _allowed(target, f'{path}: graph "{graph_id}"')
         target = target.get("path")
     if not isinstance(target, str) or ":" not in target:
         raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name" or "package.module:name".')
     module, _, attribute = target.rpartition(":")
     if not module or not attribute.isidentifier():
         raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name", but is "{target}".')
-    return Entry(graph_id, module, attribute)
+    return Entry(graph_id, module, attribute, allowed)
+
+
+def _serde(content: Mapping[str, Any]) -> Any:
+    checkpointer = content.get("checkpointer") or {}
+    return checkpointer.get("serde") if isinstance(checkpointer, Mapping) else checkpointer
+
+
+def _allowed(section: Any, where: str) -> tuple[ClassName, ...]:
+    """Read both of LangGraph's lists; module and class may be split at the dots, as its JSON list has them."""
+    if section is not None and not isinstance(section, Mapping):
+        raise RegistryError(f'{where} must be an object with "allowed_msgpack_modules".')
+    listed: list[Any] = []
+    for name in ("allowed_msgpack_modules", "allowed_json_modules"):
+        found = (section or {}).get(name) or []
+        if not isinstance(found, list):
+            raise RegistryError(f'{where}: "{name}" must list types one by one, as [["my_agent.models", "Order"]].')
+        listed += found
+    return tuple(_class_name(item, where) for item in listed)
+
+
+def _class_name(item: Any, where: str) -> ClassName:
+    parts = ".".join(item).split(".") if isinstance(item, list) and all(isinstance(p, str) for p in item) else []
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise RegistryError(
+            f"{where}: {json.dumps(item):.80} names no type."
+            ' Type the module and the class, as ["my_agent.models", "Order"].'
+        )
+    return ".".join(parts[:-1]), parts[-1]
 
 
 def _load_env(path: Path) -> None:

@@ -85,6 +85,8 @@ async def resume(
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
     try:
+        if answer.edits and not is_edited:
+            state_edit.check_nothing_blocked(here)
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except InvalidEdit as error:
         return Failed("InvalidEdit", str(error))

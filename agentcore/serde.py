@@ -5,57 +5,52 @@ import datetime as dt
 import enum
 import hashlib
 import json
-import logging
 import math
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
+from agentcore import canary
 from agentcore.errors import UnsafeSerializer
+from agentcore.strict import ClassName, StrictSerializer, noting_blocked
+
+Serializer = SerializerProtocol
 
 DEEPEST = 200
 """Levels of nesting that are kept. Deeper data would exhaust the stack of whoever shows it."""
+MESSAGE_FIELDS = ("id", "name", "tool_calls", "tool_call_id", "status")
+"""What people read of a message beside its type and content, where there is any."""
 _LARGEST_SAFE_INT = 2**53 - 1
 
 
-def strict_serializer(allowed_modules: Iterable[tuple[str, str]] = ()) -> JsonPlusSerializer:
+def strict_serializer(allowed_modules: Iterable[ClassName] = ()) -> JsonPlusSerializer:
     """Build only LangGraph's own safe types and the `(module, class)` pairs in `allowed_modules`; never pickle."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=list(allowed_modules))
+    return StrictSerializer(allowed_modules)
 
 
-@dataclasses.dataclass
-class _Canary:
-    """Must never be built from bytes by a strict serialiser."""
-
-    song: str
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    was, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was
-
-
-def check_serializer(serializer: JsonPlusSerializer) -> None:
+def check_serializer(serializer: SerializerProtocol) -> None:
     """Raise UnsafeSerializer if a crafted checkpoint could build an object of a class nobody allowed."""
-    permissive = JsonPlusSerializer(allowed_msgpack_modules=True)
-    crafted = permissive.dumps_typed(_Canary(song="tweet"))
-    with _quiet(logging.getLogger("langgraph.checkpoint.serde.jsonplus")):  # it warns of what it refuses, as it should
-        built = serializer.loads_typed(crafted)
-    if isinstance(built, _Canary):
-        raise UnsafeSerializer("The checkpoint serialiser built a class that is not on its allowlist. Not starting.")
+    song = uuid.uuid4().hex
+    for crafted in canary.crafted(song):
+        with noting_blocked(), suppress(Exception):  # a refusal is as good as bare data
+            if has_objects(serializer.loads_typed(crafted)):
+                canary.heard.add(song)
+    if song in canary.heard:
+        raise UnsafeSerializer(
+            "The checkpoint serialiser built a class that is not on its allowlist: a stored checkpoint could run code"
+            " here. Not starting. Take agentcore.canary off the allowlist of langgraph.json, if it is there; otherwise"
+            " install the versions of langgraph and langgraph-checkpoint that requirements.lock names."
+        )
 
 
 def canonical(value: Any) -> str:
@@ -116,9 +111,7 @@ def _free_name(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _plain_message(message: BaseMessage, depth: int) -> dict[str, Any]:
-    fields = {"type": message.type, "content": message.content, "id": message.id, "name": message.name}
-    for name in ("tool_calls", "tool_call_id", "status"):
-        fields[name] = getattr(message, name, None)
+    fields = {name: getattr(message, name, None) for name in ("type", *MESSAGE_FIELDS)}
     kept = {name: to_plain(item, depth + 1) for name, item in fields.items() if item}
     return kept | {"content": to_plain(message.content, depth + 1)}
 

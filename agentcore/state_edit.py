@@ -19,6 +19,7 @@ from psycopg_pool import PoolTimeout
 from agentcore.errors import Fault, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest
+from agentcore.strict import blocked_sentence
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Change, Channel, Preview, Snapshot
 
@@ -47,6 +48,7 @@ async def preview(
     before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"))
     if before is None:
         raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
+    check_nothing_blocked(before)
     copy = await _copy_in_memory(saver, before)
     await apply(graph, copy, config_for(thread_id), edits, as_node)
     after = await snapshot(graph, copy, thread_id)
@@ -59,6 +61,12 @@ async def preview(
         diff=tuple(changes(before.values, after.values, edits)),
         digest=result_digest(after),
     )
+
+
+def check_nothing_blocked(before: Snapshot) -> None:
+    """Raise InvalidEdit if types of the state were not built: reducers would be given bare data."""
+    if before.blocked:
+        raise InvalidEdit([Fault("", blocked_sentence(before.blocked))])
 
 
 async def apply(

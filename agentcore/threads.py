@@ -1,28 +1,44 @@
 """Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
 
+import copy
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
+from agentcore.neutral import neutral_serializer
 from agentcore.registry import Graph
-from agentcore.serde import has_objects, to_plain
-from agentcore.types import Gate, PendingInterrupt, Snapshot
+from agentcore.serde import canonical, has_objects, to_plain
+from agentcore.strict import noting_blocked
+from agentcore.types import Gate, Look, PendingInterrupt, Snapshot
 
 Saver = BaseCheckpointSaver[Any]
 
 _LONGEST_WALK = 20
 """Edits in a row that are looked through to find the node that ran last."""
+_INTERNAL = ("__", "branch:", "join:", "start:")
+"""How names of channels begin that LangGraph keeps for itself."""
 
 
 def with_saver(graph: Graph, saver: Saver) -> Graph:
     """Return the same compiled graph over another saver."""
     return graph.copy(update={"checkpointer": saver})
+
+
+def with_serializer(saver: Saver, serializer: SerializerProtocol) -> Saver:
+    """Return a saver over the same store that reads and writes with another serialiser."""
+    other = copy.copy(saver)
+    other.serde = serializer
+    return other
 
 
 def config_for(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
@@ -38,25 +54,71 @@ async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: st
     Raises UnreadableThread when LangGraph cannot make a state of what is stored.
     """
     bound = with_saver(graph, saver)
-    try:
-        state = await bound.aget_state(config_for(thread_id, checkpoint_id))
+    with _unreadable():
+        state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id))
         if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
             return None
-        return _record(state, await _gate(bound, state))
-    except (DatabaseError, PoolTimeout):
-        raise
-    except Exception as error:  # LangGraph applies pending writes to read a state, so whatever a node wrote can raise
-        raise UnreadableThread(f"LangGraph cannot read this thread: {type(error).__name__}.") from error
+        gate = await _gate(bound, state)
+        return _record(state, gate, blocked, await _look_at(saver, state) if blocked else None)
 
 
 async def history(
     graph: Graph, saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None
 ) -> list[Snapshot]:
-    """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`."""
+    """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
+
+    Raises UnreadableThread as `snapshot` does.
+    """
     bound = with_saver(graph, saver)
     older_than = config_for(thread_id, before) if before else None
-    states = bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)
-    return [_record(state, None) async for state in states]
+    with _unreadable():
+        with noting_blocked() as blocked:
+            states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
+        if not blocked:
+            return [_record(state, None) for state in states]
+        # LangGraph reads them all before it gives the first: which of them it was is seen one by one.
+        again = [await _state_at(bound, state.config) for state in states]
+        return [_record(state, None, names, await _look_at(saver, state) if names else None) for state, names in again]
+
+
+async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
+    """Read a state, and the types in it that were not built."""
+    with noting_blocked() as blocked:
+        return await bound.aget_state(config), blocked
+
+
+async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
+    """Read a checkpoint without its graph and without building anything; None if there is no such checkpoint.
+
+    Raises UnreadableThread when the row itself is not one of LangGraph's.
+    """
+    neutral = with_serializer(saver, neutral_serializer())
+    with _unreadable():
+        found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id))
+        if found is None:
+            return None
+        channels = found.checkpoint["channel_values"].items()
+        return Look(
+            metadata=to_plain(found.metadata or {}),
+            ran=tuple(name for name in found.checkpoint["versions_seen"] if not name.startswith("__")),
+            values={name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)},
+        )
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """LangGraph applies pending writes to read a state, so whatever a node wrote can raise, and what is crafted too."""
+    try:
+        yield
+    except (DatabaseError, PoolTimeout, sqlite3.Error):
+        raise
+    except Exception as error:
+        raise UnreadableThread(f"LangGraph cannot read this thread: {type(error).__name__}.") from error
+
+
+async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
+    here = _configurable(state.config)
+    return await look(saver, here["thread_id"], here["checkpoint_id"])
 
 
 async def _gate(graph: Graph, state: StateSnapshot) -> Gate | None:
@@ -85,9 +147,14 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
     return ()
 
 
-def _record(state: StateSnapshot, gate: Gate | None) -> Snapshot:
+def _record(
+    state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
+) -> Snapshot:
+    """`looked` is the same checkpoint read neutrally, if types were blocked: it has their names."""
     here, metadata = _configurable(state.config), state.metadata or {}
-    values = to_plain(state.values) if isinstance(state.values, dict) else {"__root__": to_plain(state.values)}
+    values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
+    plain = {name: to_plain(value) for name, value in values.items()}
+    shown = {name: _with_names(value, looked.values.get(name)) if looked else value for name, value in plain.items()}
     return Snapshot(
         thread_id=here["thread_id"],
         checkpoint_ns=here.get("checkpoint_ns", ""),
@@ -97,15 +164,29 @@ def _record(state: StateSnapshot, gate: Gate | None) -> Snapshot:
         step=metadata.get("step"),
         source=metadata.get("source"),
         metadata=to_plain(metadata),
-        values=values,
+        values=shown,
         next=tuple(state.next),
         interrupts=tuple(_pending(task, interrupt) for task in state.tasks for interrupt in task.interrupts),
         gate=gate,
         tasks=tuple(_task(task) for task in state.tasks),
-        opaque=tuple(name for name, value in state.values.items() if has_objects(value))
-        if isinstance(state.values, dict)
-        else ("__root__",),
+        opaque=tuple(name for name, value in values.items() if has_objects(value) or shown[name] != plain[name]),
+        blocked=tuple(sorted(blocked)),
     )
+
+
+def _with_names(plain: Any, looked: Any) -> Any:
+    """Take what was read neutrally if it differs in nothing but the names of types: a pending write is not in it."""
+    return looked if canonical(_bare(looked)) == canonical(_bare(plain)) else plain
+
+
+def _bare(plain: Any) -> Any:
+    if isinstance(plain, list):
+        return [_bare(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    if plain.keys() == {"__type__", "value"}:
+        return _bare(plain["value"])
+    return {key: _bare(item) for key, item in plain.items()}
 
 
 def _configurable(config: Any) -> dict[str, Any]:

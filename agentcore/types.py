@@ -48,6 +48,8 @@ class Snapshot:
     tasks: tuple[dict[str, Any], ...] = ()
     """`{id, name, error, interrupts}` as the LangGraph SDK has them."""
     opaque: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    """Types that were not built, as `module.Class`: nodes would get bare data in their place."""
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -56,6 +58,15 @@ class Snapshot:
     @property
     def is_paused(self) -> bool:
         return bool(self.interrupts) or self.gate is not None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A checkpoint as plain data, read without its graph. `ran` are the nodes that have run on the thread."""
+
+    metadata: dict[str, Any]
+    ran: tuple[str, ...]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)

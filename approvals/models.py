@@ -59,6 +59,8 @@ class Thread(models.Model):
     next = models.JSONField(default=list)
     state = CanonicalJSONField(default=dict)
     problem = models.TextField(blank=True)
+    blocked = models.JSONField(default=list)
+    """Types in the state that its graph does not allow, as `module.Class`."""
 
     fence = models.BigIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)
@@ -103,6 +105,7 @@ class Approval(models.Model):
     actions = CanonicalJSONField()
     state = CanonicalJSONField()
     opaque = models.JSONField(default=list)
+    blocked = models.JSONField(default=list)
     digest = models.CharField(max_length=64)
     allowed_verdicts = models.JSONField()
     why_not = models.TextField(blank=True)

@@ -1,6 +1,8 @@
 """Does the state allow it? Plain values in; a sentence that refuses, or an empty string. No database, no clock."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+from agentcore.strict import blocked_sentence
 
 LONGEST_COMMENT = 5_000
 
@@ -26,6 +28,11 @@ def why_not_edit(*, waiting: Collection[str]) -> str:
         return ""
     # Seen with LangGraph 1.2: aupdate_state counts for one branch; the others are dropped without running or asking.
     return "Several nodes wait here at once, and an edit would drop all but one of them. Approve or reject as it is."
+
+
+def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:
+    """Say why a state cannot be edited of which types were not built. It can be approved or rejected as it is."""
+    return blocked_sentence(blocked) if blocked else ""
 
 
 def why_not_own_run(*, started_by: str, voter: str) -> str:

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from django.conf import settings
 from procrastinate.contrib.django import app
 
 from approvals import jobs, runtime
+from approvals.actions.index_thread import store_lost_threads
 from approvals.actions.publish_graphs import publish_graphs
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ NODE_THREADS = "node"
 BEGIN_AGAIN_SECONDS = 2
 GRACE_SECONDS = 8
 """How long runs may go on after a stop is asked for; what is left is taken up by recovery."""
+LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
+"""A worker says goodbye to its database, which may be gone: then nobody waits for that."""
 
 
 @asynccontextmanager
@@ -31,23 +34,27 @@ async def running() -> AsyncIterator[None]:
     nodes = ThreadPoolExecutor(2 * settings.WORKER_CONCURRENCY, thread_name_prefix=NODE_THREADS)
     asyncio.get_running_loop().set_default_executor(nodes)  # where LangGraph runs nodes that are no coroutines
     await runtime.worker()
+    await runtime.in_database(store_lost_threads)()
     task = asyncio.create_task(_work_on())
     try:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task], timeout=LONGEST_STOP_SECONDS)
         await runtime.close_worker()
         nodes.shutdown(wait=False, cancel_futures=True)
 
 
 async def _work_on() -> None:
     """Work until cancelled. Procrastinate's worker gives up when the database is gone for a while; ours comes back."""
+    task = asyncio.current_task()
+    assert task is not None
     while True:
         try:
             await _work()
         except Exception as error:  # noqa: BLE001 - whatever ended it, runs wait for a worker
+            if task.cancelling():  # the database was gone when it was told to stop: that is what it raised instead
+                return
             logger.warning("the worker stopped (%s); it begins again", type(error).__name__)
         await asyncio.sleep(BEGIN_AGAIN_SECONDS)
 

@@ -94,6 +94,7 @@ leaking = _builder(prepare=prepare, leak=leak).compile(interrupt_before=["leak"]
 two_gates = _builder(one=left, first_gate=act, between=right, second_gate=act).compile(
     interrupt_before=["first_gate", "second_gate"], name="two_gates"
 )
+stepping = _builder(**{f"step_{number}": left for number in range(40)}).compile(name="stepping")
 failing = _builder(prepare=prepare, break_once=break_once).compile(interrupt_before=["break_once"], name="failing")
 
 

@@ -87,16 +87,19 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
 
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:
     """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
-    is_sent_again = (ballot.idempotency_key or "").isprintable() and Vote.objects.filter(
-        voter_id=by.pk, idempotency_key=ballot.idempotency_key
-    ).exists()  # fmt: skip
-    if not ballot.edits or is_sent_again or not approval.is_pending or not permissions.can_vote(by, ballot.verdict):
+    may_count = approval.is_pending and permissions.can_vote(by, ballot.verdict) and not _is_sent_again(ballot, by)
+    if not ballot.edits or not may_count:
         return None
     try:
         _previewed(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
     except InvalidEdit as refused:
         return refused
     return None
+
+
+def _is_sent_again(ballot: Ballot, by: User) -> bool:
+    key = ballot.idempotency_key or ""
+    return key != "" and key.isprintable() and Vote.objects.filter(voter_id=by.pk, idempotency_key=key).exists()
 
 
 def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
@@ -114,6 +117,7 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> di
 
 def _previewed(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
     _check_one_waits(approval)
+    _check_nothing_blocked(approval)
     _check_node(approval, as_node, is_skip=is_skip)
     check_edits(_card(approval).channels, edits, opaque=approval.opaque)
     if is_skip and not as_node:
@@ -209,6 +213,11 @@ def _check_content(approval: Approval, ballot: Ballot) -> None:
 
 def _check_one_waits(approval: Approval) -> None:
     if sentence := policies.why_not_edit(waiting=approval.next):
+        raise InvalidEdit(sentence, faults=[Fault("", sentence).as_dict()])
+
+
+def _check_nothing_blocked(approval: Approval) -> None:
+    if sentence := policies.why_not_edit_blocked(blocked=approval.blocked):
         raise InvalidEdit(sentence, faults=[Fault("", sentence).as_dict()])
 
 

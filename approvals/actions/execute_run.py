@@ -14,9 +14,10 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
-from agentcore import interrupts, resume, tables, threads
+from agentcore import interrupts, resume, threads
 from agentcore.errors import UnreadableThread
 from agentcore.registry import Graph
+from agentcore.tables import Head
 from agentcore.threads import Saver
 from agentcore.types import Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
 from approvals import audit, events, runtime
@@ -53,7 +54,7 @@ class Seen:
 
     snapshot: Snapshot
     pauses: list[Pause]
-    head: tables.Head
+    head: Head
 
 
 async def execute_run(run_id: str) -> None:
@@ -87,10 +88,10 @@ async def _carry_out(claim: Claim) -> None:
         missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
         return await runtime.in_database(_settle)(claim, missing, None)
     try:
-        outcome = await _run(claim, graph, worker.saver())
+        outcome = await _run(claim, graph, worker.saver(claim.graph_id))
     except UnreadableThread as error:
         outcome = Failed("UnreadableThread", str(error))
-    await settle(claim, graph, worker.saver(), outcome)
+    await settle(claim, graph, worker.saver(claim.graph_id), outcome)
 
 
 async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:

@@ -6,7 +6,6 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from agentcore import tables
 from agentcore.serde import digest
 from approvals import audit, events, permissions, runtime
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
@@ -31,8 +30,8 @@ def plan(*, thread_id: str, by: User) -> Cleaning:
 
 
 def _plan(thread: Thread) -> Cleaning:
-    with runtime.checkpoint_cursor() as cursor:
-        rows = tables.count_rows(cursor, thread.pk)
+    with runtime.checkpoint_tables() as tables:
+        rows = tables.count_rows(thread.pk)
     open_runs = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).count()
     return Cleaning(rows, Approval.objects.pending().filter(thread=thread).count(), open_runs)
 
@@ -52,8 +51,6 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
             raise Gone("This thread was force-cleaned before.")
         done = _plan(thread)
         _erase(thread, f"Force-cleaned by {by.get_username()}: {reason.strip()}")
-        with runtime.checkpoint_cursor() as cursor:
-            tables.delete_rows(cursor, thread_id)
         events.publish(thread_id=thread_id)
         audit.append(
             "thread.force_cleaned",
@@ -62,6 +59,8 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
             object={"rows": done.rows, "approvals": done.approvals, "runs": done.runs},
             digests={"reason": digest(reason)},
         )
+        with runtime.checkpoint_tables() as tables:  # last: where they are elsewhere, no rollback brings them back
+            tables.delete_rows(thread_id)
     return done
 
 

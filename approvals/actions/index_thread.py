@@ -5,13 +5,16 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agentcore import interrupts, state_edit, tables, threads
+from agentcore import interrupts, state_edit, threads
+from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
-from agentcore.types import Pause, Snapshot
+from agentcore.tables import Head
+from agentcore.types import Look, Pause, Snapshot
 from approvals import audit, events, jobs, runtime
 from approvals.actions import inquire
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
@@ -40,15 +43,15 @@ async def index_thread(thread_id: str) -> None:
             return await runtime.in_database(_store_gone)(thread_id)
         graph_id = await _graph_of(worker, thread_id)
         if graph_id is None:
-            return await runtime.in_database(_store_unreadable)(thread_id, "", head, UNKNOWN_GRAPH)
+            return await _list_unread(worker, thread_id, "", head, UNKNOWN_GRAPH)
         graph = worker.graphs.get(graph_id)
         if graph is None:
             return await runtime.in_database(_hand_on)(thread_id, graph_id)
         try:
-            snapshot = await threads.snapshot(graph, worker.saver(), thread_id)
+            snapshot = await threads.snapshot(graph, worker.saver(graph_id), thread_id)
             pauses = interrupts.read(graph, snapshot) if snapshot else []
         except UnreadableThread as error:
-            return await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, str(error))
+            return await _list_unread(worker, thread_id, graph_id, head, str(error))
         if snapshot is None or snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
         if await runtime.in_database(_store_if_free)(graph_id, snapshot, pauses, head):
@@ -61,15 +64,27 @@ async def _graph_of(worker: runtime.Worker, thread_id: str) -> str | None:
     known, nodes_of = await runtime.in_database(_known)(thread_id)
     if known in nodes_of:
         return known
-    found = await worker.saver().aget_tuple(threads.config_for(thread_id))
+    found = await _looked(worker, thread_id)
     if found is None:
         return None
-    named = (found.metadata or {}).get("graph_id")
-    if named in nodes_of:
-        return str(named)
-    ran = {name for name in found.checkpoint["versions_seen"] if not name.startswith("__")}
-    fitting = [graph_id for graph_id, nodes in nodes_of.items() if ran and ran <= nodes]
+    named = found.metadata.get("graph_id")
+    if isinstance(named, str) and named in nodes_of:
+        return named
+    fitting = [graph_id for graph_id, nodes in nodes_of.items() if found.ran and nodes.issuperset(found.ran)]
     return fitting[0] if len(fitting) == 1 else None
+
+
+async def _list_unread(worker: runtime.Worker, thread_id: str, graph_id: str, head: Head, problem: str) -> None:
+    found = await _looked(worker, thread_id, head.checkpoint_id)
+    await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, problem, found.values if found else {})
+
+
+async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
+    """Read the thread without a graph; None for what is no checkpoint at all."""
+    try:
+        return await threads.look(worker.saver(None), thread_id, checkpoint_id)
+    except UnreadableThread:
+        return None
 
 
 def _known(thread_id: str) -> tuple[str, dict[str, set[str]]]:
@@ -85,7 +100,7 @@ def _hand_on(thread_id: str, graph_id: str) -> None:
 
 
 @transaction.atomic
-def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: tables.Head) -> bool:
+def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: Head) -> bool:
     """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run."""
     thread = _locked(snapshot.thread_id)
     if thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
@@ -99,7 +114,7 @@ def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head:
     return True
 
 
-def _supersede_stopped_runs(thread: Thread, head: tables.Head) -> None:
+def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
     """A run that failed or was held cannot go on from where the agent has moved the thread since."""
     for run in Run.objects.filter(thread=thread, status__in=STUCK_RUNS).exclude(resume_from=head.checkpoint_id):
         run.status, run.ended_at, run.updated_at = RunStatus.SUPERSEDED, timezone.now(), timezone.now()
@@ -122,11 +137,11 @@ def _locked(thread_id: str) -> Thread:
     return Thread.objects.select_for_update().get(pk=thread_id)
 
 
-def store(thread: Thread, graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: tables.Head) -> list[Approval]:
+def store(thread: Thread, graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: Head) -> list[Approval]:
     """Write the thread, close what is no longer asked, open what is; inside a transaction that locked the thread."""
     thread.graph_id = graph_id
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
-    thread.next, thread.state = list(snapshot.next), snapshot.values
+    thread.next, thread.state, thread.blocked = list(snapshot.next), snapshot.values, list(snapshot.blocked)
     thread.problem = "; ".join(snapshot.errors)[:500]
     thread.updated_at = timezone.now()
     opened = [_open(thread, snapshot, pause, head) for pause in pauses]
@@ -135,8 +150,7 @@ def store(thread: Thread, graph_id: str, snapshot: Snapshot, pauses: list[Pause]
     if opened and opened[0].is_pending:
         thread.title = f"{opened[0].title}: {opened[0].summary}".strip(": ")[:300]
     thread.save()
-    with runtime.checkpoint_cursor() as cursor:
-        tables.mark_indexed(cursor, thread.pk, head)
+    runtime.mark_indexed(thread.pk, head)
     events.publish(thread_id=thread.pk)
     return opened
 
@@ -153,42 +167,23 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 
 
-def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: tables.Head) -> Approval:
+def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Approval:
     key = {
         "thread": thread,
         "checkpoint_ns": snapshot.checkpoint_ns,
         "checkpoint_id": snapshot.checkpoint_id,
         "interrupt_id": pause.interrupt_id,
     }
-    shown = {
-        **{name: value for name, value in key.items() if name != "thread"},
-        "thread_id": thread.pk,
-        "kind": pause.kind,
-        "next": list(pause.next),
-        "request": pause.request,
-        "actions": [asdict(action) for action in pause.actions],
-        "state": snapshot.values,
-    }
-    approval, is_new = Approval.objects.get_or_create(
-        **key,
-        defaults={
-            "graph_id": thread.graph_id,
-            "head_writes": head.writes,
-            "kind": pause.kind,
-            "next": list(pause.next),
-            "title": pause.title[:300],
-            "summary": pause.summary[:500],
-            "request": pause.request,
-            "actions": shown["actions"],
-            "state": snapshot.values,
-            "opaque": list(snapshot.opaque),
-            "digest": digest(shown),
-            "allowed_verdicts": list(pause.allowed_verdicts),
-            "why_not": pause.why_not,
-            "answer_schema": pause.answer_schema,
-        },
-    )
-    if is_new:
+    asked = _asked(thread, snapshot, pause, head)
+    approval, is_new = Approval.objects.get_or_create(**key, defaults=asked)
+    is_other = not is_new and approval.is_pending and approval.digest != asked["digest"]
+    is_moved = approval.head_writes != head.writes or approval.blocked != asked["blocked"]
+    if approval.is_pending and (is_other or is_moved):
+        # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
+        # Or the worker has other graphs than the one that read it first, and other types are allowed.
+        Approval.objects.filter(pk=approval.pk).update(**asked)
+        approval.refresh_from_db()
+    if is_new or is_other:
         audit.append(
             "thread.paused",
             actor="worker",
@@ -198,6 +193,38 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: tables.Head) -
             digests={"shown": approval.digest},
         )
     return approval
+
+
+def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict[str, Any]:
+    actions = [asdict(action) for action in pause.actions]
+    shown = {
+        "checkpoint_ns": snapshot.checkpoint_ns,
+        "checkpoint_id": snapshot.checkpoint_id,
+        "interrupt_id": pause.interrupt_id,
+        "thread_id": thread.pk,
+        "kind": pause.kind,
+        "next": list(pause.next),
+        "request": pause.request,
+        "actions": actions,
+        "state": snapshot.values,
+    }
+    return {
+        "graph_id": thread.graph_id,
+        "head_writes": head.writes,
+        "kind": pause.kind,
+        "next": list(pause.next),
+        "title": pause.title[:300],
+        "summary": pause.summary[:500],
+        "request": pause.request,
+        "actions": actions,
+        "state": snapshot.values,
+        "opaque": list(snapshot.opaque),
+        "blocked": list(snapshot.blocked),
+        "digest": digest(shown),
+        "allowed_verdicts": list(pause.allowed_verdicts),
+        "why_not": pause.why_not,
+        "answer_schema": pause.answer_schema,
+    }
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
@@ -216,12 +243,12 @@ def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
 @transaction.atomic
 def _store_gone(thread_id: str) -> None:
     """The agent deleted its checkpoints: nobody can decide about them any more."""
-    with runtime.checkpoint_cursor() as cursor:
-        tables.mark_indexed(cursor, thread_id, None)
+    runtime.mark_indexed(thread_id, None)
     thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
     if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         return
     thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE
+    thread.blocked = []
     thread.problem = "The thread's checkpoints were deleted."
     thread.save()
     events.publish(thread_id=thread_id)
@@ -229,33 +256,41 @@ def _store_gone(thread_id: str) -> None:
 
 
 @transaction.atomic
-def _store_unreadable(thread_id: str, graph_id: str, head: tables.Head, problem: str) -> None:
-    """List it all the same, with the reason; nothing is hidden."""
+def _store_unreadable(thread_id: str, graph_id: str, head: Head, problem: str, state: dict[str, Any]) -> None:
+    """List it all the same, with the reason and what it holds; nothing is hidden. What runs next is not known."""
     thread = _locked(thread_id)
     if thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         thread.graph_id, thread.checkpoint_id, thread.problem = graph_id, head.checkpoint_id, problem
+        thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
         _close_others(thread, keep=[])
-    with runtime.checkpoint_cursor() as cursor:
-        tables.mark_indexed(cursor, thread_id, head)
+    runtime.mark_indexed(thread_id, head)
+
+
+def store_lost_threads() -> None:
+    """Close what threads asked whose checkpoints went with the memory of the last process: nobody can decide it."""
+    if not isinstance(settings.CHECKPOINT_STORE, Memory):
+        return
+    for thread_id in Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="").values_list("pk", flat=True):
+        if runtime.read_head(thread_id) is None:
+            _store_gone(thread_id)
 
 
 def sweep() -> None:
     """Queue a look at every thread that moved without us, and empty those that an admin removed."""
-    with runtime.checkpoint_cursor() as cursor:
-        moved = tables.threads_to_index(cursor, limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
+    with runtime.checkpoint_tables() as tables:
+        moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:
         if thread_id in cleaned:
-            with runtime.checkpoint_cursor() as cursor:
-                tables.delete_rows(cursor, thread_id)
+            with runtime.checkpoint_tables() as tables:
+                tables.delete_rows(thread_id)
         elif len(thread_id) > LONGEST_ID:
             logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
-            with runtime.checkpoint_cursor() as cursor:
-                tables.mark_indexed(cursor, thread_id, tables.read_head(cursor, thread_id))
+            runtime.mark_indexed(thread_id, runtime.read_head(thread_id))
         elif thread_id not in held:
             jobs.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
 

@@ -11,9 +11,10 @@ from django.db.models.functions import Now
 
 from agentcore import state_edit, threads
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.errors import UnreadableThread
 from agentcore.serde import to_plain
 from approvals import jobs, runtime
-from approvals.errors import InvalidEdit, NotFound, Refusal, Unavailable
+from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.models import Inquiry, Thread
 
 LONGEST_WAIT_SECONDS = 10.0
@@ -64,6 +65,8 @@ async def answer(inquiry_id: str) -> None:
         reply = {"ok": await _answers[found.kind](**found.payload)}
     except Refusal as refusal:
         reply = {"refusal": type(refusal).__name__, "message": refusal.message, "detail": refusal.detail}
+    except UnreadableThread as error:
+        reply = {"refusal": "Conflict", "message": str(error), "detail": {}}
     except Exception as error:  # noqa: BLE001 - a graph may raise anything; the page says so instead of waiting
         reply = {
             "refusal": "Unavailable",
@@ -78,6 +81,8 @@ def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
 
 
 def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
+    if not graph_id:
+        raise Conflict("No worker can read this thread: it is not known which graph it belongs to.")
     with transaction.atomic():
         Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
         asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
@@ -104,7 +109,7 @@ async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: 
     graph, worker = await _loaded(graph_id)
     config = threads.config_for(thread_id, checkpoint_id)
     try:
-        return asdict(await state_edit.preview(graph, worker.saver(), config, edits, as_node or None))
+        return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
     except CoreInvalidEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
         raise InvalidEdit(error.faults[0].message, faults=faults) from error
@@ -112,7 +117,8 @@ async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: 
 
 async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
-    found = await threads.snapshot(graph, worker.saver(), thread_id, checkpoint_id)
+    saver = worker.saver(graph_id, reads="notified")
+    found = await threads.snapshot(graph, saver, thread_id, checkpoint_id)
     if found is None:
         raise NotFound("The thread has no such checkpoint.")
     return asdict(found)
@@ -120,7 +126,8 @@ async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None)
 
 async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
-    found = await threads.history(graph, worker.saver(), thread_id, limit=limit, before=before)
+    saver = worker.saver(graph_id, reads="notified")
+    found = await threads.history(graph, saver, thread_id, limit=limit, before=before)
     return {"snapshots": [asdict(item) for item in found]}
 
 
@@ -136,4 +143,4 @@ _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "snapshot": _snapshot,
     "history": _history,
 }
-_REFUSALS: dict[str, type[Refusal]] = {"InvalidEdit": InvalidEdit, "NotFound": NotFound}
+_REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

@@ -3,15 +3,16 @@
 from dataclasses import asdict
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from agentcore.serde import digest, to_plain
 from approvals import audit, jobs, runtime
-from approvals.models import Graph
+from approvals.models import Graph, Thread
 
 
 def publish_graphs() -> list[str]:
-    """Load the graphs and store their cards; return their ids. Raises RegistryError."""
+    """Load the graphs and store their cards; return their ids. Raises RegistryError or UnsafeSerializer."""
     cards = runtime.graph_cards()
     with transaction.atomic():
         if not jobs.has_live_worker(within_seconds=30):
@@ -30,4 +31,14 @@ def publish_graphs() -> list[str]:
                 object={"graph": card.id, "code": card.code_digest},
                 digests={"card": digest(plain)},
             )
+        _read_again([card.id for card in cards])
     return [card.id for card in cards]
+
+
+def _read_again(graph_ids: list[str]) -> None:
+    """Threads that no graph fitted, or whose types were not allowed: langgraph.json may say otherwise by now."""
+    unread = Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="")
+    unread = unread.filter(Q(graph_id="") | Q(graph_id__in=graph_ids) & ~Q(blocked=[]))
+    for thread_id, graph_id in unread.values_list("pk", "graph_id"):
+        queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
+        jobs.enqueue("index_thread", queue=queue, once=f"index {thread_id}", thread_id=thread_id)

@@ -53,9 +53,9 @@ async def recover_run(run_id: str) -> None:
     graph = worker.graphs.get(claim.graph_id)
     if graph is None:
         return await runtime.in_database(_hold)(claim, "No worker has its graph any more.", None)
-    here = await threads.snapshot(graph, worker.saver(), claim.thread_id)
+    here = await threads.snapshot(graph, worker.saver(claim.graph_id), claim.thread_id)
     if here and (outcome := _stopped_properly(claim, here)):
-        return await execute_run.settle(claim, graph, worker.saver(), outcome)
+        return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), outcome)
     if claim.kind == RunKind.START and attempts < MOST_ATTEMPTS:
         return await runtime.in_database(_queue_again)(claim)
     await runtime.in_database(_hold)(claim, _question(here), here)

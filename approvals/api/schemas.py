@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from approvals import policies
 from approvals.api.fields import PlainList, PlainObject, PlainValue
 from approvals.enums import ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict
 from approvals.models import Approval, Decision, Run, Thread, Vote
@@ -44,6 +45,8 @@ class ThreadOut(BaseModel):
     next: list[str]
     checkpoint_id: str | None
     problem: str
+    blocked: list[str]
+    notice: str
     cleaned_at: datetime | None
 
 
@@ -67,7 +70,7 @@ class TaskOut(BaseModel):
 
 
 class StateOut(BaseModel):
-    """A thread at one checkpoint, as the LangGraph SDK's ThreadState."""
+    """A thread at one checkpoint, as the LangGraph SDK's ThreadState. `blocked` are types that were not built."""
 
     values: PlainObject
     next: list[str]
@@ -77,6 +80,8 @@ class StateOut(BaseModel):
     parent_checkpoint: CheckpointOut | None
     tasks: list[TaskOut]
     interrupts: list[InterruptOut]
+    blocked: list[str]
+    notice: str
 
 
 class CleaningOut(BaseModel):
@@ -139,7 +144,10 @@ class VoteOut(BaseModel):
 
 
 class ApprovalBrief(BaseModel):
-    """One pause that waits, or waited, for people."""
+    """One pause that waits, or waited, for people.
+
+    `blocked` are types of the state that were not built, `notice` says what follows; such a state cannot be edited.
+    """
 
     id: UUID
     graph: str
@@ -155,6 +163,8 @@ class ApprovalBrief(BaseModel):
     digest: str
     allowed_verdicts: list[str]
     why_not: str
+    blocked: list[str]
+    notice: str
     required_votes: int
     due_at: datetime | None
     created_at: datetime
@@ -222,6 +232,8 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         next=thread.next,
         checkpoint_id=thread.checkpoint_id or None,
         problem=thread.problem,
+        blocked=thread.blocked,
+        notice=policies.why_not_edit_blocked(blocked=thread.blocked),
         cleaned_at=thread.cleaned_at,
     )
 
@@ -246,6 +258,8 @@ def state_out(snapshot: Mapping[str, Any]) -> StateOut:
         parent_checkpoint=CheckpointOut(**place, checkpoint_id=parent) if parent else None,
         tasks=[TaskOut(**task) for task in snapshot["tasks"]],
         interrupts=[InterruptOut(id=each["id"], value=each["value"]) for each in snapshot["interrupts"]],
+        blocked=list(snapshot["blocked"]),
+        notice=policies.why_not_edit_blocked(blocked=snapshot["blocked"]),
     )
 
 
@@ -260,6 +274,8 @@ def empty_state(thread_id: str) -> StateOut:
         parent_checkpoint=None,
         tasks=[],
         interrupts=[],
+        blocked=[],
+        notice="",
     )
 
 
@@ -358,6 +374,8 @@ def _brief(approval: Approval) -> dict[str, Any]:
         "digest": approval.digest,
         "allowed_verdicts": approval.allowed_verdicts,
         "why_not": approval.why_not,
+        "blocked": approval.blocked,
+        "notice": policies.why_not_edit_blocked(blocked=approval.blocked),
         "required_votes": approval.required_votes,
         "due_at": approval.due_at,
         "created_at": approval.created_at,

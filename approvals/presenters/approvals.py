@@ -136,7 +136,7 @@ def why_not_decide(approval: Approval, by: User, verdict: str) -> str:
 def _why_no_edit(approval: Approval) -> str:
     if approval.kind != "breakpoint":
         return "The state is edited at breakpoints only."
-    return policies.why_not_edit(waiting=approval.next)
+    return policies.why_not_edit(waiting=approval.next) or policies.why_not_edit_blocked(blocked=approval.blocked)
 
 
 def preview_of(given: Mapping[str, Any], graph: Graph, *, edits: Mapping[str, Any]) -> PreviewShown:

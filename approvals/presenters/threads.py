@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from approvals import policies
 from approvals.enums import ThreadStatus
 from approvals.models import Graph, Thread
 from approvals.text import json_text
@@ -27,6 +28,7 @@ class ThreadRow:
     sentence: str
     next: str
     problem: str
+    notice: str
     started_by: str
     updated_at: datetime
     is_cleaned: bool
@@ -43,6 +45,7 @@ class Checkpoint:
     next: str
     by_us: bool
     values: str
+    notice: str
 
 
 def rows_of(threads: Iterable[Thread], graphs: Mapping[str, Graph]) -> list[ThreadRow]:
@@ -61,12 +64,19 @@ def row_of(thread: Thread, graph: Graph | None) -> ThreadRow:
         status="cleaned" if is_cleaned else "done" if is_done else thread.status,
         word=word,
         sentence=_sentence(thread, is_cleaned, is_done),
-        next=", ".join(graph.node_title(node) if graph else node for node in thread.next),
+        next=_next(thread, graph),
         problem=thread.problem,
+        notice=policies.why_not_edit_blocked(blocked=thread.blocked),
         started_by=thread.started_by.get_username() if thread.started_by else "outside",
         updated_at=thread.updated_at,
         is_cleaned=is_cleaned,
     )
+
+
+def _next(thread: Thread, graph: Graph | None) -> str:
+    is_unread = bool(thread.checkpoint_id) and thread.step is None
+    nodes = ", ".join(graph.node_title(node) if graph else node for node in thread.next)
+    return "unknown" if is_unread else nodes
 
 
 def _sentence(thread: Thread, is_cleaned: bool, is_done: bool) -> str:
@@ -89,6 +99,7 @@ def _checkpoint(item: Mapping[str, Any], graph: Graph | None) -> Checkpoint:
         next=", ".join(_title(node, graph) for node in item["next"]),
         by_us="countersign_run" in (item.get("metadata") or {}),
         values=json_text(item["values"]),
+        notice=policies.why_not_edit_blocked(blocked=item["blocked"]),
     )
 
 

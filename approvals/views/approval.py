@@ -7,7 +7,7 @@ from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_safe
 
-from approvals import permissions
+from approvals import permissions, policies
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
 from approvals.models import Approval, Draft, Graph, Run
@@ -91,6 +91,7 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "drawing": shown.picture_of(found, graph),
         "conversations": conversations_of(found.state),
         "odd": count_odd([found.request, found.state]),
+        "notice": policies.why_not_edit_blocked(blocked=found.blocked),
         "state": state_of(found.state),
         "request_json": json_text(found.request),
         "choices": shown.choices_of(found, request.user),

@@ -1,4 +1,4 @@
-"""Checkpoints build no object nobody allowed, and whatever a state holds becomes plain data with one digest."""
+"""Whatever a state holds becomes plain data with one digest."""
 
 import dataclasses
 import datetime as dt
@@ -6,8 +6,6 @@ import decimal
 import enum
 import json
 import math
-import os
-import pickle
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -20,15 +18,11 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel
 
 from agentcore import serde
-from agentcore.errors import UnsafeSerializer
-from agentcore.serde import canonical, check_serializer, digest, has_objects, strict_serializer, to_plain
-
-QUIET = "langgraph.checkpoint.serde.jsonplus"
+from agentcore.serde import canonical, digest, has_objects, to_plain
 
 
 @dataclasses.dataclass
@@ -59,16 +53,6 @@ class Opaque:
         raise RuntimeError("this object cannot be shown")
 
 
-class Runs:
-    """Pickled, it leaves a file when somebody unpickles it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
-
-
 def nested(kind: str, levels: int) -> Any:
     wrap: dict[str, Callable[[Any], Any]] = {
         "list": lambda inner: [inner],
@@ -79,11 +63,6 @@ def nested(kind: str, levels: int) -> Any:
     for _ in range(levels):
         value = wrap[kind](value)
     return value
-
-
-def fresh(value: Any) -> Any:
-    """What a checkpoint gives back: the strict serialiser's round trip."""
-    return strict_serializer().loads_typed(strict_serializer().dumps_typed(value))
 
 
 POISON: dict[str, Any] = {
@@ -268,45 +247,3 @@ def test_any_data_becomes_plain_data(value: Any) -> None:
 def test_plain_data_stays_as_it_is(value: Any) -> None:
     assert to_plain(value) == value
     assert canonical(to_plain(value)) == canonical(value)
-
-
-# The strict serialiser
-
-
-@pytest.mark.parametrize("value", [Parcel(1.0, {"a"}), Model(name="n")], ids=["dataclass", "pydantic"])
-def test_a_class_that_nobody_allowed_is_not_built(value: Any, caplog: pytest.LogCaptureFixture) -> None:
-    crafted = JsonPlusSerializer(allowed_msgpack_modules=True).dumps_typed({"v": value})
-    with caplog.at_level("CRITICAL", QUIET):
-        loaded = strict_serializer().loads_typed(crafted)
-        allowed = strict_serializer([(type(value).__module__, type(value).__name__)]).loads_typed(crafted)
-    assert not isinstance(loaded["v"], type(value))
-    assert allowed["v"] == value
-
-
-def test_pickle_is_neither_read_nor_written(tmp_path: Path) -> None:
-    crafted = pickle.dumps(Runs(tmp_path / "ran"))
-    with pytest.raises(NotImplementedError):
-        strict_serializer().loads_typed(("pickle", crafted))
-    assert not (tmp_path / "ran").exists()
-    with pytest.raises(TypeError):
-        strict_serializer().dumps_typed(object())
-    pickle.loads(crafted)  # the control: unpickling does run it
-    assert (tmp_path / "ran").exists()
-
-
-def test_the_canary_stops_a_serialiser_that_builds_anything(caplog: pytest.LogCaptureFixture) -> None:
-    check_serializer(strict_serializer())
-    assert caplog.records == []  # a start without a fault says nothing
-    with pytest.raises(UnsafeSerializer, match="allowlist"):
-        check_serializer(JsonPlusSerializer(allowed_msgpack_modules=True))
-
-
-def test_the_canary_is_refused_by_name_only() -> None:
-    canary = (serde._Canary.__module__, serde._Canary.__qualname__)
-    with pytest.raises(UnsafeSerializer):
-        check_serializer(strict_serializer([canary]))
-
-
-@pytest.mark.parametrize("name", ["messages", "times", "uuid", "decimal", "collections", "bidi and escapes"])
-def test_langgraphs_own_safe_types_come_back(name: str) -> None:
-    assert digest(to_plain(fresh(POISON[name]))) == digest(to_plain(POISON[name]))

@@ -18,13 +18,14 @@ from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore import cards, state_edit, tables
+from agentcore import cards, state_edit
 from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.dsn import postgres_params
 from agentcore.errors import InvalidEdit
 from agentcore.runner import run_until_pause
+from agentcore.tables import PostgresTables
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Paused, Preview, Snapshot
 from tests import graphs
@@ -320,7 +321,8 @@ async def test_an_added_message_leads_to_what_was_shown(saver: Saver, thread_id:
 def all_rows(database: str, thread_id: str) -> list[Any]:
     """Every row of the thread, as text: count, content and head."""
     with psycopg.connect(make_conninfo("", **postgres_params(database))) as connection, connection.cursor() as cursor:
-        rows: list[Any] = [tables.count_rows(cursor, thread_id), tables.read_head(cursor, thread_id)]
+        tables = PostgresTables(cursor)
+        rows: list[Any] = [tables.count_rows(thread_id), tables.read_head(thread_id)]
         for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
             cursor.execute(f"SELECT t::text FROM {table} t WHERE thread_id = %s ORDER BY 1", [thread_id])
             rows.append(cursor.fetchall())

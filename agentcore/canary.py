@@ -1,0 +1,46 @@
+"""Crafted checkpoints that sing if reading them builds an object: what a start checks its serialisers with."""
+
+import json
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import ormsgpack
+
+heard: set[str] = set()
+"""Songs that were sung."""
+
+
+class Canary:
+    """Must never be built from bytes."""
+
+    def __init__(self, song: str) -> None:
+        heard.add(song)
+
+    @classmethod
+    def sing(cls, song: str) -> "Canary":
+        return cls(song)
+
+
+class _Egg:
+    """Pickled, it is a canary as soon as somebody unpickles it."""
+
+    def __init__(self, song: str) -> None:
+        self._song = song
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Canary, (self._song,)
+
+
+def crafted(song: str) -> Iterator[tuple[str, bytes]]:
+    """Yield what a row could hold, as type and bytes: each way that LangGraph has to name a class."""
+    named = {"song": song}
+    for code, arguments in enumerate([song, [song], named, song, named, named]):
+        bird = ormsgpack.packb([__name__, "Canary", arguments, "sing"])
+        yield "msgpack", ormsgpack.packb({"inside": [ormsgpack.Ext(code, bird)]})
+    own = {"lc": 2, "type": "constructor", "id": [*__name__.split("."), "Canary"], "kwargs": named}
+    yield "json", json.dumps(own).encode()
+    prompt = ["langchain_core", "prompts", "prompt", "PromptTemplate"]
+    theirs = {"lc": 1, "type": "constructor", "id": prompt, "kwargs": {"template": song, "input_variables": []}}
+    yield "json", json.dumps(theirs).encode()
+    yield "pickle", pickle.dumps(_Egg(song))

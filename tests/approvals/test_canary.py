@@ -1,0 +1,56 @@
+"""A process whose serialiser would build whatever a row names does not start, and says why."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.console import ROOT, free_port
+
+BROKEN = {
+    "strict": "from agentcore import strict; strict._SAFE |= {('agentcore.canary', 'Canary')}",
+    "neutral": "from agentcore import neutral, canary; neutral._READERS['pickle'] = __import__('pickle').loads",
+}
+COMMANDS = {
+    "serve": ["serve", "--port", "PORT"],
+    "web alone": ["serve", "--no-worker", "--port", "PORT"],
+    "worker alone": ["procrastinate", "worker"],
+    "set-up": ["setup_checkpointer"],
+}
+
+
+def manage(database: str, command: str, *, before: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["manage.py", *(str(free_port()) if word == "PORT" else word for word in COMMANDS[command])]
+    code = f"{before}\nimport manage, sys; sys.argv = {arguments!r}; manage.main()"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_serialiser_that_builds_anything_stops_the_start(database: str, command: str, what: str) -> None:
+    done = manage(database, command, before=BROKEN[what])
+    assert done.returncode == 1, done.stderr
+    assert "a stored checkpoint could run code here. Not starting." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker alone"])
+def test_the_list_of_one_graph_is_checked_as_it_is_used(database: str, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "langgraph.json"
+    entry = {"path": "tests.holding:graph", "allowed_msgpack_modules": [["agentcore.canary", "Canary"]]}
+    path.write_text(json.dumps({"graphs": {"holding": entry}}))
+    done = manage(database, command, LANGGRAPH_JSON=str(path))
+    assert done.returncode == 1, done.stderr
+    assert "Take agentcore.canary off the allowlist of langgraph.json" in done.stderr
+    assert "Traceback" not in done.stderr
