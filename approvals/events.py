@@ -9,11 +9,16 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
+from approvals import breaker
+
 logger = logging.getLogger(__name__)
 
 QUEUE = "queue"
-LONGEST_SEND_SECONDS = 0.5
-"""A Redis that hangs may hold up an answer no longer than this; the decision is committed before."""
+LONGEST_SEND_SECONDS = 5.0
+"""Nobody waits that long: after a moment a message is on its own."""
+MOST_ON_THEIR_OWN = 10
+"""Each has a connection."""
+_on_their_own: set[asyncio.Task[None]] = set()
 
 
 def thread_topic(thread_id: str) -> str:
@@ -25,19 +30,38 @@ def publish(*, thread_id: str = "", is_queue_changed: bool = True) -> None:
     """Say after commit that a thread, and the queue, changed. Never fails: a page that missed it polls."""
     topics = [thread_topic(thread_id)] if thread_id else []
     topics += [QUEUE] if is_queue_changed else []
-    for topic in topics:
-        transaction.on_commit(partial(_send, topic))
+    transaction.on_commit(partial(_tell, topics))
 
 
-def _send(topic: str) -> None:
+def _tell(topics: list[str]) -> None:
+    if not breaker.redis.is_closed or len(_on_their_own) >= MOST_ON_THEIR_OWN:
+        return
     try:
-        async_to_sync(_group_send)(topic)
-    except Exception:  # noqa: BLE001 - Redis may be gone in many ways; the decision stands and pages poll
-        logger.warning("could not tell open pages that %s changed; they will poll", topic)
+        async_to_sync(_send)(topics)
+    except Exception as error:  # noqa: BLE001 - Redis may be gone in many ways; the decision stands and pages poll
+        logger.debug("could not tell open pages of a change (%s)", type(error).__name__)
+        breaker.redis.doubt()
 
 
-async def _group_send(topic: str) -> None:
+async def _send(topics: list[str]) -> None:
+    """Wait a moment only. A message that takes longer may still arrive."""
+    sending = asyncio.create_task(_send_all(topics))
+    await asyncio.wait([sending], timeout=breaker.redis.patience_seconds)
+    if sending.done():
+        return sending.result()
+    breaker.redis.doubt()
+    _on_their_own.add(sending)
+    sending.add_done_callback(_forget)
+
+
+async def _send_all(topics: list[str]) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
     async with asyncio.timeout(LONGEST_SEND_SECONDS):
-        layer = get_channel_layer()
-        assert layer is not None
-        await layer.group_send(topic, {"type": "changed", "topic": topic})
+        await asyncio.gather(*[layer.group_send(topic, {"type": "changed", "topic": topic}) for topic in topics])
+
+
+def _forget(sent: asyncio.Task[None]) -> None:
+    _on_their_own.discard(sent)
+    if not sent.cancelled():
+        sent.exception()  # asked for, so that asyncio does not log it: a look is under way

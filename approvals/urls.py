@@ -7,6 +7,7 @@ from approvals import api
 from approvals.api import health
 from approvals.views import approval, audit, clean, queue, runs, session, start, threads, vote
 
+handler500 = "approvals.views.errors.broken"
 urlpatterns = [
     path("", queue.queue, name="queue"),
     path("open-count/", queue.open_count, name="open_count"),

@@ -7,17 +7,15 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 
-from approvals import audit
+from approvals import audit, outages
 from approvals.api.fields import PlainObject
 from approvals.context import current_request_id
-from approvals.errors import Denied, NotFound, Refusal, TooLarge, Unavailable
+from approvals.errors import Denied, NotFound, Refusal, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +59,9 @@ def answer(request: HttpRequest, error: Any) -> HttpResponse:
             return _shape(400, "bad_request", "The request cannot be read.")
         case Http404():
             return _refusal(request, NotFound("There is no such address. See /api/docs."))
-        case OperationalError() | InterfaceError() | PoolTimeout():
-            logger.warning("the database did not answer: %s", type(error).__name__)
-            return _refusal(request, Unavailable("The database does not answer. Try again in a moment."))
+    if refused := outages.unavailable(error):
+        logger.warning("the database did not answer: %s", type(error).__name__)
+        return _refusal(request, refused)
     logger.error("an API request failed", exc_info=error, extra={"request_id": current_request_id()})
     told = f"Something went wrong here. The log has it under request {current_request_id()}."
     return _shape(500, "internal", told)
@@ -105,7 +103,10 @@ def _refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
 
 
 def _shape(status: int, code: str, message: str, detail: dict[str, Any] | None = None) -> HttpResponse:
-    return JsonResponse({"error": {"code": code, "message": message, "detail": detail or {}}}, status=status)
+    response = JsonResponse({"error": {"code": code, "message": message, "detail": detail or {}}}, status=status)
+    if status == 503:
+        response["Retry-After"] = str(outages.TRY_AGAIN_SECONDS)
+    return response
 
 
 def _unauthenticated() -> HttpResponse:

@@ -1,27 +1,27 @@
 """For load balancers: alive, and ready. Open to everyone, so no address and no name of a server is told."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, connection
+from django.db import Error, connection, connections
 from django.http import HttpRequest, JsonResponse
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
-from approvals import jobs, runtime
+from approvals import breaker, jobs, runtime
+from approvals.errors import Unavailable
 from approvals.models import Graph
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 60
 """A worker writes every 10 s; one that has not for this long is gone."""
-REDIS_SECONDS = 1
-CHECKPOINT_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_heads")
-_ALL_THERE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
+LONGEST_SECONDS = 1.0
+"""What has not answered by then is down: a load balancer has little patience of its own."""
+NOBODY_KNOWS = {"database": "down", "worker": "unknown", "graphs": []}
 
 
 @login_not_required
@@ -33,32 +33,73 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @login_not_required
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when people can work, also `degraded` without Redis; 503 when something they need is missing."""
-    database = _ask(_database)
-    is_up = database == "ok"
+    until = time.monotonic() + LONGEST_SECONDS
+    _console.ask()
+    _checkpoints.ask()
+    redis = breaker.redis.state(wait_seconds=LONGEST_SECONDS)
+    console = _console.answer(until=until)
+    is_up = console["database"] != "down"
     state = {
-        "database": database,
-        "worker": _ask(_worker) if is_up else "unknown",
-        "redis": _redis(),
-        "checkpointer": _ask(_checkpointer) if is_up else "unknown",
+        "database": console["database"],
+        "worker": console["worker"],
+        "redis": redis,
+        "checkpointer": _checkpoints.answer(until=until) if is_up else "unknown",
     }
-    graphs = _graphs() if is_up else []
-    is_ready = bool(graphs) and all(state[name] == "ok" for name in ("database", "worker", "checkpointer"))
-    status = "unavailable" if not is_ready else "degraded" if state["redis"] == "down" else "ok"
-    return JsonResponse({"status": status, **state, "graphs": graphs}, status=200 if is_ready else 503)
+    is_ready = bool(console["graphs"]) and all(state[name] == "ok" for name in ("database", "worker", "checkpointer"))
+    status = "unavailable" if not is_ready else "ok" if redis in ("ok", "off") else "degraded"
+    return JsonResponse({"status": status, **state, "graphs": console["graphs"]}, status=200 if is_ready else 503)
+
+
+class _Question:
+    """Asked in a thread of its own, once at a time: a database that is gone holds up that thread and nobody else."""
+
+    def __init__(self, part: Callable[[], Any], *, unknown: Any) -> None:
+        self._part = part
+        self._unknown = unknown
+        self._asking = threading.Lock()
+        self._asked: Future[Any] | None = None
+
+    def ask(self) -> None:
+        with self._asking:
+            if self._asked is None or self._asked.done():
+                self._asked = Future()
+                threading.Thread(target=self._find, args=[self._asked], name="readyz", daemon=True).start()
+
+    def answer(self, *, until: float) -> Any:
+        """Return the answer to the latest `ask`, or `unknown` when it takes longer."""
+        assert self._asked is not None
+        try:
+            return self._asked.result(max(0, until - time.monotonic()))
+        except TimeoutError:
+            return self._unknown
+
+    def _find(self, asked: Future[Any]) -> None:
+        try:
+            asked.set_result(self._part())
+        except BaseException as error:
+            asked.set_exception(error)
+            raise
+        finally:
+            connections.close_all()
 
 
 def _ask(part: Callable[[], str]) -> str:
     try:
         return part()
-    except DatabaseError as error:
+    except (Error, Unavailable) as error:
         logger.warning("readyz: %s failed: %s", part.__name__.strip("_"), type(error).__name__)
         return "down"
 
 
+def _about_console() -> dict[str, Any]:
+    database = _ask(_database)
+    return NOBODY_KNOWS if database == "down" else {"database": database, "worker": _ask(_worker), "graphs": _graphs()}
+
+
 def _database() -> str:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return "ok"
+        cursor.execute("SELECT current_setting('transaction_read_only')")
+        return "ok" if cursor.fetchone() == ("off",) else "read-only"
 
 
 def _worker() -> str:
@@ -66,28 +107,16 @@ def _worker() -> str:
 
 
 def _checkpointer() -> str:
-    with runtime.checkpoint_cursor() as cursor:
-        cursor.execute(_ALL_THERE, [[*CHECKPOINT_TABLES]])
-        return "ok" if cursor.fetchone()[0] else "missing"
+    with runtime.checkpoint_tables() as tables:
+        return "ok" if tables.is_set_up() else "missing"
 
 
 def _graphs() -> list[str]:
     try:
         return list(Graph.objects.order_by("pk").values_list("pk", flat=True))
-    except DatabaseError:
+    except Error:
         return []
 
 
-def _redis() -> str:
-    if not settings.REDIS_URL:
-        return "off"
-    try:
-        with Redis.from_url(
-            settings.REDIS_URL,
-            socket_connect_timeout=REDIS_SECONDS,
-            socket_timeout=REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
-            return "ok" if client.ping() else "down"
-    except (RedisError, OSError, ValueError):
-        return "down"
+_console = _Question(_about_console, unknown=NOBODY_KNOWS)
+_checkpoints = _Question(lambda: _ask(_checkpointer), unknown="down")

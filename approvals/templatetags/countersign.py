@@ -1,4 +1,4 @@
-"""Filters and tags: text that may hold anything, times, the badge of the menu."""
+"""Filters and tags: text that may hold anything, times, the badge and the notice of every page."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 
+from approvals import breaker
 from approvals import text as texts
 from approvals.models import Approval
 from approvals.permissions import User, roles_of
@@ -44,6 +45,14 @@ def age(at: datetime | None) -> str:
 def open_count() -> int:
     """How many approvals wait: one indexed count for each page."""
     return Approval.objects.pending().count()
+
+
+@register.simple_tag
+def live_notice() -> str:
+    """A sentence while Redis cannot be used, as far as this process knows: asking Redis itself would be a wait."""
+    if breaker.redis.state() in ("ok", "off"):
+        return ""
+    return "Live updates are off: changes show within 15 s. Decisions are not affected."
 
 
 @register.simple_tag

@@ -1,9 +1,17 @@
-"""Pages for refusals."""
+"""Pages for refusals, and for what nobody caught."""
+
+import logging
+import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views.defaults import server_error
 
+from approvals import outages
 from approvals.errors import Denied, Refusal
+
+logger = logging.getLogger(__name__)
 
 
 def refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
@@ -13,6 +21,8 @@ def refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
     response = render(request, template, {"refusal": refused}, status=refused.status)
     if htmx:
         response["HX-Push-Url"] = "false"
+    if refused.status == 503:
+        response["Retry-After"] = str(outages.TRY_AGAIN_SECONDS)
     return response
 
 
@@ -20,3 +30,25 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return refusal(
         request, Denied("This form is too old or came from elsewhere. Open the page again and send it from there.")
     )
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """What no view caught. A database that is gone is no mistake of ours, and it comes back."""
+    error = sys.exc_info()[1]
+    refused = outages.unavailable(error)
+    if refused is None:
+        return server_error(request)
+    logger.warning("the database did not answer: %s", type(error).__name__)
+    return _outage(request, refused)
+
+
+def _outage(request: HttpRequest, refused: Refusal) -> HttpResponse:
+    """A page that asks for nothing of the database; for htmx a notice, and what is on the page stays as it is."""
+    is_safe = request.method in ("GET", "HEAD")
+    context = {"sentence": refused.message, "seconds": outages.TRY_AGAIN_SECONDS, "is_safe": is_safe}
+    template = "503.html#notice" if request.headers.get("HX-Request") else "503.html"
+    response = HttpResponse(render_to_string(template, context), status=refused.status)
+    response["Retry-After"] = str(outages.TRY_AGAIN_SECONDS)
+    if request.headers.get("HX-Request"):
+        response["HX-Reswap"], response["HX-Push-Url"] = "none", "false"
+    return response

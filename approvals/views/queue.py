@@ -44,9 +44,9 @@ def queue(request: Request) -> HttpResponse:
 
 @require_safe
 def open_count(request: Request) -> HttpResponse:
-    """The badge of the menu."""
+    """The badge of the menu, and with it the notice under the menu: every page asks for them."""
     permissions.check_view(request.user)
-    return render(request, "_badge.html", {"count": Approval.objects.pending().count()})
+    return render(request, "open_count.html", {"count": Approval.objects.pending().count()})
 
 
 @require_safe

@@ -33,7 +33,8 @@
   const keysOf = (list) => [...list.querySelectorAll("[data-row]")].map((row) => row.dataset.key || row.id);
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target, requestConfig } = event.detail;
-    if (xhr.status >= 500 && requestConfig.verb === "get") event.detail.shouldSwap = false; // keep what is there; the next poll tries again
+    // Keep what is there, the next poll tries again; an answer that swaps nothing but a notice says so itself.
+    if (xhr.status >= 500 && requestConfig.verb === "get" && !xhr.getResponseHeader("HX-Reswap")) event.detail.shouldSwap = false;
     if (!target.matches("[data-live-list]")) return;
     const links = [...target.querySelectorAll(".row-link")];
     before = { id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
@@ -51,6 +52,12 @@
     if (place >= 0 && !list.contains(document.activeElement) && links.length) links[Math.min(place, links.length - 1)].focus({ preventScroll: true });
     const fresh = keysOf(list).filter((key) => !keys.has(key)).length;
     if (fresh && keys.size) announce(`${fresh} new in the list.`);
+  });
+
+  // A notice that is already there is not read out again.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (target.id === "banner" && target.textContent.trim() === fragment.textContent.trim()) event.detail.shouldSwap = false;
   });
 
   // A form that came back with faults: go to the first.

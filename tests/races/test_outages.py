@@ -1,34 +1,356 @@
-"""PostgreSQL is killed under a serving console, stays away for a while, and comes back."""
+"""PostgreSQL is killed, stays away, takes no changes or no connections, and comes back, under consoles that serve."""
 
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from redis import Redis
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from approvals import embedded
 from tests.console import ROOT, Console, stop_postgres, wait_for
+from tests.outages import Cut, Proxy, RedisServer
+
+LONGEST_ANSWER = 7.0  # seconds: the pool waits 5 for a connection
+GIVES_UP_AFTER = 20.0  # seconds: longer than Procrastinate's worker waits for the database before it gives up
+pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.mark.timeout(180)
-def test_the_worker_comes_back_with_the_database(own_console: Callable[..., Console]) -> None:
-    console = own_console("--demo").start()
-    data_dir = Path(console.env["DATA_DIR"])
-    postgres = int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(postgres, signal.SIGKILL)
-    time.sleep(20)  # longer than Procrastinate's worker waits before it gives up
-    embedded.start(data_dir)
-    wait_for(lambda: httpx.get(f"{console.url}/readyz", timeout=20).status_code == 200, seconds=40, what="readiness")
-    approval = console.pause("gated", {"text": "after the outage"})
-    assert approval["next"] == ["act"]
+@dataclass
+class Broken:
+    """A console with a PostgreSQL and a Redis of its own, which the tests of this file break one after the other."""
+
+    console: Console
+    redis: RedisServer
+    browser: httpx.Client
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.console.env["DATA_DIR"])
+
+    @property
+    def database(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self.folder / 'postgres'}"
+
+    def kill_postgres(self) -> None:
+        os.kill(int((self.folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(
+            self.database, autocommit=True, options="-c default_transaction_read_only=off"
+        ) as database:
+            for statement in statements:
+                database.execute(statement)
+
+    def ready(self) -> dict[str, Any]:
+        """Ask /readyz, and see that it does not take long."""
+        began = time.monotonic()
+        answer = httpx.get(f"{self.console.url}/readyz", timeout=10)
+        assert time.monotonic() - began < 1.5
+        assert answer.status_code == (503 if answer.json()["status"] == "unavailable" else 200)
+        return dict(answer.json())
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: self.ready()["status"] == "ok", seconds=40, what="readiness")
+
+
+@pytest.fixture(scope="module")
+def broken(database: str, data_dir: Path) -> Iterator[Broken]:
+    folder = Path(tempfile.mkdtemp(prefix="broken-", dir=data_dir))
+    folder.chmod(0o755)
+    with RedisServer(folder) as server:
+        console = Console({"DATA_DIR": str(folder), "DATABASE_URL": "", "REDIS_URL": server.url}, "--demo").start()
+        with signed_in(console) as browser:
+            yield Broken(console, server, browser)
+        if console.process and console.process.poll() is None:
+            assert console.stop() == 0
+        stop_postgres(folder)
+
+
+@contextmanager
+def signed_in(console: Console) -> Iterator[httpx.Client]:
+    """Open alice's browser, by the link that was printed when the console started."""
+    link = re.search(r"alice +reviewer +(\S+)", console.log.read_text())
+    assert link is not None
+    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as browser:
+        browser.get(link[1]).raise_for_status()
+        yield browser
+
+
+def ballot(approval: dict[str, Any]) -> dict[str, Any]:
+    return {"verdict": "approve", "seen_digest": approval["digest"], "idempotency_key": str(uuid.uuid4())}
+
+
+def vote(console: Console, approval: dict[str, Any], sent: dict[str, Any]) -> httpx.Response:
+    with console.api("alice") as alice:
+        return alice.post(f"/approvals/{approval['id']}/votes", json=sent)
+
+
+def check_unavailable(answer: httpx.Response, sentence: str = "The database does not answer.") -> None:
+    """One sentence in the shape of whoever asked, and when to try again."""
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert sentence in answer.text
+    assert "postgres" not in answer.text
+    if answer.headers["content-type"] == "application/json":
+        assert answer.json()["error"]["code"] == "unavailable"
+
+
+def test_a_run_of_many_steps_does_not_wait_for_a_redis_that_hangs(broken: Broken) -> None:
+    console = broken.console
+    console.make_tokens("alice", "olga")
+
+    def seconds_of_a_run() -> float:
+        thread_id = console.start_run("stepping", {"text": "many"})
+        began = time.monotonic()
+        with console.api("alice") as alice:
+            wait_for(lambda: alice.get(f"/threads/{thread_id}").json()["status"] == "idle", what="the run to end")
+        return time.monotonic() - began
+
+    usually, connections = seconds_of_a_run(), broken.redis.connections()
+    broken.redis.hang()
+    try:
+        took = seconds_of_a_run()
+        left_behind = broken.redis.connections() - connections
+    finally:
+        broken.redis.go_on()
+    assert took < usually + 1.0, "80 messages; each would wait 50 ms"
+    assert left_behind < 15, "nor does each leave a connection behind"
+    broken.wait_until_ready()
+
+
+def test_postgresql_is_killed_stays_away_and_comes_back(broken: Broken) -> None:
+    """Whatever is asked then gets a clear answer in time; nobody has to start anything again."""
+    console, browser = broken.console, broken.browser
+    approval = console.pause("gated", {"text": "during the outage"})
+    with console.api("alice") as api, socket_of(browser) as socket:
+        with asked_on_and_on(browser, api, approval) as answers:
+            wait_for(lambda: {answer.status for answer in answers} == {200, 403, 404, 409}, what="each kind of answer")
+            broken.kill_postgres()
+            killed_at = time.monotonic()
+            with Redis.from_url(broken.redis.url) as client:
+                client.flushall()  # and nobody is in the groups of the sockets any more
+            wait_for(lambda: broken.ready()["database"] == "down", what="/readyz to notice")
+            check_unavailable(browser.get("/"))
+            fragment = browser.get("/open-count/", headers={"HX-Request": "true"})
+            check_unavailable(fragment)
+            assert fragment.headers["hx-reswap"] == "none", "what the page shows stays"
+            check_unavailable(vote(console, approval, ballot(approval)))
+            with pytest.raises(InvalidStatus, match="403"), socket_of(browser):
+                """A page whose socket is refused tries again by itself."""
+            assert httpx.get(f"{console.url}/healthz").status_code == 200
+            time.sleep(max(0, killed_at + GIVES_UP_AFTER - time.monotonic()))
+            embedded.start(broken.folder)
+            broken.wait_until_ready()
+        assert {answer.status for answer in answers} == {200, 403, 404, 409, 503}
+        assert max(answer.seconds for answer in answers) < LONGEST_ANSWER
+        while is_told(socket, seconds=0.2):
+            """Until nothing is left from before."""
+        assert vote(console, approval, ballot(approval)).status_code == 201
+        assert is_told(socket, seconds=3), "the socket is where it was, and in its groups again"
+    assert console.run_of(approval["id"])["status"] == "finished"
     assert console.manage("verify_audit_log").stdout.startswith("Intact")
-    assert console.stop() == 0
-    stop_postgres(data_dir)
+    log = console.log.read_text()
+    assert "django.request" not in log, "the outage is a line for each request, not a page"
+    assert "ASGI" not in log
+
+
+def is_told(socket: ClientConnection, *, seconds: float) -> bool:
+    try:
+        return bool(socket.recv(timeout=seconds))
+    except TimeoutError:
+        return False
+
+
+@contextmanager
+def socket_of(browser: httpx.Client) -> Iterator[ClientConnection]:
+    url = str(browser.base_url).rstrip("/")
+    headers = {"Cookie": f"sessionid={browser.cookies['sessionid']}", "Origin": url}
+    with connect(f"{url.replace('http', 'ws')}/ws/live/", additional_headers=headers) as socket:
+        yield socket
+
+
+@dataclass(frozen=True)
+class Answer:
+    path: str
+    status: int
+    seconds: float
+
+
+@contextmanager
+def asked_on_and_on(browser: httpx.Client, api: httpx.Client, approval: dict[str, Any]) -> Iterator[list[Answer]]:
+    """Pages, fragments, refusals that are written down, and votes, several at a time, until the block ends."""
+    answers: list[Answer] = []
+    is_over = threading.Event()
+    stale = {"verdict": "approve", "seen_digest": "not what was shown"}
+    requests: list[Callable[[], httpx.Response]] = [
+        lambda: browser.get("/"),
+        lambda: browser.get(f"/approvals/{approval['id']}/"),
+        lambda: browser.get("/audit/"),
+        lambda: browser.get("/no/such/page/"),
+        lambda: browser.get("/open-count/", headers={"HX-Request": "true"}),
+        lambda: api.get("/threads/no-such-thread"),
+        lambda: api.post(f"/approvals/{approval['id']}/votes", json=stale),
+    ]
+    each = itertools.cycle(requests)
+
+    def go_on_asking() -> None:
+        while not is_over.wait(0.02):
+            began = time.monotonic()
+            answer = next(each)()
+            answers.append(Answer(answer.request.url.path, answer.status_code, time.monotonic() - began))
+
+    with ThreadPoolExecutor(3) as people:
+        asking = [people.submit(go_on_asking) for _ in range(3)]
+        try:
+            yield answers
+        finally:
+            is_over.set()
+    for one in asking:
+        one.result()
+
+
+def test_a_database_that_takes_no_changes_is_read_and_says_so(broken: Broken) -> None:
+    console, browser, sentence = broken.console, broken.browser, "The database takes no changes right now."
+    approval = console.pause("gated", {"text": "read-only"})
+    sent = ballot(approval)
+    page = f"/approvals/{approval['id']}/"
+    form = dict(re.findall(r'name="(csrfmiddlewaretoken|seen_digest)" value="([^"]*)"', browser.get(page).text))
+    broken.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+    try:
+        wait_for(lambda: broken.ready()["database"] == "read-only", what="/readyz to say so")
+        assert browser.get(page).status_code == 200
+        check_unavailable(browser.post(f"{page}vote/", data=form | {"verdict": "approve"}), sentence)
+        check_unavailable(vote(console, approval, sent), sentence)
+    finally:
+        broken.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+    broken.wait_until_ready()
+    assert vote(console, approval, sent).status_code == 201
+    assert console.run_of(approval["id"])["status"] == "finished"
+
+
+def test_a_database_without_free_connections_is_waited_for(broken: Broken) -> None:
+    console = broken.console
+    approval = console.pause("gated", {"text": "no connections"})
+    sent = ballot(approval)
+    with every_connection_of(broken):
+        wait_for(lambda: broken.ready()["database"] == "down", what="/readyz to say so")
+        check_unavailable(vote(console, approval, sent))
+        broken.redis.hang()  # at the same time: one look does not wait for the other
+        try:
+            wait_for(lambda: broken.ready()["redis"] == "down", seconds=6, what="/readyz to say that too")
+        finally:
+            broken.redis.go_on()
+    broken.wait_until_ready()
+    assert vote(console, approval, sent).status_code == 201
+    assert console.run_of(approval["id"])["status"] == "finished"
+
+
+@contextmanager
+def every_connection_of(broken: Broken) -> Iterator[None]:
+    """Take each connection the server has; those the console holds, one after the other."""
+    taken: list[psycopg.Connection[Any]] = [psycopg.connect(broken.database, autocommit=True)]
+    others = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND NOT pid = ANY(%s)"
+    )
+    try:
+        while True:
+            try:
+                taken.append(psycopg.connect(broken.database, autocommit=True))
+            except psycopg.OperationalError:
+                if not taken[0].execute(others, [[each.info.backend_pid for each in taken]]).fetchall():
+                    break
+        yield
+    finally:
+        for each in taken:
+            each.close()
+
+
+def test_a_console_is_stopped_though_postgresql_is_gone(broken: Broken) -> None:
+    broken.kill_postgres()
+    wait_for(lambda: broken.ready()["database"] == "down", what="/readyz to notice")
+    began = time.monotonic()
+    assert broken.console.stop() == 0
+    assert time.monotonic() - began < 15
+
+
+@dataclass
+class Beside:
+    """A second console over the same database, through proxies; the first one carries out the runs."""
+
+    console: Console
+    database: Proxy
+    checkpoints: Proxy
+
+
+@pytest.fixture(scope="module")
+def beside(console: Console, data_dir: Path) -> Iterator[Beside]:
+    database, checkpoints = (Proxy(str(data_dir / "postgres" / ".s.PGSQL.5432")) for _ in range(2))
+    urls = [f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres" for proxy in (database, checkpoints)]
+    running = Console({"DATABASE_URL": urls[0], "CHECKPOINT_URL": urls[1]}, "--no-worker").start()
+    yield Beside(running, database, checkpoints)
+    assert running.stop() == 0
+
+
+def test_checkpoints_that_are_gone_from_a_server_of_their_own_stop_decisions_only(
+    console: Console, beside: Beside
+) -> None:
+    approval = console.pause("gated", {"text": "apart"})
+    sent = ballot(approval)
+    path = f"/api/approvals/{approval['id']}"
+    headers = {"Authorization": f"Bearer {console.token('alice')}"}
+    with httpx.Client(base_url=beside.console.url, headers=headers, follow_redirects=True, timeout=30) as alice:
+        alice.get(console.link("alice"))  # a cookie is good at every port of its host
+        beside.checkpoints.refuse()
+        try:
+            assert alice.get("/", params={"q": approval["thread_id"]}).text.count(approval["thread_id"]) > 1
+            assert alice.get(f"/approvals/{approval['id']}/").status_code == 200
+            check_unavailable(alice.post(f"{path}/votes", json=sent))
+            told = alice.get("/readyz").json()
+            assert (told["status"], told["database"], told["checkpointer"]) == ("unavailable", "ok", "down")
+        finally:
+            beside.checkpoints.allow()
+        wait_for(lambda: alice.get("/readyz").status_code == 200, what="readiness")
+        assert alice.post(f"{path}/votes", json=sent).status_code == 201
+    assert console.run_of(approval["id"])["status"] == "finished"
+
+
+@pytest.mark.parametrize(("cut", "again"), [("before", 201), ("after", 200)])
+def test_a_vote_whose_commit_was_cut_off_is_sent_again_and_counts_once(
+    console: Console, beside: Beside, cut: Cut, again: int
+) -> None:
+    """The console cannot know whether PostgreSQL heard the COMMIT. The key tells it when the vote comes again."""
+    approval = console.pause("gated", {"text": f"cut {cut}"})
+    sent = ballot(approval)
+    path = f"{beside.console.url}/api/approvals/{approval['id']}/votes"
+    headers = {"Authorization": f"Bearer {console.token('alice')}"}
+    beside.database.cut = cut
+    try:
+        check_unavailable(httpx.post(path, json=sent, headers=headers, timeout=30))
+    finally:
+        beside.database.cut = None
+    assert httpx.post(path, json=sent, headers=headers, timeout=30).status_code == again
+    console.run_of(approval["id"])
+    with console.api("alice") as alice:
+        assert len(alice.get(f"/approvals/{approval['id']}").json()["votes"]) == 1
 
 
 def test_a_console_that_is_told_to_stop_while_it_starts_leaves_no_database_behind(

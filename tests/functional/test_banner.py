@@ -1,0 +1,100 @@
+"""What people see while Redis or PostgreSQL is gone: one sentence, and everything they typed."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.console import Console
+from tests.outages import Proxy, RedisServer
+
+SignIn = Callable[..., Page]
+LOOKS = [{}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 740}}]
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def server(data_dir: Path) -> Iterator[RedisServer]:
+    with RedisServer(data_dir) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgres(database: str, data_dir: Path) -> Proxy:
+    return Proxy(str(data_dir / "postgres" / ".s.PGSQL.5432"))
+
+
+@pytest.fixture(scope="module")
+def other(console: Console, server: RedisServer, postgres: Proxy) -> Iterator[Console]:
+    """A second console over the same database; what is between it and its servers is broken here."""
+    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"
+    running = Console({"DATABASE_URL": url, "REDIS_URL": server.url}, "--no-worker").start()
+    yield running
+    assert running.stop() == 0
+
+
+def test_a_notice_comes_and_goes_with_redis_and_the_page_goes_on(
+    console: Console, other: Console, server: RedisServer, sign_in: SignIn
+) -> None:
+    approval = console.pause("gated", {"text": "while redis hangs"})
+    pages = [sign_in("alice", **options) for options in LOOKS]  # a cookie is good at every port of its host
+    for page in pages:
+        page.goto(f"{other.url}/?q={approval['thread_id']}")
+        page.evaluate("window.isSamePage = true")
+        expect(page.locator("#banner")).to_have_attribute("role", "status")
+        expect(page.locator("#banner")).to_be_empty()
+    server.hang()
+    try:
+        for page in pages:
+            expect(page.locator("#banner")).to_have_text(
+                "Live updates are off: changes show within 15 s. Decisions are not affected.", timeout=10_000
+            )
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow <= 0, f"{overflow} px wider than the screen"
+        with console.api("alice") as alice:
+            ballot = {"verdict": "approve", "seen_digest": approval["digest"]}
+            alice.post(f"/approvals/{approval['id']}/votes", json=ballot).raise_for_status()
+        for page in pages:
+            expect(page.locator(f"#row-{approval['id']}")).to_have_count(0, timeout=16_000)
+        pages[0].goto(f"{other.url}/threads/")
+        expect(pages[0].locator("#banner")).to_contain_text("Live updates are off", timeout=500)
+    finally:
+        server.go_on()
+    for page in pages:
+        expect(page.locator("#banner")).to_be_empty(timeout=10_000)
+    assert pages[1].evaluate("window.isSamePage")
+
+
+def ask_now(page: Page) -> None:
+    """Have the page ask as it does every 15 s."""
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('changed-queue'))")
+
+
+def test_a_vote_is_kept_on_the_page_until_postgresql_is_back(
+    console: Console, other: Console, postgres: Proxy, sign_in: SignIn
+) -> None:
+    approval = console.pause("gated", {"text": "while postgresql is away"})
+    alice, bob = sign_in("alice"), sign_in("bob")
+    alice.goto(f"{other.url}/approvals/{approval['id']}/")
+    alice.click("#reject-open")
+    alice.locator("#reject-reason").fill("the order is a double")
+    postgres.refuse()
+    try:
+        ask_now(alice)
+        alice.click("#reject")
+        bob.goto(f"{other.url}/threads/{approval['thread_id']}/")
+        expect(bob.locator("#refusal")).to_contain_text("The database does not answer.")
+        expect(alice.locator(".toast-error")).to_contain_text("What you typed is still here.")
+        expect(alice.locator("#banner")).to_contain_text("The database does not answer.")
+        expect(alice.locator("#reject-reason")).to_have_value("the order is a double")
+    finally:
+        postgres.allow()
+    expect(bob.locator("#status")).to_have_text("Waits for people", timeout=15_000)
+    ask_now(alice)
+    expect(alice.locator("#banner")).to_be_empty()
+    alice.click("#reject")
+    expect(alice.locator("#run")).to_be_visible()
+    with console.api("alice") as api:
+        votes = api.get(f"/approvals/{approval['id']}").json()["votes"]
+    assert [vote["comment"] for vote in votes] == ["the order is a double"]
