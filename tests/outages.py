@@ -28,6 +28,7 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = Redis.from_url(self.url, socket_timeout=5)
         self._folder = folder
         self.start()
 
@@ -36,6 +37,7 @@ class RedisServer:
 
     def __exit__(self, *_: object) -> None:
         self.go_on()
+        self.client.close()
         self.kill()
 
     def start(self) -> None:
@@ -45,8 +47,7 @@ class RedisServer:
 
     def _is_up(self) -> bool:
         try:
-            with Redis.from_url(self.url) as client:
-                return bool(client.ping())
+            return bool(self.client.ping())
         except ConnectionError:
             return False
 
@@ -58,9 +59,8 @@ class RedisServer:
         self._process.send_signal(signal.SIGCONT)
 
     def be_full(self, *, is_full: bool = True) -> None:
-        with Redis.from_url(self.url) as client:
-            client.config_set("maxmemory-policy", "noeviction")
-            client.config_set("maxmemory", 1 if is_full else 0)
+        self.client.config_set("maxmemory-policy", "noeviction")
+        self.client.config_set("maxmemory", 1 if is_full else 0)
 
     def connections(self) -> int:
         """Count them from outside: a server that hangs cannot be asked."""

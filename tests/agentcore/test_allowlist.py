@@ -119,7 +119,6 @@ def graph_of(annotation: Any, **schemas: Any) -> Any:
         (subprocess.Popen, set()),
         (type[Does], set()),
     ],
-    ids=repr,
 )
 def test_the_types_in_an_annotation_are_found(annotation: Any, found: set[str]) -> None:
     assert names(graph_of(annotation)) == found

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,18 +21,15 @@ from agentcore.entries import Seal
 from agentcore.serde import strict_serializer
 from agentcore.stored import Stored
 from agentcore.threads import config_for
-from tests.races.test_stale_reads import OwnRedis
+from tests.outages import RedisServer
 
 BIG = [{"text": "x" * 1_000, "number": number} for number in range(300)]
 
 
 @pytest.fixture
-def own_redis() -> Iterator[OwnRedis]:
-    made = OwnRedis()
-    yield made
-    made.hold(False)
-    made.client.close()
-    made.kill()
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 async def test_what_one_process_saved_another_reads_from_redis(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(database, own_redis.url) as one, process(database, own_redis.url) as other:
         saved = await put(one, thread_id, BIG)
@@ -88,7 +86,7 @@ async def test_what_one_process_saved_another_reads_from_redis(
 
 
 async def test_a_pending_write_costs_a_document_and_no_blob(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(database, own_redis.url) as saver:
         saved = await put(saver, thread_id, BIG)
@@ -103,7 +101,7 @@ async def test_a_pending_write_costs_a_document_and_no_blob(
 
 
 async def test_history_reads_what_its_checkpoints_share_once(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(database, own_redis.url) as saver:
         config = await put(saver, thread_id, 0, big=BIG)
@@ -126,7 +124,7 @@ async def test_history_reads_what_its_checkpoints_share_once(
 
 
 async def test_many_readers_of_a_cold_thread_fetch_it_once(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(database, own_redis.url) as saver:
         await put(saver, thread_id, BIG)
@@ -143,7 +141,7 @@ async def test_many_readers_of_a_cold_thread_fetch_it_once(
         assert asked["blobs"] <= 2
 
 
-async def test_entries_tell_nothing_and_end(database: str, own_redis: OwnRedis, thread_id: str) -> None:
+async def test_entries_tell_nothing_and_end(database: str, own_redis: RedisServer, thread_id: str) -> None:
     async with process(database, own_redis.url, ttl=600) as saver:
         await put(saver, thread_id, BIG)
         await saver.cache.entries.written()
@@ -170,7 +168,7 @@ def test_a_sealed_entry_opens_under_its_own_key_alone() -> None:
 
 
 async def test_an_entry_of_another_schema_is_a_miss(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(database, own_redis.url) as saver:
         await put(saver, thread_id, BIG)
@@ -181,7 +179,7 @@ async def test_an_entry_of_another_schema_is_a_miss(
         assert asked == {"documents": 1, "blobs": 1}
 
 
-async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis: OwnRedis, thread_id: str) -> None:
+async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis: RedisServer, thread_id: str) -> None:
     async with open_pool(database) as pool:
         secret = await schema.cache_secret(pool)
     assert len(secret) == 32
@@ -190,14 +188,14 @@ async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis
 
 @pytest.mark.parametrize("near_bytes", [0, 10_000_000])
 async def test_a_hung_redis_costs_a_moment_and_then_nothing(
-    near_bytes: int, database: str, own_redis: OwnRedis, thread_id: str, caplog: pytest.LogCaptureFixture
+    near_bytes: int, database: str, own_redis: RedisServer, thread_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "agentcore.entries")
     async with process(database, own_redis.url, near_bytes=near_bytes) as saver:
         await put(saver, thread_id, BIG)
         await saver.cache.entries.written()
         assert saver.cache.state == "ok"
-        own_redis.hold(True)
+        own_redis.hang()
         for number in range(20):
             await put(saver, thread_id, [number])
             assert await value_of(saver, thread_id) == [number]
@@ -208,7 +206,7 @@ async def test_a_hung_redis_costs_a_moment_and_then_nothing(
         begun = time.monotonic()
         assert await saver.cache.entries.get([b"anything"]) == {}
         assert time.monotonic() - begun < entries.SLOW_SECONDS / 2, "a bypassed Redis is not even asked"
-        own_redis.hold(False)
+        own_redis.go_on()
         await back(saver.cache)
         assert await value_of(saver, thread_id) == [19]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], (
@@ -223,7 +221,7 @@ async def back(cache: Cache) -> None:
 
 
 async def test_a_redis_that_is_gone_is_bypassed_until_it_is_back(
-    database: str, own_redis: OwnRedis, thread_id: str
+    database: str, own_redis: RedisServer, thread_id: str
 ) -> None:
     own_redis.kill()
     async with process(database, own_redis.url) as saver:  # it may be down at the start
@@ -237,11 +235,11 @@ async def test_a_redis_that_is_gone_is_bypassed_until_it_is_back(
         assert own_redis.client.dbsize() == 2
 
 
-async def test_a_full_redis_is_read_and_not_written(database: str, own_redis: OwnRedis, thread_id: str) -> None:
+async def test_a_full_redis_is_read_and_not_written(database: str, own_redis: RedisServer, thread_id: str) -> None:
     async with process(database, own_redis.url) as saver:
         await put(saver, thread_id, BIG)
         await saver.cache.entries.written()
-        own_redis.client.config_set("maxmemory", "1")
+        own_redis.be_full()
         assert await value_of(saver, thread_id) == BIG
         await put(saver, thread_id, [1])
         await saver.cache.entries.written()
@@ -250,7 +248,7 @@ async def test_a_full_redis_is_read_and_not_written(database: str, own_redis: Ow
 
 
 async def test_what_waits_for_a_slow_redis_has_a_bound(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries, "MOST_UNWRITTEN", 1_000_000)
     async with process(database, own_redis.url) as saver:
@@ -261,7 +259,7 @@ async def test_what_waits_for_a_slow_redis_has_a_bound(
 
 
 async def test_a_thread_that_was_deleted_or_copied_or_pruned_reads_as_it_is(
-    database: str, own_redis: OwnRedis, thread_id: str
+    database: str, own_redis: RedisServer, thread_id: str
 ) -> None:
     target, plain_run = f"{thread_id} copy", str(uuid.uuid4())
     async with process(database, own_redis.url, near_bytes=10_000_000) as saver:
@@ -284,7 +282,7 @@ async def test_a_thread_that_was_deleted_or_copied_or_pruned_reads_as_it_is(
 
 
 async def test_a_checkpoint_of_an_old_format_is_read_as_the_library_reads_it(
-    database: str, own_redis: OwnRedis, thread_id: str
+    database: str, own_redis: RedisServer, thread_id: str
 ) -> None:
     """Before version 4 what was sent waited in the parent's writes."""
     async with process(database, own_redis.url) as saver, open_pool(database) as pool:
@@ -299,7 +297,7 @@ async def test_a_checkpoint_of_an_old_format_is_read_as_the_library_reads_it(
         assert [each async for each in saver.alist(saved)] == [each async for each in plain.alist(saved)]
 
 
-async def test_numbers_read_the_same_as_from_postgresql(database: str, own_redis: OwnRedis, thread_id: str) -> None:
+async def test_numbers_read_the_same_as_from_postgresql(database: str, own_redis: RedisServer, thread_id: str) -> None:
     """JSONB makes 1e22 an integer and forgets the sign of zero; the cache must not know better."""
     odd = {"float": 1e22, "zero": -0.0, "large": 10**30, "text": "é\u202e", "true": True, "list": [1e22, -0.0]}
     checkpoint = empty_checkpoint()
@@ -315,7 +313,7 @@ async def test_numbers_read_the_same_as_from_postgresql(database: str, own_redis
 
 
 async def test_a_large_state_is_decoded_off_the_event_loop(
-    database: str, own_redis: OwnRedis, thread_id: str, monkeypatch: pytest.MonkeyPatch
+    database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where: dict[bool, set[str]] = {True: set(), False: set()}
     for kind in ("cached", "plain"):
@@ -334,7 +332,7 @@ async def test_a_large_state_is_decoded_off_the_event_loop(
     assert where[True] and "MainThread" not in where[True]
 
 
-async def test_saver_methods_work_from_another_thread(database: str, own_redis: OwnRedis, thread_id: str) -> None:
+async def test_saver_methods_work_from_another_thread(database: str, own_redis: RedisServer, thread_id: str) -> None:
     """LangGraph's sync methods call over into the saver's loop."""
     async with process(database, own_redis.url) as saver:
         await put(saver, thread_id, BIG)

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,16 +25,15 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
-from redis import Redis
 
 from agentcore.caching import Cache, CachedPostgresSaver, open_cache
 from agentcore.checkpointers import open_pool
 from agentcore.notices import SILENCE_SECONDS, mark_of
 from agentcore.serde import strict_serializer
 from agentcore.threads import config_for, with_saver
-from tests import programs
-from tests.console import ROOT, free_port, wait_for
+from tests.console import ROOT, wait_for
 from tests.graphs import State
+from tests.outages import RedisServer
 from tests.races.plain_writer import write
 
 THREADS = 8
@@ -41,41 +41,10 @@ SEED = 20_26
 Seen = tuple[Any, Any] | None
 
 
-class OwnRedis:
-    """A Redis that a test may hurt."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = Redis(port=self.port, socket_timeout=5)
-        self.start()
-
-    def start(self) -> None:
-        command = [programs.redis_server(), "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-        def is_up() -> bool:
-            with suppress(Exception):
-                return bool(self.client.ping())
-            return False
-
-        wait_for(is_up, what="redis")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def hold(self, is_held: bool) -> None:
-        self.process.send_signal(signal.SIGSTOP if is_held else signal.SIGCONT)
-
-
 @pytest.fixture
-def own_redis() -> Iterator[OwnRedis]:
-    made = OwnRedis()
-    yield made
-    made.hold(False)
-    made.client.close()
-    made.kill()
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
 
 
 @dataclass
@@ -224,7 +193,7 @@ async def writer(database: str) -> AsyncIterator[Writer]:
 
 @pytest.mark.parametrize(("near_bytes", "steps"), [(0, 10_000), (1_000_000, 4_000)])
 async def test_a_validated_read_is_never_stale(
-    near_bytes: int, steps: int, database: str, own_redis: OwnRedis, writer: Writer
+    near_bytes: int, steps: int, database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
     async with opened(database, own_redis.url, near_bytes=near_bytes) as (cache, saver):
         count = await interleave(steps=steps, writer=writer, saver=saver, reader=saver)
@@ -236,7 +205,7 @@ async def test_a_validated_read_is_never_stale(
 
 
 async def test_a_notified_read_lags_by_the_notification_and_no_more(
-    database: str, own_redis: OwnRedis, writer: Writer, capsys: pytest.CaptureFixture[str]
+    database: str, own_redis: RedisServer, writer: Writer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
         reader = saver.reading("notified")
@@ -247,7 +216,7 @@ async def test_a_notified_read_lags_by_the_notification_and_no_more(
 
 
 async def test_while_changes_cannot_be_heard_reads_are_validated(
-    database: str, own_redis: OwnRedis, writer: Writer
+    database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
     """The listening connection is ended again and again; what was written meanwhile is told to nobody."""
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (cache, saver):
@@ -267,7 +236,7 @@ async def test_while_changes_cannot_be_heard_reads_are_validated(
 
 
 async def test_a_listener_that_hangs_is_not_believed_for_long(
-    database: str, own_redis: OwnRedis, writer: Writer
+    database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
     """The connection stands, and nothing comes through it any more."""
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (cache, saver):
@@ -290,40 +259,40 @@ async def test_a_listener_that_hangs_is_not_believed_for_long(
         await heard(cache, story)
 
 
-FAULTS: dict[str, Callable[[OwnRedis, random.Random], Any]] = {}
+FAULTS: dict[str, Callable[[RedisServer, random.Random], Any]] = {}
 
 
-def fault(hurt: Callable[[OwnRedis, random.Random], Any]) -> Callable[[OwnRedis, random.Random], Any]:
+def fault(hurt: Callable[[RedisServer, random.Random], Any]) -> Callable[[RedisServer, random.Random], Any]:
     FAULTS[hurt.__name__] = hurt
     return hurt
 
 
 @fault
-def flushed(redis: OwnRedis, dice: random.Random) -> None:
+def flushed(redis: RedisServer, dice: random.Random) -> None:
     redis.client.flushall()
 
 
 @fault
-def killed_and_started_empty(redis: OwnRedis, dice: random.Random) -> None:
+def killed_and_started_empty(redis: RedisServer, dice: random.Random) -> None:
     redis.kill()
     time.sleep(0.1)
     redis.start()
 
 
 @fault
-def held_for_a_while(redis: OwnRedis, dice: random.Random) -> None:
-    redis.hold(True)
+def held_for_a_while(redis: RedisServer, dice: random.Random) -> None:
+    redis.hang()
     time.sleep(0.3)
-    redis.hold(False)
+    redis.go_on()
 
 
 @fault
-def full(redis: OwnRedis, dice: random.Random) -> None:
-    redis.client.config_set("maxmemory", dice.choice(["1", "0"]))
+def full(redis: RedisServer, dice: random.Random) -> None:
+    redis.be_full(is_full=dice.random() < 0.5)
 
 
 @fault
-def forged(redis: OwnRedis, dice: random.Random) -> None:
+def forged(redis: RedisServer, dice: random.Random) -> None:
     """Cut, flip, swap and retype entries; and put old ones back in the place of newer ones."""
     kinds = {key: redis.client.type(key) for key in redis.client.keys("*")}
     entries = {key: entry for key, kind in kinds.items() if kind == b"string" and (entry := redis.client.get(key))}
@@ -344,7 +313,7 @@ old: dict[bytes, bytes] = {}
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_redis_that_misbehaves_makes_no_read_stale(
-    name: str, database: str, own_redis: OwnRedis, writer: Writer
+    name: str, database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
     old.clear()
     hurts = 0
@@ -426,7 +395,7 @@ async def lost_questions(saver_of_a_run: Callable[[], Any], saver_of_pages: Call
     return lost
 
 
-async def test_no_paused_thread_is_read_back_without_its_question(database: str, own_redis: OwnRedis) -> None:
+async def test_no_paused_thread_is_read_back_without_its_question(database: str, own_redis: RedisServer) -> None:
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
         assert await lost_questions(lambda: saver, lambda: saver) == 0
 
