@@ -32,7 +32,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from agentcore import schema
 from agentcore.entries import Entries, Seal, open_entries
 from agentcore.notices import Notices, listening, mark_of
-from agentcore.postgres import PostgresSaver, config_of, off_loop, place_of
+from agentcore.postgres import PostgresSaver, config_of, divided, off_loop, place_of
 from agentcore.schema import Pool
 from agentcore.stored import SAVED_SQL, Blob, Document, Line, Place, Standing, Stored
 
@@ -183,7 +183,9 @@ class CachedPostgresSaver(PostgresSaver):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint the config names, or the thread's latest; None if there is none."""
-        here = (*place_of(config), get_checkpoint_id(config))
+        self._check_loop()
+        checkpoint_id = get_checkpoint_id(config)
+        here = (*place_of(config), str(checkpoint_id) if checkpoint_id else None)
         mark = mark_of(here[0])
         for _ in range(_TRIES):
             session = self.cache.notices.session(mark) if self.reads == "notified" else None
@@ -213,6 +215,7 @@ class CachedPostgresSaver(PostgresSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Yield checkpoints, newest first. What they share is read once."""
+        self._check_loop()
         where, params = self._search_where(config, filter, before)
         listed = await self.cache.stored.listed(where, params, limit)
         for start in range(0, len(listed), _LISTED_AT_ONCE):
@@ -237,10 +240,13 @@ class CachedPostgresSaver(PostgresSaver):
         place = Place(*place_of(config), checkpoint["id"])
         with self._changing([place.thread_id]):
             told, contents = await self._put(config, checkpoint, metadata, new_versions, SAVED_SQL)
-        assert told is not None
-        document = Document.of(told)
-        new = {blob: contents[blob.channel, blob.version] for blob in document.blobs if blob[:2] in contents}
-        self.cache.saved(place, document, new)
+        if told:
+            document, named = Document.of(told), checkpoint["channel_versions"]
+            stored = {(blob.channel, blob.version) for blob in document.blobs}
+            # A blob that somebody else stored while we did is one the statement did not see. Then the next read looks.
+            if stored.issuperset((c, str(named[c])) for c in divided(checkpoint["channel_values"])[1] if c in named):
+                new = {blob: contents[blob[:2]] for blob in document.blobs if blob[:2] in contents}
+                self.cache.saved(place, document, new)
         return config_of(*place)
 
     async def aput_writes(

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -10,13 +11,15 @@ from psycopg_pool import AsyncConnectionPool
 from agentcore import schema
 from agentcore.caching import Cache, CachedPostgresSaver, Reads, open_cache
 from agentcore.dsn import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
-from agentcore.errors import BadRedisUrl
+from agentcore.errors import BadRedisUrl, DatabaseUnreachable, without_secrets
 from agentcore.memory import open_memory
 from agentcore.postgres import PostgresSaver, check_quickly, note_use, prepare_if_direct
 from agentcore.schema import Pool
 from agentcore.serde import strict_serializer
 from agentcore.sqlite import open_sqlite
 from agentcore.threads import Saver
+
+_LONGEST_REASON = 400
 
 
 @asynccontextmanager
@@ -59,6 +62,7 @@ async def open_checkpointer(
 async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIterator[Pool]:
     """Open a pool as AsyncPostgresSaver needs it, from a URL or libpq parameters; it outlives a server restart."""
     params = postgres_params(url) if isinstance(url, str) else url
+    await _reach(params)
     pool: Pool = AsyncConnectionPool(
         make_conninfo("", **params),
         min_size=1,
@@ -74,6 +78,18 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
     async with pool:
         await pool.wait(timeout=10)
         yield pool
+
+
+async def _reach(params: dict[str, str]) -> None:
+    """Raise DatabaseUnreachable at once, with the reason: a pool would try for a while and tell it to the log alone."""
+    refused = ""
+    try:
+        async with await AsyncConnection.connect(make_conninfo("", **{"connect_timeout": "10", **params})):
+            pass
+    except (Error, ValueError) as error:
+        refused = " ".join(str(error).split())[:_LONGEST_REASON].replace(params.get("password") or "\0", "***")
+    if refused:
+        raise DatabaseUnreachable(f"PostgreSQL cannot be reached, or does not let us in: {without_secrets(refused)}")
 
 
 def saver_over(

@@ -38,6 +38,10 @@ _NOT_SQLITE = (
     " Type sqlite:///file.db, or sqlite:////folder/file.db for a path from the root."
 )
 _UNREADABLE_FILE = "The SQLite URL cannot be read. In the file's name write # as %23, ? as %3F and % as %25."
+# Others of redis-py change what it answers with, or take objects that a URL cannot name.
+_REDIS_OPTIONS = {"db", "username", "password", "client_name", "max_connections", "timeout", "protocol"} | {
+    "health_check_interval", "socket_timeout", "socket_connect_timeout", "socket_keepalive",
+}  # fmt: skip
 _NOT_REDIS = "The Redis URL cannot be read. It must look like redis://:password@host:6379/0."
 
 
@@ -83,7 +87,7 @@ def checkpoint_store(url: str) -> Store:
     """Say where checkpoints are kept; raise BadDatabaseUrl without repeating the URL."""
     if url == "memory://":
         return Memory()
-    parts = _split(url, BadDatabaseUrl(_UNREADABLE))
+    parts = _split(url, BadDatabaseUrl(_UNREADABLE if isinstance(url, str) else _NO_STORE))
     if parts.scheme == "memory":
         raise BadDatabaseUrl(_TYPE_MEMORY)
     if _SQLITE.match(parts.scheme):
@@ -106,6 +110,9 @@ def postgres_params(url: str) -> dict[str, str]:
 def check_redis_url(url: str) -> None:
     """Raise BadRedisUrl, without repeating it, unless redis-py takes `url` as it was meant. Connects to nothing."""
     parts = _split(url, BadRedisUrl(_NOT_REDIS))
+    for option in dict(parse_qsl(parts.query, keep_blank_values=True)):
+        if option not in _REDIS_OPTIONS and not option.startswith("ssl_") and "@" not in parts.query:
+            raise BadRedisUrl(f"The Redis URL has an option that cannot be used: {option}. Remove it.")
     number = parts.path.strip("/") if parts.scheme != "unix" else ""
     if _is_cut(url, parts) or number and not number.isdecimal():  # redis-py reads that as database 0, on some host
         raise BadRedisUrl(_NOT_REDIS)
@@ -117,6 +124,8 @@ def check_redis_url(url: str) -> None:
 
 
 def _split(url: str, unreadable: AgentCoreError) -> SplitResult:
+    if not isinstance(url, str):  # what an unset variable gives
+        raise unreadable
     try:
         return urlsplit(url)
     except ValueError:

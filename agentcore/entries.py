@@ -1,7 +1,7 @@
 """Entries in Redis: opaque, sealed bytes that are either right or a miss, and never worth waiting for.
 
-A breaker stands before every call: Redis that is gone is left alone at once, one that is slow after three slow answers,
-and a task looks once a second whether it is back.
+A breaker stands before every call: Redis that is gone is left alone at once, one that is slow after three slow answers
+and a slow ping, and a task looks once a second whether it is back.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from agentcore.postgres import off_loop
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 SLOW_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 1.0
 SLOW_ANSWERS = 3
+WRITE_SECONDS = 2.0
+"""What a write may take, as nobody waits for it: many megabytes, perhaps."""
 MOST_UNWRITTEN = 64 * 1024 * 1024
 """Bytes on their way to Redis; what comes on top stays in PostgreSQL alone."""
 _SCHEMA = b"countersign:1:"  # another number, and all that was written before is a miss
@@ -74,6 +77,8 @@ class Entries:
         self._unwritten: dict[bytes, bytes] = {}
         self._unwritten_bytes = 0
         self._writing: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[bool] | None = None
+        self._is_refused = False
 
     @property
     def is_bypassed(self) -> bool:
@@ -94,8 +99,9 @@ class Entries:
             return
         self._unwritten_bytes += size
         self._unwritten.update(contents)
-        if self._writing is None and contents:
+        if contents and (self._writing is None or self._writing.done()):
             self._writing = asyncio.create_task(self._write())
+            self._writing.add_done_callback(self._end_writing)
 
     async def written(self) -> None:
         """Wait until everything put so far is written, or given up."""
@@ -104,8 +110,9 @@ class Entries:
 
     async def aclose(self) -> None:
         await self.written()
-        if self._returning:
-            self._returning.cancel()
+        for task in (self._returning, self._pinging):
+            if task:
+                task.cancel()
         await self._redis.aclose()
 
     async def _write(self) -> None:
@@ -117,45 +124,69 @@ class Entries:
             pipeline = self._redis.pipeline(transaction=False)
             for key, entry in entries.items():
                 pipeline.set(key, entry, ex=self._ttl)
-            await self._in_time(pipeline.execute())
-        self._unwritten, self._unwritten_bytes = {}, 0
-        self._writing = None
+            await self._in_time(pipeline.execute(), WRITE_SECONDS)
+
+    def _end_writing(self, task: object) -> None:
+        if self._writing is task:
+            self._unwritten, self._unwritten_bytes, self._writing = {}, 0, None
 
     def _sealed(self, contents: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         return {key: self.seal.close(key, content) for key, content in contents.items()}
 
-    async def _in_time(self, answer: Awaitable[T]) -> T | None:
+    async def _in_time(self, answer: Awaitable[T], seconds: float = SLOW_SECONDS) -> T | None:
         try:
-            async with asyncio.timeout(SLOW_SECONDS):
+            async with asyncio.timeout(seconds):
                 found = await answer
-            self._slow_answers = 0
-            return found
         except ResponseError as error:  # it answers: full, perhaps, or not allowed; reading may still work
-            logger.warning("Redis refused a checkpoint entry: %s", type(error).__name__)
-        except TimeoutError:
+            self._refused(type(error).__name__)
+        except (TimeoutError, RedisTimeout):
             self._slow_answers += 1
             if self._slow_answers >= SLOW_ANSWERS:
-                self._bypass("slow")
-        except (RedisError, OSError) as error:
+                self._suspect()
+        except Exception as error:  # noqa: BLE001 - a cache that fails is no reason for anything else to
             self._bypass(type(error).__name__)
+        else:
+            self._slow_answers, self._is_refused = 0, False
+            return found
         return None
+
+    def _refused(self, why: str) -> None:
+        if not self._is_refused:
+            logger.warning("Redis refuses checkpoint entries: %s", why)
+        self._is_refused = True
+
+    def _suspect(self) -> None:
+        """Redis is slow only if a ping is: an answer may also be large, or this process busy."""
+        if self._pinging is None:
+            self._pinging = asyncio.create_task(self._is_quick())
+            self._pinging.add_done_callback(self._end_pinging)
+
+    def _end_pinging(self, pinged: "asyncio.Task[bool]") -> None:
+        self._pinging, self._slow_answers = None, 0
+        if not pinged.cancelled() and not pinged.result():
+            self._bypass("slow")
+
+    async def _is_quick(self) -> bool:
+        try:
+            async with asyncio.timeout(SLOW_SECONDS):
+                await self._redis.ping()
+            return True
+        except Exception:  # noqa: BLE001 - whatever it is, it is not quick
+            return False
 
     def _bypass(self, why: str) -> None:
         if self._returning is None:
             logger.warning("Redis is bypassed (%s); checkpoints come from PostgreSQL alone", why)
             self._returning = asyncio.create_task(self._return())
+            self._returning.add_done_callback(self._end_bypass)
 
     async def _return(self) -> None:
-        while True:
+        while not await self._is_quick():  # noqa: ASYNC110 - Redis does not tell when it is back
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            try:
-                async with asyncio.timeout(SLOW_SECONDS):
-                    await self._redis.ping()
-                break
-            except (RedisError, OSError, TimeoutError):
-                continue
-        self._returning, self._slow_answers = None, 0
         logger.warning("Redis is back")
+
+    def _end_bypass(self, _: object) -> None:
+        self._returning, self._slow_answers = None, 0
 
 
 @asynccontextmanager
@@ -165,10 +196,10 @@ async def open_entries(redis_url: str, seal: Seal, *, ttl_seconds: int) -> Async
         raise ValueError("The time to live of entries in Redis is a number of seconds, at least 1, such as 86400.")
     redis: Redis = Redis.from_url(
         redis_url,
-        socket_timeout=SLOW_SECONDS * 2,
+        socket_timeout=WRITE_SECONDS,
         socket_connect_timeout=SLOW_SECONDS,
         retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
+        protocol=2,  # with 3, redis-py keeps connections that a restarted Redis has closed
     )
     entries = Entries(redis, seal, ttl_seconds=ttl_seconds)
     try:

@@ -2,6 +2,7 @@
 
 AgentCoreError
  +-- BadDatabaseUrl         a database URL that cannot be used; never repeats the URL
+ +-- DatabaseUnreachable    PostgreSQL does not answer at this URL, or does not let us in
  +-- BadRedisUrl            a Redis URL that cannot be used; never repeats the URL
  +-- RegistryError          langgraph.json, or a graph it names, cannot be loaded
  +-- SetupTimeout           others kept the set-up of the checkpoint tables waiting
@@ -24,6 +25,10 @@ class AgentCoreError(Exception):
 
 class BadDatabaseUrl(AgentCoreError):
     """Say which part of the URL is wrong and what to type; never the URL itself, it has a password."""
+
+
+class DatabaseUnreachable(AgentCoreError):
+    """Correct host, port, name, user or password in the URL, or start the server."""
 
 
 class BadRedisUrl(AgentCoreError):

@@ -31,6 +31,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FRESH_SECONDS = 1.0
+_MOST_ROWS = 100
+"""Blobs or writes of one statement. More go as the library sends them, one by one in a pipeline."""
 _PREPARED_AFTER = 2  # times that a statement was sent on a connection
 _used_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
 LARGE = 64 * 1024
@@ -114,6 +116,7 @@ class PostgresSaver(AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        self._check_loop()
         async with self.conn.connection() as connection:
             cursor = connection.cursor(binary=True, row_factory=dict_row)
             if not pipeline:
@@ -142,10 +145,16 @@ class PostgresSaver(AsyncPostgresSaver):
         new_versions: ChannelVersions,
         then: str,
     ) -> tuple[tuple[Any, ...] | None, dict[tuple[str, str], bytes]]:
-        """Save; return the row that `then` selects from `saved` and `new_blob`, and the bytes of the blobs."""
+        """Save; return the row that `then` selects from `saved` and `new_blob`, and the bytes of the blobs.
+
+        There is no row for a checkpoint of very many blobs.
+        """
         thread_id, namespace = place_of(config)
-        inline, apart = _divided(checkpoint["channel_values"])
+        inline, apart = divided(checkpoint["channel_values"])
         versions = {channel: version for channel, version in new_versions.items() if channel in apart}
+        if len(versions) > _MOST_ROWS:
+            await super().aput(config, checkpoint, metadata, new_versions)
+            return None, {}
         blobs = await asyncio.to_thread(self._dump_blobs, thread_id, namespace, apart, versions) if versions else []
         params = [
             *(thread_id, namespace, checkpoint["id"], config["configurable"].get("checkpoint_id")),
@@ -155,6 +164,7 @@ class PostgresSaver(AsyncPostgresSaver):
         ]
         rows = ", ".join(["(%s, %s, %s, %s, %s, %b)"] * len(blobs))
         new_blob = _PUT_BLOBS_SQL.format(rows=rows) if blobs else _NO_BLOBS_SQL
+        self._check_loop()
         async with self.conn.connection() as connection:
             cursor = connection.cursor(binary=True, row_factory=tuple_row)
             await cursor.execute(f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {then}", params)
@@ -164,6 +174,8 @@ class PostgresSaver(AsyncPostgresSaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Save pending writes of a checkpoint in one statement."""
+        if len(writes) > _MOST_ROWS:
+            return await super().aput_writes(config, writes, task_id, task_path)
         thread_id, namespace = place_of(config)
         here = (thread_id, namespace, config["configurable"]["checkpoint_id"], task_id, task_path)
         rows = await asyncio.to_thread(self._dump_writes, *here, writes)
@@ -176,6 +188,13 @@ class PostgresSaver(AsyncPostgresSaver):
             )
             async with self._cursor() as cursor:
                 await cursor.execute(query, [field for row in rows for field in row])
+
+    def _check_loop(self) -> None:
+        """Refuse a call from another event loop: it would seem to work, and break the connections for everybody."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise RuntimeError(
+                "This saver belongs to another event loop. Open one in this loop, or call its sync methods elsewhere."
+            )
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy every checkpoint, blob and write of a thread, in one transaction; nothing is decoded."""
@@ -233,7 +252,7 @@ def config_of(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableCon
     }
 
 
-def _divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide channels as the library does: bare values stay in the checkpoint's JSON, the rest become blobs."""
     inline: dict[str, Any] = {}
     apart: dict[str, Any] = {}

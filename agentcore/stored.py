@@ -148,29 +148,40 @@ class Together(Generic[K, V]):
     def __init__(self, ask: Callable[[list[K]], Awaitable[dict[K, V]]]) -> None:
         self._ask_for = ask
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
+        self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
     def ask(self, key: K) -> Awaitable[V | None]:
         if key not in self._waiting:
             self._waiting[key] = asyncio.get_running_loop().create_future()
-        if self._asking is None:
+        if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(self._end)
         return asyncio.shield(self._waiting[key])  # one who gives up must not take the answer from others
 
     async def _ask(self) -> None:
         while self._waiting:
             keys = list(self._waiting)[:_MOST_AT_ONCE]
-            asked = {key: self._waiting.pop(key) for key in keys}
+            self._asked = {key: self._waiting.pop(key) for key in keys}
             try:
                 found = await self._ask_for(keys)
             except Exception as error:  # noqa: BLE001 - everyone who asked is told
-                for future in asked.values():
+                for future in self._asked.values():
                     future.set_exception(error)
                     future.exception()  # told or not: nobody may be waiting any more
             else:
-                for key, future in asked.items():
+                for key, future in self._asked.items():
                     future.set_result(found.get(key))
-        self._asking = None
+
+    def _end(self, task: object) -> None:
+        """Leave nobody waiting, also when the task was cancelled, as some frameworks do with all there are."""
+        left = [*self._asked.values()]
+        if self._asking is task:  # otherwise the next one has begun already, and answers who waits
+            left += self._waiting.values()
+            self._asking, self._waiting = None, {}
+        for future in left:
+            future.cancel()  # does nothing to one that has its answer
+        self._asked = {}
 
 
 class Stored:

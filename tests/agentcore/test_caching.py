@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -202,21 +203,21 @@ async def test_a_hung_redis_costs_a_moment_and_then_nothing(
             assert await value_of(saver, f"{thread_id} of nobody") is None
         for _ in range(entries.SLOW_ANSWERS):
             await saver.cache.entries.get([b"anything"])
-        assert saver.cache.state == "bypassed"
+        await become(saver.cache, "bypassed")
         begun = time.monotonic()
         assert await saver.cache.entries.get([b"anything"]) == {}
         assert time.monotonic() - begun < entries.SLOW_SECONDS / 2, "a bypassed Redis is not even asked"
         own_redis.go_on()
-        await back(saver.cache)
+        await become(saver.cache, "ok")
         assert await value_of(saver, thread_id) == [19]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], (
         "once when it goes, once when back"
     )
 
 
-async def back(cache: Cache) -> None:
+async def become(cache: Cache, state: str) -> None:
     async with asyncio.timeout(5):
-        while cache.state != "ok":  # noqa: ASYNC110 - it comes back by itself, there is no event to wait for
+        while cache.state != state:  # noqa: ASYNC110 - it comes back by itself, there is no event to wait for
             await asyncio.sleep(0.05)
 
 
@@ -229,7 +230,7 @@ async def test_a_redis_that_is_gone_is_bypassed_until_it_is_back(
         assert await value_of(saver, thread_id) == BIG
         assert saver.cache.state == "bypassed"
         own_redis.start()
-        await back(saver.cache)
+        await become(saver.cache, "ok")
         await value_of(saver, thread_id)
         await saver.cache.entries.written()
         assert own_redis.client.dbsize() == 2
@@ -348,3 +349,92 @@ async def test_saver_methods_work_from_another_thread(database: str, own_redis: 
         found, listed, gone = await asyncio.to_thread(outside)
     assert found.checkpoint["channel_values"] == listed[0].checkpoint["channel_values"] == {"value": BIG}
     assert gone is None
+
+
+async def test_a_blob_that_another_stored_meanwhile_is_not_missing(
+    database: str, own_redis: RedisServer, thread_id: str
+) -> None:
+    """The statement of aput waits for it and stores nothing in its place; and it does not see it either."""
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"], checkpoint["channel_versions"] = {"a": [1, 2, 3]}, {"a": "1"}
+    insert = "INSERT INTO checkpoint_blobs VALUES (%s, '', 'a', '1', 'msgpack', %s)"
+    async with process(database, own_redis.url) as saver, process(database, own_redis.url) as other:
+        async with await psycopg.AsyncConnection.connect(database) as plain:
+            await plain.execute(insert, [thread_id, strict_serializer().dumps_typed([1, 2, 3])[1]])
+            putting = asyncio.create_task(saver.aput(config_for(thread_id), checkpoint, {}, {"a": "1"}))
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH saved%'"
+            async with await psycopg.AsyncConnection.connect(database, autocommit=True) as looking:
+                while not await (await looking.execute(waits)).fetchone():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await plain.commit()
+        await putting
+        for reader in (saver, other):
+            found = await reader.aget_tuple(config_for(thread_id))
+            assert found and found.checkpoint["channel_values"] == {"a": [1, 2, 3]}
+            await reader.cache.entries.written()
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+async def test_thousands_of_writes_and_channels_are_kept(
+    is_cached: bool, database: str, own_redis: RedisServer, thread_id: str
+) -> None:
+    values = {f"channel {number}": [number] for number in range(12_000)}
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"], checkpoint["channel_versions"] = values, dict.fromkeys(values, "1")
+    async with open_checkpointer(database, redis_url=own_redis.url if is_cached else None) as saver:
+        saved = await saver.aput(config_for(thread_id), checkpoint, {}, dict.fromkeys(values, "1"))
+        await saver.aput_writes(saved, [("many", {"number": number}) for number in range(8_000)], "task")
+        for _ in range(2):
+            found = await saver.aget_tuple(config_for(thread_id))
+            assert found and found.checkpoint["channel_values"] == values
+            assert [value["number"] for _, _, value in found.pending_writes or []] == list(range(8_000))
+
+
+async def test_an_empty_id_means_the_latest(database: str, own_redis: RedisServer, thread_id: str) -> None:
+    config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": ""}}
+    async with process(database, own_redis.url) as saver:
+        await put(saver, thread_id, 1)
+        assert await saver.aget_tuple(config) == await saver.aget_tuple(config_for(thread_id))
+
+
+async def test_another_loop_is_refused_and_breaks_nothing(
+    database: str, own_redis: RedisServer, thread_id: str
+) -> None:
+    async with process(database, own_redis.url) as saver:
+        await put(saver, thread_id, 1)
+
+        def elsewhere() -> None:
+            asyncio.run(value_of(saver, thread_id))
+
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await asyncio.to_thread(elsewhere)
+        assert await value_of(saver, thread_id) == 1
+
+
+async def test_reads_go_on_after_a_task_inside_was_cancelled(
+    database: str, own_redis: RedisServer, thread_id: str
+) -> None:
+    """Somebody cancels every task there is, as frameworks do."""
+    async with process(database, own_redis.url) as saver:
+        await put(saver, thread_id, BIG)
+        reading = asyncio.create_task(value_of(saver, thread_id))
+        while not saver.cache.stored._latest._asking:  # noqa: ASYNC110 - until the question is on its way
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            if task.get_coro().__name__ in ("_ask", "_write"):  # type: ignore[union-attr]
+                task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        async with asyncio.timeout(5):
+            assert await value_of(saver, thread_id) == BIG
+            await saver.cache.entries.written()
+
+
+async def test_large_states_do_not_make_redis_look_slow(database: str, own_redis: RedisServer, thread_id: str) -> None:
+    large = ["x" * 1_000_000 for _ in range(20)]
+    async with process(database, own_redis.url) as saver:
+        for _ in range(3):
+            await put(saver, thread_id, large)
+            assert await value_of(saver, thread_id) == large
+            await saver.cache.entries.written()
+        assert saver.cache.state == "ok"

@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
 from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
-from agentcore.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.dsn import postgres_params
+from agentcore.errors import BadDatabaseUrl, BadRedisUrl, DatabaseUnreachable
 from agentcore.schema import Pool
 from agentcore.serde import strict_serializer
 from agentcore.threads import config_for, with_saver
@@ -167,4 +169,21 @@ async def test_a_class_from_a_checkpoint_is_not_built(pool: Pool, thread_id: str
 async def test_a_bad_url_is_refused_before_anything_is_opened() -> None:
     with pytest.raises(BadDatabaseUrl):
         async with open_checkpointer("mysql://u:p@h/shop"):
+            pass
+
+
+async def test_a_database_that_does_not_let_us_in_says_why_at_once(database: str) -> None:
+    params = postgres_params(database)
+    where = f"postgresql://nobody:hunter2-canary@/{params['dbname']}?host={params['host']}"
+    nowhere = "postgresql://nobody:hunter2-canary@127.0.0.1:1/shop"
+    for url, reason in ((where, "nobody"), (nowhere, "refused"), (f"{nowhere}?sslmode=bogus", "sslmode")):
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnreachable, match=reason) as refused:
+            async with open_checkpointer(url):
+                pass
+        assert time.monotonic() - begun < 5
+        assert "hunter2" not in repr(refused.value)
+        assert refused.value.__cause__ is None and refused.value.__context__ is None
+    with pytest.raises(BadDatabaseUrl, match="memory://"):
+        async with open_checkpointer(None):  # type: ignore[arg-type]
             pass

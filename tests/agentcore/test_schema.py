@@ -54,6 +54,12 @@ def own_database(database: str) -> Iterator[Params]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+OWN_LOCKS = (
+    "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
 @pytest.fixture
 def params(database: str) -> Iterator[Params]:
     with own_database(database) as made:
@@ -127,7 +133,7 @@ async def is_whole(session: Session) -> bool:
     assert await column(session, "SELECT version FROM countersign_meta") == [triggers.VERSION]
     assert len(await column(session, "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")) == 7
     await until(lambda: not_any(set_ups(session)))
-    assert await column(session, "SELECT pid FROM pg_locks WHERE locktype = 'advisory'") == []
+    assert await column(session, OWN_LOCKS) == []
     return True
 
 
@@ -313,7 +319,7 @@ async def test_an_old_transaction_is_named_and_nothing_is_left_waiting(
             ):
                 assert told in str(raised.value)
             await until(lambda: not_any(set_ups(session)), seconds=5)
-            assert await column(session, "SELECT pid FROM pg_locks WHERE locktype = 'advisory'") == []
+            assert await column(session, OWN_LOCKS) == []
         await setup(pool, timeout_seconds=5)
     assert await is_whole(session)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.console import Console, free_port
+from tests.console import Console, free_port, wait_for
 
 
 def ready(console: Console) -> tuple[int, dict[str, object]]:
@@ -55,6 +55,7 @@ def test_a_worker_and_then_the_database_go(own_console: Callable[..., Console]) 
 
         folder = Path(console.env["DATA_DIR"])
         os.kill(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        wait_for(lambda: ready(console)[1]["database"] == "down", what="PostgreSQL to die")
         refused = alice.get("/approvals", timeout=60)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
     status, told = ready(console)
