@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore import checkpointers, schema, sqlite
 from agentcore.dsn import Memory, Postgres, Sqlite
-from agentcore.errors import AgentCoreError
+from agentcore.errors import AgentCoreError, DatabaseUnreachable
 from agentcore.serde import strict_serializer
 from approvals import runtime
 
@@ -25,11 +25,11 @@ class Command(BaseCommand):
         try:
             runtime.check_serializers()
             told = asyncio.run(_set_up(timeout))
-        except AgentCoreError as error:
-            raise CommandError(str(error)) from error
-        except (OperationalError, PoolTimeout) as error:
+        except (DatabaseUnreachable, OperationalError, PoolTimeout) as error:
             where = "CHECKPOINT_URL or, where that is unset, DATABASE_URL"
             raise CommandError(f"The checkpoint database does not answer; see {where}. {error}") from error
+        except AgentCoreError as error:
+            raise CommandError(str(error)) from error
         if verbosity:
             self.stdout.write(told)
 
