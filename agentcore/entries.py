@@ -67,7 +67,7 @@ class Seal:
 
 
 class Entries:
-    """Reads and writes bytes in Redis. Nothing here raises, and nothing takes longer than SLOW_SECONDS."""
+    """Reads and writes bytes in Redis. Nothing here raises, and nobody waits longer than SLOW_SECONDS."""
 
     def __init__(self, redis: Redis, seal: Seal, *, ttl_seconds: int) -> None:
         self.seal = seal

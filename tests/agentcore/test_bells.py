@@ -267,11 +267,11 @@ async def test_changes_are_told_while_somebody_asks_for_them(
         before = notices.session(mark)
         monkeypatch.setattr("agentcore.notices.IDLE_SECONDS", 0.1)
         is_held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
-        while await (await writer.execute(is_held, [bells.LOCKS, bells.bell_of(mark)])).fetchone():  # noqa: ASYNC110
+        while await (await writer.execute(is_held, [bells.LOCKS, bells.bell_of(mark)])).fetchone():  # noqa: ASYNC110 - a lock
             await asyncio.sleep(0.01)
         await writer.execute(CHECKPOINT, [thread_id, "b"])
         monkeypatch.undo()
-        while notices.session(mark) is None:  # noqa: ASYNC110
+        while notices.session(mark) is None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
         assert notices.session(mark) != before, "what was believed before must not be believed again"
         assert changed.empty()

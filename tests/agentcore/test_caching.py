@@ -148,7 +148,7 @@ async def test_entries_tell_nothing_and_end(database: str, own_redis: RedisServe
         await saver.cache.entries.written()
     keys = own_redis.client.keys("*")
     assert keys
-    for key in keys:  # type: ignore[union-attr]
+    for key in keys:
         assert thread_id.encode() not in key
         assert key.startswith(b"countersign:1:")
         assert 0 < own_redis.client.ttl(key) <= 600
@@ -364,7 +364,7 @@ async def test_a_blob_that_another_stored_meanwhile_is_not_missing(
             putting = asyncio.create_task(saver.aput(config_for(thread_id), checkpoint, {}, {"a": "1"}))
             waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH saved%'"
             async with await psycopg.AsyncConnection.connect(database, autocommit=True) as looking:
-                while not await (await looking.execute(waits)).fetchone():  # noqa: ASYNC110
+                while not await (await looking.execute(waits)).fetchone():  # noqa: ASYNC110 - it waits
                     await asyncio.sleep(0.01)
             await plain.commit()
         await putting
