@@ -10,6 +10,7 @@ Redis that is slow, gone, empty or full of forgeries changes nothing but the tim
 """
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -179,7 +180,9 @@ class CachedPostgresSaver(PostgresSaver):
 
     def reading(self, reads: Reads) -> "CachedPostgresSaver":
         """Return another saver over the same cache, whose reads are as said."""
-        return CachedPostgresSaver(self.conn, self.cache, serde=self.serde, reads=reads)
+        other = copy.copy(self)
+        other.reads = reads
+        return other
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint the config names, or the thread's latest; None if there is none."""

@@ -7,6 +7,10 @@ AgentCoreError
  +-- RegistryError          langgraph.json, or a graph it names, cannot be loaded
  +-- SetupTimeout           others kept the set-up of the checkpoint tables waiting
  +-- SetupFailed            PostgreSQL does not let us set up, or nobody has yet
+ +-- FenceLost              the run's thread was taken by another worker; nothing it writes is stored
+ +-- NotItsThread           a run wrote to another thread than its own
+ +-- EffectMisused          effect_key() or once() was called where, or with what, cannot work
+ +-- FailpointsRefused      a fault was to be injected outside tests, or there is no such failpoint
  +-- CheckpointsElsewhere   another process has the checkpoints: a SQLite file, or its memory
  +-- FileUnusable           the SQLite file of the checkpoints cannot be opened, read or written
  +-- InvalidEdit            an edit the graph would not take; carries a fault for each path
@@ -45,6 +49,22 @@ class SetupTimeout(AgentCoreError):
 
 class SetupFailed(AgentCoreError):
     """Do what the message says, as the role that owns the tables."""
+
+
+class FenceLost(AgentCoreError):
+    """Stop, and write nothing: another worker has the thread, or its run was cancelled."""
+
+
+class NotItsThread(AgentCoreError):
+    """Compile what the node calls with a checkpointer of its own; a run's is for the run's thread."""
+
+
+class EffectMisused(AgentCoreError, RuntimeError):
+    """Change the node as the message says; nothing was stored."""
+
+
+class FailpointsRefused(AgentCoreError):
+    """Unset FAILPOINTS: it is for tests, and works only where COUNTERSIGN_TESTING=1 is set as well."""
 
 
 class CheckpointsElsewhere(AgentCoreError):

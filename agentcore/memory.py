@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
 from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
 
@@ -28,18 +30,27 @@ class _Move:
     is_indexed: bool = False
 
 
-class MemorySaver(InMemorySaver):
+class MemorySaver(Fenceable, InMemorySaver):
     """LangGraph's saver, which notes what moves as triggers do in a database. Any thread of the process may use it."""
 
     def __init__(self, serializer: JsonPlusSerializer) -> None:
         check_serializer(serializer)
         super().__init__(serde=serializer)
         self.moves: dict[str, _Move] = {}
+        self.fences: dict[str, int] = {}
+        self.effects: dict[str, tuple[str, str]] = {}
+        """Thread and result of each that was done; `running` ends for each that is."""
+        self.running: dict[str, Future[None]] = {}
         self.guard = threading.RLock()
 
     def note(self, thread_id: str) -> None:
         self.moves.pop(thread_id, None)  # back in at the end: the longest waiting come first
         self.moves[thread_id] = _Move(next(_numbers), time.monotonic())
+
+    def check_fence(self, thread_id: str) -> None:
+        """To be called under the guard, together with the write."""
+        if self.fence:
+            self.fence.check(thread_id, self.fences.get(thread_id))
 
     def put(
         self,
@@ -49,6 +60,7 @@ class MemorySaver(InMemorySaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         with self.guard:
+            self.check_fence(config["configurable"]["thread_id"])
             stored = super().put(config, checkpoint, metadata, new_versions)
             if not stored["configurable"]["checkpoint_ns"]:
                 self.note(stored["configurable"]["thread_id"])
@@ -58,6 +70,7 @@ class MemorySaver(InMemorySaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         with self.guard:
+            self.check_fence(config["configurable"]["thread_id"])
             super().put_writes(config, writes, task_id, task_path)
             thread_id = config["configurable"]["thread_id"]
             if thread_id in self.moves and any(channel in NOTED_CHANNELS for channel, _ in writes):
@@ -65,6 +78,7 @@ class MemorySaver(InMemorySaver):
 
     def delete_thread(self, thread_id: str) -> None:
         with self.guard:
+            self.check_fence(thread_id)
             super().delete_thread(thread_id)
             if thread_id in self.moves:
                 self.note(thread_id)
@@ -109,6 +123,13 @@ class MemoryTables:
             elif head and move and head.change == move.number:
                 move.is_indexed = True
 
+    def raise_fence(self, thread_id: str, fence: int) -> None:
+        with self.saver.guard:
+            self.saver.fences[thread_id] = max(fence, self.saver.fences.get(thread_id, 0))
+
+    def read_fence(self, thread_id: str) -> int:
+        return self.saver.fences.get(thread_id, 0)
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
         with self.saver.guard:
             checkpoints = self.saver.storage.get(thread_id, {}).values()
@@ -116,11 +137,14 @@ class MemoryTables:
                 "checkpoints": sum(map(len, checkpoints)),
                 "blobs": sum(key[0] == thread_id for key in self.saver.blobs),
                 "writes": sum(len(each) for key, each in self.saver.writes.items() if key[0] == thread_id),
+                "effects": sum(thread == thread_id for thread, _ in self.saver.effects.values()),
             }
 
     def delete_rows(self, thread_id: str) -> dict[str, int]:
         with self.saver.guard:
             counts = self.count_rows(thread_id)
             self.saver.delete_thread(thread_id)
+            for key in [key for key, (thread, _) in self.saver.effects.items() if thread == thread_id]:
+                del self.saver.effects[key]
             self.saver.moves.pop(thread_id, None)
             return counts

@@ -25,6 +25,8 @@ from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from agentcore.failpoints import reach
+from agentcore.fencing import HELD_SQL, Fenceable
 from agentcore.schema import Pool
 
 P = ParamSpec("P")
@@ -49,6 +51,8 @@ ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING RETURNING *,
 """
 _NO_BLOBS_SQL = "SELECT *, xmin, ctid FROM checkpoint_blobs WHERE false"
 _ONE_WRITE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# Frozen before the commit, a worker would keep its successor from the thread.
+_HOLD_SQL = f"SELECT {HELD_SQL}, set_config('idle_in_transaction_session_timeout', '5s', true)"
 _COPY_SQL = (
     "INSERT INTO checkpoint_blobs SELECT %(target)s, checkpoint_ns, channel, version, type, blob"
     " FROM checkpoint_blobs WHERE thread_id = %(source)s ON CONFLICT DO NOTHING",
@@ -103,7 +107,7 @@ async def check_quickly(connection: AsyncConnection[Any]) -> None:
         await AsyncConnectionPool.check_connection(connection)
 
 
-class PostgresSaver(AsyncPostgresSaver):
+class PostgresSaver(Fenceable, AsyncPostgresSaver):
     """A saver whose calls do not wait for each other: the library's lock guards one connection, and a pool needs none.
 
     Reads what the library's own saver wrote, and the other way round. Take one from `open_checkpointer`.
@@ -123,8 +127,24 @@ class PostgresSaver(AsyncPostgresSaver):
                 async with cursor:
                     yield cursor
                 return
-            async with connection.pipeline(), cursor:
+            async with self._transaction(connection), connection.pipeline(), cursor:
                 yield cursor
+
+    @asynccontextmanager
+    async def _transaction(self, connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+        """Hold the fence while the library writes in several statements; nothing without a fence."""
+        if self.fence is None:
+            yield
+            return
+        async with connection.transaction():
+            await connection.execute(_HOLD_SQL, [self.fence.thread_id, self.fence.number])
+            yield
+
+    def _held(self, query: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """Have a statement whose first parameter is the thread's id hold the fence too: one round trip, as without."""
+        if self.fence is None:
+            return query, params
+        return query.replace("%s", HELD_SQL, 1), [params[0], self.fence.number, *params[1:]]
 
     async def aput(
         self,
@@ -150,10 +170,12 @@ class PostgresSaver(AsyncPostgresSaver):
         There is no row for a checkpoint of very many blobs.
         """
         thread_id, namespace = place_of(config)
+        reach("saver.before_put")
         inline, apart = divided(checkpoint["channel_values"])
         versions = {channel: version for channel, version in new_versions.items() if channel in apart}
         if len(versions) > _MOST_ROWS:
-            await super().aput(config, checkpoint, metadata, new_versions)
+            with self.holding(thread_id):
+                await super().aput(config, checkpoint, metadata, new_versions)
             return None, {}
         blobs = await asyncio.to_thread(self._dump_blobs, thread_id, namespace, apart, versions) if versions else []
         params = [
@@ -164,19 +186,25 @@ class PostgresSaver(AsyncPostgresSaver):
         ]
         rows = ", ".join(["(%s, %s, %s, %s, %s, %b)"] * len(blobs))
         new_blob = _PUT_BLOBS_SQL.format(rows=rows) if blobs else _NO_BLOBS_SQL
+        query = f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {then}"
         self._check_loop()
-        async with self.conn.connection() as connection:
-            cursor = connection.cursor(binary=True, row_factory=tuple_row)
-            await cursor.execute(f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {then}", params)
-            return await cursor.fetchone(), {(blob[2], blob[3]): blob[5] or b"" for blob in blobs}
+        with self.holding(thread_id):
+            async with self.conn.connection() as connection:
+                cursor = connection.cursor(binary=True, row_factory=tuple_row)
+                await cursor.execute(*self._held(query, params))
+                row = await cursor.fetchone()
+        reach("saver.after_put")
+        return row, {(blob[2], blob[3]): blob[5] or b"" for blob in blobs}
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Save pending writes of a checkpoint in one statement."""
-        if len(writes) > _MOST_ROWS:
-            return await super().aput_writes(config, writes, task_id, task_path)
         thread_id, namespace = place_of(config)
+        reach("saver.before_writes")
+        if len(writes) > _MOST_ROWS:
+            with self.holding(thread_id):
+                return await super().aput_writes(config, writes, task_id, task_path)
         here = (thread_id, namespace, config["configurable"]["checkpoint_id"], task_id, task_path)
         rows = await asyncio.to_thread(self._dump_writes, *here, writes)
         is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
@@ -186,8 +214,20 @@ class PostgresSaver(AsyncPostgresSaver):
             query = (self.UPSERT_CHECKPOINT_WRITES_SQL if is_special else self.INSERT_CHECKPOINT_WRITES_SQL).replace(
                 _ONE_WRITE, ", ".join([_ONE_WRITE] * len(rows))
             )
-            async with self._cursor() as cursor:
-                await cursor.execute(query, [field for row in rows for field in row])
+            with self.holding(thread_id):
+                async with self._cursor() as cursor:
+                    await cursor.execute(*self._held(query, [field for row in rows for field in row]))
+        reach("saver.after_writes")
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete the thread's checkpoints, blobs and writes."""
+        with self.holding(thread_id):
+            await super().adelete_thread(thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete all but what the strategy keeps, as the library does."""
+        self.check_unfenced()
+        await super().aprune(thread_ids, strategy=strategy)
 
     def _check_loop(self) -> None:
         """Refuse a call from another event loop: it would seem to work, and break the connections for everybody."""
@@ -198,6 +238,7 @@ class PostgresSaver(AsyncPostgresSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy every checkpoint, blob and write of a thread, in one transaction; nothing is decoded."""
+        self.check_unfenced()
         async with self.conn.connection() as connection, connection.transaction():
             for query in _COPY_SQL:
                 await connection.execute(query, {"source": str(source_thread_id), "target": str(target_thread_id)})
@@ -207,6 +248,7 @@ class PostgresSaver(AsyncPostgresSaver):
         await self._delete_for_runs(run_ids)
 
     async def _delete_for_runs(self, run_ids: Sequence[str]) -> list[str]:
+        self.check_unfenced()
         async with self._cursor() as cursor:
             await cursor.execute(_DELETE_RUNS_SQL, [[str(run_id) for run_id in run_ids]])
             return [row["thread_id"] for row in await cursor.fetchall()]

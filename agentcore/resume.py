@@ -10,6 +10,7 @@ from langgraph.types import Command
 from agentcore import state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
+from agentcore.failpoints import reach
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
 from agentcore.threads import Saver, config_for, snapshot
@@ -57,7 +58,7 @@ async def start(
     here = await snapshot(graph, saver, thread_id)
     if here is None or here.metadata.get(run_key) != metadata[run_key]:
         return await _go_on(at, input, here.checkpoint_id if here else None)
-    if here.is_paused or not here.next:
+    if here.is_paused or not here.waiting:
         return await outcome(graph, saver, thread_id)
     return await _go_on(at, None, here.checkpoint_id)
 
@@ -94,7 +95,8 @@ async def resume(
 
 def _is_our_edit(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
     is_ours = here.metadata.get(run_key) == metadata[run_key]
-    return is_ours and here.source == "update" and here.parent_checkpoint_id == expected_head
+    is_expected = expected_head in (here.parent_checkpoint_id, here.checkpoint_id)
+    return is_ours and here.source == "update" and is_expected
 
 
 async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
@@ -108,7 +110,7 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
 async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     """End the thread, or go where the node's metadata says: `{"reject": {"goto": node, "reason_to": channel}}`."""
     at_gate = await snapshot(at.graph, at.saver, at.thread_id, here.parent_checkpoint_id) if is_edited else here
-    route = _route_of_rejection(at.graph, at_gate.next if at_gate else ())
+    route = _route_of_rejection(at.graph, at_gate.waiting if at_gate else ())
     if not is_edited:
         # First end it: Command(goto=...) alone would run the gated node beside the one it goes to.
         here = await _edited(at, None, END)
@@ -126,15 +128,16 @@ def _route_of_rejection(graph: Graph, nodes: Iterable[str]) -> dict[str, Any] | 
 async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     """Count the node as done with the edits as its output; a gate behind it holds as ever."""
     if not is_edited:
-        here = await _edited(at, answer.edits, answer.as_node or here.next[0])
+        here = await _edited(at, answer.edits, answer.as_node or here.waiting[0])
     # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
     if here.interrupts or (here.gate and here.gate.when == "before"):
         return Paused(here)
-    return await _go_on(at, None, here.checkpoint_id) if here.next else Finished(here)
+    return await _go_on(at, None, here.checkpoint_id) if here.waiting else Finished(here)
 
 
 async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) -> Snapshot:
     await state_edit.apply(at.graph, at.saver, _config(at), edits, as_node)
+    reach("resume.edited")
     here = await snapshot(at.graph, at.saver, at.thread_id)
     assert here is not None
     return here

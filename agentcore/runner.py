@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
-from langgraph.types import Command
+from langgraph.types import Command, Durability
 
-from agentcore.errors import without_secrets
+from agentcore.errors import FenceLost, without_secrets
+from agentcore.failpoints import is_off
+from agentcore.fencing import lost_told
 from agentcore.registry import Graph
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Step
@@ -37,7 +40,8 @@ async def run_until_pause(
 
     `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread that stands
     at another checkpoint is left alone: Conflict. `metadata` is kept in every checkpoint of the run.
-    Checkpoints are written before the next step begins (`durability="sync"`).
+    Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a
+    fence and a write was refused, or if `on_step` raised it.
     """
     if expected_head is not None:
         here = await snapshot(graph, saver, thread_id)
@@ -45,17 +49,21 @@ async def run_until_pause(
             return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
     config = config_for(thread_id) | {"metadata": dict(metadata or {})}
     config["configurable"][_STRICT_RESUME] = True
+    durability: Durability = "async" if is_off("sync") else "sync"
     running = _Running(on_step)
-    try:
-        async with asyncio.timeout(time_limit_seconds):
-            stream = with_saver(graph, saver).astream(input, config, stream_mode="tasks", durability="sync")
-            async for event in stream:
-                await running.note(event)
-        return await outcome(graph, saver, thread_id)
-    except TimeoutError:
-        return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
-    except Exception as error:  # noqa: BLE001 - a node may raise anything; the run has failed, not the worker
-        return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
+    with lost_told(saver):
+        try:
+            stream = with_saver(graph, saver).astream(input, config, stream_mode="tasks", durability=durability)
+            async with asyncio.timeout(time_limit_seconds), aclosing(stream) as events:  # type: ignore[type-var]
+                async for event in events:
+                    await running.note(event)
+            return await outcome(graph, saver, thread_id)
+        except FenceLost:
+            raise
+        except TimeoutError:
+            return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
+        except Exception as error:  # noqa: BLE001 - a node may raise anything; the run has failed, not the worker
+            return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
 
 
 async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
@@ -65,8 +73,8 @@ async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
         return Failed("ThreadGone", "The thread was deleted while it ran.")
     if here.is_paused:
         return Paused(here)
-    if here.next:
-        return Failed("Unfinished", f"The run stopped before {', '.join(here.next)} without saying why.")
+    if here.waiting:
+        return Failed("Unfinished", f"The run stopped before {', '.join(here.waiting)} without saying why.")
     return Finished(here)
 
 

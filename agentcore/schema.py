@@ -124,7 +124,7 @@ async def _connect(pool: Pool) -> AsyncIterator[Connection]:
 
 async def _is_ready(connection: Connection) -> bool:
     """True if everything is there, valid, and of this version or a later one."""
-    if await _broken(connection, [*_TABLES, "countersign_meta", "countersign_heads"]):
+    if await _broken(connection, [*_TABLES, *triggers.TABLES]):
         return False
     [found] = await rows(connection, _VERSIONS_SQL)
     return bool(found["migrated"] >= _LAST_MIGRATION and found["installed"] >= triggers.VERSION)

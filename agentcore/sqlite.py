@@ -5,6 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentcore.errors import CheckpointsElsewhere, FileUnusable
+from agentcore.failpoints import reach
+from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
 from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
 
@@ -25,7 +28,7 @@ T = TypeVar("T")
 
 BUSY_SECONDS = 10.0
 """How long a write waits for another connection of this process to end its own."""
-_TABLES = ("checkpoints", "writes")
+_TABLES = ("checkpoints", "writes", "countersign_effects")
 _NOW = "(julianday('now') - 2440587.5) * 86400"
 _MOVED = f"change = (SELECT coalesce(max(change), 0) + 1 FROM countersign_heads), changed_at = {_NOW}, is_indexed = 0"
 _CHANNELS = ", ".join(f"'{channel}'" for channel in NOTED_CHANNELS)
@@ -61,6 +64,10 @@ CREATE TABLE IF NOT EXISTS countersign_heads (
     changed_at REAL NOT NULL,
     is_indexed INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS countersign_fences (thread_id TEXT PRIMARY KEY, fence INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS countersign_effects (
+    key TEXT PRIMARY KEY, thread_id TEXT NOT NULL, result TEXT, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
 CREATE INDEX IF NOT EXISTS countersign_heads_change ON countersign_heads (change);
 CREATE INDEX IF NOT EXISTS countersign_heads_to_index ON countersign_heads (change) WHERE NOT is_indexed;
 {
@@ -77,6 +84,7 @@ _HEAD_SQL = """
 SELECT checkpoint_id, (SELECT change FROM countersign_heads WHERE thread_id = ?) FROM checkpoints
 WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 """
+_FENCE_SQL = "SELECT fence FROM countersign_fences WHERE thread_id = ?"
 _WRITES_SQL = """
 SELECT task_id, idx, channel, coalesce(type, ''), CAST(coalesce(value, '') AS BLOB) FROM writes
 WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?
@@ -91,17 +99,21 @@ _SENTENCES = {
 }
 
 
-class SqliteSaver(AsyncSqliteSaver):
+class SqliteSaver(Fenceable, AsyncSqliteSaver):
     """LangGraph's saver, which writes whole or not at all.
 
     A run may be stopped at any moment. Stopped between a write and its commit, the library's own saver leaves the
     file locked for every other connection, and the next commit, of another thread, stores what had been given up.
     """
 
-    def __init__(self, connection: aiosqlite.Connection, serializer: JsonPlusSerializer) -> None:
+    def __init__(self, connection: aiosqlite.Connection, serializer: JsonPlusSerializer, file: Path) -> None:
         super().__init__(connection, serde=serializer)
+        self.file = file
         self.jsonplus_serde = serializer  # the library's own would build any class
         self._writing: set[asyncio.Task[Any]] = set()
+        self._one_writes = asyncio.Lock()  # one connection is one transaction
+        self.running: dict[str, Future[None]] = {}
+        """Effects that are being done; each ends with its own."""
 
     async def aput(
         self,
@@ -110,28 +122,45 @@ class SqliteSaver(AsyncSqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return await self._whole(super().aput(config, checkpoint, metadata, new_versions))
+        thread_id = str(config["configurable"]["thread_id"])
+        reach("saver.before_put")
+        stored = await self._whole(thread_id, super().aput(config, checkpoint, metadata, new_versions))
+        reach("saver.after_put")
+        return stored
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._whole(super().aput_writes(config, writes, task_id, task_path))
+        thread_id = str(config["configurable"]["thread_id"])
+        reach("saver.before_writes")
+        await self._whole(thread_id, super().aput_writes(config, writes, task_id, task_path))
+        reach("saver.after_writes")
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._whole(super().adelete_thread(thread_id))
+        await self._whole(thread_id, super().adelete_thread(thread_id))
 
-    async def _whole(self, writing: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.create_task(self._or_nothing(writing))
+    async def _whole(self, thread_id: str, writing: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(self._or_nothing(thread_id, writing))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
         return await asyncio.shield(task)
 
-    async def _or_nothing(self, writing: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await writing
-        except Exception:
-            await self.conn.rollback()  # queued before the next writer can queue anything: the lock was just given back
-            raise
+    async def _or_nothing(self, thread_id: str, writing: Coroutine[Any, Any, T]) -> T:
+        async with self._one_writes:
+            try:
+                await self._check_fence(thread_id)
+                return await writing
+            except Exception:
+                writing.close()
+                await self.conn.rollback()
+                raise
+
+    async def _check_fence(self, thread_id: str) -> None:
+        """Begin the transaction of the write that follows: nobody else can raise the fence until that is committed."""
+        if self.fence:
+            await self.conn.execute("BEGIN IMMEDIATE")
+            rows = await self.conn.execute_fetchall(_FENCE_SQL, [thread_id])
+            self.fence.check(thread_id, next((row[0] for row in rows), None))
 
     async def settled(self) -> None:
         """Wait for writes whose runs were stopped."""
@@ -148,7 +177,7 @@ async def open_sqlite(path: Path, serializer: JsonPlusSerializer) -> AsyncIterat
     with hold(path) as file, _only_saver(file):
         with _told(file):
             connection = await aiosqlite.connect(file, timeout=BUSY_SECONDS)
-        saver = SqliteSaver(connection, serializer)
+        saver = SqliteSaver(connection, serializer, file)
         try:
             with _told(file):
                 await saver.setup()
@@ -262,8 +291,9 @@ class SqliteTables:
     connection: sqlite3.Connection
 
     def is_set_up(self) -> bool:
-        names = (*_TABLES, "countersign_heads")
-        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN (?, ?, ?)"
+        names = (*_TABLES, "countersign_heads", "countersign_fences")
+        places = ", ".join("?" * len(names))
+        query = f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ({places})"
         return self._one(query, *names) == (len(names),)
 
     def read_head(self, thread_id: str) -> Head | None:
@@ -293,6 +323,17 @@ class SqliteTables:
             "UPDATE countersign_heads SET is_indexed = 1 WHERE thread_id = ? AND checkpoint_id = ? AND change = ?",
             [thread_id, head.checkpoint_id, head.change],
         )
+
+    def raise_fence(self, thread_id: str, fence: int) -> None:
+        self.connection.execute(
+            "INSERT INTO countersign_fences VALUES (?, ?)"
+            " ON CONFLICT (thread_id) DO UPDATE SET fence = max(fence, excluded.fence)",
+            [thread_id, fence],
+        )
+
+    def read_fence(self, thread_id: str) -> int:
+        row = self._one(_FENCE_SQL, thread_id)
+        return row[0] if row else 0
 
     def count_rows(self, thread_id: str) -> dict[str, int]:
         query = "SELECT count(*) FROM {} WHERE thread_id = ?"

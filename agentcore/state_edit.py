@@ -16,7 +16,7 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore.errors import Fault, InvalidEdit
+from agentcore.errors import Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest
 from agentcore.strict import blocked_sentence
@@ -82,7 +82,7 @@ async def apply(
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
         raise InvalidEdit([Fault("", _refusal(error))]) from error
-    except (DatabaseError, PoolTimeout):
+    except (DatabaseError, PoolTimeout, FenceLost):
         raise
     except Exception as error:  # the edit runs the graph's own routing and reducers, which may raise anything
         raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error

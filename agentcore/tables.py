@@ -42,12 +42,20 @@ class Tables(Protocol):
         """Say that the thread was read at `head`; does nothing if it has moved since."""
         ...
 
+    def raise_fence(self, thread_id: str, fence: int) -> None:
+        """Raise the thread's number: from now on writes with a lower one are refused. Waits for those being made."""
+        ...
+
+    def read_fence(self, thread_id: str) -> int:
+        """Return the thread's number; 0 if nobody ever raised it."""
+        ...
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
         """Return how many rows each table holds for the thread."""
         ...
 
     def delete_rows(self, thread_id: str) -> dict[str, int]:
-        """Delete everything that is held for the thread; return the rows deleted from each table."""
+        """Delete everything that is held for the thread but its fence; return the rows deleted from each table."""
         ...
 
 
@@ -64,7 +72,7 @@ def fingerprint(writes: Iterable[Write]) -> str:
     return seen.hexdigest() if rows else ""
 
 
-_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
 _ALL_THERE_SQL = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
 # A row written in place of another has another ctid, one of another transaction another xmin; neither reads the value.
 _HEAD_SQL = """
@@ -78,6 +86,10 @@ FROM (
     WHERE thread_id = %s AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 ) head
 """
+_RAISE_FENCE_SQL = """
+INSERT INTO countersign_fences AS held (thread_id, fence) VALUES (%s, %s)
+ON CONFLICT (thread_id) DO UPDATE SET fence = greatest(held.fence, EXCLUDED.fence)
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class PostgresTables:
     cursor: Any
 
     def is_set_up(self) -> bool:
-        self.cursor.execute(_ALL_THERE_SQL, [[*_TABLES, "countersign_heads"]])
+        self.cursor.execute(_ALL_THERE_SQL, [[*_TABLES, "countersign_heads", "countersign_fences"]])
         return bool(self.cursor.fetchone()[0])
 
     def read_head(self, thread_id: str) -> Head | None:
@@ -118,6 +130,15 @@ class PostgresTables:
             " WHERE thread_id = %s AND checkpoint_id = %s AND changed_at IS NOT DISTINCT FROM %s",
             [thread_id, head.checkpoint_id, head.change],
         )
+
+    def raise_fence(self, thread_id: str, fence: int) -> None:
+        """In the caller's transaction. Raise it before touching other rows of the thread: writers lock it first."""
+        self.cursor.execute(_RAISE_FENCE_SQL, [thread_id, fence])
+
+    def read_fence(self, thread_id: str) -> int:
+        self.cursor.execute("SELECT fence FROM countersign_fences WHERE thread_id = %s", [thread_id])
+        row = self.cursor.fetchone()
+        return row[0] if row else 0
 
     def count_rows(self, thread_id: str) -> dict[str, int]:
         counts = {}

@@ -2,8 +2,10 @@
 
 from agentcore import bells
 
-VERSION = 1
+VERSION = 2
 """Count up when INSTALL changes: a database that has this number, or a higher one, is left as it is."""
+
+TABLES = ("countersign_meta", "countersign_heads", "countersign_fences", "countersign_effects")
 
 # Statements of their own, not one transaction: each locks one table for a moment, so that we are in nobody's deadlock.
 # All of them can be run again, and VERSION is stored after the last.
@@ -79,6 +81,27 @@ END $$""",
             ("truncate", "TRUNCATE", "STATEMENT"),
         )
     ),
+    # A write with another number than the thread's is refused; who raises the number waits for writes that are made.
+    """
+CREATE TABLE IF NOT EXISTS countersign_fences (
+    thread_id text PRIMARY KEY,
+    fence bigint NOT NULL
+)""",
+    """
+CREATE OR REPLACE FUNCTION countersign_held(thread text, held bigint) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM countersign_fences WHERE thread_id = thread AND fence = held FOR SHARE;
+    IF NOT FOUND THEN RAISE EXCEPTION 'the fence is lost' USING ERRCODE = 'CSF01'; END IF;
+    RETURN thread;
+END $$""",
+    """
+CREATE TABLE IF NOT EXISTS countersign_effects (
+    key text PRIMARY KEY,
+    thread_id text NOT NULL,
+    result text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+)""",
+    "CREATE INDEX IF NOT EXISTS countersign_effects_thread ON countersign_effects (thread_id)",
     # Two random uuids are 244 random bits.
     """
 CREATE TABLE IF NOT EXISTS countersign_meta (

@@ -59,6 +59,14 @@ class Snapshot:
     def is_paused(self) -> bool:
         return bool(self.interrupts) or self.gate is not None
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Return the nodes of the step that is to come, or is under way; none at the end of the graph.
+
+        `next` lacks those whose writes are stored already: a process that dies right then leaves it empty.
+        """
+        return tuple(task["name"] for task in self.tasks)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -96,6 +104,8 @@ class Pause:
     answer_schema: dict[str, Any] | None = None
     why_not: str = ""
     """A sentence for people when `allowed_verdicts` is empty."""
+    tools: tuple[str, ...] = ()
+    """Tools that would be called, as far as the agent says so: a policy may be about one."""
 
 
 @dataclass(frozen=True)

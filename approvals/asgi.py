@@ -15,9 +15,10 @@ from django.urls import path  # noqa: E402
 
 from approvals import runtime  # noqa: E402
 from approvals.consumers import LiveConsumer  # noqa: E402
+from approvals.queueing import InTurn  # noqa: E402
 
 runtime.check_serializers()
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
+    {"http": InTurn(http), "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
 )

@@ -17,6 +17,7 @@ class ApprovalStatus(TextChoices):
     APPROVED = "approved", "Approved; the thread was handed to its graph."
     REJECTED = "rejected", "Rejected; the gated node did not run."
     SKIPPED = "skipped", "Skipped; the thread went on as if the node had run."
+    EXPIRED = "expired", "Nobody decided in time, so it was rejected."
     SUPERSEDED = "superseded", "The agent moved the thread before anyone decided."
     CLEANED = "cleaned", "An admin removed the thread."
 
@@ -46,6 +47,28 @@ class Verdict(TextChoices):
     REJECT = "reject", "Reject"
     RESPOND = "respond", "Respond"
     SKIP = "skip", "Skip"
+
+
+class VoteEnd(TextChoices):
+    """Why a vote no longer counts."""
+
+    WITHDRAWN = "withdrawn", "Taken back before the decision."
+    CLEARED = "cleared", "Somebody proposed something else."
+    SUPERSEDED = "superseded", "The agent moved on."
+
+
+class OnDeadline(TextChoices):
+    """What happens when nobody decides in time. Never a silent approval."""
+
+    DENY = "deny", "Reject it"
+    ESCALATE = "escalate", "Ask others as well"
+
+
+class OnCrash(TextChoices):
+    """What happens when a worker dies while a node may have been running."""
+
+    ASK = "ask", "Ask a person"
+    RESUME = "resume", "Go on: the node may run twice"
 
 
 DECIDED_AS = {

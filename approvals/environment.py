@@ -49,6 +49,18 @@ VARIABLES = {
     "DATA_DIR": Variable(
         ".data", "Where the embedded database, the secret key and the demo's outbox are kept.", "/var/lib/countersign"
     ),
+    "LEASE_SECONDS": Variable(
+        "30",
+        "How long a worker may be silent before another takes its threads over. Shorter finds dead workers sooner;"
+        " longer forgives a machine that stalls.",
+        "60",
+    ),
+    "AUDIT_DIR": Variable(
+        "`audit` in `DATA_DIR`",
+        "Where the key of the audit log and its signed heads are kept, outside the database. See"
+        " [the audit log](../how-to/audit.md).",
+        "/var/lib/countersign-audit",
+    ),
     "LOG_LEVEL": Variable("INFO", "How much is written to standard error.", "WARNING"),
     "DEMO_PACE": Variable("0.6", "Seconds each node of the demo graphs takes, so that people can watch.", "0"),
 }

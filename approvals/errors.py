@@ -6,11 +6,15 @@ Refusal
  +-- Conflict      409
  |    +-- AlreadyDecided    somebody was first
  |    +-- Stale             the thread moved since the person looked
+ |    +-- AlreadyVoted      a person has one vote
+ |    +-- Claimed           somebody else is reviewing it
  |    +-- Busy              a run holds the thread
  |    +-- KeyReused         the idempotency key belongs to another request
  |    +-- AlreadyExists     a thread of this id exists
+ |    +-- Undecided         nobody has decided yet
  +-- Gone          410
  |    +-- Superseded        the question is no longer asked
+ |    +-- Expired           nobody decided in time
  |    +-- LinkUsed          a sign-in link works once
  +-- TooLarge      413
  +-- Invalid       422
@@ -55,6 +59,14 @@ class Stale(Conflict):
     code, title = "stale", "Changed since you looked"
 
 
+class AlreadyVoted(Conflict):
+    code, title = "already_voted", "You voted already"
+
+
+class Claimed(Conflict):
+    code, title = "claimed", "Somebody is reviewing it"
+
+
 class Busy(Conflict):
     code, title = "busy", "The thread is busy"
 
@@ -67,12 +79,20 @@ class AlreadyExists(Conflict):
     code, title = "already_exists", "It exists already"
 
 
+class Undecided(Conflict):
+    code, title = "undecided", "Not decided yet"
+
+
 class Gone(Refusal):
     status, code, title = 410, "gone", "No longer asked"
 
 
 class Superseded(Gone):
     code = "superseded"
+
+
+class Expired(Gone):
+    code, title = "expired", "Too late"
 
 
 class LinkUsed(Gone):

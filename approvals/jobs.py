@@ -30,11 +30,18 @@ def graph_queue(graph_id: str) -> str:
 
 
 def enqueue(
-    task: str, *, queue: str = CONSOLE_QUEUE, priority: int = 0, once: str | None = None, **arguments: Any
+    task: str,
+    *,
+    queue: str = CONSOLE_QUEUE,
+    priority: int = 0,
+    once: str | None = None,
+    in_seconds: int | None = None,
+    **arguments: Any,
 ) -> None:
     """Defer the task named `task` of approvals.tasks. With `once`, do nothing while a job of that name waits."""
     name = f"approvals.tasks.{task}"
-    job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True)
+    when = {"schedule_in": {"seconds": in_seconds}} if in_seconds else {}
+    job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True, **when)
     with suppress(AlreadyEnqueued), transaction.atomic():
         job.defer(**arguments)
 

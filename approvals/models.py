@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore.types import Channel, GraphCard
@@ -15,10 +16,13 @@ from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
     ApprovalStatus,
+    OnCrash,
+    OnDeadline,
     RunKind,
     RunStatus,
     ThreadStatus,
     Verdict,
+    VoteEnd,
 )
 from approvals.fields import CanonicalJSONField
 
@@ -86,6 +90,16 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
     def oldest_first(self) -> ApprovalQuerySet:
         return self.order_by("created_at", "id")
 
+    def most_urgent_first(self) -> ApprovalQuerySet:
+        """By deadline, those without one last; then oldest first."""
+        return self.order_by("due_at", "created_at", "id")
+
+    def claimed(self) -> ApprovalQuerySet:
+        return self.filter(claimed_until__gt=Now(), claimed_by__isnull=False)
+
+    def unclaimed(self) -> ApprovalQuerySet:
+        return self.filter(Q(claimed_until=None) | Q(claimed_until__lte=Now()) | Q(claimed_by=None))
+
 
 class Approval(models.Model):
     """One pause that waits for people. `state`, `request` and `digest` are what was shown, and never change."""
@@ -106,12 +120,22 @@ class Approval(models.Model):
     state = CanonicalJSONField()
     opaque = models.JSONField(default=list)
     blocked = models.JSONField(default=list)
+    shown_digest = models.CharField(max_length=64, blank=True)
+    """Of what the agent asks, as stored."""
     digest = models.CharField(max_length=64)
+    """Of what people decide: what the agent asks, with the proposal if there is one. A vote must name it."""
     allowed_verdicts = models.JSONField()
     why_not = models.TextField(blank=True)
     answer_schema = models.JSONField(null=True)
+    rule = models.JSONField(default=dict)
+    """The policy as it stood when the question was asked: `policies.Rule` as plain data."""
+    proposal = CanonicalJSONField(null=True)
+    """What the votes that count agree on, if it is more than a plain approval: `policies.Proposal` as plain data."""
     required_votes = models.PositiveSmallIntegerField(default=1)
     due_at = models.DateTimeField(null=True)
+    escalated_at = models.DateTimeField(null=True)
+    claimed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    claimed_until = models.DateTimeField(null=True)
     status = models.CharField(max_length=12, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
     created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True)
@@ -129,6 +153,10 @@ class Approval(models.Model):
             models.Index(fields=["-closed_at", "-id"], name="approvals_closed"),
             models.Index(fields=["-created_at", "-id"], name="approvals_newest"),
             models.Index(fields=["graph_id", "created_at"], name="approvals_by_graph"),
+            models.Index(
+                fields=["due_at", "created_at", "id"], condition=Q(status="pending"), name="approvals_due"
+            ),
+            models.Index(fields=["claimed_by"], condition=Q(status="pending"), name="approvals_claimed"),
         ]
 
     def __str__(self) -> str:
@@ -144,8 +172,16 @@ class Approval(models.Model):
         return self.status == ApprovalStatus.PENDING
 
 
+class VoteQuerySet(models.QuerySet["Vote"]):
+    def counting(self) -> VoteQuerySet:
+        return self.filter(ended_at=None)
+
+
 class Vote(models.Model):
-    """One person's verdict. The idempotency key makes sending it twice harmless."""
+    """One person's verdict. The idempotency key makes sending it twice harmless.
+
+    It counts until it is withdrawn, or cleared by a new proposal or by an agent that moved on.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="votes")
@@ -157,12 +193,19 @@ class Vote(models.Model):
     comment = models.TextField(blank=True)
     seen_digest = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=200, null=True)
+    seen_preview = models.CharField(max_length=64, blank=True)
     request_digest = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+    ended_as = models.CharField(max_length=10, choices=VoteEnd, blank=True)
+
+    objects = VoteQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["approval", "voter"], name="one_vote_for_each_person"),
+            models.UniqueConstraint(
+                fields=["approval", "voter"], condition=Q(ended_at=None), name="one_vote_for_each_person"
+            ),
             models.UniqueConstraint(fields=["voter", "idempotency_key"], name="one_vote_for_each_key"),
         ]
 
@@ -171,13 +214,21 @@ class Vote(models.Model):
 
 
 class Decision(models.Model):
-    """The outcome. One to one with its approval: the database itself refuses a second."""
+    """The outcome, and all that is handed to the graph. The database itself refuses a second for an approval."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     approval = models.OneToOneField(Approval, on_delete=models.PROTECT, related_name="decision")
-    vote = models.OneToOneField(Vote, on_delete=models.PROTECT, related_name="decision")
+    vote = models.OneToOneField(Vote, null=True, on_delete=models.PROTECT, related_name="decision")
+    """The vote that completed it; none if its time ran out."""
     verdict = models.CharField(max_length=8, choices=Verdict)
-    decided_by = models.CharField(max_length=150)
+    edits = CanonicalJSONField(default=dict)
+    answer = CanonicalJSONField(null=True)
+    as_node = models.CharField(max_length=200, blank=True)
+    comment = models.TextField(blank=True)
+    decided_by = models.TextField()
+    """Everybody whose vote made it, in the order of their votes."""
+    answer_digest = models.CharField(max_length=64, blank=True)
+    """Of verdict, edits, answer, node and comment: what the audit log says was decided, and the graph must be given."""
     seen_preview = models.CharField(max_length=64, blank=True)
     decided_at = models.DateTimeField(default=timezone.now)
 
@@ -198,9 +249,13 @@ class Run(models.Model):
     started_by = models.CharField(max_length=150)
     resume_from = models.CharField(max_length=64, blank=True)
     """The checkpoint this run goes on from; a thread that stands elsewhere is left alone."""
+    is_edited = models.BooleanField(default=False)
+    """`resume_from` is this run's own edit: the answer was begun there, and is still to be carried out."""
     entered_at = models.DateTimeField(null=True)
     """Set and committed before the graph is called: from here on a node may have been running."""
     attempts = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    """No worker begins it before: the pause between attempts."""
     steps = models.JSONField(default=list)
     error = models.CharField(max_length=200, blank=True)
     problem = models.TextField(blank=True)
@@ -226,6 +281,67 @@ class Run(models.Model):
     @property
     def is_stuck(self) -> bool:
         return self.status in STUCK_RUNS
+
+
+class Policy(models.Model):
+    """Who decides on a gate, and how. The most specific one that fits counts; empty fields fit anything."""
+
+    graph_id = models.CharField("graph", max_length=200, blank=True)
+    node = models.CharField(max_length=200, blank=True)
+    tool = models.CharField(max_length=200, blank=True)
+    approvals = models.PositiveSmallIntegerField("approvals needed", default=1)
+    people = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="+")
+    groups = models.ManyToManyField("auth.Group", blank=True, related_name="+")
+    one_reject_ends = models.BooleanField("one rejection ends it", default=True)
+    may_decide_own = models.BooleanField("who started the run may vote", default=False)
+    needs_reason = models.BooleanField("every vote needs a reason", default=False)
+    deadline_minutes = models.PositiveIntegerField(null=True, blank=True)
+    on_deadline = models.CharField(max_length=8, choices=OnDeadline, default=OnDeadline.ESCALATE)
+    escalate_to = models.ManyToManyField("auth.Group", blank=True, related_name="+")
+    on_crash = models.CharField(max_length=6, choices=OnCrash, default=OnCrash.ASK)
+    version = models.PositiveIntegerField(default=0, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "policies"
+        constraints = [models.UniqueConstraint(fields=["graph_id", "node", "tool"], name="one_policy_for_each_place")]
+
+    def __str__(self) -> str:
+        return " / ".join(filter(None, [self.graph_id or "every graph", self.node, self.tool]))
+
+
+class PolicyVersion(models.Model):
+    """A policy as it was at one time. Kept when the policy changes or goes."""
+
+    policy_id = models.BigIntegerField(db_index=True)
+    version = models.PositiveIntegerField()
+    place = models.CharField(max_length=620)
+    rule = models.JSONField(null=True)
+    """None: the policy was removed."""
+    changed_by = models.CharField(max_length=150)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["policy_id", "version"], name="one_row_for_each_version")]
+
+    def __str__(self) -> str:
+        return f"{self.place} v{self.version}"
+
+
+class Notice(models.Model):
+    """Something a person should know that happened while they looked elsewhere."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="+")
+    text = models.CharField(max_length=300)
+    created_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["user", "-created_at"], condition=Q(seen_at=None), name="notices_unseen")]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Draft(models.Model):
@@ -310,3 +426,55 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"head at {self.seq}"
+
+
+class AuditText(models.Model):
+    """A text that an entry names by its digest. It stands beside the log, so it can be erased and the log stays whole.
+
+    The digest is SHA-256 of salt and text; with the salt gone, nobody can find a short text by trying.
+    """
+
+    seq = models.BigIntegerField()
+    name = models.CharField(max_length=40)
+    salt = models.CharField(max_length=64, blank=True)
+    text = models.TextField(blank=True)
+    erased_at = models.DateTimeField(null=True)
+    erased_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["seq", "name"], name="one_text_for_each_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of entry {self.seq}"
+
+
+class SignedHead(models.Model):
+    """A signed note on the log as it stood: the copy that pages and exports read. The other one is outside."""
+
+    size = models.BigIntegerField()
+    """Number of the newest entry it covers. A quiet log is signed again and again."""
+    note = models.TextField()
+    signed_at = models.DateTimeField()
+    file_end = models.BigIntegerField()
+    """Where it ends in the file outside, in bytes."""
+
+    class Meta:
+        indexes = [models.Index(fields=["size"], name="heads_by_size")]
+
+    def __str__(self) -> str:
+        return f"signed at {self.size}"
+
+
+class AuditCheck(models.Model):
+    """What the last walk through the log found: pages show this, and do not walk."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    ok = models.BooleanField()
+    entries = models.BigIntegerField()
+    first_bad = models.BigIntegerField(null=True)
+    reason = models.TextField(blank=True)
+    checked_by = models.CharField(max_length=150)
+    checked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"checked at {self.entries}"

@@ -17,7 +17,9 @@ ROLES_FOR: dict[str, tuple[Role, ...]] = {
     "start_run": (Role.OPERATOR, Role.ADMIN),
     "retry_run": (Role.OPERATOR, Role.REVIEWER, Role.ADMIN),
     "read_audit": (Role.AUDITOR, Role.ADMIN),
+    "erase_text": (Role.ADMIN,),
     "force_clean": (Role.ADMIN,),
+    "set_policy": (Role.ADMIN,),
 }
 SENTENCES = {
     "view": "You have no role here yet. Ask an admin to add you to a group.",
@@ -27,7 +29,9 @@ SENTENCES = {
     "start_run": "Only operators and admins start runs.",
     "retry_run": "Only reviewers, operators and admins decide how a stopped run goes on.",
     "read_audit": "Only auditors and admins read the audit log.",
+    "erase_text": "Only admins erase texts that stand beside the audit log.",
     "force_clean": "Only admins force-clean threads.",
+    "set_policy": "Only admins change policies and who is in a group.",
 }
 
 
@@ -105,12 +109,28 @@ def can_read_audit(user: User) -> bool:
     return not why_not(user, "read_audit")
 
 
+def check_erase_text(user: User) -> None:
+    _check(user, "erase_text")
+
+
+def can_erase_text(user: User) -> bool:
+    return not why_not(user, "erase_text")
+
+
 def check_force_clean(user: User) -> None:
     _check(user, "force_clean")
 
 
 def can_force_clean(user: User) -> bool:
     return not why_not(user, "force_clean")
+
+
+def check_set_policy(user: User) -> None:
+    _check(user, "set_policy")
+
+
+def can_set_policy(user: User) -> bool:
+    return not why_not(user, "set_policy")
 
 
 def context(request: Any) -> dict[str, Any]:

@@ -1,18 +1,170 @@
 """Does the state allow it? Plain values in; a sentence that refuses, or an empty string. No database, no clock."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
 
+from agentcore.serde import digest
 from agentcore.strict import blocked_sentence
+from approvals.enums import OnCrash, OnDeadline, Verdict
 
 LONGEST_COMMENT = 5_000
+MOST_APPROVALS = 50
+MOST_MINUTES = 366 * 24 * 60
 
 
-def why_not_vote(*, verdict: str, allowed: Collection[str], why_not: str, comment: str, has_edits: bool) -> str:
+@dataclass(frozen=True)
+class Voters:
+    """Who may vote: these people and the members of these groups; everybody if both are empty."""
+
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return _listed([*self.people, *(f"members of {group}" for group in self.groups)])
+
+    def include(self, username: str, groups: Collection[str]) -> bool:
+        is_open = not self.people and not self.groups
+        return is_open or username in self.people or not set(groups).isdisjoint(self.groups)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one question is decided. It is stored with the question, so a policy that changes later changes no vote.
+
+    `voters` is a list because several gates may wait together: a person must be one of each.
+    """
+
+    source: str = "default"
+    approvals: int = 1
+    voters: tuple[Voters, ...] = ()
+    one_reject_ends: bool = True
+    may_decide_own: bool = False
+    needs_reason: bool = False
+    deadline_minutes: int | None = None
+    on_deadline: str = OnDeadline.ESCALATE.value
+    escalate_to: tuple[str, ...] = ()
+    on_crash: str = OnCrash.ASK.value
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Rule":
+        """Read what `as_dict` gave; a question from before there were policies has the default."""
+        voters = tuple(Voters(tuple(each["people"]), tuple(each["groups"])) for each in plain.get("voters", ()))
+        return cls(**{**plain, "voters": voters, "escalate_to": tuple(plain.get("escalate_to", ()))})
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What people approve, if it is more than what the agent asks: an edit, an answer, or to skip the node."""
+
+    verdict: str = Verdict.APPROVE.value
+    edits: Mapping[str, Any] | None = None
+    answer: Any = None
+    as_node: str = ""
+    seen_preview: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        return self.verdict == Verdict.APPROVE and self.says_nothing
+
+    @property
+    def says_nothing(self) -> bool:
+        return not self.edits and self.answer is None
+
+    def agrees_with(self, other: "Proposal") -> bool:
+        """True if a vote for this is one for `other`: the same verdict, and the same content or none of its own."""
+        is_same = (self.edits or {}, self.answer, self.as_node) == (other.edits or {}, other.answer, other.as_node)
+        return self.verdict == other.verdict and (self.says_nothing or is_same)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def digest_with(shown_digest: str, proposal: Mapping[str, Any] | None) -> str:
+    """Name what is decided: what the agent asks, and what somebody proposed instead."""
+    return digest([shown_digest, proposal]) if proposal else shown_digest
+
+
+def answer_digest(*, verdict: str, edits: Any, answer: Any, as_node: str, comment: str) -> str:
+    """Name the answer that the graph is to be given."""
+    return digest([verdict, edits, answer, as_node, comment])
+
+
+def rule_from_metadata(plain: Any) -> Rule:
+    """Read `metadata={"approval": {"policy": {...}}}` of a node. Raises ValueError with what to write instead."""
+    known = {field.name: field for field in fields(Rule)}.keys() - {"source", "voters"} | {"people", "groups"}
+    if not isinstance(plain, Mapping) or not known >= plain.keys():
+        raise ValueError(f"a policy takes {_listed(sorted(known))}")
+    rule = {"source": "the graph's metadata", **{name: plain[name] for name in plain if name in known}}
+    people, groups = _names(rule.pop("people", ())), _names(rule.pop("groups", ()))
+    rule["voters"] = (Voters(people, groups),) if people or groups else ()
+    rule["escalate_to"] = _names(rule.get("escalate_to", ()))
+    return _checked(Rule(**rule))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("people, groups and escalate_to are lists of names")
+    return tuple(value)
+
+
+def _checked(rule: Rule) -> Rule:
+    def is_count(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+    if not is_count(rule.approvals) or rule.approvals > MOST_APPROVALS:
+        raise ValueError(f"approvals is a whole number from 1 to {MOST_APPROVALS}")
+    if rule.deadline_minutes is not None:
+        if not is_count(rule.deadline_minutes) or rule.deadline_minutes > MOST_MINUTES:
+            raise ValueError(f"deadline_minutes is a whole number from 1 to {MOST_MINUTES}, or left out")
+    if rule.on_deadline not in OnDeadline.values or rule.on_crash not in OnCrash.values:
+        raise ValueError("on_deadline is deny or escalate, on_crash is ask or resume")
+    for name in ("one_reject_ends", "may_decide_own", "needs_reason"):
+        if not isinstance(getattr(rule, name), bool):
+            raise ValueError(f"{name} is true or false")
+    return rule
+
+
+def strictest(rules: Sequence[Rule]) -> Rule:
+    """Combine the rules of gates that wait together: whatever any of them asks for is asked for."""
+    if len(set(rules)) == 1:
+        return rules[0]
+    timed = [rule for rule in rules if rule.deadline_minutes is not None]
+    return Rule(
+        source=" + ".join(dict.fromkeys(rule.source for rule in rules)),
+        approvals=max(rule.approvals for rule in rules),
+        voters=tuple(dict.fromkeys(voters for rule in rules for voters in rule.voters)),
+        one_reject_ends=any(rule.one_reject_ends for rule in rules),
+        may_decide_own=all(rule.may_decide_own for rule in rules),
+        needs_reason=any(rule.needs_reason for rule in rules),
+        deadline_minutes=min((rule.deadline_minutes or 0 for rule in timed), default=None),
+        on_deadline="deny" if any(rule.on_deadline == "deny" for rule in timed) else "escalate",
+        escalate_to=tuple(dict.fromkeys(name for rule in rules for name in rule.escalate_to)),
+        on_crash="ask" if any(rule.on_crash == "ask" for rule in rules) else "resume",
+    )
+
+
+def tally(rule: Rule, *, approving: int, rejecting: int, voters: int) -> Literal["approve", "reject", ""]:
+    """Say what the votes come to. `voters` is how many people may vote: when too few are left, it is rejected."""
+    if rejecting and (rule.one_reject_ends or voters - rejecting < rule.approvals):
+        return "reject"
+    return "approve" if approving >= rule.approvals else ""
+
+
+def why_not_vote(
+    *, verdict: str, allowed: Collection[str], why_not: str, comment: str, has_edits: bool, needs_reason: bool = False
+) -> str:
     """Say why this verdict cannot be taken on this approval."""
     if verdict not in allowed:
         return why_not or f"This approval takes {_listed(allowed)}, not {verdict}."
     if verdict == "reject" and not comment.strip():
         return "Say why you reject: the reason goes into the record."
+    if needs_reason and not comment.strip():
+        return "Say why: the policy asks for a reason with every vote, and it goes into the record."
     if verdict == "reject" and has_edits:
         return "A rejection takes no edits. Approve with the edit, or reject without it."
     if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in comment):
@@ -20,6 +172,30 @@ def why_not_vote(*, verdict: str, allowed: Collection[str], why_not: str, commen
     if len(comment) > LONGEST_COMMENT:
         return f"The comment is longer than {LONGEST_COMMENT} characters."
     return ""
+
+
+def why_not_voter(rule: Rule, *, username: str, groups: Collection[str], is_escalated: bool) -> str:
+    """Say why the policy does not let this person vote."""
+    if all(voters.include(username, groups) for voters in rule.voters):
+        return ""
+    others = Voters(groups=rule.escalate_to)
+    if is_escalated and others.include(username, groups):
+        return ""
+    wanted = " and of ".join(str(voters) for voters in rule.voters)
+    return f"The policy ({rule.source}) lets {wanted} decide here."
+
+
+def why_not_claimed(*, claimed_by: str, claimed_until: datetime | None, now: datetime, voter: str) -> str:
+    """Say who holds the approval, if somebody else does."""
+    if not claimed_by or claimed_by == voter or claimed_until is None or claimed_until <= now:
+        return ""
+    left = max(1, round((claimed_until - now).total_seconds() / 60))
+    return f"{claimed_by} is reviewing this, {left} min left. Take it over to decide it now."
+
+
+def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: Collection[str]) -> bool:
+    """True once the time is over, where that means a rejection."""
+    return due_at is not None and due_at <= now and rule.on_deadline == "deny" and "reject" in allowed
 
 
 def why_not_edit(*, waiting: Collection[str]) -> str:
@@ -35,9 +211,10 @@ def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:
     return blocked_sentence(blocked) if blocked else ""
 
 
-def why_not_own_run(*, started_by: str, voter: str) -> str:
-    """Nobody approves what they started."""
-    return "You started this thread, so somebody else must decide." if started_by and started_by == voter else ""
+def why_not_own_run(*, started_by: str, voter: str, may_decide_own: bool = False) -> str:
+    """Nobody approves what they started, unless the policy says so."""
+    is_own = bool(started_by) and started_by == voter and not may_decide_own
+    return "You started this thread, so somebody else must decide." if is_own else ""
 
 
 def why_not_start(*, status: str, is_cleaned: bool) -> str:
@@ -53,5 +230,5 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
     return ""
 
 
-def _listed(names: Collection[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "no verdict"

@@ -93,6 +93,9 @@ if not 0 < PORT < 65_536:
     raise ImproperlyConfigured("PORT must be from 1 to 65535, such as PORT=8000.")
 if DATA_DIR.exists() and not DATA_DIR.is_dir():
     raise ImproperlyConfigured("DATA_DIR must be a folder, such as DATA_DIR=.data; a file has that name.")
+AUDIT_DIR = Path(read("AUDIT_DIR") or DATA_DIR / "audit").resolve()
+if AUDIT_DIR.exists() and not AUDIT_DIR.is_dir():
+    raise ImproperlyConfigured("AUDIT_DIR must be a folder, such as AUDIT_DIR=.data/audit; a file has that name.")
 try:
     float(read("DEMO_PACE") or 0)
 except ValueError:
@@ -143,8 +146,12 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 
 LANGGRAPH_JSON = read("LANGGRAPH_JSON") or "langgraph.json"
 WORKER_CONCURRENCY = 20
+LEASE_SECONDS = _number("LEASE_SECONDS", 30)
+if not 0 < LEASE_SECONDS <= 3600:
+    raise ImproperlyConfigured("LEASE_SECONDS must be a number of seconds from 1 to 3600, such as 30.")
 
 INSTALLED_APPS = [
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -159,10 +166,11 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
 ]
 MIDDLEWARE = [
+    # First, being async: between two that are not, it would cost each request two more changes of thread.
+    "servestatic.middleware.ServeStaticMiddleware",
     "approvals.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

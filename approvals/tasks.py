@@ -5,9 +5,9 @@ from typing import Any
 from procrastinate.contrib.django import app
 
 from approvals import runtime
+from approvals.actions import deadlines, inquire, sign_audit, verify_audit
 from approvals.actions import execute_run as execute
 from approvals.actions import index_thread as index
-from approvals.actions import inquire
 from approvals.actions import recover_runs as recover
 from approvals.context import new_request_id
 
@@ -38,9 +38,24 @@ async def answer_inquiry(inquiry_id: str) -> None:
 @app.periodic(cron="* * * * * */5")
 @app.task(queueing_lock="reconcile", queue="console")
 async def reconcile(timestamp: int) -> None:
-    """Every 5 s: threads that moved without us, runs whose worker died, jobs that were lost."""
+    """Every 5 s: threads that moved without us, approvals that are overdue, runs whose worker died, lost jobs."""
     await runtime.in_database(index.sweep)()
+    await runtime.in_database(deadlines.close_overdue)()
     await runtime.in_database(recover.find_lost_runs)()
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(queueing_lock="sign_audit", queue="console")
+async def sign_audit_log(timestamp: int) -> None:
+    """Every 5 s a look: the log is signed each minute, and after 100 entries."""
+    await runtime.in_database(sign_audit.sign_if_due)()
+
+
+@app.periodic(cron="41 * * * *")
+@app.task(queueing_lock="verify_audit", queue="console")
+async def verify_audit_log(timestamp: int) -> None:
+    """Every hour: the whole log, so that a broken one is known before somebody asks."""
+    await runtime.in_database(verify_audit.check_by_worker)()
 
 
 @app.periodic(cron="17 * * * *")

@@ -12,6 +12,7 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from agentcore import effect_key, once
 from agentcore.demo.outbox import record, think
 
 
@@ -125,7 +126,7 @@ async def draft_change(state: State) -> dict[str, Any]:
 
 
 async def apply_change(state: State, config: RunnableConfig) -> dict[str, Any]:
-    """Carry out the plan as it stands now. The demo writes it down and runs no command."""
+    """Carry out the plan as it stands now, once. The demo writes it down and runs no command."""
     await think()
     change = {
         "service": state["service"],
@@ -133,7 +134,11 @@ async def apply_change(state: State, config: RunnableConfig) -> dict[str, Any]:
         "plan": state["plan"],
         "rollback": state["rollback"],
     }
-    return {"applied": record("change", change, config=config)}
+
+    async def apply() -> str:
+        return record("change", change, config=config)
+
+    return {"applied": await once(effect_key(), apply)}
 
 
 async def verify(state: State) -> dict[str, Any]:

@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import re
-import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+
+from agentcore import effect_key
 
 NAME_LENGTH = 60
 
@@ -25,12 +26,12 @@ def folder() -> Path:
 
 
 def record(kind: str, body: dict[str, Any], *, config: RunnableConfig) -> str:
-    """Write one new file and return its reference, such as `refund-3f2a91bc`.
+    """Write one file and return its reference, such as `refund-3f2a91bc`. To be called in a node.
 
-    Each call writes a file of its own: a node which ran twice shows as two files.
+    It does as a service that knows Idempotency-Key: when the node runs again, the file is there, and stays as it is.
     """
     thread_id = str(config["configurable"]["thread_id"])
-    token = secrets.token_hex(4)
+    token = effect_key()[:8]
     reference = f"{kind}-{token}"
     effect = {
         **body,
@@ -38,7 +39,9 @@ def record(kind: str, body: dict[str, Any], *, config: RunnableConfig) -> str:
         "thread_id": thread_id,
         "at": datetime.now(UTC).isoformat(),
     }
-    _write(folder() / f"{_safe(kind)}-{_safe(thread_id)}-{token}.json", effect)
+    path = folder() / f"{_safe(kind)}-{_safe(thread_id)}-{token}.json"
+    if not path.exists():
+        _write(path, effect)
     return reference
 
 

@@ -26,8 +26,16 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
             request=_request(graph, snapshot, snapshot.gate),
             actions=actions,
             allowed_verdicts=VERDICTS,
+            tools=_tools(snapshot.values),
         )
     ]
+
+
+def _tools(values: dict[str, Any]) -> tuple[str, ...]:
+    """Name the tools that the last message of a conversation asks for: what a `tools` node would call."""
+    last = [value[-1] for value in values.values() if is_conversation(value)]
+    calls = [call for message in last for call in message.get("tool_calls") or ()]
+    return tuple(dict.fromkeys(str(call["name"]) for call in calls if isinstance(call, dict) and "name" in call))
 
 
 def _request(graph: Graph, snapshot: Snapshot, gate: Gate) -> dict[str, Any]:

@@ -1,27 +1,30 @@
 """Vote on an approval. One transaction decides; everything after it can be done again from what it stored.
 
-Lock order: thread row, approval row, audit head. Never take them in another order.
+Lock order: thread row, approval row, audit head. Never take them in another order. Counting votes is reading too, so
+it happens under the thread's lock.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore import state_edit
-from agentcore.errors import Fault
-from agentcore.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.failpoints import is_off, reach
 from agentcore.serde import digest
-from agentcore.types import GraphCard
-from approvals import audit, events, jobs, permissions, policies, runtime
-from approvals.actions import index_thread, inquire
-from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, ThreadStatus, Verdict
+from approvals import audit, events, jobs, permissions, policies, rules, runtime
+from approvals.actions import index_thread, try_edit
+from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, ThreadStatus, Verdict, VoteEnd
 from approvals.errors import (
-    AlreadyDecided,
+    AlreadyVoted,
     Busy,
+    Claimed,
     Denied,
+    Expired,
     Invalid,
     InvalidAnswer,
     InvalidEdit,
@@ -29,12 +32,14 @@ from approvals.errors import (
     NotFound,
     Stale,
     Superseded,
-    Unavailable,
 )
-from approvals.models import Approval, Decision, Graph, Run, Thread, Vote
+from approvals.models import Approval, Decision, Run, Thread, Vote
 from approvals.permissions import User
+from approvals.policies import Proposal, Rule
 
 LONGEST_KEY = 200
+LARGE = ("state", "request", "actions", "answer_schema")
+"""Columns that hardly any vote looks at; one that does reads them then."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Ballot:
         """Tell two ballots apart that came with the same key."""
         return digest([self.verdict, self.seen_digest, self.edits, self.answer, self.as_node, self.comment])
 
+    @property
+    def proposal(self) -> Proposal:
+        return Proposal(self.verdict, self.edits, self.answer, self.as_node, self.seen_preview)
+
 
 @dataclass(frozen=True)
 class Voted:
@@ -66,83 +75,109 @@ class Voted:
     is_replay: bool = False
 
 
+@dataclass(frozen=True)
+class Locked:
+    """A thread and its approval while their rows are locked, with the database's time."""
+
+    thread: Thread
+    approval: Approval
+    rule: Rule
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided, by whom, and the vote that completed it: none if its time ran out."""
+
+    verdict: str
+    by: str
+    proposal: Proposal
+    comment: str = ""
+    vote: Vote | None = None
+
+
 def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     """Cast a vote and, when it decides, hand the thread to its graph.
 
-    Raises NotFound, Denied, AlreadyDecided, Superseded, Stale, Busy, KeyReused, InvalidEdit, InvalidAnswer or Invalid;
-    whatever is raised, nothing was stored.
+    Raises NotFound, Denied, AlreadyDecided, AlreadyVoted, Claimed, Superseded, Expired, Stale, Busy, KeyReused,
+    InvalidEdit, InvalidAnswer or Invalid; whatever is raised, nothing was stored.
     """
     permissions.check_view(by)
-    approval = Approval.objects.filter(pk=approval_id).first()
-    if approval is None:
-        raise NotFound("There is no such approval.")
-    refused = _try_edit(approval, ballot, by)
+    approval = found(approval_id)
+    if replay := _answer_given_before(approval, ballot, by):
+        return replay
     try:
+        try_edit.check_open(approval)  # what is over stays over: no need to wait in line for the lock
+        refused = _try_edit(approval, ballot, by)
         with transaction.atomic():
-            return _vote(approval, ballot, by, refused)
+            voted = _vote(approval, ballot, by, refused)
     except (Stale, Superseded) as refusal:
         # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
         raise index_thread.explained(refusal, approval_id=approval_id) from None
+    reach("decide.committed")
+    return voted
+
+
+def withdraw(*, approval_id: UUID, by: User) -> Vote:
+    """Take one's vote back before the decision. Raises NotFound, AlreadyDecided, Superseded or Expired."""
+    permissions.check_view(by)
+    with transaction.atomic():
+        here = lock(found(approval_id))
+        try_edit.check_open(here.approval)
+        cast = here.approval.votes.counting().filter(voter_id=by.pk).first()
+        if cast is None:
+            raise NotFound("You have no vote on this that counts.")
+        _end(here, [cast], VoteEnd.WITHDRAWN)
+        if here.approval.proposal and not here.approval.votes.counting().exclude(verdict=Verdict.REJECT).exists():
+            _propose(here, None)
+        events.publish(thread_id=here.thread.pk)
+        about = {"approval": str(here.approval.pk), "vote": str(cast.pk), "verdict": cast.verdict}
+        audit.append("vote.withdrawn", actor=by.get_username(), thread_id=here.thread.pk, object=about)
+    return cast
+
+
+def found(approval_id: UUID) -> Approval:
+    """Return the approval as it is this moment; raise NotFound."""
+    approval = Approval.objects.select_related("decision").defer(*LARGE).filter(pk=approval_id).first()
+    if approval is None:
+        raise NotFound("There is no such approval.")
+    return approval
+
+
+def lock(seen: Approval) -> Locked:
+    """Lock the thread and the approval, in this order, and read both again."""
+    threads = Thread.objects.select_for_update(of=("self",)).select_related("started_by")
+    thread = threads.get(pk=seen.thread_id)
+    approvals = Approval.objects.select_for_update(of=("self",)).select_related("claimed_by", "decision")
+    approval = approvals.defer(*LARGE).annotate(read_at=Now()).get(pk=seen.pk)
+    return Locked(thread, approval, Rule.of(approval.rule), now=getattr(approval, "read_at"))  # noqa: B009
 
 
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:
     """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
-    may_count = approval.is_pending and permissions.can_vote(by, ballot.verdict) and not _is_sent_again(ballot, by)
-    if not ballot.edits or not may_count:
+    if not ballot.edits or not permissions.can_vote(by, ballot.verdict):
         return None
     try:
-        _previewed(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
+        try_edit.tried(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
     except InvalidEdit as refused:
         return refused
     return None
 
 
-def _is_sent_again(ballot: Ballot, by: User) -> bool:
-    key = ballot.idempotency_key or ""
-    return key != "" and key.isprintable() and Vote.objects.filter(voter_id=by.pk, idempotency_key=key).exists()
-
-
-def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
-    """Return what an edit would give: `values_before, values, next_before, next, diff, digest`; nothing is stored.
-
-    Raises what a vote would, InvalidEdit with a path for each fault, Unavailable when no worker answers.
-    """
-    permissions.check_preview(by)
-    approval = Approval.objects.select_related("decision").filter(pk=approval_id).first()
-    if approval is None:
-        raise NotFound("There is no such approval.")
-    _check_open(approval)
-    return _previewed(approval, edits, as_node=as_node)
-
-
-def _previewed(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
-    _check_one_waits(approval)
-    _check_nothing_blocked(approval)
-    _check_node(approval, as_node, is_skip=is_skip)
-    check_edits(_card(approval).channels, edits, opaque=approval.opaque)
-    if is_skip and not as_node:
-        as_node = approval.next[0]
-    return inquire.preview(
-        thread_id=approval.thread_id,
-        graph_id=approval.graph_id,
-        checkpoint_id=approval.checkpoint_id,
-        edits=edits,
-        as_node=as_node,
-    )
-
-
 def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None) -> Voted:
-    thread = Thread.objects.select_for_update().get(pk=seen.thread_id)
-    approval = Approval.objects.select_for_update().get(pk=seen.pk)
-    if replay := _answer_given_before(approval, ballot, by):
+    here = lock(seen)
+    reach("decide.locked")
+    if replay := _answer_given_before(here.approval, ballot, by):
         return replay
-    _check_open(approval)
-    _check_fresh(approval, thread, ballot)
-    _check_allowed(approval, thread, ballot, by)
-    _check_content(approval, ballot)
+    if not is_off("one_decision"):
+        try_edit.check_open(here.approval)
+    _check_seen(here, ballot)
+    check_head(here)
+    _check_allowed(here, ballot, by)
+    _check_content(here.approval, ballot)
     if refused:
         raise refused
-    return _decide(approval, thread, ballot, by)
+    return _cast(here, ballot, by)
 
 
 def _answer_given_before(approval: Approval, ballot: Ballot, by: User) -> Voted | None:
@@ -159,139 +194,230 @@ def _answer_given_before(approval: Approval, ballot: Ballot, by: User) -> Voted 
     return Voted(given, decision, Run.objects.filter(decision=decision).first() if decision else None, is_replay=True)
 
 
-def _check_open(approval: Approval) -> None:
-    if approval.status == ApprovalStatus.SUPERSEDED:
-        raise Superseded("The agent moved on before anyone decided; this question is no longer asked.")
-    if approval.status == ApprovalStatus.CLEANED:
-        raise Superseded("An admin removed this thread; this question is no longer asked.")
-    if not approval.is_pending:
-        decision = approval.decision
-        raise AlreadyDecided(
-            f"{decision.decided_by} decided this already: {decision.verdict}.",
-            by=decision.decided_by,
-            verdict=decision.verdict,
-            at=decision.decided_at.isoformat(),
-        )
-
-
-def _check_fresh(approval: Approval, thread: Thread, ballot: Ballot) -> None:
-    if ballot.seen_digest != approval.digest:
-        raise Stale("This is not what you were shown: the digest differs. Look at it again.")
-    if thread.status == ThreadStatus.BUSY:
+def check_head(here: Locked) -> None:
+    """Raise Busy or Stale unless the thread stands where the question was asked."""
+    if here.thread.status == ThreadStatus.BUSY:
         raise Busy("A run holds this thread. Wait until it stops.")
-    head = runtime.read_head(thread.pk)
+    if is_off("head_check"):
+        return
+    head = runtime.read_head(here.thread.pk)
     if head is None:
         raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
-    if (head.checkpoint_id, head.writes) != (approval.checkpoint_id, approval.head_writes):
+    if (head.checkpoint_id, head.writes) != (here.approval.checkpoint_id, here.approval.head_writes):
         raise Stale("The agent moved this thread since you looked.", checkpoint_id=head.checkpoint_id)
 
 
-def _check_allowed(approval: Approval, thread: Thread, ballot: Ballot, by: User) -> None:
+def _check_seen(here: Locked, ballot: Ballot) -> None:
+    if ballot.seen_digest == here.approval.digest or is_off("digest_check"):
+        return
+    if ballot.seen_digest == here.approval.shown_digest or here.approval.votes.exclude(ended_at=None).exists():
+        raise Stale("Somebody proposed something else since you looked. Look at it again.")
+    raise Stale("This is not what you were shown: the digest differs. Look at it again.")
+
+
+def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
     permissions.check_vote(by, ballot.verdict)
-    starter = thread.started_by.get_username() if thread.started_by else ""
-    if sentence := policies.why_not_own_run(started_by=starter, voter=by.get_username()):
-        raise Denied(sentence)
+    check_voter(here, by)
+    approval = here.approval
+    if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
+        raise Expired("The time to decide this is over; it is being rejected.")
+    claimed_by = approval.claimed_by.get_username() if approval.claimed_by else ""
+    if sentence := policies.why_not_claimed(
+        claimed_by=claimed_by, claimed_until=approval.claimed_until, now=here.now, voter=by.get_username()
+    ):
+        raise Claimed(sentence, by=claimed_by)
     sentence = policies.why_not_vote(
         verdict=ballot.verdict,
         allowed=approval.allowed_verdicts,
         why_not=approval.why_not,
         comment=ballot.comment,
         has_edits=bool(ballot.edits),
+        needs_reason=here.rule.needs_reason,
     )
     if sentence:
         raise InvalidAnswer(sentence, allowed=approval.allowed_verdicts)
 
 
+def check_voter(here: Locked, by: User) -> None:
+    """Raise Denied if the policy does not let this person vote here."""
+    if sentence := why_not_voter(here.thread, here.approval, here.rule, by):
+        raise Denied(sentence, permission="policy", policy=here.rule.source)
+
+
+def why_not_voter(thread: Thread, approval: Approval, rule: Rule, by: User) -> str:
+    """Say why the policy does not let this person vote here."""
+    starter = thread.started_by.get_username() if thread.started_by else ""
+    return policies.why_not_own_run(
+        started_by=starter, voter=by.get_username(), may_decide_own=rule.may_decide_own
+    ) or policies.why_not_voter(
+        rule,
+        username=by.get_username(),
+        groups=permissions.roles_of(by),
+        is_escalated=approval.escalated_at is not None,
+    )
+
+
 def _check_content(approval: Approval, ballot: Ballot) -> None:
     if ballot.answer is not None:
         raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
-    if ballot.edits or ballot.verdict == Verdict.SKIP:
-        _check_one_waits(approval)
-    _check_node(approval, ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
-    check_edits(_card(approval).channels, ballot.edits, opaque=approval.opaque)
+    is_skip = ballot.verdict == Verdict.SKIP
+    try_edit.check_content(approval, ballot.edits, as_node=ballot.as_node, is_skip=is_skip)
 
 
-def _check_one_waits(approval: Approval) -> None:
-    if sentence := policies.why_not_edit(waiting=approval.next):
-        raise InvalidEdit(sentence, faults=[Fault("", sentence).as_dict()])
+def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:
+    """Store the vote, count, and decide if that is enough."""
+    approval = here.approval
+    standing = list(approval.votes.counting().select_related("voter").order_by("created_at"))
+    if any(vote.voter_id == by.pk for vote in standing):
+        raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
+    proposal = Proposal(**approval.proposal) if approval.proposal else Proposal()
+    is_new = ballot.verdict != Verdict.REJECT and not ballot.proposal.agrees_with(proposal)
+    if is_new:
+        _end(here, standing, VoteEnd.CLEARED)
+        proposal, standing = ballot.proposal, []
+    cast = _stored(approval, ballot, by)
+    _record_vote(here, cast, cleared=is_new)
+    reach("decide.voted")
+    outcome = _outcome(here, proposal, [*standing, cast])
+    if outcome:
+        return Voted(cast, *settle(here, outcome))
+    if is_new:
+        _propose(here, proposal)
+    _release(here)
+    events.publish(thread_id=here.thread.pk)
+    return Voted(cast, None, None)
 
 
-def _check_nothing_blocked(approval: Approval) -> None:
-    if sentence := policies.why_not_edit_blocked(blocked=approval.blocked):
-        raise InvalidEdit(sentence, faults=[Fault("", sentence).as_dict()])
-
-
-def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
-    """An edit comes from a node that ran just before the pause; from any other it would jump over what lies between."""
-    if not as_node:
-        return
-    allowed = approval.next if is_skip else [node for node in approval.request["ran"] if node not in approval.next]
-    if as_node not in allowed:
-        names = ", ".join(allowed) or "leave it out"
-        told = "only a node that waits here can be skipped" if is_skip else "an edit comes from the node that ran last"
-        sentence = f"as_node is not right: {told} ({names})."
-        raise InvalidEdit(sentence, faults=[Fault("as_node", sentence).as_dict()])
-
-
-def _card(approval: Approval) -> GraphCard:
-    graph = Graph.objects.filter(pk=approval.graph_id).first()
-    if graph is None:
-        raise Unavailable(f"No worker has the graph {approval.graph_id} any more. Is it in langgraph.json?")
-    return graph.record
-
-
-def check_edits(channels: Any, edits: Any, *, opaque: list[str]) -> None:
-    """Check edits against the graph's card; raise our InvalidEdit with a path for each fault."""
-    try:
-        state_edit.check_edits(channels, edits, opaque=opaque)
-    except CoreInvalidEdit as error:
-        raise InvalidEdit(
-            "The edit does not fit the graph.", faults=[fault.as_dict() for fault in error.faults]
-        ) from None
-
-
-def _decide(approval: Approval, thread: Thread, ballot: Ballot, by: User) -> Voted:
+def _stored(approval: Approval, ballot: Ballot, by: User) -> Vote:
     assert by.pk is not None
-    cast = Vote.objects.create(
+    return Vote.objects.create(
         approval=approval,
         voter_id=by.pk,
         verdict=ballot.verdict,
         edits=ballot.edits,
+        answer=ballot.answer,
         as_node=ballot.as_node,
         comment=ballot.comment,
         seen_digest=ballot.seen_digest,
+        seen_preview=ballot.seen_preview,
         idempotency_key=ballot.idempotency_key,
         request_digest=ballot.fingerprint,
     )
+
+
+def _outcome(here: Locked, proposal: Proposal, standing: Sequence[Vote]) -> Outcome | None:
+    against = [vote for vote in standing if vote.verdict == Verdict.REJECT]
+    approving = [vote for vote in standing if vote.verdict != Verdict.REJECT]
+    voters = 0
+    if against and not here.rule.one_reject_ends:
+        is_escalated = here.approval.escalated_at is not None
+        voters = rules.count_voters(here.rule, started_by_id=here.thread.started_by_id, is_escalated=is_escalated)
+    result = policies.tally(here.rule, approving=len(approving), rejecting=len(against), voters=voters)
+    if not result:
+        return None
+    made_by = against if result == "reject" else approving
+    return Outcome(
+        verdict=Verdict.REJECT if result == "reject" else proposal.verdict,
+        by=", ".join(vote.voter.get_username() for vote in made_by),
+        proposal=Proposal() if result == "reject" else proposal,
+        comment="\n".join(filter(None, (vote.comment for vote in made_by))),
+        vote=standing[-1],
+    )
+
+
+def settle(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
+    """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks."""
+    approval, proposal = here.approval, outcome.proposal
     decision = Decision.objects.create(
         approval=approval,
-        vote=cast,
-        verdict=ballot.verdict,
-        decided_by=by.get_username(),
-        seen_preview=ballot.seen_preview,
+        vote=outcome.vote,
+        verdict=outcome.verdict,
+        edits=proposal.edits or {},
+        answer=proposal.answer,
+        as_node=proposal.as_node,
+        comment=outcome.comment,
+        decided_by=outcome.by,
+        seen_preview=proposal.seen_preview,
+        answer_digest=policies.answer_digest(
+            verdict=outcome.verdict,
+            edits=proposal.edits or {},
+            answer=proposal.answer,
+            as_node=proposal.as_node,
+            comment=outcome.comment,
+        ),
     )
-    approval.status, approval.closed_at = DECIDED_AS[Verdict(ballot.verdict)], decision.decided_at
-    approval.save(update_fields=["status", "closed_at"])
+    approval.status = DECIDED_AS[Verdict(outcome.verdict)] if outcome.vote else ApprovalStatus.EXPIRED
+    approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
+    approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until"])
+    run = _queue(here, decision)
+    reach("decide.decided")
+    _record_decision(here, decision, run)
+    reach("decide.recorded")
+    return decision, run
+
+
+def _queue(here: Locked, decision: Decision) -> Run:
     run = Run.objects.create(
-        thread=thread,
+        thread=here.thread,
         decision=decision,
-        graph_id=approval.graph_id,
+        graph_id=here.approval.graph_id,
         kind=RunKind.RESUME,
-        started_by=by.get_username(),
-        resume_from=approval.checkpoint_id,
+        started_by=decision.decided_by[:150],
+        resume_from=here.approval.checkpoint_id,
     )
-    thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
-    thread.save(update_fields=["status", "updated_at"])
-    jobs.enqueue("execute_run", queue=jobs.graph_queue(approval.graph_id), run_id=str(run.id))
-    events.publish(thread_id=thread.pk)
-    _record(approval, cast, decision, run)
-    return Voted(cast, decision, run)
+    here.thread.status, here.thread.updated_at = ThreadStatus.BUSY, timezone.now()
+    here.thread.save(update_fields=["status", "updated_at"])
+    jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.id))
+    events.publish(thread_id=here.thread.pk)
+    return run
 
 
-def _record(approval: Approval, cast: Vote, decision: Decision, run: Run) -> None:
-    digests = {"seen": cast.seen_digest, "ballot": cast.request_digest, "comment": digest(cast.comment)}
-    about = {"approval": str(approval.pk), "vote": str(cast.pk), "verdict": cast.verdict}
-    actor = decision.decided_by
-    audit.append("vote.cast", actor=actor, thread_id=approval.thread_id, object=about, digests=digests)
-    about = {**about, "decision": str(decision.pk), "run": str(run.pk), "checkpoint": approval.checkpoint_id}
-    audit.append("decision.reached", actor=actor, thread_id=approval.thread_id, object=about, digests=digests)
+def _propose(here: Locked, proposal: Proposal | None) -> None:
+    """Change what is decided on: who saw something else votes in vain, and is told."""
+    approval = here.approval
+    approval.proposal = proposal.as_dict() if proposal else None
+    approval.digest = policies.digest_with(approval.shown_digest, approval.proposal)
+    approval.save(update_fields=["proposal", "digest"])
+
+
+def _release(here: Locked) -> None:
+    """Who has voted no longer holds it."""
+    if here.approval.claimed_by_id is not None:
+        here.approval.claimed_by, here.approval.claimed_until = None, None
+        here.approval.save(update_fields=["claimed_by", "claimed_until"])
+
+
+def _end(here: Locked, votes: Sequence[Vote], why: VoteEnd) -> None:
+    Vote.objects.filter(pk__in=[vote.pk for vote in votes]).update(ended_at=here.now, ended_as=why)
+
+
+def _record_vote(here: Locked, cast: Vote, *, cleared: bool) -> None:
+    about = {"approval": str(here.approval.pk), "vote": str(cast.pk), "verdict": cast.verdict, "is_new": cleared}
+    audit.append(
+        "vote.cast",
+        actor=cast.voter.get_username(),
+        thread_id=here.thread.pk,
+        object=about,
+        digests={"seen": cast.seen_digest, "content": digest([cast.edits, cast.answer, cast.as_node])},
+        texts={"comment": cast.comment},
+        policy_version=here.rule.source,
+    )
+
+
+def _record_decision(here: Locked, decision: Decision, run: Run) -> None:
+    audit.append(
+        "decision.reached",
+        actor=decision.vote.voter.get_username() if decision.vote else "countersign",
+        actor_kind="person" if decision.vote else "system",
+        thread_id=here.thread.pk,
+        object={
+            "approval": str(here.approval.pk),
+            "decision": str(decision.pk),
+            "run": str(run.pk),
+            "verdict": decision.verdict,
+            "by": decision.decided_by,
+            "checkpoint": here.approval.checkpoint_id,
+        },
+        digests={"shown": here.approval.shown_digest, "answer": decision.answer_digest},
+        policy_version=here.rule.source,
+    )

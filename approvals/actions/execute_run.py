@@ -11,22 +11,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from agentcore import interrupts, resume, threads
-from agentcore.errors import UnreadableThread
+from agentcore.errors import FenceLost, UnreadableThread
+from agentcore.failpoints import is_off, reach
+from agentcore.fencing import fenced
 from agentcore.registry import Graph
 from agentcore.tables import Head
 from agentcore.threads import Saver
 from agentcore.types import Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
-from approvals import audit, events, runtime
+from approvals import audit, events, policies, runtime
 from approvals.actions import index_thread, lease
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import RunKind, RunStatus, ThreadStatus
-from approvals.models import Run, Thread
+from approvals.models import AuditEntry, Decision, Run, Thread
+from approvals.policies import Rule
 
 logger = logging.getLogger(__name__)
+
+FENCE_KEY = "countersign_fence"
+DECISION_KEY = "countersign_decision"
+FENCED = "Another worker has this thread, or its run was cancelled."
+NOT_AS_RECORDED = (
+    "The decision in the database is not the one in the audit log, so nothing was run. Have an auditor verify the log."
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +54,19 @@ class Claim:
     input: Any
     resume_from: str
     answer: resume.Answer | None
+    decision_id: str
+    on_crash: str
+    attempts: int
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return {RUN_KEY: self.run_id, "countersign_fence": self.fence, "graph_id": self.graph_id}
+        """What every checkpoint of the run says about itself."""
+        told = {RUN_KEY: self.run_id, FENCE_KEY: self.fence, "graph_id": self.graph_id}
+        return told | ({DECISION_KEY: self.decision_id} if self.decision_id else {})
+
+    def fenced(self, saver: Saver) -> Saver:
+        """Return the saver this run writes with: refused from the moment another worker has the thread."""
+        return fenced(saver, self.thread_id, self.fence)
 
 
 @dataclass(frozen=True)
@@ -82,16 +103,22 @@ async def execute_run(run_id: str) -> None:
 
 
 async def _carry_out(claim: Claim) -> None:
+    reach("run.claimed")
     worker = await runtime.worker()
     graph = worker.graphs.get(claim.graph_id)
     if graph is None:
         missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
         return await runtime.in_database(_settle)(claim, missing, None)
+    saver = worker.saver(claim.graph_id)
     try:
-        outcome = await _run(claim, graph, worker.saver(claim.graph_id))
+        outcome = await _run(claim, graph, claim.fenced(saver))
     except UnreadableThread as error:
         outcome = Failed("UnreadableThread", str(error))
-    await settle(claim, graph, worker.saver(claim.graph_id), outcome)
+    except FenceLost:
+        return await runtime.in_database(_note_fenced)(claim)
+    reach("run.stopped")
+    await settle(claim, graph, saver, outcome)
+    reach("run.settled")
 
 
 async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
@@ -99,6 +126,10 @@ async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
 
     async def enter() -> None:
         await runtime.in_database(_enter)(claim)
+        reach("run.entered")
+
+    if not await runtime.in_database(_is_as_recorded)(claim):
+        return Failed("DecisionChanged", NOT_AS_RECORDED)
 
     if claim.kind == RunKind.START:
         return await resume.start(
@@ -159,9 +190,12 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
     if thread_id is None:
         return None
     thread = Thread.objects.select_for_update().get(pk=thread_id)
-    run = Run.objects.select_related("decision__vote", "decision__approval").get(pk=run_id)
+    run = Run.objects.select_related("decision__approval").get(pk=run_id)
+    is_early = Run.objects.filter(pk=run_id, retry_at__gt=Now()).exists()
+    if run.status != when or is_early:
+        return None
     owner = lease.new_owner()
-    fence = lease.take(thread, owner) if run.status == when else None
+    fence = lease.take(thread, owner)
     return None if fence is None else (run, _claim_of(run, owner, fence))
 
 
@@ -175,27 +209,76 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
         fence=fence,
         input=run.input,
         resume_from=run.resume_from,
-        answer=_answer_of(run),
+        answer=_answer_of(run.decision) if _begins_with_answer(run) else None,
+        decision_id=str(run.decision_id or ""),
+        on_crash=Rule.of(run.decision.approval.rule).on_crash if run.decision else "resume",
+        attempts=run.attempts,
     )
 
 
-def _answer_of(run: Run) -> resume.Answer | None:
-    """Return what people decided; a run that goes on after a stop carries out no answer a second time."""
-    decision = run.decision
-    if decision is None or run.resume_from != decision.approval.checkpoint_id:
+def _begins_with_answer(run: Run) -> bool:
+    """A run that goes on after a stop carries out no answer a second time."""
+    return run.decision is not None and (run.is_edited or run.resume_from == run.decision.approval.checkpoint_id)
+
+
+def stand_at(run: Run, here: Snapshot) -> None:
+    """Have the run go on from where its thread stands when it is tried again."""
+    is_own = here.source == "update" and here.metadata.get(RUN_KEY) == str(run.pk)
+    asked_at = run.decision.approval.checkpoint_id if run.decision else None
+    run.is_edited = is_own and here.parent_checkpoint_id == asked_at
+    run.resume_from = here.checkpoint_id
+
+
+def _answer_of(decision: Decision | None) -> resume.Answer | None:
+    """Return what people decided."""
+    if decision is None:
         return None
-    vote = decision.vote
     return resume.Answer(
-        verdict=vote.verdict,
-        edits=vote.edits,
-        as_node=vote.as_node or None,
-        reason=vote.comment,
+        verdict=decision.verdict,
+        edits=decision.edits,
+        as_node=decision.as_node or None,
+        reason=decision.comment,
         result_digest=decision.seen_preview or None,
     )
 
 
+def _is_as_recorded(claim: Claim) -> bool:
+    """Whether the answer that is about to be given is the one that the audit log says was decided."""
+    if claim.answer is None:
+        return True
+    given = policies.answer_digest(
+        verdict=claim.answer.verdict,
+        edits=claim.answer.edits,
+        answer=None,
+        as_node=claim.answer.as_node or "",
+        comment=claim.answer.reason,
+    )
+    entries = AuditEntry.objects.filter(thread_id=claim.thread_id, action="decision.reached").order_by("-seq")
+    told = next((r for r in (e.record for e in entries) if r["object"].get("decision") == claim.decision_id), None)
+    return told is not None and told["digests"].get("answer", given) == given
+
+
 def _enter(claim: Claim) -> None:
-    Run.objects.filter(pk=claim.run_id).update(entered_at=timezone.now(), updated_at=timezone.now())
+    """Note that a node may run from here on; raise FenceLost if the thread is another worker's by now."""
+    if not _ours(claim).update(entered_at=timezone.now(), updated_at=timezone.now()):
+        raise FenceLost(FENCED)
+
+
+def _ours(claim: Claim) -> QuerySet[Run]:
+    """Select the claimed run while this worker has its thread."""
+    run = Run.objects.filter(pk=claim.run_id)
+    if is_off("fence"):
+        return run
+    return run.filter(status=RunStatus.RUNNING, thread__fence=claim.fence, thread__lease_owner=claim.owner)
+
+
+def _note_fenced(claim: Claim) -> None:
+    """Write down that a worker came back from the dead and was refused. Its thread is another's, or was cancelled."""
+    logger.error("a worker that had lost its thread tried to write", extra={"run_id": claim.run_id})
+    about = {"run": claim.run_id, "fence": claim.fence}
+    audit.append(
+        "run.fenced", actor="worker", actor_kind="system", thread_id=claim.thread_id, object=about, outcome="refused"
+    )
 
 
 @transaction.atomic
@@ -205,7 +288,7 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
     if (thread.lease_owner, thread.fence, run.status) != (claim.owner, claim.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": claim.run_id})
         return
-    if run.decision and run.decision.vote.edits and not _is_refused(outcome):
+    if run.decision and run.decision.edits and not _is_refused(outcome):
         _audit("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     match outcome:
         case Paused():
@@ -214,7 +297,8 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
             _end(run, RunStatus.FINISHED, "run.finished")
         case Failed():
             run.error, run.problem = outcome.error, outcome.message
-            run.resume_from = seen.head.checkpoint_id if seen else run.resume_from
+            if seen:
+                stand_at(run, seen.snapshot)
             _end(run, RunStatus.FAILED, "run.failed", error=outcome.error, node=outcome.node)
         case Conflict():
             run.problem = outcome.reason
@@ -267,5 +351,6 @@ class _Steps:
         if step.state != "running":
             found["ended_at"] = now
         with transaction.atomic():
-            Run.objects.filter(pk=self._claim.run_id).update(steps=self._steps, updated_at=timezone.now())
+            if not _ours(self._claim).update(steps=self._steps, updated_at=timezone.now()):
+                raise FenceLost(FENCED)
             events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)

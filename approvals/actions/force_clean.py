@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from agentcore.serde import digest
 from approvals import audit, events, permissions, runtime
+from approvals.actions import lease
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
 from approvals.errors import Gone, Invalid, NotFound
-from approvals.models import Approval, Draft, Run, Thread, Vote
+from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
 from approvals.permissions import User
 
 
@@ -75,11 +75,13 @@ def _erase(thread: Thread, why: str) -> None:
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
         cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
-        checkpoint_id="", title="", fence=F("fence") + 1, lease_owner="", lease_until=None,
+        checkpoint_id="", title="",
     )  # fmt: skip
+    lease.revoke(thread)
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
-    Approval.objects.filter(thread=thread).update(state={}, request={}, actions=[], summary="")
+    Approval.objects.filter(thread=thread).update(state={}, request={}, actions=[], summary="", proposal=None)
     Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)
+    Decision.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Draft.objects.filter(thread=thread).delete()
     given_up = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS])
     given_up.update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)

@@ -2,11 +2,13 @@
 
 import logging
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore import interrupts, state_edit, threads
@@ -15,11 +17,11 @@ from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
 from agentcore.tables import Head
 from agentcore.types import Look, Pause, Snapshot
-from approvals import audit, events, jobs, runtime
+from approvals import audit, events, jobs, rules, runtime
 from approvals.actions import inquire
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
-from approvals.models import Approval, Graph, Run, Thread
+from approvals.models import Approval, Graph, Notice, Run, Thread, Vote
 
 R = TypeVar("R", bound=Stale | Superseded)
 logger = logging.getLogger(__name__)
@@ -176,13 +178,12 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Appro
     }
     asked = _asked(thread, snapshot, pause, head)
     approval, is_new = Approval.objects.get_or_create(**key, defaults=asked)
-    is_other = not is_new and approval.is_pending and approval.digest != asked["digest"]
+    is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
     is_moved = approval.head_writes != head.writes or approval.blocked != asked["blocked"]
     if approval.is_pending and (is_other or is_moved):
         # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
         # Or the worker has other graphs than the one that read it first, and other types are allowed.
-        Approval.objects.filter(pk=approval.pk).update(**asked)
-        approval.refresh_from_db()
+        _replace(approval, asked, is_other=is_other)
     if is_new or is_other:
         audit.append(
             "thread.paused",
@@ -190,9 +191,30 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Appro
             actor_kind="system",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": snapshot.checkpoint_id, "kind": pause.kind},
-            digests={"shown": approval.digest},
+            digests={"shown": approval.shown_digest},
+            policy_version=approval.rule["source"],
         )
     return approval
+
+
+def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> None:
+    """Store a question anew. Who voted on what stood there before voted on something else."""
+    if is_other:
+        _tell_voters([approval], "The agent asks something else now, so your vote on this no longer counts.")
+    else:
+        kept = {"proposal", "rule", "required_votes", "due_at", "digest"}
+        asked = {name: value for name, value in asked.items() if name not in kept}
+    Approval.objects.filter(pk=approval.pk).update(**asked)
+    approval.refresh_from_db()
+
+
+def _tell_voters(approvals: list[Approval], text: str) -> None:
+    """End the votes that counted, and tell those who cast them or had reserved the question."""
+    counting = Vote.objects.counting().filter(approval__in=approvals)
+    told = set(counting.values_list("voter_id", "approval_id"))
+    told |= {(each.claimed_by_id, each.pk) for each in approvals if each.claimed_by_id}
+    Notice.objects.bulk_create(Notice(user_id=user, approval_id=approval, text=text) for user, approval in told)
+    counting.update(ended_at=Now(), ended_as=VoteEnd.SUPERSEDED)
 
 
 def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict[str, Any]:
@@ -208,7 +230,14 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict
         "actions": actions,
         "state": snapshot.values,
     }
+    rule, shown_digest = rules.rule_for(thread.graph_id, pause), digest(shown)
     return {
+        "rule": rule.as_dict(),
+        "required_votes": rule.approvals,
+        "due_at": Now() + timedelta(minutes=rule.deadline_minutes) if rule.deadline_minutes else None,
+        "proposal": None,
+        "shown_digest": shown_digest,
+        "digest": shown_digest,
         "graph_id": thread.graph_id,
         "head_writes": head.writes,
         "kind": pause.kind,
@@ -220,7 +249,6 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict
         "state": snapshot.values,
         "opaque": list(snapshot.opaque),
         "blocked": list(snapshot.blocked),
-        "digest": digest(shown),
         "allowed_verdicts": list(pause.allowed_verdicts),
         "why_not": pause.why_not,
         "answer_schema": pause.answer_schema,
@@ -228,7 +256,9 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
-    for approval in Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep):
+    closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep))
+    _tell_voters(closing, "The agent moved on before this was decided, so your vote no longer counts.")
+    for approval in closing:
         approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
         approval.save(update_fields=["status", "closed_at"])
         audit.append(

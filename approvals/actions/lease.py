@@ -6,16 +6,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import F
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
+from approvals import runtime
 from approvals.models import Thread
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 30
-RENEW_EVERY_SECONDS = 10
 _MISSES_BEFORE_GIVING_UP = 2
 
 
@@ -26,11 +27,29 @@ def new_owner() -> str:
 def take(thread: Thread, owner: str) -> int | None:
     """Take the lease of a thread whose row is locked; return its number, or None while somebody holds it."""
     free = Thread.objects.filter(pk=thread.pk, cleaned_at=None).exclude(lease_until__gt=Now())
-    taken = free.update(fence=F("fence") + 1, lease_owner=owner, lease_until=Now() + timedelta(seconds=LEASE_SECONDS))
+    taken = free.update(fence=F("fence") + 1, lease_owner=owner, lease_until=_until())
     if not taken:
         return None
     thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
+    _raise_fence(thread)
     return thread.fence
+
+
+def revoke(thread: Thread) -> None:
+    """Take the thread, whose row is locked, from whoever holds it: nothing they write is accepted any more."""
+    Thread.objects.filter(pk=thread.pk).update(fence=F("fence") + 1, lease_owner="", lease_until=None)
+    thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
+    _raise_fence(thread)
+
+
+def _raise_fence(thread: Thread) -> None:
+    """Where the checkpoints are, so that each write there can be checked in its own transaction."""
+    with runtime.checkpoint_tables() as tables:
+        tables.raise_fence(thread.pk, thread.fence)
+
+
+def _until() -> CombinedExpression:
+    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def give_back(thread_id: str, owner: str) -> None:
@@ -54,7 +73,7 @@ class Renewal:
 
     def _keep(self) -> None:
         misses = 0
-        while not self._stopped.wait(RENEW_EVERY_SECONDS):
+        while not self._stopped.wait(settings.LEASE_SECONDS / 3):
             misses = 0 if self._renew() else misses + 1
             if misses >= _MISSES_BEFORE_GIVING_UP:
                 logger.error("lost the lease of a thread; its run is stopped", extra={"thread_id": self._thread_id})
@@ -64,7 +83,7 @@ class Renewal:
     def _renew(self) -> bool:
         ours = Thread.objects.filter(pk=self._thread_id, lease_owner=self._owner, lease_until__gt=Now())
         try:
-            return bool(ours.update(lease_until=Now() + timedelta(seconds=LEASE_SECONDS)))
+            return bool(ours.update(lease_until=_until()))
         except DatabaseError:
             return False
         finally:

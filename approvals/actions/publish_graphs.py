@@ -6,14 +6,18 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from agentcore.errors import RegistryError
 from agentcore.serde import digest, to_plain
-from approvals import audit, jobs, runtime
+from approvals import audit, jobs, rules, runtime
 from approvals.models import Graph, Thread
 
 
 def publish_graphs() -> list[str]:
     """Load the graphs and store their cards; return their ids. Raises RegistryError or UnsafeSerializer."""
     cards = runtime.graph_cards()
+    for card in cards:
+        for fault in rules.faults_in(card.nodes):
+            raise RegistryError(f"Graph {card.id}: {fault}")
     with transaction.atomic():
         if not jobs.has_live_worker(within_seconds=30):
             # Cards of other graphs are leftovers, unless another worker, with other code, is alive.

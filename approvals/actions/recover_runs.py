@@ -2,8 +2,12 @@
 
 * never entered the graph, or no worker took it: queued again;
 * stopped properly, but its worker died before storing that: stored now;
+* somebody else moved the thread: superseded, and what is asked there now is asked anew;
 * started by input, died on the way to a gate: goes on from its last checkpoint, or from its input;
-* carried out a decision and died on the way: a node with an effect may have been running, so a person is asked.
+* carried out a decision and died on the way: a node with an effect may have been running. Then the policy's `on_crash`
+  says whether a person is asked or the run goes on.
+
+Each attempt waits longer than the one before; after the fifth a person is asked, whatever the policy says.
 """
 
 import logging
@@ -16,23 +20,25 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore import threads
-from agentcore.types import Finished, Outcome, Paused, Snapshot
+from agentcore.types import Conflict, Finished, Outcome, Paused, Snapshot
 from approvals import audit, events, jobs, runtime
 from approvals.actions import execute_run
 from approvals.actions.execute_run import Claim
 from approvals.actions.index_thread import RUN_KEY
-from approvals.enums import RunKind, RunStatus, ThreadStatus
+from approvals.enums import OnCrash, RunKind, RunStatus, ThreadStatus
 from approvals.models import Run, Thread
 
 logger = logging.getLogger(__name__)
 
 UNTAKEN_AFTER = timedelta(seconds=5)
-MOST_ATTEMPTS = 5
+BACK_OFF_SECONDS = (1, 5, 25, 120, 600)
+MOVED = "Its worker died, and somebody else moved the thread since. What is asked there now is asked anew."
 
 
 def find_lost_runs() -> None:
     """Queue a look at each run that should be going on and is not."""
     waiting = Run.objects.filter(status=RunStatus.QUEUED, updated_at__lt=Now() - UNTAKEN_AFTER)
+    waiting = waiting.exclude(retry_at__gt=Now())
     for run in waiting.exclude(thread__lease_until__gt=Now()).order_by("updated_at")[:200]:
         Run.objects.filter(pk=run.pk).update(updated_at=timezone.now())
         jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
@@ -46,9 +52,9 @@ async def recover_run(run_id: str) -> None:
     found = await runtime.in_database(_take_over)(run_id)
     if found is None:
         return
-    claim, is_entered, attempts = found
+    claim, is_entered = found
     if not is_entered:
-        return await runtime.in_database(_queue_again)(claim)
+        return await runtime.in_database(_queue_again)(claim, None)
     worker = await runtime.worker()
     graph = worker.graphs.get(claim.graph_id)
     if graph is None:
@@ -56,8 +62,11 @@ async def recover_run(run_id: str) -> None:
     here = await threads.snapshot(graph, worker.saver(claim.graph_id), claim.thread_id)
     if here and (outcome := _stopped_properly(claim, here)):
         return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), outcome)
-    if claim.kind == RunKind.START and attempts < MOST_ATTEMPTS:
-        return await runtime.in_database(_queue_again)(claim)
+    if here and _is_moved(claim, here):
+        conflict = Conflict(claim.resume_from, here.checkpoint_id, MOVED)
+        return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), conflict)
+    if claim.kind == RunKind.START or claim.on_crash == OnCrash.RESUME:
+        return await runtime.in_database(_queue_again)(claim, here)
     await runtime.in_database(_hold)(claim, _question(here), here)
 
 
@@ -69,11 +78,17 @@ def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
         return None  # our own edit, and the graph was called since: a node may have been running
     if here.is_paused:
         return Paused(here)
-    return None if here.next else Finished(here)
+    return None if here.waiting else Finished(here)
+
+
+def _is_moved(claim: Claim, here: Snapshot) -> bool:
+    """True if the newest checkpoint is neither of this run nor the one it began at: then nobody knows what it meant."""
+    is_ours = here.metadata.get(RUN_KEY) == claim.run_id
+    return claim.kind == RunKind.RESUME and not is_ours and here.checkpoint_id != claim.resume_from
 
 
 def _question(here: Snapshot | None) -> str:
-    nodes = ", ".join(here.next) if here and here.next else "a node"
+    nodes = ", ".join(here.waiting) if here and here.waiting else "a node"
     return (
         f"The worker stopped while {nodes} may have been running."
         " See whether its effect happened, then say how to go on."
@@ -81,28 +96,37 @@ def _question(here: Snapshot | None) -> str:
 
 
 @transaction.atomic
-def _take_over(run_id: str) -> tuple[Claim, bool, int] | None:
+def _take_over(run_id: str) -> tuple[Claim, bool] | None:
     taken = execute_run.take(run_id, when=RunStatus.RUNNING)
     if taken is None:
         return None
     run, claim = taken
-    return claim, run.entered_at is not None, run.attempts
+    return claim, run.entered_at is not None
 
 
 @transaction.atomic
-def _queue_again(claim: Claim) -> None:
+def _queue_again(claim: Claim, here: Snapshot | None) -> None:
+    """Have it tried again from where the thread stands, after a pause that grows; after the last, ask a person."""
+    if claim.attempts > len(BACK_OFF_SECONDS):
+        return _hold(claim, f"Its worker died {claim.attempts} times. See what kills it, then say how to go on.", here)
     if run := _still_ours(claim):
+        pause = BACK_OFF_SECONDS[max(claim.attempts, 1) - 1]
         run.status, run.entered_at = RunStatus.QUEUED, None
+        if here and claim.kind == RunKind.RESUME:
+            execute_run.stand_at(run, here)
         _let_go(claim, run, ThreadStatus.BUSY)
-        jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=claim.run_id)
-        _audit("run.queued", claim, reason="its worker died")
+        Run.objects.filter(pk=run.pk).update(retry_at=Now() + timedelta(seconds=pause))
+        queue = jobs.graph_queue(run.graph_id)
+        jobs.enqueue("execute_run", queue=queue, in_seconds=pause, run_id=claim.run_id)
+        _audit("run.queued", claim, reason="its worker died", attempt=claim.attempts)
 
 
 @transaction.atomic
 def _hold(claim: Claim, question: str, here: Snapshot | None) -> None:
     if run := _still_ours(claim):
         run.status, run.problem = RunStatus.HELD, question
-        run.resume_from = here.checkpoint_id if here else run.resume_from
+        if here:
+            execute_run.stand_at(run, here)
         _let_go(claim, run, ThreadStatus.ERROR)
         _audit("run.held", claim)
 

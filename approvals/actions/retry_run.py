@@ -1,4 +1,4 @@
-"""A person says how a run that failed or was held goes on: retry it, or give it up."""
+"""A person says how a run goes on: retry it or give it up once it has stopped, cancel it before."""
 
 from typing import Any
 from uuid import UUID
@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from approvals import audit, events, jobs, permissions, runtime
+from approvals.actions import lease
 from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.models import Run, Thread
@@ -24,7 +25,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
                 "The agent moved the thread since this run stopped. Give the run up; a new pause is asked anew."
             )
         run.status, run.entered_at, run.error, run.problem = RunStatus.QUEUED, None, "", ""
-        run.ended_at, run.updated_at = None, timezone.now()
+        run.ended_at, run.retry_at, run.updated_at = None, None, timezone.now()
         run.save()
         _thread_becomes(thread, ThreadStatus.BUSY)
         jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
@@ -43,19 +44,40 @@ def give_up_run(*, run_id: UUID, by: User) -> Run:
     return run
 
 
+def cancel_run(*, run_id: UUID, by: User) -> Run:
+    """Take the thread from its worker, so that nothing it writes is accepted any more; a node may still be running."""
+    with transaction.atomic():
+        thread, run = _locked(run_id, by)
+        if not run.is_active:
+            raise Conflict(f"This run is {run.status}; only one that is queued or running can be cancelled.")
+        lease.revoke(thread)
+        run.status, run.ended_at, run.updated_at = RunStatus.CANCELLED, timezone.now(), timezone.now()
+        doubt = " A node may have been running." if run.entered_at else ""
+        run.problem = f"Cancelled by {by.get_username()}.{doubt}"
+        run.save()
+        _thread_becomes(thread, ThreadStatus.IDLE)
+        jobs.enqueue("index_thread", queue=jobs.graph_queue(run.graph_id), thread_id=thread.pk)
+        _record("run.cancelled", run, by, was_entered=run.entered_at is not None)
+    return run
+
+
 def _stuck(run_id: UUID, by: User) -> tuple[Thread, Run]:
-    permissions.check_retry_run(by)
-    thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
-    if thread_id is None:
-        raise NotFound("There is no such run.")
-    thread = Thread.objects.select_for_update().get(pk=thread_id)
-    run = Run.objects.get(pk=run_id)
+    thread, run = _locked(run_id, by)
     newest = Run.objects.filter(thread=thread).order_by("-created_at").values_list("pk", flat=True).first()
     if not run.is_stuck or newest != run.pk:
         raise Conflict(
             f"This run is {run.status}; only the last run of a thread can be retried, after it failed or was held."
         )
     return thread, run
+
+
+def _locked(run_id: UUID, by: User) -> tuple[Thread, Run]:
+    """Lock the thread and read its run. Raises Denied or NotFound."""
+    permissions.check_retry_run(by)
+    thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
+    if thread_id is None:
+        raise NotFound("There is no such run.")
+    return Thread.objects.select_for_update().get(pk=thread_id), Run.objects.get(pk=run_id)
 
 
 def _thread_becomes(thread: Thread, status: ThreadStatus) -> None:

@@ -18,11 +18,16 @@ from agentcore.errors import AgentCoreError
 from approvals import runtime, worker
 from approvals.models import Graph
 
+APPLICATION = "approvals.asgi:application"
+
 
 def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else: nobody should get links to a server that is another."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio does this for sockets it makes itself. Without it each answer waits 40 ms for the client's ACK.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         raise CommandError(
             f"Cannot listen on {host}:{port}: {error.strerror}. Is another server there? Type: PORT={port + 1} make run"
@@ -74,14 +79,15 @@ class Command(BaseCommand):
             call_command("setup_checkpointer", verbosity=0)
             call_command("demo", links=True)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(self._serve(listening, with_worker=with_worker))
+            with asyncio.Runner(loop_factory=uvicorn.Config(APPLICATION).get_loop_factory()) as runner:
+                runner.run(self._serve(listening, with_worker=with_worker))
 
     async def _serve(self, listening: socket.socket, *, with_worker: bool) -> None:
         host, port = listening.getsockname()[:2]
         await runtime.in_database(Graph.objects.exists)()  # a database without our tables must not look as if it served
         async with worker.running() if with_worker else contextlib.nullcontext():
             config = uvicorn.Config(
-                "approvals.asgi:application",
+                APPLICATION,
                 lifespan="off",  # Channels' router knows no lifespan scope
                 log_level="warning",
                 ws_max_size=64 * 1024,

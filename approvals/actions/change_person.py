@@ -1,0 +1,77 @@
+"""Change who may sign in and who is in which group. Each change is an entry; an admin is always left."""
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.contrib.auth.models import User as Person
+from django.db import transaction
+from django.db.models import Q
+
+from approvals import audit, permissions
+from approvals.enums import Role
+from approvals.errors import Conflict
+from approvals.models import Policy
+from approvals.permissions import User
+
+LOCKED_OUT = "You would lock yourself out. Another admin can do this."
+
+
+def standing_of(person: Person) -> dict[str, Any]:
+    """Return what an entry says of a person: whether they may sign in, and their groups."""
+    groups = person.groups.order_by("name").values_list("name", flat=True)
+    return {"active": person.is_active, "groups": list(groups)}
+
+
+@transaction.atomic
+def note_change(person: Person, *, before: dict[str, Any] | None, by: User) -> None:
+    """Write down what was just saved; `before` is what `standing_of` gave, None for a new person.
+
+    Raises Conflict when no admin would be left: the caller's transaction must then be rolled back.
+    """
+    permissions.check_set_policy(by)
+    after = standing_of(person)
+    if before == after:
+        return
+    Group.objects.select_for_update().get(name=Role.ADMIN)  # two admins who remove each other: one after the other
+    if why_not := why_not_change(person, is_active=after["active"], groups=after["groups"], by=by):
+        raise Conflict(why_not)
+    if not _admins().exists():
+        raise Conflict("Nobody would be an admin any more. Make somebody else one first.")
+    about = {"person": person.get_username(), "before": before, "after": after}
+    audit.append("person.changed", actor=by.get_username(), object=about)
+
+
+def why_not_change(person: Person, *, is_active: bool, groups: list[str], by: User) -> str:
+    """Nobody takes from themselves what they need to undo it."""
+    stays_admin = is_active and (person.is_superuser or Role.ADMIN in groups)
+    return LOCKED_OUT if person.pk is not None and person.pk == by.pk and not stays_admin else ""
+
+
+def _admins() -> Any:
+    return Person.objects.filter(Q(groups__name=Role.ADMIN) | Q(is_superuser=True), is_active=True)
+
+
+def note_group(group: Group, *, by: User) -> None:
+    """Write down that a group was made."""
+    permissions.check_set_policy(by)
+    audit.append("person.changed", actor=by.get_username(), object={"group": group.name, "change": "made"})
+
+
+@transaction.atomic
+def remove_group(group: Group, *, by: User) -> None:
+    """Remove a group that means nothing to a role or a policy. Raises Conflict for others."""
+    permissions.check_set_policy(by)
+    if why_not := why_not_remove(group):
+        raise Conflict(why_not)
+    members = list(Person.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
+    about = {"group": group.name, "change": "removed", "members": members}
+    group.delete()
+    audit.append("person.changed", actor=by.get_username(), object=about)
+
+
+def why_not_remove(group: Group) -> str:
+    """A policy that loses its only group would let everybody vote."""
+    if group.name in Role.values:
+        return f"{group.name} is a role of Countersign."
+    named = Policy.objects.filter(Q(groups=group) | Q(escalate_to=group)).distinct()
+    return f"These policies name it: {', '.join(map(str, named))}." if named else ""

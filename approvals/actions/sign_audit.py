@@ -1,0 +1,223 @@
+"""Sign how far the audit log has come: first into the file outside the database, then as a copy in it.
+
+One process at a time, under an advisory lock. A crash between the two leaves the file one note ahead; the next signing
+copies it. What does not fit the log is never signed: then the newest signed head grows old, and the audit page says so.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from approvals import audit
+from approvals.audit import folder, notes
+from approvals.audit.chain import GENESIS, entry_hash
+from approvals.audit.notes import BadNote, Head, Key
+from approvals.errors import Unavailable
+from approvals.models import AuditEntry, AuditHead, SignedHead
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 60
+EVERY_ENTRIES = 100
+MOST_LISTED = 1_000
+"""Entries that one note lists at most; a burst makes several."""
+VERIFY = "Type: manage.py verify_audit_log"
+LOCK = 0x617564697400
+DUE = """
+SELECT coalesce(head.seq - signed.size >= %s OR signed.signed_at < clock_timestamp() - make_interval(secs => %s), true)
+FROM approvals_audithead AS head
+LEFT JOIN LATERAL (SELECT size, signed_at FROM approvals_signedhead ORDER BY id DESC LIMIT 1) AS signed ON true
+"""
+KEY_ENTRIES = ("audit.key_made", "audit.key_changed")
+
+
+class _CannotSign(Exception):
+    """Says why the log is not signed here."""
+
+
+def sign_if_due() -> int:
+    """Sign after 60 seconds or 100 entries, also when nothing was appended; return how many notes were written."""
+    with connection.cursor() as cursor:
+        cursor.execute(DUE, [EVERY_ENTRIES, EVERY_SECONDS])
+        is_due = cursor.fetchone() in (None, (True,))
+    return sign() if is_due else 0
+
+
+def sign() -> int:
+    """Sign now; return how many notes were written. None if this process may not, which is logged once."""
+    with _only_one() as is_mine:
+        if not is_mine:
+            return 0
+        try:
+            _heal()
+            return _sign_rest(_recorded_key())
+        except (_CannotSign, audit.CannotCheck, OSError) as why:
+            _complain(str(why))
+            return 0
+
+
+def change_key(*, reason: str, actor: str) -> notes.PublicKey:
+    """Sign with a new key from here on. What the old one signed stays signed. Raises Unavailable."""
+    with _only_one() as is_mine:
+        if not is_mine:
+            raise Unavailable("The log is being signed this moment. Try again.")
+        try:
+            _heal()
+            if old := folder.private_key():
+                _sign_rest(old)
+            new = Key(old.name if old else _origin(), Ed25519PrivateKey.generate())
+            _record(new, "audit.key_changed", actor=actor, kind="operator at the command line", reason=reason)
+            folder.keep_key(new)
+            _sign_rest(new)
+        except (_CannotSign, audit.CannotCheck, OSError) as why:
+            raise Unavailable(str(why)) from why
+    return new.public
+
+
+def _sign_rest(key: Key) -> int:
+    """Write notes until every entry is listed, at least one."""
+    count, is_more = 0, True
+    while is_more:
+        is_more = _sign_some(key)
+        count += 1
+    return count
+
+
+def _sign_some(key: Key) -> bool:
+    """Write one note; True if entries are left."""
+    with transaction.atomic():
+        last = _last()
+        size, root = (last.size, notes.read_head(last.note).root) if last else (0, GENESIS)
+        hashes = _new_hashes(size, root)
+        at = AuditHead.objects.values_list(Now(), flat=True).get(pk=1)
+        head = Head(
+            origin=key.name,
+            size=size + len(hashes),
+            root=hashes[-1] if hashes else root,
+            previous=notes.digest(last.note) if last else notes.NONE,
+            at=at.isoformat(),
+            hashes=tuple(hashes),
+        )
+        note = key.sign(head.text)
+        end = folder.append_note(note)  # a crash here leaves it ahead of its copy
+        SignedHead.objects.create(size=head.size, note=note, signed_at=at, file_end=end)
+    return len(hashes) == MOST_LISTED
+
+
+def _new_hashes(size: int, root: str) -> list[str]:
+    """Return the hashes of the entries after `size`; what breaks the chain is not signed."""
+    hashes: list[str] = []
+    for entry in AuditEntry.objects.filter(seq__gt=size).order_by("seq")[:MOST_LISTED]:
+        seq, before = size + len(hashes) + 1, hashes[-1] if hashes else root
+        if (entry.seq, entry.prev_hash, entry.hash) != (seq, before, entry_hash(entry.seq, before, entry.body)):
+            raise _CannotSign(f"It is broken at entry {seq}. {VERIFY}")
+        hashes.append(entry.hash)
+    return hashes
+
+
+def _heal() -> None:
+    """Make file and copies one again after a crash, and see that the log still is what was signed last."""
+    last, size = _last(), folder.size_of_heads()
+    end = last.file_end if last else 0
+    if size is None and last:
+        _restore_file()
+    elif size is not None and size < end:
+        raise _CannotSign("The file of signed heads was cut. Bring it back, or move it away: it is then written anew.")
+    elif size is not None and size > end:
+        _copy_rest(end)
+    if (last := _last()) and not _fits(notes.read_head(last.note)):
+        raise _CannotSign(f"It is not the log that was signed last. {VERIFY}")
+
+
+def _copy_rest(end: int) -> None:
+    """Copy what the file has and the database has not: one note after a crash. More were taken away: that is told."""
+    copied = 0
+    for kept in folder.iter_heads(end):
+        head, last = _opened(kept.note), _last()
+        if not _fits(head) or head.previous != (notes.digest(last.note) if last else notes.NONE):
+            raise _CannotSign(f"The file of signed heads is of another log, or entries are gone. {VERIFY}")
+        SignedHead.objects.create(size=head.size, note=kept.note, signed_at=head.at, file_end=kept.end)
+        end, copied = kept.end, copied + 1
+    folder.cut_heads(end)
+    if copied > 1:
+        _record_copies(copied, into="database")
+
+
+def _restore_file() -> None:
+    """Write the file anew from its copies. They are signed; that the file was gone is an entry."""
+    copies = SignedHead.objects.order_by("id").values_list("note", flat=True)
+    with transaction.atomic():
+        _record_copies(copies.count(), into="file")
+        folder.write_heads(note for note in copies.iterator() if _opened(note))
+
+
+def _record_copies(count: int, *, into: str) -> None:
+    about = {"heads": count, "into": into}
+    audit.append("audit.heads_copied", actor="countersign", actor_kind="system", object=about)
+
+
+def _opened(note: str) -> Head:
+    try:
+        return notes.open_note(note, folder.public_keys())[0]
+    except BadNote as bad:
+        raise _CannotSign(f"{bad} {VERIFY}") from None
+
+
+def _fits(head: Head) -> bool:
+    return AuditEntry.objects.filter(seq=head.size, hash=head.root).exists()
+
+
+def _recorded_key() -> Key:
+    """Return the key that the log names; make it and write it down if there is none yet."""
+    own, recorded = folder.private_key(), _recorded_digest()
+    if recorded is None:
+        own = own or Key(_origin(), Ed25519PrivateKey.generate())
+        folder.keep_key(own)
+        _record(own, "audit.key_made", actor="countersign", kind="system")
+    elif own is None or own.public.digest != recorded:
+        raise _CannotSign("Another machine has the key of the audit log, so it is not signed here. Set AUDIT_DIR.")
+    return own
+
+
+def _recorded_digest() -> str | None:
+    entry = AuditEntry.objects.filter(action__in=KEY_ENTRIES).order_by("-seq").first()
+    return str(entry.record["digests"]["public_key"]) if entry else None
+
+
+def _record(key: Key, action: str, *, actor: str, kind: str, reason: str = "") -> None:
+    digests = {"public_key": key.public.digest}
+    about = {"public_key": str(key.public)}
+    audit.append(action, actor=actor, actor_kind=kind, object=about, digests=digests, texts={"reason": reason})
+
+
+def _origin() -> str:
+    return f"{urlsplit(settings.PUBLIC_URL).hostname}/countersign"
+
+
+def _last() -> SignedHead | None:
+    return SignedHead.objects.order_by("-id").first()
+
+
+@contextmanager
+def _only_one() -> Iterator[bool]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        is_mine = bool(cursor.fetchone()[0])
+        try:
+            yield is_mine
+        finally:
+            if is_mine:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+@cache
+def _complain(why: str) -> None:
+    """Once for each reason: this is asked every five seconds."""
+    logger.error("The audit log is not signed: %s", why)

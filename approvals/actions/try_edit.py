@@ -1,0 +1,98 @@
+"""What an edit of a paused thread would give, from the real graph on a copy; and what can be said against it."""
+
+from typing import Any
+from uuid import UUID
+
+from agentcore import state_edit
+from agentcore.errors import Fault
+from agentcore.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.types import GraphCard
+from approvals import permissions, policies
+from approvals.actions import inquire
+from approvals.enums import ApprovalStatus
+from approvals.errors import AlreadyDecided, Expired, InvalidEdit, NotFound, Superseded, Unavailable
+from approvals.models import Approval, Graph
+from approvals.permissions import User
+
+
+def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
+    """Return what an edit would give: `values_before, values, next_before, next, diff, digest`; nothing is stored.
+
+    Raises what a vote would, InvalidEdit with a path for each fault, Unavailable when no worker answers.
+    """
+    permissions.check_preview(by)
+    approval = Approval.objects.select_related("decision").filter(pk=approval_id).first()
+    if approval is None:
+        raise NotFound("There is no such approval.")
+    check_open(approval)
+    return tried(approval, edits, as_node=as_node)
+
+
+def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
+    """Have the graph try it."""
+    check_content(approval, edits, as_node=as_node, is_skip=is_skip)
+    if is_skip and not as_node:
+        as_node = approval.next[0]
+    return inquire.preview(
+        thread_id=approval.thread_id,
+        graph_id=approval.graph_id,
+        checkpoint_id=approval.checkpoint_id,
+        edits=edits,
+        as_node=as_node,
+    )
+
+
+def check_open(approval: Approval) -> None:
+    """Raise Superseded, Expired or AlreadyDecided, which says who and when, once nobody can vote any more."""
+    if approval.status == ApprovalStatus.SUPERSEDED:
+        raise Superseded("The agent moved on before anyone decided; this question is no longer asked.")
+    if approval.status == ApprovalStatus.CLEANED:
+        raise Superseded("An admin removed this thread; this question is no longer asked.")
+    if approval.status == ApprovalStatus.EXPIRED:
+        raise Expired("Nobody decided in time, so it was rejected.", at=approval.decision.decided_at.isoformat())
+    if not approval.is_pending:
+        decision = approval.decision
+        raise AlreadyDecided(
+            f"{decision.decided_by} decided this already: {decision.verdict}.",
+            by=decision.decided_by,
+            verdict=decision.verdict,
+            at=decision.decided_at.isoformat(),
+        )
+
+
+def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool) -> None:
+    """Check edits against the pause and the graph's card; raise InvalidEdit with a path for each fault."""
+    if edits or is_skip:
+        _refuse(policies.why_not_edit(waiting=approval.next))
+    if edits:
+        _refuse(policies.why_not_edit_blocked(blocked=approval.blocked))
+    _check_node(approval, as_node, is_skip=is_skip)
+    try:
+        state_edit.check_edits(_card(approval).channels, edits, opaque=approval.opaque)
+    except CoreInvalidEdit as error:
+        raise InvalidEdit(
+            "The edit does not fit the graph.", faults=[fault.as_dict() for fault in error.faults]
+        ) from None
+
+
+def _refuse(sentence: str, path: str = "") -> None:
+    if sentence:
+        raise InvalidEdit(sentence, faults=[Fault(path, sentence).as_dict()])
+
+
+def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
+    """An edit comes from a node that ran just before the pause; from any other it would jump over what lies between."""
+    if not as_node:
+        return
+    allowed = approval.next if is_skip else [node for node in approval.request["ran"] if node not in approval.next]
+    if as_node not in allowed:
+        names = ", ".join(allowed) or "leave it out"
+        told = "only a node that waits here can be skipped" if is_skip else "an edit comes from the node that ran last"
+        _refuse(f"as_node is not right: {told} ({names}).", "as_node")
+
+
+def _card(approval: Approval) -> GraphCard:
+    graph = Graph.objects.filter(pk=approval.graph_id).first()
+    if graph is None:
+        raise Unavailable(f"No worker has the graph {approval.graph_id} any more. Is it in langgraph.json?")
+    return graph.record

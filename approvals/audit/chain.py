@@ -1,0 +1,41 @@
+"""The chain itself: what an entry's hash covers. Plain values only, so that it can be checked anywhere."""
+
+import hashlib
+from typing import NamedTuple
+
+DOMAIN = b"countersign-audit-v1"
+GENESIS = "0" * 64
+"""What stands before the first entry."""
+
+SALT_LENGTH = 64
+"""Hex digits. Fixed: a salt that takes its last letters from the text would have the same digest."""
+
+
+class Entry(NamedTuple):
+    """One entry as it is stored. The columns are empty in an export: there the body says it all."""
+
+    seq: int
+    prev_hash: str
+    hash: str
+    body: str
+    columns: tuple[object, ...] | None = None
+
+
+class Text(NamedTuple):
+    """A text beside an entry. Erased: both salt and text are empty."""
+
+    seq: int
+    name: str
+    salt: str
+    text: str
+
+
+def entry_hash(seq: int, prev_hash: str, body: str) -> str:
+    """SHA-256 over domain tag, number, previous hash, length of the body and the body, each on a line."""
+    text = body.encode()
+    return hashlib.sha256(b"%s\n%d\n%s\n%d\n%s" % (DOMAIN, seq, prev_hash.encode(), len(text), text)).hexdigest()
+
+
+def text_digest(salt: str, text: str) -> str:
+    """SHA-256 of salt and text. Without the salt nobody can find a short text by trying."""
+    return hashlib.sha256(salt.encode() + text.encode()).hexdigest()
