@@ -9,16 +9,24 @@ from approvals import embedded
 
 NEED_NO_DATABASE = {"help", "version", "check", "collectstatic", "makemessages", "export_docs"}
 
+OFFLINE = {"--export", "--receipt"}
+"""Options of verify_audit_log with which it reads files alone."""
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the door: the embedded database is stopped there
-    if len(sys.argv) > 1 and sys.argv[1] not in NEED_NO_DATABASE and "--help" not in sys.argv:
+    if len(sys.argv) > 1 and not _needs_no_database(*sys.argv[1:]):
         embedded.use_unless_configured()
     _check_settings()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+
+
+def _needs_no_database(command: str, *options: str) -> bool:
+    is_offline = any(option.partition("=")[0] in OFFLINE for option in options)
+    return command in NEED_NO_DATABASE or is_offline or "--help" in options
 
 
 def _check_settings() -> None:

@@ -141,3 +141,13 @@ _review.add_edge("prepare", "act")
 _review.add_edge("revise", "act")
 _review.add_edge("act", END)
 reviewing = _review.compile(interrupt_before=["act"], name="reviewing")
+
+voting = _builder(prepare=prepare, act=act).compile(interrupt_before=["act"], name="voting")
+
+_written: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+_written.add_node("prepare", prepare)
+_written.add_node("act", act, metadata={"approval": {"policy": {"approvals": 2, "needs_reason": True}}})
+_written.add_edge(START, "prepare")
+_written.add_edge("prepare", "act")
+_written.add_edge("act", END)
+written = _written.compile(interrupt_before=["act"], name="written")

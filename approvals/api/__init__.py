@@ -11,7 +11,7 @@ from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
 from approvals import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
-from approvals.api import approvals, audit, errors, graphs, runs, threads
+from approvals.api import approvals, audit, errors, graphs, notices, policies, runs, threads
 from approvals.api.auth import Token
 from approvals.api.docs import Page
 from approvals.api.parser import StrictParser
@@ -50,8 +50,9 @@ api = _Api(
     renderer=_Renderer(),
 )
 errors.register(api)
-for _router in (approvals.router, runs.router, threads.router, graphs.router, audit.router):
-    api.add_router("", _router)  # runs before threads: their addresses are longer, and a thread id may hold slashes
+# Runs before threads: their addresses are longer, and a thread id may hold slashes.
+for _part in (approvals, runs, threads, graphs, policies, notices, audit):
+    api.add_router("", _part.router)
 
 
 def _urls() -> tuple[list[URLPattern], str, str]:

@@ -1,24 +1,31 @@
-"""Approvals: the queue, one question, what an edit would give, and the vote."""
+"""Approvals: the queue, one question, what an edit would give, votes and claims."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 from django.http import HttpRequest
 from ninja import Query, Router
 from ninja.responses import Status
-from pydantic import Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
-from approvals.actions import decide
+from approvals import inbox
+from approvals.actions import claim as claiming
+from approvals.actions import decide, decide_many, try_edit
+from approvals.actions.decide import Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
-from approvals.api.errors import answers
+from approvals.api.errors import Problem, answers, problem_of
 from approvals.api.fields import Body, Filters, JsonValue, Text
 from approvals.api.schemas import (
+    ApprovalBrief,
     ApprovalOut,
     ApprovalPage,
+    DecisionOut,
     PreviewOut,
+    RunBrief,
     VotedOut,
+    VoteOut,
     approval_brief,
     approval_out,
     decision_out,
@@ -26,8 +33,8 @@ from approvals.api.schemas import (
     vote_out,
 )
 from approvals.enums import ApprovalStatus, Verdict
-from approvals.errors import Invalid, NotFound
-from approvals.models import Approval, ApprovalQuerySet
+from approvals.errors import NotFound, Refusal
+from approvals.models import Approval, ApprovalQuerySet, Vote
 
 router = Router(tags=["approvals"])
 MOST_APPROVALS = 100
@@ -55,7 +62,9 @@ class ApprovalFilters(Filters):
     status: ApprovalStatus | None = None
     graph: Text | None = None
     thread_id: Text | None = None
-    assignee: Text | None = Field(None, description="Refused: nothing can be claimed yet.")
+    assignee: Text | None = Field(
+        None, description="Open ones that this person has claimed; `me` for the asker's, `none` for what nobody has."
+    )
     q: Text | None = Field(None, max_length=200, description="Part of a title, a summary or a thread id.")
     limit: int = Field(50, ge=1, le=MOST_APPROVALS)
     cursor: Text | None = Field(None, max_length=200, description="`next` of the page before.")
@@ -81,18 +90,60 @@ class Ballot(Body):
     seen_preview: Text | None = Field(None, max_length=64, description="Digest of the preview that was shown.")
     idempotency_key: Text | None = None
 
+    def for_action(self) -> decide.Ballot:
+        return decide.Ballot(
+            verdict=self.verdict,
+            seen_digest=self.seen_digest,
+            edits=self.edits if self.edits is not None else {},
+            answer=self.answer,
+            as_node=self.as_node or "",
+            comment=self.comment or "",
+            seen_preview=self.seen_preview or "",
+            idempotency_key=self.idempotency_key,
+        )
+
+
+class BallotOn(Ballot):
+    """A ballot and the approval it is for."""
+
+    approval_id: UUID
+
+
+class Ballots(Body):
+    ballots: list[BallotOn] = Field(min_length=1, max_length=decide_many.MOST_BALLOTS)
+
+
+class BallotResult(BaseModel):
+    """What came of one ballot. `status` is what a vote on its own would have answered; `error` says why not."""
+
+    approval_id: UUID
+    status: int
+    vote: VoteOut | None = None
+    required_votes: int | None = None
+    approvals_so_far: int | None = None
+    decision: DecisionOut | None = None
+    run: RunBrief | None = None
+    error: Problem | None = None
+
+
+class Results(BaseModel):
+    """In the order of the ballots."""
+
+    results: list[BallotResult]
+
+
+class Claim(Body):
+    take_over: bool = Field(False, description="Also while somebody else has it. That is written down.")
+
 
 @router.get("/approvals", response=answers(ApprovalPage))
 def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> ApprovalPage:
     """List approvals: the pending ones oldest first, otherwise newest first."""
     viewer(request)
-    if filters.assignee:
-        raise Invalid("Approvals cannot be claimed yet, so they have no assignee. Leave it out.")
-    found = _filtered(filters)
+    found = _filtered(filters, me=person(request).get_username())
     oldest_first = filters.status == ApprovalStatus.PENDING
-    page = list(
-        _after(found, filters.cursor, oldest_first).select_related("decision").defer(*HEAVY)[: filters.limit + 1]
-    )
+    after = _after(found, filters.cursor, oldest_first)
+    page = list(_with_brief(after).defer(*HEAVY)[: filters.limit + 1])
     items, more = page[: filters.limit], len(page) > filters.limit
     return ApprovalPage(
         items=[approval_brief(approval) for approval in items],
@@ -105,7 +156,8 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
 def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     """Read one approval: what is asked, of whom, and what became of it."""
     viewer(request)
-    found = Approval.objects.select_related("decision__run").prefetch_related("votes__voter")
+    votes = Prefetch("votes", Vote.objects.select_related("voter").order_by("created_at", "id"))
+    found = _with_brief(Approval.objects.all()).select_related("decision__run").prefetch_related(votes)
     approval = found.filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
@@ -119,7 +171,7 @@ def preview_edits(request: HttpRequest, approval_id: UUID, trial: Trial) -> Prev
     422 `invalid_edit` with a path for each fault; 409 and 410 as a vote on this approval would answer.
     """
     edits = trial.edits if trial.edits is not None else {}
-    given = decide.preview(approval_id=approval_id, edits=edits, as_node=trial.as_node or "", by=person(request))
+    given = try_edit.preview(approval_id=approval_id, edits=edits, as_node=trial.as_node or "", by=person(request))
     return PreviewOut(**given)
 
 
@@ -130,29 +182,92 @@ def preview_edits(request: HttpRequest, approval_id: UUID, trial: Trial) -> Prev
 def cast_vote(request: HttpRequest, approval_id: UUID, ballot: Ballot) -> Status[VotedOut]:
     """Vote. 201, or 200 when the same idempotency key was answered before.
 
-    409 `already_decided`, `stale` (with what changed), `busy`, `key_reused`; 410 `superseded`;
-    422 `invalid_answer`, `invalid_edit` with a path for each fault. Whatever is refused, nothing is stored.
+    The vote that completes what the policy asks for is answered with the decision and its run. An affirmative vote with
+    edits is a new proposal: it clears the affirmative votes before it and changes the digest. One without agrees with
+    the proposal that stands.
+
+    403 `denied` if the policy lets others vote; 409 `already_decided`, `already_voted`, `claimed` by somebody else,
+    `stale` (with what changed), `busy`, `key_reused`; 410 `superseded`, `expired`; 422 `invalid_answer`, `invalid_edit`
+    with a path for each fault. Whatever is refused, nothing is stored.
     """
-    voted = decide.vote(
-        approval_id=approval_id,
-        ballot=decide.Ballot(
-            verdict=ballot.verdict,
-            seen_digest=ballot.seen_digest,
-            edits=ballot.edits if ballot.edits is not None else {},
-            answer=ballot.answer,
-            as_node=ballot.as_node or "",
-            comment=ballot.comment or "",
-            seen_preview=ballot.seen_preview or "",
-            idempotency_key=ballot.idempotency_key,
-        ),
-        by=person(request),
-    )
-    told = VotedOut(vote=vote_out(voted.vote), decision=decision_out(voted.decision), run=run_brief(voted.run))
-    return Status(200 if voted.is_replay else 201, told)
+    voted = decide.vote(approval_id=approval_id, ballot=ballot.for_action(), by=person(request))
+    return Status(_status(voted), VotedOut(**_told(voted)))
 
 
-def _filtered(filters: ApprovalFilters) -> ApprovalQuerySet:
+@router.delete("/approvals/{approval_id}/votes", response=answers(VoteOut, 404, 409, 410))
+def withdraw_vote(request: HttpRequest, approval_id: UUID) -> VoteOut:
+    """Take your own vote back, before the decision. 404 if you have none that counts."""
+    taken_back = decide.withdraw(approval_id=approval_id, by=person(request))
+    return vote_out(Vote.objects.select_related("voter").get(pk=taken_back.pk))
+
+
+@router.post("/votes", response=answers(Results, 413))
+def cast_votes(request: HttpRequest, many: Ballots) -> Results:
+    """Vote on several approvals. Each ballot is checked and stored on its own: one that is refused harms no other.
+
+    200 whatever came of them; each result has the status that a vote on its own would have had. Only what is no ballot
+    at all is refused as a whole, with 422. Send an idempotency key with each: the same request can then be sent again.
+    """
+    by = viewer(request)
+    ballots = [(ballot.approval_id, ballot.for_action()) for ballot in many.ballots]
+    came = decide_many.vote_on_many(ballots=ballots, by=by)
+    pairs = zip(many.ballots, came, strict=True)
+    return Results(results=[_result(request, ballot.approval_id, each) for ballot, each in pairs])
+
+
+@router.post("/approvals/{approval_id}/claim", response=answers(ApprovalBrief, 404, 409, 410, 413))
+def claim_approval(request: HttpRequest, approval_id: UUID, wanted: Claim) -> ApprovalBrief:
+    """Reserve it for 15 minutes, or renew that: meanwhile nobody else can vote on it. Who may vote may claim.
+
+    409 `claimed` while somebody else has it, unless `take_over` is true.
+    """
+    claiming.claim(approval_id=approval_id, is_take_over=wanted.take_over, by=person(request))
+    return _brief(approval_id)
+
+
+@router.delete("/approvals/{approval_id}/claim", response=answers(ApprovalBrief, 404))
+def release_approval(request: HttpRequest, approval_id: UUID) -> ApprovalBrief:
+    """Give your claim back before it ends. 404 if you hold none."""
+    claiming.release(approval_id=approval_id, by=person(request))
+    return _brief(approval_id)
+
+
+def _status(voted: Voted) -> int:
+    return 200 if voted.is_replay else 201
+
+
+def _told(voted: Voted) -> dict[str, Any]:
+    approval = _brief(voted.vote.approval_id)
+    return {
+        "vote": vote_out(voted.vote),
+        "required_votes": approval.required_votes,
+        "approvals_so_far": approval.approvals_so_far,
+        "decision": decision_out(voted.decision),
+        "run": run_brief(voted.run),
+    }
+
+
+def _result(request: HttpRequest, approval_id: UUID, came: Voted | Refusal) -> BallotResult:
+    if isinstance(came, Refusal):
+        return BallotResult(approval_id=approval_id, status=came.status, error=problem_of(request, came))
+    return BallotResult(approval_id=approval_id, status=_status(came), **_told(came))
+
+
+def _with_brief(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """With all that a brief tells, in one query."""
+    return inbox.with_tally(found.select_related("decision", "claimed_by"))
+
+
+def _brief(approval_id: UUID) -> ApprovalBrief:
+    return approval_brief(_with_brief(Approval.objects.all()).defer(*HEAVY).get(pk=approval_id))
+
+
+def _filtered(filters: ApprovalFilters, *, me: str) -> ApprovalQuerySet:
     found = Approval.objects.all()
+    if filters.assignee == "none":
+        found = found.pending().unclaimed()
+    elif filters.assignee:
+        found = inbox.held_by(found, me if filters.assignee == "me" else filters.assignee)
     if filters.status:
         found = found.filter(status=filters.status)
     if filters.graph:

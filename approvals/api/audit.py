@@ -1,22 +1,27 @@
-"""The audit log: read it, and ask whether it is intact."""
+"""The audit log: read it, take a copy of it, ask whether it is intact, and fetch the receipt of a decision."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, Field
 
 from approvals import permissions
+from approvals.actions.give_receipt import give_receipt
 from approvals.actions.verify_audit import verify_audit
 from approvals.api import cursors
 from approvals.api.auth import person
 from approvals.api.errors import answers
 from approvals.api.fields import Filters, PlainObject, Text
+from approvals.audit.filters import Filters as Asked
 from approvals.models import AuditEntry
+from approvals.presenters.exports import download
 
 router = Router(tags=["audit"])
 MOST_ENTRIES = 1_000
+TEXT = {"type": "string"}
 
 
 def _in_utc(at: datetime) -> datetime:
@@ -29,14 +34,31 @@ def _in_utc(at: datetime) -> datetime:
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
-class EntryFilters(Filters):
+class ExportFilters(Filters):
     thread_id: Text | None = None
     actor: Text | None = None
     action: Text | None = Field(None, description="Such as `vote.cast`.")
+    approval: UUID | None = Field(None, description="Entries that name this approval.")
+    policy: Text | None = Field(None, description="Entries under this version of a policy, as they name it.")
     since: Moment | None = Field(None, description="At this time or later; without a zone, UTC.")
     until: Moment | None = Field(None, description="Before this time; without a zone, UTC.")
+
+    @property
+    def asked(self) -> Asked:
+        given = {name: getattr(self, name) for name in ("thread_id", "actor", "action", "policy", "since", "until")}
+        approval = str(self.approval) if self.approval else ""
+        return Asked(approval=approval, **{name: value for name, value in given.items() if value})
+
+
+class EntryFilters(ExportFilters):
     limit: int = Field(50, ge=1, le=MOST_ENTRIES)
     cursor: Text | None = Field(None, max_length=200, description="`next` of the page before.")
+
+
+class ExportAs(ExportFilters):
+    format: Literal["jsonl", "csv"] = Field(
+        "jsonl", description="`jsonl` can be verified if whole; `csv` is for people."
+    )
 
 
 class EntryOut(BaseModel):
@@ -50,6 +72,7 @@ class EntryOut(BaseModel):
     thread_id: str
     object: PlainObject
     digests: PlainObject
+    policy_version: str
     outcome: str
     request_id: str
     prev_hash: str
@@ -62,20 +85,51 @@ class EntryPage(BaseModel):
 
 
 class VerificationOut(BaseModel):
-    """`first_bad` is the number of the first entry that is wrong, `reason` says how."""
+    """`first_bad` is the number of the first entry that is wrong, `reason` says how.
+
+    `signed` is the newest entry that a signed head vouches for.
+    """
 
     ok: bool
     entries: int
     head: str
     first_bad: int | None
     reason: str
+    signed: int
+    warnings: list[str]
+
+
+class ReceiptEntry(BaseModel):
+    """An entry as it was written, and the signed head that lists its hash."""
+
+    seq: int
+    prev_hash: str
+    hash: str
+    body: str
+    note: str | None
+
+
+class ReceiptOut(BaseModel):
+    """What the log says of one decision. `pending`: not all of it is signed yet, which takes a minute at most.
+
+    Check it with `manage.py verify_audit_log --receipt FILE`, with no database.
+    """
+
+    kind: str
+    v: int
+    approval: UUID
+    pending: bool
+    entries: list[ReceiptEntry]
 
 
 @router.get("/audit", response=answers(EntryPage))
 def list_entries(request: HttpRequest, filters: Query[EntryFilters]) -> EntryPage:
     """List entries, newest first. Auditors and admins."""
     permissions.check_read_audit(person(request))
-    page = list(_filtered(filters)[: filters.limit + 1])
+    found = filters.asked.entries().order_by("-seq")
+    if filters.cursor:
+        found = found.filter(seq__lt=cursors.decode_number(filters.cursor))
+    page = list(found[: filters.limit + 1])
     items, more = page[: filters.limit], len(page) > filters.limit
     return EntryPage(items=[_entry(entry) for entry in items], next=cursors.encode(items[-1].seq) if more else None)
 
@@ -86,19 +140,22 @@ def verify_log(request: HttpRequest) -> VerificationOut:
     return VerificationOut(**verify_audit(by=person(request)).as_dict())
 
 
-def _filtered(filters: EntryFilters) -> Any:
-    found = AuditEntry.objects.order_by("-seq")
-    if filters.thread_id:
-        found = found.filter(thread_id=filters.thread_id)
-    if filters.actor:
-        found = found.filter(actor=filters.actor)
-    if filters.action:
-        found = found.filter(action=filters.action)
-    if filters.since:
-        found = found.filter(at__gte=filters.since)
-    if filters.until:
-        found = found.filter(at__lt=filters.until)
-    return found.filter(seq__lt=cursors.decode_number(filters.cursor)) if filters.cursor else found
+@router.get(
+    "/audit/export",
+    response=answers(None),
+    openapi_extra={
+        "responses": {200: {"content": {"application/x-ndjson": {"schema": TEXT}, "text/csv": {"schema": TEXT}}}}
+    },
+)
+def export_log(request: HttpRequest, filters: Query[ExportAs]) -> StreamingHttpResponse:
+    """Download the log, or a part of it. That somebody did is an entry too. Auditors and admins."""
+    return download(format=filters.format, filters=filters.asked, by=person(request))
+
+
+@router.get("/approvals/{approval_id}/receipt", response=answers(ReceiptOut, 404, 409))
+def get_receipt(request: HttpRequest, approval_id: UUID) -> dict[str, Any]:
+    """Read what the log says of a decision, signed. 409 `undecided` while nobody has decided."""
+    return give_receipt(approval_id=approval_id, by=person(request))
 
 
 def _entry(entry: AuditEntry) -> EntryOut:
@@ -112,6 +169,7 @@ def _entry(entry: AuditEntry) -> EntryOut:
         thread_id=entry.thread_id,
         object=told.get("object", {}),
         digests=told.get("digests", {}),
+        policy_version=str(told.get("policy_version", "")),
         outcome=str(told.get("outcome", "")),
         request_id=str(told.get("request_id", "")),
         prev_hash=entry.prev_hash,

@@ -92,14 +92,20 @@ def no_such_address(request: HttpRequest, path: str = "") -> HttpResponseBase:
     raise Http404
 
 
-def _refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
+def problem_of(request: HttpRequest, refused: Refusal) -> Problem:
+    """Return what a refusal tells the caller; a permission that was refused is an audit entry."""
     if isinstance(refused, Denied):
         actor = getattr(request, "auth").get_username()  # noqa: B009 - ninja puts it there
         audit.append_refusal(refused, actor=actor)
     detail = dict(refused.detail)
     if "faults" in detail:
         detail["faults"] = [_cut(fault) for fault in detail["faults"][:MOST_FAULTS]]
-    return _shape(refused.status, refused.code, refused.message, detail)
+    return Problem(code=refused.code, message=refused.message, detail=detail)
+
+
+def _refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
+    told = problem_of(request, refused)
+    return _shape(refused.status, told.code, told.message, told.detail)
 
 
 def _shape(status: int, code: str, message: str, detail: dict[str, Any] | None = None) -> HttpResponse:

@@ -83,3 +83,9 @@ def retry_run(request: HttpRequest, run_id: UUID) -> RunOut:
 def give_up_run(request: HttpRequest, run_id: UUID) -> RunOut:
     """Leave the thread of a failed or held run where it stands; nothing more runs."""
     return run_out(retry.give_up_run(run_id=run_id, by=person(request)))
+
+
+@router.post("/runs/{run_id}/cancel", response=answers(RunOut, 404, 409))
+def cancel_run(request: HttpRequest, run_id: UUID) -> RunOut:
+    """Stop a queued or running run: nothing its worker writes is accepted any more. A node may still be running."""
+    return run_out(retry.cancel_run(run_id=run_id, by=person(request)))

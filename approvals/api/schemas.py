@@ -5,12 +5,15 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from django.utils import timezone
 from pydantic import BaseModel
 
 from approvals import policies
 from approvals.api.fields import PlainList, PlainObject, PlainValue
-from approvals.enums import ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict
-from approvals.models import Approval, Decision, Run, Thread, Vote
+from approvals.enums import ApprovalStatus, OnCrash, OnDeadline, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
+from approvals.models import Approval, Decision, Notice, Policy, Run, Thread, Vote
+from approvals.policies import Rule
+from approvals.presenters.policies import sentences_of
 
 SdkRunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 SDK_STATUS: dict[str, SdkRunStatus] = {
@@ -125,13 +128,20 @@ class RunBrief(BaseModel):
 
 
 class DecisionOut(BaseModel):
+    """What is handed to the graph. `decided_by` names everybody whose vote made it, or `the deadline`."""
+
     id: UUID
     verdict: Verdict
     decided_by: str
     decided_at: datetime
+    comment: str
+    edits: PlainObject
+    as_node: str
 
 
 class VoteOut(BaseModel):
+    """One person's verdict. It counts while `ended_as` is null."""
+
     id: UUID
     voter: str
     verdict: Verdict
@@ -141,12 +151,79 @@ class VoteOut(BaseModel):
     comment: str
     seen_digest: str
     created_at: datetime
+    ended_at: datetime | None
+    ended_as: VoteEnd | None
+
+
+class VotersOut(BaseModel):
+    """These people, and the members of these groups."""
+
+    people: list[str]
+    groups: list[str]
+
+
+class RuleOut(BaseModel):
+    """How a question is decided. `source` is the policy and its version, or where else it was written.
+
+    A voter must be among each of `voters`; an empty list is every reviewer. `sentences` say the same in words.
+    """
+
+    source: str
+    approvals: int
+    voters: list[VotersOut]
+    one_reject_ends: bool
+    may_decide_own: bool
+    needs_reason: bool
+    deadline_minutes: int | None
+    on_deadline: OnDeadline
+    escalate_to: list[str]
+    on_crash: OnCrash
+    sentences: list[str]
+
+
+class PolicyOut(BaseModel):
+    """A policy of the admins. Empty `graph`, `node` and `tool` fit any; the most specific policy that fits counts."""
+
+    id: int
+    graph: str
+    node: str
+    tool: str
+    version: int
+    changed_at: datetime
+    rule: RuleOut
+
+
+class ProposalOut(BaseModel):
+    """What is voted on when it is more than what the agent asks. A vote with no content of its own agrees with it."""
+
+    verdict: Verdict
+    edits: PlainObject
+    answer: PlainValue
+    as_node: str
+
+
+class ClaimOut(BaseModel):
+    """Who has reserved the approval. It ends by itself."""
+
+    by: str
+    until: datetime
+
+
+class NoticeOut(BaseModel):
+    """Something that happened while its reader looked elsewhere."""
+
+    id: int
+    approval_id: UUID
+    text: str
+    created_at: datetime
+    seen_at: datetime | None
 
 
 class ApprovalBrief(BaseModel):
     """One pause that waits, or waited, for people.
 
     `blocked` are types of the state that were not built, `notice` says what follows; such a state cannot be edited.
+    `approvals_so_far` of `required_votes` are in. `claim` is null unless somebody has reserved it.
     """
 
     id: UUID
@@ -166,20 +243,28 @@ class ApprovalBrief(BaseModel):
     blocked: list[str]
     notice: str
     required_votes: int
+    approvals_so_far: int
     due_at: datetime | None
+    escalated_at: datetime | None
+    claim: ClaimOut | None
     created_at: datetime
     closed_at: datetime | None
     decision: DecisionOut | None
 
 
 class ApprovalOut(ApprovalBrief):
-    """The whole question: `request`, `actions` and `state` are what people are shown; `digest` names those bytes."""
+    """The whole question: `request`, `actions` and `state` are what people are shown.
+
+    `digest` names those bytes and the `proposal`, if there is one. `votes` holds also those that no longer count.
+    """
 
     request: PlainValue
     actions: PlainList
     state: PlainObject
     opaque: list[str]
     answer_schema: PlainObject | None
+    policy: RuleOut
+    proposal: ProposalOut | None
     votes: list[VoteOut]
     run: RunBrief | None
 
@@ -211,9 +296,11 @@ class PreviewOut(BaseModel):
 
 
 class VotedOut(BaseModel):
-    """The vote and, if it decided, the decision and the run that carries it out."""
+    """The vote, how many approvals there are of how many needed, and, if it decided, the decision and its run."""
 
     vote: VoteOut
+    required_votes: int
+    approvals_so_far: int
     decision: DecisionOut | None
     run: RunBrief | None
 
@@ -321,6 +408,9 @@ def decision_out(decision: Decision | None) -> DecisionOut | None:
         verdict=Verdict(decision.verdict),
         decided_by=decision.decided_by,
         decided_at=decision.decided_at,
+        comment=decision.comment,
+        edits=decision.edits,
+        as_node=decision.as_node,
     )
 
 
@@ -335,16 +425,44 @@ def vote_out(vote: Vote) -> VoteOut:
         comment=vote.comment,
         seen_digest=vote.seen_digest,
         created_at=vote.created_at,
+        ended_at=vote.ended_at,
+        ended_as=VoteEnd(vote.ended_as) if vote.ended_as else None,
+    )
+
+
+def rule_out(rule: Rule) -> RuleOut:
+    return RuleOut(**rule.as_dict(), sentences=sentences_of(rule))
+
+
+def policy_out(policy: Policy, rule: Rule) -> PolicyOut:
+    return PolicyOut(
+        id=policy.pk,
+        graph=policy.graph_id,
+        node=policy.node,
+        tool=policy.tool,
+        version=policy.version,
+        changed_at=policy.changed_at,
+        rule=rule_out(rule),
+    )
+
+
+def notice_out(notice: Notice) -> NoticeOut:
+    return NoticeOut(
+        id=notice.pk,
+        approval_id=notice.approval_id,
+        text=notice.text,
+        created_at=notice.created_at,
+        seen_at=notice.seen_at,
     )
 
 
 def approval_brief(approval: Approval) -> ApprovalBrief:
-    """The approval comes with its `decision`."""
+    """The approval comes with its `decision`, its `claimed_by` and `approvals_so_far`."""
     return ApprovalBrief(**_brief(approval))
 
 
 def approval_out(approval: Approval) -> ApprovalOut:
-    """The approval comes with its `decision__run` and its `votes__voter`."""
+    """The approval comes with its `decision__run`, its `claimed_by`, `approvals_so_far` and its `votes__voter`."""
     decision = getattr(approval, "decision", None)
     return ApprovalOut(
         **_brief(approval),
@@ -353,6 +471,8 @@ def approval_out(approval: Approval) -> ApprovalOut:
         state=approval.state,
         opaque=approval.opaque,
         answer_schema=approval.answer_schema,
+        policy=rule_out(Rule.of(approval.rule)),
+        proposal=_proposal(approval.proposal),
         votes=[vote_out(vote) for vote in approval.votes.all()],
         run=run_brief(getattr(decision, "run", None)),
     )
@@ -377,8 +497,28 @@ def _brief(approval: Approval) -> dict[str, Any]:
         "blocked": approval.blocked,
         "notice": policies.why_not_edit_blocked(blocked=approval.blocked),
         "required_votes": approval.required_votes,
+        "approvals_so_far": getattr(approval, "approvals_so_far"),  # noqa: B009 - of `inbox.with_tally`
         "due_at": approval.due_at,
+        "escalated_at": approval.escalated_at,
+        "claim": _claim(approval),
         "created_at": approval.created_at,
         "closed_at": approval.closed_at,
         "decision": decision_out(getattr(approval, "decision", None)),
     }
+
+
+def _claim(approval: Approval) -> ClaimOut | None:
+    if approval.claimed_by is None or approval.claimed_until is None or approval.claimed_until <= timezone.now():
+        return None
+    return ClaimOut(by=approval.claimed_by.get_username(), until=approval.claimed_until)
+
+
+def _proposal(plain: Mapping[str, Any] | None) -> ProposalOut | None:
+    if plain is None:
+        return None
+    return ProposalOut(
+        verdict=Verdict(plain["verdict"]),
+        edits=plain["edits"] or {},
+        answer=plain["answer"],
+        as_node=plain["as_node"],
+    )

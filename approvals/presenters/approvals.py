@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from approvals import permissions, policies
+from approvals.actions import decide
 from approvals.enums import Verdict
 from approvals.models import Approval, Decision, Graph
 from approvals.permissions import User
+from approvals.policies import Rule
 from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.runs import node_states
 from approvals.presenters.values import Argument, Difference, arguments_of, differences_of
@@ -108,28 +110,47 @@ def shown_first(actions: Iterable[ActionShown]) -> list[str]:
     return [argument.name for action in actions for argument in action.arguments]
 
 
-def choices_of(approval: Approval, by: User) -> Choices:
-    approve, reject, skip = (_choice(approval, by, verdict) for verdict in ("approve", "reject", "skip"))
+def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> Choices:
+    """The approval comes with its `thread__started_by` and `claimed_by`."""
+    why_none = why_not_vote_at_all(approval, by, is_voted=is_voted, now=now)
+    approve, reject, skip = (_choice(approval, by, verdict, why_none) for verdict in ("approve", "reject", "skip"))
     skip = replace(skip, why_not=skip.why_not or policies.why_not_edit(waiting=approval.next))
     edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
     is_any = not (approve.why_not and reject.why_not and skip.why_not)
-    why_none = approve.why_not if approve.why_not == reject.why_not else ""
-    return Choices(approve, edit, reject, skip, is_any, why_none)
+    return Choices(approve, edit, reject, skip, is_any, approve.why_not if approve.why_not == reject.why_not else "")
 
 
-def _choice(approval: Approval, by: User, verdict: str) -> Choice:
-    return Choice(verdict, Verdict(verdict).label, why_not_decide(approval, by, verdict))
+def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> str:
+    """Say what stands in the way of any vote of this person. It asks what the vote itself will check."""
+    rule = Rule.of(approval.rule)
+    if sentence := why_not_claim(approval, by):
+        return sentence
+    if is_voted:
+        return "You voted. Withdraw your vote to vote again."
+    if policies.is_expired(rule, due_at=approval.due_at, now=now, allowed=approval.allowed_verdicts):
+        return "The time to decide this is over; it is being rejected."
+    return policies.why_not_claimed(
+        claimed_by=approval.claimed_by.get_username() if approval.claimed_by else "",
+        claimed_until=approval.claimed_until,
+        now=now,
+        voter=by.get_username(),
+    )
 
 
-def why_not_decide(approval: Approval, by: User, verdict: str) -> str:
-    """Ask what the vote itself will check, in its order."""
-    starter = approval.thread.started_by
-    return (
-        policies.why_not_vote(
+def why_not_claim(approval: Approval, by: User) -> str:
+    """Say why the policy does not let this person claim, or vote."""
+    return decide.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by)
+
+
+def _choice(approval: Approval, by: User, verdict: str, why_none: str) -> Choice:
+    why_not = permissions.why_not(by, "skip" if verdict == "skip" else "vote") or why_none
+    return Choice(
+        verdict,
+        Verdict(verdict).label,
+        why_not
+        or policies.why_not_vote(
             verdict=verdict, allowed=approval.allowed_verdicts, why_not=approval.why_not, comment="x", has_edits=False
-        )
-        or permissions.why_not(by, "skip" if verdict == "skip" else "vote")
-        or policies.why_not_own_run(started_by=starter.get_username() if starter else "", voter=by.get_username())
+        ),
     )
 
 
@@ -156,14 +177,13 @@ def titles_of(nodes: Iterable[str], graph: Graph | None) -> str:
 
 
 def decision_of(decision: Decision) -> DecisionShown:
-    vote = decision.vote
     return DecisionShown(
         word=PAST[decision.verdict],
         verdict=decision.verdict,
         by=decision.decided_by,
         at=decision.decided_at,
-        comment=vote.comment,
-        edits=json_text(vote.edits) if vote.edits else "",
+        comment=decision.comment,
+        edits=json_text(decision.edits) if decision.edits else "",
     )
 
 

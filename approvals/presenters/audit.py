@@ -1,14 +1,35 @@
-"""Entries of the audit log, readable when everything else is gone."""
+"""The audit log for people: each entry readable when everything else is gone."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from approvals.audit import ACTIONS
-from approvals.models import AuditEntry
+from approvals.audit.chain import entry_hash, text_digest
+from approvals.audit.receipts import note_on
+from approvals.models import AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
 from approvals.text import json_text
+
+LATE = timedelta(minutes=5)
+"""A log that was not signed for so long is a warning: a worker signs it each minute."""
+SENTENCES = {
+    "audit.exported": "{actor} took a copy of the log ({entries} of its entries), as {format}.",
+    "audit.verified": "The log was walked: {entries} entries in their place.",
+    "decision.reached": "Decided: {verdict}, by {by}.",
+    "permission.refused": "{actor} was refused: {permission}.",
+    "run.queued": "{actor} handed a run to the workers.",
+    "session.refused": "A sign-in as {actor} failed.",
+    "session.started": "{actor} signed in.",
+    "text.erased": "{actor} erased the {name} beside entry {seq}.",
+    "thread.created": "{actor} made this thread.",
+    "thread.force_cleaned": "{actor} removed this thread's checkpoints.",
+    "vote.cast": "{actor} voted: {verdict}.",
+    "vote.withdrawn": "{actor} took their vote back: {verdict}.",
+}
 
 
 @dataclass(frozen=True)
@@ -16,62 +37,113 @@ class EntryShown:
     seq: int
     at: datetime
     actor: str
+    actor_kind: str
     action: str
     sentence: str
     thread_id: str
     outcome: str
+    policy_version: str
     about: list[tuple[str, str]]
+    digests: list[tuple[str, str]]
     body: str
     hash: str
     prev_hash: str
+    is_whole: bool
+    """Its hash fits its body. Whether it is in its place only a walk can say."""
 
 
 @dataclass(frozen=True)
-class CheckShown:
-    """What the last verification found."""
-
-    is_ok: bool
-    entries: int
-    first_bad: int | None
-    by: str
-    at: datetime
+class TextShown:
+    name: str
+    text: str
+    is_whole: bool
+    erased_at: datetime | None
+    erased_by: str
 
 
-def check_of(entry: AuditEntry) -> CheckShown:
-    found = _body(entry).get("object") or {}
-    return CheckShown(
-        found.get("first_bad") is None, found.get("entries", 0), found.get("first_bad"), entry.actor, entry.at
+@dataclass(frozen=True)
+class ChainShown:
+    """What is known of the whole log without walking it."""
+
+    check: AuditCheck | None
+    head: AuditHead | None
+    signed: SignedHead | None
+    is_late: bool
+
+
+def chain() -> ChainShown:
+    signed = SignedHead.objects.order_by("-id").first()
+    return ChainShown(
+        check=AuditCheck.objects.filter(pk=1).first(),
+        head=AuditHead.objects.filter(pk=1).first(),
+        signed=signed,
+        is_late=signed is None or timezone.now() - signed.signed_at > LATE,
     )
 
 
 def entries_of(entries: Iterable[AuditEntry]) -> list[EntryShown]:
-    return [_entry(entry) for entry in entries]
+    return [entry_of(entry) for entry in entries]
 
 
-def _entry(entry: AuditEntry) -> EntryShown:
+def entry_of(entry: AuditEntry) -> EntryShown:
     body = _body(entry)
-    about = body.get("object")
     return EntryShown(
         seq=entry.seq,
         at=entry.at,
         actor=entry.actor,
+        actor_kind=str(body.get("actor_kind", "")),
         action=entry.action,
-        sentence=ACTIONS.get(entry.action, ""),
+        sentence=_sentence(entry, body),
         thread_id=entry.thread_id,
         outcome=str(body.get("outcome", "")),
-        about=[(name, item if isinstance(item, str) else json.dumps(item)) for name, item in about.items()]
-        if isinstance(about, dict)
-        else [],
+        policy_version=str(body.get("policy_version", "")),
+        about=_pairs(body.get("object")),
+        digests=_pairs(body.get("digests")),
         body=json_text(body) if body else entry.body,
         hash=entry.hash,
         prev_hash=entry.prev_hash,
+        is_whole=entry_hash(entry.seq, entry.prev_hash, entry.body) == entry.hash,
     )
+
+
+def texts_of(entry: AuditEntry) -> list[TextShown]:
+    digests = _body(entry).get("digests") or {}
+    return [
+        TextShown(
+            text.name,
+            text.text,
+            bool(text.erased_at) or text_digest(text.salt, text.text) == digests.get(text.name),
+            text.erased_at,
+            text.erased_by,
+        )
+        for text in AuditText.objects.filter(seq=entry.seq).order_by("name")
+    ]
+
+
+def note_of(entry: AuditEntry) -> str:
+    return note_on(entry.seq) or ""
+
+
+def _sentence(entry: AuditEntry, body: dict[str, Any]) -> str:
+    """Say what happened, in the words of the entry where it has them."""
+    about = body.get("object")
+    words = {**(about if isinstance(about, dict) else {}), "actor": entry.actor or "nobody"}
+    try:
+        return SENTENCES[entry.action].format_map(words)
+    except (KeyError, ValueError, AttributeError, IndexError):
+        return ACTIONS.get(entry.action, "")
+
+
+def _pairs(found: Any) -> list[tuple[str, str]]:
+    if not isinstance(found, dict):
+        return []
+    return [(name, item if isinstance(item, str) else json.dumps(item)) for name, item in found.items()]
 
 
 def _body(entry: AuditEntry) -> dict[str, Any]:
     """A log that was tampered with is shown all the same."""
     try:
         found = json.loads(entry.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from approvals.enums import ApprovalStatus
-from approvals.models import Approval
+from django.utils import timezone
+
+from approvals.enums import ApprovalStatus, RunStatus
+from approvals.models import Approval, Run
+from approvals.presenters.runs import WORDS as RUN_WORDS
 
 OUTCOMES = {
     ApprovalStatus.PENDING: "Open",
     ApprovalStatus.APPROVED: "Approved",
     ApprovalStatus.REJECTED: "Rejected",
     ApprovalStatus.SKIPPED: "Skipped",
+    ApprovalStatus.EXPIRED: "Timed out",
     ApprovalStatus.SUPERSEDED: "Superseded",
     ApprovalStatus.CLEANED: "Cleaned",
 }
@@ -20,8 +24,19 @@ KINDS = {"breakpoint": "Breakpoint", "interrupt": "Question"}
 
 
 @dataclass(frozen=True)
+class StuckShown:
+    """The run of a decision that could not be carried out."""
+
+    run_id: UUID
+    status: str
+    word: str
+    error: str
+    problem: str
+
+
+@dataclass(frozen=True)
 class Row:
-    """One approval in a list."""
+    """One approval in a list. `so_far` of `needed` approvals are in."""
 
     id: UUID
     title: str
@@ -33,13 +48,19 @@ class Row:
     started_by: str
     created_at: datetime
     closed_at: datetime | None
+    due_at: datetime | None
+    is_escalated: bool
+    so_far: int
+    needed: int
+    holder: str
     status: str
     outcome: str
     decided_by: str
+    stuck: StuckShown | None
 
 
 def rows_of(approvals: Iterable[Approval]) -> list[Row]:
-    """The approvals come with `thread__started_by` and `decision`."""
+    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and `approvals_so_far`."""
     return [row_of(approval) for approval in approvals]
 
 
@@ -57,7 +78,24 @@ def row_of(approval: Approval) -> Row:
         started_by=starter.get_username() if starter else "outside",
         created_at=approval.created_at,
         closed_at=approval.closed_at,
+        due_at=approval.due_at,
+        is_escalated=approval.escalated_at is not None,
+        so_far=getattr(approval, "approvals_so_far", 0),
+        needed=approval.required_votes,
+        holder=_holder(approval),
         status=approval.status,
         outcome=OUTCOMES[ApprovalStatus(approval.status)],
         decided_by=decision.decided_by if decision else "",
+        stuck=_stuck(getattr(decision, "run", None)),
     )
+
+
+def _holder(approval: Approval) -> str:
+    is_held = approval.claimed_until is not None and approval.claimed_until > timezone.now()
+    return approval.claimed_by.get_username() if is_held and approval.claimed_by else ""
+
+
+def _stuck(run: Run | None) -> StuckShown | None:
+    if run is None or not run.is_stuck:
+        return None
+    return StuckShown(run.pk, run.status, RUN_WORDS[RunStatus(run.status)], run.error, run.problem)

@@ -6,12 +6,13 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 
-from approvals import breaker
+from approvals import breaker, inbox
 from approvals import text as texts
 from approvals.models import Approval
 from approvals.permissions import User, roles_of
 
 register = template.Library()
+SOON_SECONDS = 3600
 
 
 register.filter("visible", texts.visible)
@@ -23,8 +24,7 @@ def moment(at: datetime | None) -> str:
     """A time: in UTC from here, in the reader's zone once the page's script has run."""
     if at is None:
         return ""
-    utc = f"{at:%d %b %Y, %H:%M} UTC"
-    return format_html('<time datetime="{}" title="{}" data-moment>{}</time>', at.isoformat(), utc, utc)
+    return format_html('<time datetime="{}" title="{}" data-moment>{}</time>', at.isoformat(), _utc(at), _utc(at))
 
 
 @register.simple_tag
@@ -32,19 +32,38 @@ def age(at: datetime | None) -> str:
     """How long ago, in words; the time itself on hover."""
     if at is None:
         return ""
-    utc = f"{at:%d %b %Y, %H:%M} UTC"
-    return format_html(
-        '<time datetime="{}" title="{}" data-age>{}</time>',
-        at.isoformat(),
-        utc,
-        texts.words_for((timezone.now() - at).total_seconds()),
-    )
+    words = texts.words_for((timezone.now() - at).total_seconds())
+    return format_html('<time datetime="{}" title="{}" data-age>{}</time>', at.isoformat(), _utc(at), words)
 
 
 @register.simple_tag
-def open_count() -> int:
-    """How many approvals wait: one indexed count for each page."""
-    return Approval.objects.pending().count()
+def left(until: datetime) -> str:
+    """How much time is left, in words."""
+    minutes = max(1, round((until - timezone.now()).total_seconds() / 60))
+    markup = '<time datetime="{}" title="{}" data-left>{} min left</time>'
+    return format_html(markup, until.isoformat(), _utc(until), minutes)
+
+
+@register.simple_tag
+def due(at: datetime | None) -> str:
+    """How long until a deadline, or since: in words, and in a colour."""
+    if at is None:
+        return ""
+    seconds = (at - timezone.now()).total_seconds()
+    urgency = "over" if seconds <= 0 else "soon" if seconds < SOON_SECONDS else "later"
+    words = f"{texts.words_for(-seconds)} overdue" if seconds <= 0 else f"due in {texts.words_for(seconds)}"
+    markup = '<time datetime="{}" title="{}" class="due due-{}" data-due>{}</time>'
+    return format_html(markup, at.isoformat(), _utc(at), urgency, words)
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%d %b %Y, %H:%M} UTC"
+
+
+@register.simple_tag
+def open_count(user: User) -> int:
+    """How many approvals wait for this person."""
+    return inbox.needing(Approval.objects.all(), user).count()
 
 
 @register.simple_tag

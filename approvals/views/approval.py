@@ -5,21 +5,24 @@ from uuid import UUID, uuid4
 
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
+from agentcore.serde import digest
 from approvals import permissions, policies
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
-from approvals.models import Approval, Draft, Graph, Run
+from approvals.models import Approval, Draft, Graph, Run, Vote
 from approvals.permissions import User
 from approvals.presenters import approvals as shown
+from approvals.presenters import votes as voting
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
 from approvals.presenters.values import conversations_of, differences, state_of
 from approvals.text import count_odd, json_text
 from approvals.views.editing import Editing, editing_of
 from approvals.views.pages import Request, page_or_part
-from approvals.views.queue import listed, side_context
+from approvals.views.queue import for_me, listed, side_context
 
 
 @require_safe
@@ -39,11 +42,17 @@ def approval(request: Request, approval_id: UUID) -> HttpResponse:
 
 @require_GET
 def standing(request: Request, approval_id: UUID) -> HttpResponse:
-    """Whether an open page is still true: 204 while it is, else who decided. It then asks no more."""
+    """Whether an open page is still true: 204 while it is; what is new about votes and claims; or what makes it old."""
     found = get_approval(request.user, approval_id)
-    if found.is_pending:
+    if not found.is_pending:
+        return render(request, "approval.html#closed", {"approval": found, "row": row_of(found)})
+    context = vote_context(request, found)
+    if request.GET.get("seen") != found.digest:
+        return render(request, "approval.html#proposed", context)
+    marks = {name: request.GET.get(name) != context[f"{name}_mark"] for name in ("tally", "choices")}
+    if not any(marks.values()):
         return HttpResponse(status=204)
-    return render(request, "approval.html#standing", {"approval": found, "row": row_of(found)})
+    return render(request, "approval.html#votes", context | {"key": uuid4(), "is_new": marks})
 
 
 @require_GET
@@ -59,13 +68,18 @@ def raw(request: Request, approval_id: UUID) -> HttpResponseBase:
     """What was shown, as JSON: its digest is over these values."""
     found = get_approval(request.user, approval_id)
     return JsonResponse(
-        {"digest": found.digest, "request": found.request, "actions": found.actions, "state": found.state}
+        {
+            "digest": found.shown_digest or found.digest,
+            "request": found.request,
+            "actions": found.actions,
+            "state": found.state,
+        }
     )
 
 
 def get_approval(user: User, approval_id: UUID) -> Approval:
     permissions.check_view(user)
-    wanted = Approval.objects.select_related("thread__started_by", "decision__vote", "decision__run")
+    wanted = Approval.objects.select_related("thread__started_by", "claimed_by", "decision__run")
     found = wanted.filter(pk=approval_id).first()
     if found is None:
         raise NotFound("There is no such approval.")
@@ -94,15 +108,34 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "notice": policies.why_not_edit_blocked(blocked=found.blocked),
         "state": state_of(found.state),
         "request_json": json_text(found.request),
-        "choices": shown.choices_of(found, request.user),
         "editing": editing,
         "groups": list(editing.form.groups(shown.shown_first(actions))),
         "key": uuid4(),
         "decision": decision_of(found),
         "next_titles": shown.titles_of(found.next, graph),
         "others": row_list(Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)),
-        **side_context(str(found.pk)),
+        **side_context(request, str(found.pk)),
+        **vote_context(request, found),
         **run_context(request, found, graph),
+    }
+
+
+def vote_context(request: Request, found: Approval) -> dict[str, Any]:
+    """Return what the parts about votes need: the tally, the proposal, the claim and the buttons."""
+    votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
+    now = timezone.now()
+    tally = voting.tally_of(found, votes, request.user, now=now)
+    choices = shown.choices_of(found, request.user, is_voted=tally.is_voted, now=now)
+    return {
+        "approval": found,
+        "row": row_of(found),
+        "tally": tally,
+        "proposal": (proposal := voting.proposal_of(found, votes)),
+        "agrees": proposal is not None and proposal.is_edit,
+        "choices": choices,
+        "why_not_claim": permissions.why_not(request.user, "vote") or shown.why_not_claim(found, request.user),
+        "tally_mark": digest(str(tally))[:12],
+        "choices_mark": digest(str(choices))[:12],
     }
 
 
@@ -119,7 +152,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
     decision = getattr(found, "decision", None)
     carried: Run | None = getattr(decision, "run", None)
     if carried is None:
-        return {"run": None, "next_up": None if found.is_pending else next_up(found)}
+        return {"run": None, "next_up": None if found.is_pending else next_up(request, found)}
     newest = Run.objects.filter(thread_id=found.thread_id).order_by("-created_at").values_list("pk", flat=True).first()
     is_last = newest == carried.pk
     waits = Approval.objects.pending().filter(thread_id=found.thread_id).first() if is_last else None
@@ -132,18 +165,18 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
         "waits_again": row_of(waits) if waits else None,
         "thread_sentence": str(ThreadStatus(found.thread.status).label),
         "thread": found.thread,
-        "next_up": next_up(found),
+        "next_up": next_up(request, found),
         "drawing": shown.picture_of(found, graph),
     }
 
 
 def upcoming_of(found: Approval) -> list[str]:
     """Return the nodes that surely run next: after a rejection none, after an edit it may be others."""
-    vote = found.decision.vote
-    return found.next if vote.verdict != "reject" and not vote.edits else []
+    decision = found.decision
+    return found.next if decision.verdict != "reject" and not decision.edits else []
 
 
-def next_up(found: Approval) -> Any:
-    """Return the next in the queue, if anything waits."""
-    waiting = listed(Approval.objects.pending().exclude(pk=found.pk).oldest_first()).first()
+def next_up(request: Request, found: Approval) -> Any:
+    """Return the next in the queue, if anything waits for this person."""
+    waiting = listed(for_me(request).exclude(pk=found.pk).most_urgent_first()).first()
     return row_of(waiting) if waiting else None

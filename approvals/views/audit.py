@@ -1,31 +1,41 @@
-"""The audit log: read, filter, verify."""
+"""The audit log: read, filter, verify, copy; one entry; the receipt of a decision."""
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import audit as log
 from approvals import permissions
-from approvals.actions import verify_audit as action
-from approvals.models import AuditEntry, AuditHead
-from approvals.presenters.audit import CheckShown, check_of, entries_of
+from approvals.actions import erase_text as erasing
+from approvals.actions import give_receipt
+from approvals.actions import verify_audit as verifying
+from approvals.audit.filters import Filters
+from approvals.audit.receipts import make_receipt, note_on
+from approvals.errors import Busy, Gone, Invalid, NotFound
+from approvals.models import Approval, AuditEntry
+from approvals.presenters import audit as shown
+from approvals.presenters.exports import TYPES, download
 from approvals.views.pages import PAGE_SIZE, Request, other_query, redirect_after_post, words
+
+ASKED = ("actor", "action", "thread_id", "approval", "policy", "since", "until")
+LARGEST = 2**63
 
 
 @require_safe
 def audit(request: Request) -> HttpResponse:
     permissions.check_read_audit(request.user)
-    given = {name: words(request, name) for name in ("actor", "action", "thread_id", "since", "until")}
-    found, problem = filtered(given)
-    cursor = request.GET.get("cursor", "")
+    given = {name: words(request, name) for name in ASKED}
+    filters, problem = asked_for(given)
+    found, cursor = filters.entries(), request.GET.get("cursor", "")
     page = found.filter(seq__lt=int(cursor)) if cursor.isascii() and cursor.isdigit() and len(cursor) < 19 else found
     rows = list(page.order_by("-seq")[: PAGE_SIZE + 1])
     context = {
-        "entries": entries_of(rows[:PAGE_SIZE]),
+        "entries": shown.entries_of(rows[:PAGE_SIZE]),
         "count": found.count(),
         "more": other_query(request, cursor=str(rows[PAGE_SIZE - 1].seq)) if len(rows) > PAGE_SIZE else "",
         "first": other_query(request, cursor="") if cursor else "",
@@ -33,40 +43,99 @@ def audit(request: Request) -> HttpResponse:
         "is_filtered": any(given.values()),
         "problem": problem,
         "actions": log.ACTIONS,
-        "head": AuditHead.objects.filter(pk=1).first(),
-        "last_check": last_check(),
+        "chain": shown.chain(),
+        "exports": {format: other_query(request, cursor="", format=format) for format in TYPES},
     }
     return render(request, "audit.html", context)
 
 
 @require_POST
 def verify_audit(request: Request) -> HttpResponse:
-    found = action.verify_audit(by=request.user)
+    found = verifying.verify_audit(by=request.user)
     if found.ok:
         messages.success(request, f"Intact: {found.entries} entries, each in its place.")
     else:
         messages.error(request, f"Broken at entry {found.first_bad}. {found.reason}")
+    for warning in found.warnings:
+        messages.warning(request, warning)
     return redirect_after_post("audit")
 
 
-def last_check() -> CheckShown | None:
-    """The last time somebody verified: verifying at every look would walk the whole log."""
-    entry = AuditEntry.objects.filter(action="audit.verified").order_by("-seq").first()
-    return check_of(entry) if entry else None
+@require_safe
+def export_audit(request: Request) -> HttpResponseBase:
+    filters, problem = asked_for({name: words(request, name) for name in ASKED})
+    if problem:
+        raise Invalid(problem)
+    format = words(request, "format")
+    if format not in TYPES:
+        raise Invalid("A copy is jsonl or csv.")
+    return download(format=format, filters=filters, by=request.user)
 
 
-def filtered(given: dict[str, str]) -> tuple[Any, str]:
-    """Return the entries that were asked for, and what was wrong with the question."""
-    found, problem = AuditEntry.objects.all(), ""
-    for name in ("actor", "action", "thread_id"):
-        if given[name]:
-            found = found.filter(**{name: given[name]})
-    for name, lookup in (("since", "at__gte"), ("until", "at__lte")):
+@require_safe
+def entry(request: Request, seq: int) -> HttpResponse:
+    return _entry_page(request, seq)
+
+
+@require_POST
+def erase_text(request: Request, seq: int, name: str) -> HttpResponse:
+    reason = request.POST.get("reason", "").replace("\x00", "")
+    try:
+        erasing.erase_text(seq=min(seq, LARGEST - 1), name=name, reason=reason, by=request.user)
+    except (Invalid, Busy, Gone) as refused:
+        return _entry_page(request, seq, problem=refused.message, reason=reason, status=refused.status)
+    messages.success(request, "Erased. The entry stays, and the log still verifies.")
+    return redirect_after_post("audit_entry", seq)
+
+
+@require_safe
+def receipt(request: Request, approval_id: UUID) -> HttpResponseBase:
+    entries = give_receipt.entries_of(approval_id=approval_id, by=request.user)
+    made = make_receipt(str(approval_id), entries)
+    if "json" in request.GET:
+        name = f"receipt-{approval_id}.json"
+        return JsonResponse(made, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    context = {
+        "approval": Approval.objects.get(pk=approval_id),
+        "entries": [(shown.entry_of(each), note_on(each.seq)) for each in entries],
+        "is_pending": made["pending"],
+    }
+    return render(request, "audit_receipt.html", context)
+
+
+def asked_for(given: dict[str, str]) -> tuple[Filters, str]:
+    """Return what was asked for, and what was wrong with the question."""
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value}
+    problem = ""
+    for name in ("since", "until"):
         try:
-            found = found.filter(**{lookup: _moment(given[name])}) if given[name] else found
+            asked |= {name: _moment(given[name])} if given[name] else {}
         except ValueError:
+            del asked[name]
             problem = f"Write {name} as 2026-01-31 or 2026-01-31T14:00 (UTC)."
-    return found, problem
+    try:
+        asked |= {"approval": str(UUID(given["approval"]))} if given["approval"] else {}
+    except ValueError:
+        del asked["approval"]
+        problem = "An approval is named by its id, as the address of its page has it."
+    return Filters(**asked), problem
+
+
+def _entry_page(request: Request, seq: int, *, problem: str = "", reason: str = "", status: int = 200) -> HttpResponse:
+    permissions.check_read_audit(request.user)
+    found = AuditEntry.objects.filter(pk=seq).first() if seq < LARGEST else None
+    if found is None:
+        raise NotFound("There is no such entry.")
+    context = {
+        "entry": shown.entry_of(found),
+        "texts": shown.texts_of(found),
+        "note": shown.note_of(found),
+        "why_not_erase": permissions.why_not(request.user, "erase_text"),
+        "newest": AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first(),
+        "problem": problem,
+        "reason": reason,
+    }
+    return render(request, "audit_entry.html", context, status=status)
 
 
 def _moment(text: str) -> datetime:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.actions import decide
+from approvals.actions import try_edit
 from approvals.errors import Invalid, InvalidEdit, Refusal
 from approvals.forms import EditForm, JsonForm
 from approvals.models import Approval, Graph
@@ -73,7 +73,7 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
         editing.problem = "Nothing is changed yet."
         return
     try:
-        given = decide.preview(approval_id=found.pk, edits=editing.edits, by=by)
+        given = try_edit.preview(approval_id=found.pk, edits=editing.edits, by=by)
     except InvalidEdit as refused:
         show_faults(editing, refused)
     except Refusal as refused:

@@ -1,73 +1,168 @@
-"""The queue: what waits for people, and what was decided."""
+"""The queue: what waits for people, what went wrong after a decision, and what was decided."""
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from approvals import permissions
-from approvals.models import Approval, Graph
+from approvals import inbox, permissions
+from approvals.actions.see_notice import see_notice
+from approvals.models import Approval, ApprovalQuerySet, Graph, Notice
+from approvals.permissions import User
 from approvals.presenters.queue import KINDS, rows_of
-from approvals.views.pages import Request, after_key, filtered_by_hand, one_page, other_query, page_or_part, words
+from approvals.views.pages import (
+    PAGE_SIZE,
+    Request,
+    after_key,
+    filtered_by_hand,
+    key_of,
+    one_page,
+    other_query,
+    page_or_part,
+    redirect_after_post,
+    words,
+)
 
-HEAVY = ("state", "request", "actions", "opaque", "thread__state", "thread__metadata")
+LARGEST = 2**63 - 1
+MOST_NOTICES = 5
+HEAVY = (
+    "state", "request", "actions", "opaque", "thread__state", "thread__metadata",
+    "decision__edits", "decision__run__input", "decision__run__steps",
+)  # fmt: skip
 SIDE_SIZE = 50
+TABS = {
+    "needs": "Needs me",
+    "unclaimed": "Unclaimed",
+    "mine": "Claimed by me",
+    "open": "All open",
+    "failed": "Failed",
+    "done": "Done",
+}
+CLOSED = ("failed", "done")
 
 
 @require_safe
 def queue(request: Request) -> HttpResponse:
     permissions.check_view(request.user)
-    tab = "done" if request.GET.get("tab") == "done" else "open"
-    found = filtered(request)
-    open_ones, done = found.pending(), found.exclude(status="pending")
-    shown, column = (open_ones.oldest_first(), "created_at") if tab == "open" else (newest_closed(done), "closed_at")
-    page, cursor = one_page(
-        after_key(listed(shown), request.GET.get("cursor", ""), column, is_descending=tab == "done"), column
-    )
+    tab = tab_of(request)
+    lists = lists_of(filtered(request), request)
+    page, cursor = page_of(lists[tab], tab, request.GET.get("cursor", ""))
     context = {
         "tab": tab,
+        "tabs": [
+            (name, word, lists[name].count(), other_query(request, tab=name, cursor="")) for name, word in TABS.items()
+        ],
+        "is_closed": tab in CLOSED,
         "rows": rows_of(page),
-        "counts": {"open": open_ones.count(), "done": done.count()},
-        "query": {"open": other_query(request, tab="", cursor=""), "done": other_query(request, tab="done", cursor="")},
-        "here": other_query(request),
+        "here": other_query(request, tab=tab),
         "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
         "more": other_query(request, cursor=cursor) if cursor else "",
         "graphs": list(Graph.objects.order_by("pk").values_list("pk", flat=True)),
         "kinds": KINDS,
         "given": given(request),
         "is_filtered": any(given(request).values()),
+        "why_not_vote": permissions.why_not(request.user, "vote"),
+        "why_not_retry": permissions.why_not(request.user, "retry_run"),
+        "notices": Notice.objects.filter(user_id=request.user.pk or 0, seen_at=None).order_by("-created_at")[
+            :MOST_NOTICES
+        ],
     }
     return filtered_by_hand(request, page_or_part(request, "queue.html", "list", context))
+
+
+def tab_of(request: Request) -> str:
+    """Return the tab that was asked for; else what waits for this person, or all for who does not vote."""
+    asked = request.GET.get("tab", "")
+    return asked if asked in TABS else "open" if permissions.why_not(request.user, "vote") else "needs"
+
+
+def lists_of(found: ApprovalQuerySet, request: Request) -> dict[str, ApprovalQuerySet]:
+    """Return what each tab lists: a count is the count of its list."""
+    return {
+        "needs": inbox.needing(found, request.user),
+        "unclaimed": found.pending().unclaimed(),
+        "mine": inbox.held_by(found, request.user.get_username()),
+        "open": found.pending(),
+        "failed": inbox.stuck(found),
+        "done": found.exclude(status="pending"),
+    }
+
+
+def page_of(found: ApprovalQuerySet, tab: str, cursor: str) -> tuple[list[Approval], str]:
+    """Return the rows of a page and the cursor of the next."""
+    if tab in CLOSED:
+        return one_page(after_key(newest_closed(listed(found)), cursor, "closed_at", is_descending=True), "closed_at")
+    rows = list(after_urgent(listed(found).most_urgent_first(), cursor)[: PAGE_SIZE + 1])
+    last = rows[PAGE_SIZE - 1] if len(rows) > PAGE_SIZE else None
+    due = last.due_at.isoformat() if last and last.due_at else ""
+    return rows[:PAGE_SIZE], f"{due}|{key_of(last, 'created_at')}" if last else ""
+
+
+def after_urgent(found: ApprovalQuerySet, cursor: str) -> ApprovalQuerySet:
+    """Go on after the row that `cursor` names, as `most_urgent_first` has them; what makes no sense is ignored."""
+    try:
+        due, at, pk = cursor.split("|")
+        key = {"created_at": datetime.fromisoformat(at), "pk": UUID(pk)}
+        due_at = datetime.fromisoformat(due) if due else None
+    except ValueError:
+        return found
+    later = Q(created_at__gt=key["created_at"]) | Q(created_at=key["created_at"], pk__gt=key["pk"])
+    if due_at is None:
+        return found.filter(later, due_at=None)
+    return found.filter(Q(due_at__gt=due_at) | Q(due_at=None) | Q(due_at=due_at) & later)
+
+
+def for_me(request: Request) -> ApprovalQuerySet:
+    """What waits for this person: their own list, or everything that is open for who does not vote."""
+    if permissions.why_not(request.user, "vote"):
+        return Approval.objects.pending()
+    return inbox.needing(Approval.objects.all(), request.user)
 
 
 @require_safe
 def open_count(request: Request) -> HttpResponse:
     """The badge of the menu, and with it the notice under the menu: every page asks for them."""
     permissions.check_view(request.user)
-    return render(request, "open_count.html", {"count": Approval.objects.pending().count()})
+    return render(request, "open_count.html", {"count": inbox.needing(Approval.objects.all(), request.user).count()})
+
+
+def notices_for(user: User) -> QuerySet[Notice]:
+    return Notice.objects.filter(user_id=user.pk or 0, seen_at=None).order_by("-created_at", "-id")
+
+
+@require_POST
+def put_notice_away(request: Request, notice_id: int) -> HttpResponse:
+    see_notice(notice_id=min(notice_id, LARGEST), by=request.user)
+    return redirect_after_post("queue")
 
 
 @require_safe
 def side(request: Request) -> HttpResponse:
     """The list beside an open approval."""
     permissions.check_view(request.user)
-    return render(request, "approval.html#side", side_context(request.GET.get("current", "")))
+    return render(request, "approval.html#side", side_context(request, request.GET.get("current", "")))
 
 
-def side_context(current: str) -> dict[str, Any]:
-    open_ones = Approval.objects.pending()
-    rows = rows_of(listed(open_ones.oldest_first())[:SIDE_SIZE])
-    return {"rows": rows, "current": current, "open_count": open_ones.count()}
+def side_context(request: Request, current: str) -> dict[str, Any]:
+    waiting = for_me(request)
+    return {
+        "rows": rows_of(listed(waiting.most_urgent_first())[:SIDE_SIZE]),
+        "current": current,
+        "open_count": waiting.count(),
+        "why_not_vote": permissions.why_not(request.user, "vote"),
+    }
 
 
-def listed(found: QuerySet[Approval]) -> QuerySet[Approval]:
+def listed(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """What a list needs, in one query, without the large columns."""
-    return found.select_related("thread__started_by", "decision").defer(*HEAVY)
+    return inbox.with_tally(found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY))
 
 
-def newest_closed(found: QuerySet[Approval]) -> QuerySet[Approval]:
+def newest_closed(found: ApprovalQuerySet) -> ApprovalQuerySet:
     return found.order_by("-closed_at", "-id")
 
 
@@ -75,7 +170,7 @@ def given(request: Request) -> dict[str, str]:
     return {name: words(request, name) for name in ("graph", "kind", "q")}
 
 
-def filtered(request: Request) -> Any:
+def filtered(request: Request) -> ApprovalQuerySet:
     asked = given(request)
     found = Approval.objects.all()
     if asked["graph"]:

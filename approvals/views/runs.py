@@ -1,4 +1,4 @@
-"""A person says how a stopped run goes on."""
+"""A person says how a run goes on."""
 
 from uuid import UUID
 
@@ -22,6 +22,13 @@ def retry_run(request: Request, run_id: UUID) -> HttpResponse:
 def give_up_run(request: Request, run_id: UUID) -> HttpResponse:
     run = stopped.give_up_run(run_id=run_id, by=request.user)
     messages.success(request, "Given up. Nothing more runs.")
+    return _back(run)
+
+
+@require_POST
+def cancel_run(request: Request, run_id: UUID) -> HttpResponse:
+    run = stopped.cancel_run(run_id=run_id, by=request.user)
+    messages.success(request, "Cancelled. Nothing more is written.")
     return _back(run)
 
 

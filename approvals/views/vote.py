@@ -1,4 +1,4 @@
-"""Preview an edit, and vote. What was typed is kept, whatever happens."""
+"""Preview an edit, vote, withdraw, claim. What was typed is kept, whatever happens."""
 
 from uuid import UUID
 
@@ -7,17 +7,17 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from approvals import permissions
+from approvals import inbox, permissions
+from approvals.actions import claim as claiming
 from approvals.actions import decide, keep_draft
-from approvals.actions.decide import Ballot
+from approvals.actions.decide import Ballot, Voted
 from approvals.errors import Conflict, Gone, Invalid, Refusal
 from approvals.models import Approval
 from approvals.presenters import approvals as shown
-from approvals.presenters.queue import row_of
 from approvals.presenters.values import differences_of
 from approvals.shapes import read_json
 from approvals.text import json_text
-from approvals.views.approval import decision_of, get_approval, graph_of, next_up, page_context
+from approvals.views.approval import decision_of, get_approval, graph_of, next_up, page_context, vote_context
 from approvals.views.editing import ask_preview, editing_of, show_faults, switched
 from approvals.views.pages import Request, page_or_part, redirect_after_post
 
@@ -32,7 +32,37 @@ def vote(request: Request, approval_id: UUID) -> HttpResponse:
     except Refusal as refused:
         return _refused(request, approval_id, ballot, refused)
     keep_draft.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
-    messages.success(request, f"{shown.PAST[ballot.verdict]}." if voted.decision else "Your vote is in.")
+    messages.success(request, told_of(voted))
+    return redirect_after_post("approval", approval_id)
+
+
+def told_of(voted: Voted) -> str:
+    """Say what came of a vote."""
+    if voted.decision:
+        return f"{shown.PAST[voted.decision.verdict]}."
+    missing = inbox.missing(voted.vote.approval_id)
+    return f"Your vote is in. {missing} more needed." if voted.vote.verdict != "reject" else "Your vote is in."
+
+
+@require_POST
+def withdraw(request: Request, approval_id: UUID) -> HttpResponse:
+    decide.withdraw(approval_id=approval_id, by=request.user)
+    messages.success(request, "Your vote is withdrawn.")
+    return redirect_after_post("approval", approval_id)
+
+
+@require_POST
+def claim(request: Request, approval_id: UUID) -> HttpResponse:
+    is_take_over = "take_over" in request.POST
+    claiming.claim(approval_id=approval_id, is_take_over=is_take_over, by=request.user)
+    messages.success(request, f"Yours for {claiming.CLAIM_MINUTES} minutes.")
+    return redirect_after_post("approval", approval_id)
+
+
+@require_POST
+def release(request: Request, approval_id: UUID) -> HttpResponse:
+    claiming.release(approval_id=approval_id, by=request.user)
+    messages.success(request, "Released.")
     return redirect_after_post("approval", approval_id)
 
 
@@ -79,10 +109,9 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
     keep_draft.keep_draft(thread_id=found.thread_id, edits=edits, comment=ballot.comment, by=request.user)
     if not isinstance(refused, Conflict | Gone):
         raise refused
-    context = {
+    context = vote_context(request, found) | {
         "refusal": refused,
-        "approval": found,
-        "row": row_of(found),
+        "is_proposed": found.is_pending and ballot.seen_digest != found.digest,
         "decision": decision_of(found),
         "changed": differences_of(refused.detail.get("changed") or []),
         "newer": newer_than(found, refused),
@@ -90,7 +119,7 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
         "seen_next": shown.titles_of(found.next, graph_of(found)),
         "draft_edits": json_text(edits) if edits else "",
         "comment": ballot.comment,
-        "next_up": next_up(found),
+        "next_up": next_up(request, found),
     }
     response = render(request, "conflict.html", context, status=refused.status)
     response["HX-Push-Url"] = "false"

@@ -23,7 +23,13 @@
     k: () => move(-1),
     "/": () => { const search = document.getElementById("search"); if (search) { search.focus(); search.select(); } },
     "?": () => document.getElementById("help").showModal(),
-    a: () => { const button = document.getElementById("approve"); if (button) button.focus(); },
+    a: () => {
+      const panel = document.getElementById("approve-panel");
+      if (panel) panel.open = true;
+      else document.getElementById("approve")?.focus();
+    },
+    c: () => document.querySelector("#claim-it, #take-over-open, #release")?.focus(),
+    x: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.click(),
     e: () => press("#edit-open:not([disabled])"),
     r: () => { const panel = document.getElementById("reject-panel"); if (panel) panel.open = true; },
     g: () => { leader = Date.now(); },

@@ -14,9 +14,18 @@
     if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
     return `${Math.floor(seconds / 86400)} d`;
   }
+  // A moment ahead, as if it lay as far behind.
+  const mirrored = (time) => new Date(2 * Date.now() - new Date(time.dateTime));
+  function tellDue(time) {
+    const left = (new Date(time.dateTime) - Date.now()) / 1000;
+    time.textContent = left > 0 ? `due in ${ageOf(mirrored(time))}` : `${ageOf(new Date(time.dateTime))} overdue`;
+    time.className = `due due-${left <= 0 ? "over" : left < 3600 ? "soon" : "later"}`;
+  }
   function tellTimes() {
     for (const time of document.querySelectorAll("time[data-moment]")) time.textContent = moment.format(new Date(time.dateTime));
     for (const time of document.querySelectorAll("time[data-age]")) time.textContent = ageOf(new Date(time.dateTime));
+    for (const time of document.querySelectorAll("time[data-left]")) time.textContent = `${Math.max(1, Math.round((new Date(time.dateTime) - Date.now()) / 60000))} min left`;
+    for (const time of document.querySelectorAll("time[data-due]")) tellDue(time);
   }
 
   // Toasts are read out, then go.
@@ -28,7 +37,18 @@
     }
   }
 
-  // A list that was asked for again: keep the place of the focus, say what is new.
+  // What was chosen in the list, to be decided together.
+  const picks = () => [...document.querySelectorAll("[data-pick]:checked")];
+  function tellPicks() {
+    const bar = document.getElementById("bulk-form");
+    if (!bar) return;
+    const count = picks().length;
+    bar.hidden = count === 0;
+    document.getElementById("chosen").textContent = count ? `${count} chosen` : "";
+  }
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-pick]")) tellPicks(); });
+
+  // A list that was asked for again: keep the place of the focus and what was chosen, say what is new.
   let before = null;
   const keysOf = (list) => [...list.querySelectorAll("[data-row]")].map((row) => row.dataset.key || row.id);
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -37,21 +57,41 @@
     if (xhr.status >= 500 && requestConfig.verb === "get" && !xhr.getResponseHeader("HX-Reswap")) event.detail.shouldSwap = false;
     if (!target.matches("[data-live-list]")) return;
     const links = [...target.querySelectorAll(".row-link")];
-    before = { id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
+    before = { picked: picks().map((box) => box.value), id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
   });
   document.addEventListener("htmx:afterSettle", () => {
     tellTimes();
     toasts();
     if (!before) return;
-    const { id, keys, place, scroll } = before;
+    const { picked, id, keys, place, scroll } = before;
     before = null;
     const list = document.getElementById(id);
     if (!list) return;
     list.scrollTop = scroll;
+    for (const box of list.querySelectorAll("[data-pick]")) box.checked = picked.includes(box.value);
+    tellPicks();
     const links = list.querySelectorAll(".row-link");
     if (place >= 0 && !list.contains(document.activeElement) && links.length) links[Math.min(place, links.length - 1)].focus({ preventScroll: true });
     const fresh = keysOf(list).filter((key) => !keys.has(key)).length;
     if (fresh && keys.size) announce(`${fresh} new in the list.`);
+  });
+
+  // Votes and buttons that came anew: what is open stays open, and what is being typed stays.
+  let stillOpen = [];
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (target.id !== "tally" && target.id !== "decide") return;
+    for (const old of target.querySelectorAll("textarea[id]")) {
+      const fresh = fragment.querySelector(`#${old.id}`);
+      if (fresh) fresh.value = old.value;
+      else if (old.value.trim()) event.detail.shouldSwap = false;
+    }
+    stillOpen = [...stillOpen, ...[...target.querySelectorAll("details[id][open]")].map((old) => old.id)];
+  });
+  document.addEventListener("htmx:oobAfterSwap", () => {
+    // Not before: of details with one name, the second that is in the page closes.
+    for (const id of stillOpen) if (document.getElementById(id)) document.getElementById(id).open = true;
+    stillOpen = [];
   });
 
   // A notice that is already there is not read out again.
@@ -146,6 +186,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     tellTimes();
+    tellPicks();
     toasts();
     const side = document.getElementById("side");
     const current = side && side.querySelector("[aria-current]");

@@ -1,13 +1,20 @@
 """Every saver that is handed out, opened over real servers, for tests that run over all of them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.conninfo import make_conninfo
+
 from agentcore.caching import CachedPostgresSaver, open_cache
 from agentcore.checkpointers import open_checkpointer, open_pool
+from agentcore.dsn import postgres_params
+from agentcore.memory import MemorySaver, MemoryTables
 from agentcore.serde import strict_serializer
+from agentcore.sqlite import SqliteSaver, open_tables
+from agentcore.tables import PostgresTables, Tables
 
 KINDS = ["memory", "sqlite", "postgres", "cached", "cached notified", "cached in Redis alone"]
 ON_POSTGRES = KINDS[2:]
@@ -23,3 +30,16 @@ async def open_saver(kind: str, *, database: str, redis: str, folder: Path) -> A
     redis_url = redis if kind.startswith("cached") else None
     async with open_checkpointer(urls.get(kind, database), redis_url=redis_url) as saver:
         yield saver.reading("notified") if kind == "cached notified" else saver
+
+
+@contextmanager
+def tables_of(saver: Any, database: str) -> Iterator[Tables]:
+    """Open the tables that a saver writes to, on a connection of their own; committed if the block ends well."""
+    if isinstance(saver, MemorySaver):
+        yield MemoryTables(saver)
+    elif isinstance(saver, SqliteSaver):
+        with open_tables(saver.file) as tables:
+            yield tables
+    else:
+        with psycopg.connect(make_conninfo("", **postgres_params(database))) as connection:
+            yield PostgresTables(connection.cursor())

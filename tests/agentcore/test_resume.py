@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -88,8 +87,7 @@ class Worker:
 @pytest.fixture(params=["memory", "postgres"])
 async def saver(request: pytest.FixtureRequest, database: str) -> AsyncIterator[Saver]:
     if request.param == "memory":
-        yield InMemorySaver()
-        return
+        database = "memory://"
     async with open_checkpointer(database) as opened:
         yield opened
 

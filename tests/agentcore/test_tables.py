@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
-from agentcore import sqlite
+from agentcore import once, sqlite
 from agentcore.checkpointers import open_checkpointer
 from agentcore.dsn import postgres_params
 from agentcore.memory import MemorySaver, MemoryTables
@@ -63,6 +64,14 @@ class Store:
     def count(self, thread_id: str) -> dict[str, int]:
         with self.open() as tables:
             return tables.count_rows(thread_id)
+
+    def raise_fence(self, thread_id: str, number: int) -> None:
+        with self.open() as tables:
+            tables.raise_fence(thread_id, number)
+
+    def fence(self, thread_id: str) -> int:
+        with self.open() as tables:
+            return tables.read_fence(thread_id)
 
     def delete(self, thread_id: str) -> dict[str, int]:
         with self.open() as tables:
@@ -356,15 +365,38 @@ async def test_deleting_leaves_nothing_of_that_thread_and_all_of_the_others(stor
     others = [thread_id + "%", thread_id[:-1], f"{thread_id}'--"]
     for each in (thread_id, *others):
         await run(graphs.asking, store, each, {"text": "x"})
+        await run(with_effect(f"effect-{each}"), store, each, {"text": "x"})
     kept = {each: (store.count(each), store.head(each)) for each in others}
     found = store.count(thread_id)
     assert all(found.values())
+    assert [table for table in found if table.endswith("effects")]
+    store.raise_fence(thread_id, 7)
     assert store.delete(thread_id) == found
     assert set(store.count(thread_id).values()) == {0}
+    assert store.fence(thread_id) == 7, "it keeps writers out"
     assert store.head(thread_id) is None
     assert not store.moved(thread_id)
     assert {each: (store.count(each), store.head(each)) for each in others} == kept
     assert set(store.delete(thread_id).values()) == {0}
+
+
+def with_effect(key: str) -> Any:
+    """A graph that does an effect once, and so leaves its result in the tables."""
+
+    async def node(state: graphs.State) -> graphs.State:
+        async def effect() -> str:
+            return "done"
+
+        return {"text": await once(key, effect)}
+
+    return StateGraph(graphs.State).add_node(node).add_edge(START, "node").compile()
+
+
+async def test_a_fence_is_only_ever_raised(store: Store, thread_id: str) -> None:
+    assert store.fence(thread_id) == 0
+    for number in (3, 2, 3, 5, 4):
+        store.raise_fence(thread_id, number)
+    assert (store.fence(thread_id), store.fence(thread_id + "x")) == (5, 0)
 
 
 @only(*WITH_SQL)

@@ -103,7 +103,9 @@ def test_a_list_holds_no_states(console: Console, customer: str) -> None:
         [item, *_] = alice.get("/approvals", params={"q": customer}).json()["items"]
         whole = alice.get(f"/approvals/{item['id']}").json()
     assert item.items() <= whole.items()
-    assert whole.keys() - item.keys() == {"request", "actions", "state", "opaque", "answer_schema", "votes", "run"}
+    assert whole.keys() - item.keys() == {
+        "request", "actions", "state", "opaque", "answer_schema", "policy", "proposal", "votes", "run",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("address", ["/api/approvals", "/api/audit"])

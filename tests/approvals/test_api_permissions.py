@@ -19,6 +19,7 @@ PEOPLE = {
     "admin": "root",
 }
 EVERYONE_READS = (401, 403, 200, 200, 200, 200, 200)
+EVERYONE_404 = (401, 403, 404, 404, 404, 404, 404)
 OPERATORS = (401, 403, 403, 403, 200, 403, 200)
 OPERATORS_404 = (401, 403, 403, 403, 404, 403, 404)
 GOES_ON_404 = (401, 403, 403, 404, 404, 403, 404)
@@ -31,6 +32,9 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/approvals/{approval_id}": EVERYONE_READS,
     "POST /api/approvals/{approval_id}/preview": (401, 403, 403, 200, 200, 403, 200),
     "GET /api/graphs": EVERYONE_READS,
+    "GET /api/policies": EVERYONE_READS,
+    "GET /api/notices": EVERYONE_READS,
+    "POST /api/notices/{notice_id}/seen": (401, 403, 404, 404, 404, 404, 404),
     "POST /api/threads/search": EVERYONE_READS,
     "GET /api/threads/{thread_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/state": EVERYONE_READS,
@@ -44,13 +48,21 @@ TABLE: dict[str, tuple[int, ...]] = {
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,
     "POST /api/runs/{run_id}/retry": GOES_ON_404,
     "POST /api/runs/{run_id}/give_up": GOES_ON_404,
+    "POST /api/runs/{run_id}/cancel": GOES_ON_404,
     # Removing: admins.
     "DELETE /api/threads/{thread_id}": (401, 403, 403, 403, 403, 403, 404),
-    # Deciding: reviewers, and nobody else.
+    # Deciding: reviewers, and nobody else. What one has not got cannot be taken back; each ballot has its own answer.
+    "DELETE /api/approvals/{approval_id}/claim": (401, 403, 404, 404, 404, 404, 404),
+    "POST /api/approvals/{approval_id}/claim": (401, 403, 403, 200, 403, 403, 403),
+    "DELETE /api/approvals/{approval_id}/votes": (401, 403, 404, 404, 404, 404, 404),
+    "POST /api/votes": (401, 403, 200, 200, 200, 200, 200),
     "POST /api/approvals/{approval_id}/votes": (401, 403, 403, 201, 403, 403, 403),
     # The log: auditors and admins.
     "GET /api/audit": AUDITORS,
     "GET /api/audit/verify": AUDITORS,
+    "GET /api/audit/export": AUDITORS,
+    # Who may see an approval may have its receipt.
+    "GET /api/approvals/{approval_id}/receipt": EVERYONE_404,
 }
 SKIP = (401, 403, 403, 403, 201, 403, 201)
 OPEN = {"api/openapi.json", "api/docs", "api/", "api/<any:path>"}
@@ -80,6 +92,7 @@ def ids(console: Console) -> dict[str, str]:
         "checkpoint_id": approval["checkpoint_id"],
         "run_id": run["run_id"],
         "digest": approval["digest"],
+        "notice_id": str(2**62),
     }
 
 
@@ -90,6 +103,9 @@ def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
         "DELETE /api/threads/{thread_id}": {"reason": "A test."},
         "POST /api/approvals/{approval_id}/votes": {"verdict": "approve", "seen_digest": ids["digest"]},
         "POST /api/approvals/{approval_id}/preview": {"edits": {}},
+        "POST /api/votes": {
+            "ballots": [{"approval_id": str(uuid4()), "verdict": "approve", "seen_digest": ids["digest"]}]
+        },
     }.get(route, None if route.startswith("GET") else {})
 
 
@@ -112,8 +128,8 @@ def test_each_role_may_do_what_the_table_says(
     clients: dict[str, httpx.Client], ids: dict[str, str], route: str, role: str
 ) -> None:
     expected = TABLE[route][ROLES.index(role)]
-    if TABLE[route] in (OPERATORS_404, GOES_ON_404) or route.startswith("DELETE"):
-        ids = {**ids, "thread_id": f"t-{uuid4()}", "run_id": str(uuid4())}
+    if TABLE[route] in (EVERYONE_404, OPERATORS_404, GOES_ON_404) or route.startswith("DELETE"):
+        ids = {**ids, "approval_id": str(uuid4()), "thread_id": f"t-{uuid4()}", "run_id": str(uuid4())}
     assert call(clients[role], route, ids) == expected
 
 

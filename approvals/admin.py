@@ -1,0 +1,322 @@
+"""The pages of admins: policies, people and groups, on Django's admin. Our roles decide; each change is an entry."""
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import Group, User
+from django.contrib.auth.views import redirect_to_login
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
+
+from approvals import permissions, rules
+from approvals.actions import change_person, set_policy
+from approvals.errors import NotFound
+from approvals.models import AuditEntry, Policy, PolicyVersion
+from approvals.models import Graph as GraphRow
+from approvals.policies import MOST_APPROVALS, MOST_MINUTES, Rule, Voters
+from approvals.presenters.policies import who_votes
+from approvals.presenters.versions import Version, entries_of, versions_of
+
+
+class Site(admin.AdminSite):
+    site_header = site_title = "Countersign"
+    index_title = "Who decides, and who is who"
+    enable_nav_sidebar = False
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return permissions.can_set_policy(request.user)
+
+    @method_decorator(login_not_required)
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Send people to our own sign-in; who is signed in and no admin reads why they are refused."""
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.GET.get("next") or "/admin/")
+        permissions.check_set_policy(request.user)
+        return redirect("admin:index")
+
+
+site = Site(name="admin")
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _PolicyForm = forms.ModelForm[Policy]
+    _PersonForm = forms.ModelForm[User]
+else:
+    _ModelAdmin, _PolicyForm, _PersonForm = admin.ModelAdmin, forms.ModelForm, forms.ModelForm
+
+
+class _ForAdmins(_ModelAdmin):
+    """Our role decides; the audit log is the one log."""
+
+    actions = None
+    history_template = "admin/versions.html"
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return permissions.can_set_policy(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return permissions.can_set_policy(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return permissions.can_set_policy(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return permissions.can_set_policy(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return permissions.can_set_policy(request.user)
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Leave out the links that make or change what is chosen: each has its own page."""
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(getattr(field, "widget", None), RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Nothing: the audit log has it."""
+
+    log_change = log_addition
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Nothing: the audit log has it."""
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        found = self.get_object(request, object_id)
+        if found is None:
+            raise NotFound("There is no such thing any more. The audit log has what happened to it.")
+        context = self.admin_site.each_context(request) | {
+            "title": f"History of {found}",
+            "versions": self.versions(found),
+            "object": found,
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, self.history_template, context)
+
+    def versions(self, found: Any) -> list[Version]:
+        raise NotImplementedError
+
+
+FLAGS = ("one_reject_ends", "may_decide_own", "needs_reason")
+
+
+class PolicyForm(_PolicyForm):
+    class Meta:
+        model = Policy
+        exclude: Iterable[str] = ()
+        help_texts = {
+            "graph_id": "Leave empty for every graph.",
+            "node": "The node that waits. Leave empty for every node.",
+            "tool": "Only when this tool would be called. Leave empty for every tool."
+            " A policy on a tool counts before one on a node, and that before one on a graph.",
+            "approvals": f"How many people must approve the same thing, 1 to {MOST_APPROVALS}.",
+            "people": "Who may vote. With nobody and no group named, every reviewer may. They must be reviewers too.",
+            "groups": "Members of these groups may vote as well as the people named.",
+            "one_reject_ends": "Without it, one rejection ends it only when too few are left to approve.",
+            "may_decide_own": "Without it, nobody votes on what they started.",
+            "needs_reason": "A rejection needs one always.",
+            "deadline_minutes": "Minutes from the question. Leave empty for no deadline.",
+            "on_deadline": "Nothing is ever approved by itself.",
+            "escalate_to": "Members of these groups may vote as well after the deadline; with none, every reviewer.",
+            "on_crash": "When a worker dies while the node may have been running.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = [*GraphRow.objects.order_by("pk").values_list("pk", flat=True)]
+        if self.instance.graph_id and self.instance.graph_id not in known:
+            known.append(self.instance.graph_id)
+        choices = [("", "every graph"), *((name, name) for name in known)]
+        self.fields["graph_id"] = forms.ChoiceField(
+            choices=choices, required=False, label="Graph", help_text=self.fields["graph_id"].help_text
+        )
+
+    def clean_approvals(self) -> int:
+        return self._within("approvals", MOST_APPROVALS)
+
+    def clean_deadline_minutes(self) -> int | None:
+        given = self.cleaned_data["deadline_minutes"]
+        return None if given is None else self._within("deadline_minutes", MOST_MINUTES)
+
+    def _within(self, name: str, most: int) -> int:
+        number = int(self.cleaned_data[name])
+        if not 1 <= number <= most:
+            raise forms.ValidationError(f"A whole number from 1 to {most}.")
+        return number
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        if given.get("escalate_to") and given.get("deadline_minutes") is None:
+            self.add_error("escalate_to", "Only with a deadline: say after how many minutes, or choose no group.")
+        if given.get("node") and (told := _no_such_node(given.get("graph_id", ""), given["node"])):
+            self.add_error("node", told)
+        if not self.errors and (told := _too_few(given)):
+            self.add_error("approvals", told)
+        return given
+
+
+def _no_such_node(graph_id: str, node: str) -> str:
+    graph = GraphRow.objects.filter(pk=graph_id).first()
+    nodes = [item["id"] for item in graph.card["nodes"]] if graph else []
+    return f"{graph_id} has no such node. It has: {', '.join(nodes)}." if nodes and node not in nodes else ""
+
+
+def _too_few(given: dict[str, Any]) -> str:
+    people = tuple(person.get_username() for person in given["people"])
+    groups = tuple(group.name for group in given["groups"])
+    rule = Rule(voters=(Voters(people, groups),) if people or groups else ())
+    voters = rules.count_voters(rule, started_by_id=None, is_escalated=False)
+    if voters >= given["approvals"]:
+        return ""
+    return f"{given['approvals']} approvals can never be reached: {voters} reviewer{'s' * (voters != 1)} may vote."
+
+
+@admin.register(Policy, site=site)
+class PolicyAdmin(_ForAdmins):
+    form = PolicyForm
+    list_display = (
+        "__str__", "approvals", "voters", *FLAGS,
+        "deadline_minutes", "on_deadline", "escalates_to", "on_crash", "version",
+    )  # fmt: skip
+    list_filter = ("graph_id", "approvals", "needs_reason", "on_deadline", "on_crash")
+    search_fields = ("graph_id", "node", "tool")
+    ordering = ("graph_id", "node", "tool")
+    filter_horizontal = ("people", "groups", "escalate_to")
+    fieldsets = (
+        ("Where it counts", {"fields": ("graph_id", "node", "tool")}),
+        ("Who decides", {"fields": ("approvals", "people", "groups", *FLAGS)}),
+        ("When nobody does", {"fields": ("deadline_minutes", "on_deadline", "escalate_to")}),
+        ("When a worker dies", {"fields": ("on_crash",)}),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
+        return super().get_queryset(request).prefetch_related("people", "groups", "escalate_to")
+
+    @admin.display(description="Who may vote")
+    def voters(self, policy: Policy) -> str:
+        return who_votes(rules.rule_of(policy))
+
+    @admin.display(description="Escalates to")
+    def escalates_to(self, policy: Policy) -> str:
+        return ", ".join(group.name for group in policy.escalate_to.all())
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "people":
+            kwargs["queryset"] = User.objects.filter(is_active=True).order_by("username")
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if form.has_changed() or not change:
+            set_policy.note_change(form.instance, by=request.user)
+
+    def delete_model(self, request: HttpRequest, obj: Policy) -> None:
+        set_policy.remove_policy(obj, by=request.user)
+
+    def versions(self, found: Policy) -> list[Version]:
+        return versions_of(PolicyVersion.objects.filter(policy_id=found.pk).order_by("version"))
+
+
+class PersonForm(_PersonForm):
+    by: User
+
+    class Meta:
+        model = User
+        fields = ("username", "is_active", "groups")
+        help_texts = {
+            "username": "",
+            "is_active": "Without it they cannot sign in, and their tokens do not work. People are never removed:"
+            " the record names them.",
+            "groups": "viewer, reviewer, operator, auditor and admin are roles; others are for policies to name.",
+        }
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        names = [group.name for group in given.get("groups", ())]
+        is_active = bool(given.get("is_active"))
+        if told := change_person.why_not_change(self.instance, is_active=is_active, groups=names, by=self.by):
+            self.add_error(None, told)
+        return given
+
+
+@admin.register(User, site=site)
+class PersonAdmin(_ForAdmins):
+    form = PersonForm
+    list_display = ("username", "is_active", "roles", "last_login")
+    list_filter = ("is_active", "groups")
+    search_fields = ("username",)
+    ordering = ("username",)
+    filter_horizontal = ("groups",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        made: Any = super().get_form(request, obj, change, **kwargs)
+        made.by = request.user
+        return made
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("username",) if obj else ()  # votes and policies are bound to the name
+
+    @admin.display(description="Groups")
+    def roles(self, person: User) -> str:
+        return ", ".join(sorted(group.name for group in person.groups.all()))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        form.before = change_person.standing_of(User.objects.get(pk=obj.pk)) if change else None
+        if not change:
+            obj.set_unusable_password()
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        change_person.note_change(form.instance, before=form.before, by=request.user)
+
+    def versions(self, found: User) -> list[Version]:
+        return entries_of(_entries("person", found.username))
+
+
+@admin.register(Group, site=site)
+class GroupAdmin(_ForAdmins):
+    fields = ("name",)
+    list_display = ("name", "members")
+    ordering = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("name",) if obj else ()  # roles and the rules of open questions are bound to the name
+
+    @admin.display(description="Members")
+    def members(self, group: Group) -> str:
+        return ", ".join(User.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request) and (obj is None or not change_person.why_not_remove(obj))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if not change:
+            change_person.note_group(form.instance, by=request.user)
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        change_person.remove_group(obj, by=request.user)
+
+    def versions(self, found: Group) -> list[Version]:
+        return entries_of(_entries("group", found.name))
+
+
+def _entries(kind: str, name: str) -> QuerySet[AuditEntry]:
+    """Select the entries about one person or group: bodies are canonical JSON, so this is how it stands in them."""
+    about = json.dumps({kind: name}, separators=(",", ":"), ensure_ascii=False).strip("{}")
+    return AuditEntry.objects.filter(action="person.changed", body__contains=about).order_by("seq")

@@ -1,0 +1,71 @@
+"""Which approvals are whose to look at: questions over many rows, each a condition of one query."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.db.models import BooleanField, Count, Exists, F, OuterRef, Q, Subquery, Value
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce
+
+from approvals import permissions
+from approvals.enums import STUCK_RUNS, Verdict
+from approvals.models import Approval, ApprovalQuerySet, Vote
+from approvals.permissions import User
+
+_RULE_LETS_VOTE = """
+    NOT EXISTS (
+        SELECT FROM jsonb_array_elements(COALESCE(approvals_approval.rule -> 'voters', '[]')) AS voters
+        WHERE NOT (voters -> 'people' ? %s OR voters -> 'groups' ?| %s)
+          AND NOT (voters -> 'people' = '[]' AND voters -> 'groups' = '[]')
+    )
+    OR approvals_approval.escalated_at IS NOT NULL
+       AND (approvals_approval.rule -> 'escalate_to' = '[]' OR approvals_approval.rule -> 'escalate_to' ?| %s)
+"""
+"""`policies.why_not_voter` in SQL: a list of a hundred thousand cannot ask it for each row."""
+
+
+def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
+    """Select what waits for this person's vote: open, theirs to vote on, and they have not."""
+    if by.pk is None or permissions.why_not(by, "vote"):
+        return found.none()
+    voted = Vote.objects.counting().filter(approval=OuterRef("pk"), voter_id=by.pk)
+    return (
+        found.pending()
+        .exclude(allowed_verdicts=[])
+        .filter(Q(rule__may_decide_own=True) | Q(thread__started_by=None) | ~Q(thread__started_by_id=by.pk))
+        .filter(_rule_lets_vote(by.get_username(), permissions.roles_of(by)))
+        .exclude(Exists(voted))
+    )
+
+
+def _rule_lets_vote(username: str, groups: Collection[str]) -> RawSQL:
+    names = sorted(groups)
+    return RawSQL(_RULE_LETS_VOTE, [username, names, names], output_field=BooleanField())
+
+
+def held_by(found: ApprovalQuerySet, username: str) -> ApprovalQuerySet:
+    """Select what this person has reserved."""
+    return found.pending().claimed().filter(claimed_by__username=username)
+
+
+def stuck(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Select what was decided and could not be carried out: its run failed, or waits for a person."""
+    return found.filter(decision__run__status__in=STUCK_RUNS)
+
+
+def with_tally(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Add `approvals_so_far` to each: the votes that count and are no rejection."""
+    votes = Vote.objects.counting().filter(approval=OuterRef("pk")).exclude(verdict=Verdict.REJECT)
+    counted = votes.order_by().values("approval").annotate(number=Count("pk")).values("number")
+    return found.annotate(approvals_so_far=Coalesce(Subquery(counted), Value(0)))
+
+
+def missing(approval_id: UUID) -> int:
+    """Count the approvals that an approval still needs."""
+    left: int = (
+        with_tally(Approval.objects.filter(pk=approval_id))
+        .annotate(left=F("required_votes") - F("approvals_so_far"))
+        .values_list("left", flat=True)
+        .get()
+    )
+    return max(0, left)

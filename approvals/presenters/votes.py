@@ -1,0 +1,159 @@
+"""Votes on an approval: how many are needed, who cast which, what is proposed, who holds it, until when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals import rules
+from approvals.enums import OnDeadline, Verdict, VoteEnd
+from approvals.models import Approval, Vote
+from approvals.permissions import User
+from approvals.policies import Proposal, Rule
+from approvals.presenters.policies import escalated_to, sentences_of, who_votes
+from approvals.presenters.values import Difference, value_of
+from approvals.text import json_text
+
+PAST = {"approve": "approved", "reject": "rejected", "respond": "answered", "skip": "voted to skip"}
+
+
+@dataclass(frozen=True)
+class VoteShown:
+    """One vote. `ended` says why it no longer counts."""
+
+    voter: str
+    verdict: str
+    word: str
+    at: datetime
+    comment: str
+    edits: str
+    ended: str
+
+
+@dataclass(frozen=True)
+class ClaimShown:
+    """Who has reserved the approval, while they do."""
+
+    by: str
+    until: datetime
+    is_mine: bool
+
+
+@dataclass(frozen=True)
+class ProposalShown:
+    """What is voted on, when it is more than what the agent asks."""
+
+    by: str
+    sentence: str
+    is_edit: bool
+    """A plain approval agrees with it."""
+    differences: list[Difference]
+    answer: str
+
+
+@dataclass(frozen=True)
+class TallyShown:
+    needed: int
+    so_far: int
+    rejections: int
+    votes: list[VoteShown]
+    source: str
+    who: str
+    sentences: list[str]
+    needs_reason: bool
+    problem: str
+    due_at: datetime | None
+    at_deadline: str
+    escalated_to: str
+    claim: ClaimShown | None
+    is_voted: bool
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.needed - self.so_far)
+
+
+def tally_of(approval: Approval, votes: Sequence[Vote], by: User, *, now: datetime) -> TallyShown:
+    """The votes come with their `voter`, oldest first."""
+    rule = Rule.of(approval.rule)
+    counting = [vote for vote in votes if vote.ended_at is None]
+    against = [vote for vote in counting if vote.verdict == Verdict.REJECT]
+    return TallyShown(
+        needed=approval.required_votes,
+        so_far=len(counting) - len(against),
+        rejections=len(against),
+        votes=[_vote(vote) for vote in votes],
+        source=rule.source,
+        who=who_votes(rule),
+        sentences=sentences_of(rule),
+        needs_reason=rule.needs_reason,
+        problem=_problem(approval, rule) if approval.is_pending else "",
+        due_at=approval.due_at,
+        at_deadline=_at_deadline(approval, rule) if approval.is_pending else "",
+        escalated_to=escalated_to(rule) if approval.escalated_at else "",
+        claim=claim_of(approval, by, now=now),
+        is_voted=any(vote.voter_id == by.pk for vote in counting),
+    )
+
+
+def _vote(vote: Vote) -> VoteShown:
+    return VoteShown(
+        voter=vote.voter.get_username(),
+        verdict=vote.verdict,
+        word=PAST[vote.verdict],
+        at=vote.created_at,
+        comment=vote.comment,
+        edits=json_text(vote.edits) if vote.edits else "",
+        ended=str(VoteEnd(vote.ended_as).label) if vote.ended_as else "",
+    )
+
+
+def _problem(approval: Approval, rule: Rule) -> str:
+    """Say that it can never be approved, if too few people may vote."""
+    is_escalated = approval.escalated_at is not None
+    voters = rules.count_voters(rule, started_by_id=approval.thread.started_by_id, is_escalated=is_escalated)
+    if voters >= rule.approvals or not approval.allowed_verdicts:
+        return ""
+    people = {0: "nobody may vote", 1: "only 1 person may vote"}.get(voters, f"only {voters} people may vote")
+    needed = "1 approval is needed" if rule.approvals == 1 else f"{rule.approvals} approvals are needed"
+    return f"{needed}, but {people}: ask an admin."
+
+
+def _at_deadline(approval: Approval, rule: Rule) -> str:
+    if approval.due_at is None or approval.escalated_at is not None:
+        return ""
+    if rule.on_deadline == OnDeadline.DENY and "reject" in approval.allowed_verdicts:
+        return "Then it is rejected."
+    return f"Then {escalated_to(rule)} may vote as well."
+
+
+def claim_of(approval: Approval, by: User, *, now: datetime) -> ClaimShown | None:
+    """The approval comes with its `claimed_by`."""
+    if approval.claimed_by is None or approval.claimed_until is None or approval.claimed_until <= now:
+        return None
+    return ClaimShown(approval.claimed_by.get_username(), approval.claimed_until, approval.claimed_by_id == by.pk)
+
+
+def proposal_of(approval: Approval, votes: Sequence[Vote]) -> ProposalShown | None:
+    """What somebody proposes instead of what the agent asks; None when that is what is voted on."""
+    if approval.proposal is None:
+        return None
+    proposal = Proposal(**approval.proposal)
+    by = next((vote.voter.get_username() for vote in votes if _is_of(vote, proposal)), "somebody")
+    sentences = {Verdict.APPROVE: "to approve with this edit", Verdict.SKIP: "to skip the node"}
+    return ProposalShown(
+        by=by,
+        sentence=sentences.get(Verdict(proposal.verdict), "this answer"),
+        is_edit=proposal.verdict == Verdict.APPROVE,
+        differences=[_difference(approval.state, name, edit) for name, edit in (proposal.edits or {}).items()],
+        answer=json_text(proposal.answer) if proposal.answer is not None else "",
+    )
+
+
+def _is_of(vote: Vote, proposal: Proposal) -> bool:
+    return (vote.verdict, vote.edits or {}, vote.answer) == (proposal.verdict, proposal.edits or {}, proposal.answer)
+
+
+def _difference(state: dict[str, Any], name: str, edit: dict[str, Any]) -> Difference:
+    op = str(edit["op"])
+    return Difference(name, value_of(state.get(name)), value_of(edit["value"]), "" if op == "set" else op)

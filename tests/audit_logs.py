@@ -1,0 +1,151 @@
+"""Audit logs of their own, for tests that break them: a database beside the shared one, and a folder for its heads."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+PEOPLE = {"alice": "reviewer", "bob": "reviewer", "erin": "auditor", "root": "admin"}
+
+
+@contextmanager
+def own_database(url: str) -> Iterator[str]:
+    """Make a database with our tables and people and yield its alias; other threads `use` it as well."""
+    from django.contrib.auth.models import Group, User
+    from django.core.management import call_command
+    from django.db import connections
+
+    from approvals import runtime
+
+    name = f"audit_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        connections.settings[name] = {**connections.settings["default"], "NAME": name}
+        with use(name):
+            call_command("migrate", verbosity=0)
+            asyncio.run(_make_checkpoint_tables(runtime.checkpoint_params()))
+            for person, role in PEOPLE.items():
+                User.objects.create(username=person).groups.add(Group.objects.get(name=role))
+            yield name
+            connections["default"].close_pool()
+        del connections.settings[name]
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _make_checkpoint_tables(params: dict[str, str]) -> None:
+    from agentcore import checkpointers, schema
+
+    async with checkpointers.open_pool(params, max_size=3) as pool:
+        await schema.setup(pool)
+
+
+@contextmanager
+def use(alias: str) -> Iterator[None]:
+    """Make it this thread's database."""
+    from django.db import connections
+
+    before = connections["default"]
+    connections["default"] = connections.create_connection(alias)
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        connections["default"] = before
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[Path]:
+    """Keep key and heads there."""
+    from django.conf import settings
+
+    before, settings.AUDIT_DIR = settings.AUDIT_DIR, folder
+    try:
+        yield folder
+    finally:
+        settings.AUDIT_DIR = before
+
+
+def decided(*, comment: str = "because", verdict: str = "approve") -> str:
+    """Let a thread pause and be decided, as the rows and entries of that; return its id."""
+    from django.db import transaction
+
+    with transaction.atomic():
+        return _decided(comment, verdict)
+
+
+def _decided(comment: str, verdict: str) -> str:
+    from django.contrib.auth.models import User
+
+    from agentcore.serde import digest
+    from approvals import audit
+    from approvals.models import Approval, Decision, Thread, Vote
+    from approvals.policies import answer_digest
+
+    thread = Thread.objects.create(id=f"t-{uuid.uuid4()}", graph_id="refund")
+    approval = Approval.objects.create(
+        thread=thread, checkpoint_id=uuid.uuid4().hex, kind="breakpoint", next=["pay"], title="Pay",
+        allowed_verdicts=[], request={}, actions=[], state={"amount": 640}, digest="0" * 64,
+    )  # fmt: skip
+    audit.append("thread.paused", actor="worker", actor_kind="system", thread_id=thread.pk)
+    vote = Vote.objects.create(
+        approval=approval, voter=User.objects.get(username="alice"), verdict=verdict, comment=comment,
+        seen_digest=approval.digest, edits={"amount": 80}, request_digest="",
+    )  # fmt: skip
+    about = {"approval": str(approval.pk), "vote": str(vote.pk), "verdict": verdict}
+    content = digest([vote.edits, vote.answer, vote.as_node])
+    audit.append(
+        "vote.cast", actor="alice", thread_id=thread.pk, object=about, texts={"comment": comment},
+        digests={"seen": vote.seen_digest, "content": content}, policy_version="default",
+    )  # fmt: skip
+    answer = answer_digest(verdict=verdict, edits=vote.edits, answer=None, as_node="", comment=comment)
+    decision = Decision.objects.create(
+        approval=approval, vote=vote, verdict=verdict, edits=vote.edits, comment=comment, decided_by="alice",
+        answer_digest=answer,
+    )  # fmt: skip
+    about = {"approval": str(approval.pk), "decision": str(decision.pk), "verdict": verdict, "by": "alice"}
+    audit.append("decision.reached", actor="alice", thread_id=thread.pk, object=about, digests={"answer": answer})
+    return thread.pk
+
+
+def empty(folder: Path) -> None:
+    """Forget the log and what it is about, as a new console would begin. The database is the test's own."""
+    from django.db import connection
+
+    tables = (
+        "auditentry", "audittext", "signedhead", "auditcheck", "decision", "vote", "run", "approval", "draft", "thread",
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        for name in ("auditentry", "signedhead"):
+            cursor.execute(f"ALTER TABLE approvals_{name} DISABLE TRIGGER USER")
+        cursor.execute("TRUNCATE " + ", ".join(f"approvals_{name}" for name in tables) + " CASCADE")
+        cursor.execute("UPDATE approvals_audithead SET seq = 0, hash = repeat('0', 64)")
+        for name, triggers in (("auditentry", "audit"), ("signedhead", "signedhead")):
+            for what in ("rows_stay", "table_stays"):
+                cursor.execute(f"ALTER TABLE approvals_{name} ENABLE ALWAYS TRIGGER {triggers}_{what}")
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def grow(count: int, seed: int) -> None:
+    """Append about `count` entries of several kinds."""
+    from approvals import audit
+
+    dice = random.Random(seed)
+    while count > 0:
+        if dice.random() < 0.4:
+            decided(
+                comment=dice.choice(["", "because", "Größe: 80 €", "a\u202eb"]),
+                verdict=dice.choice(["approve", "reject"]),
+            )
+            count -= 3
+        else:
+            about: dict[str, Any] = {"n": dice.randrange(10**6), "x": dice.random(), "text": 'ü\n\t"\\'}
+            audit.append(
+                "run.started", actor=dice.choice(list(PEOPLE)), thread_id=f"t-{dice.randrange(9)}", object=about
+            )
+            count -= 1

@@ -1,0 +1,52 @@
+"""Many paused threads at once: rows copied from one that a real run paused. Each can be decided and carried out."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+_CHECKPOINTS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A thread that waits, its approval, and the digest a vote must name."""
+
+    thread_id: str
+    approval_id: UUID
+    digest: str
+
+
+def copy_paused(
+    database: Connection[Any], thread_id: str, count: int, *, name: str, rule: dict[str, Any] | None = None
+) -> list[Paused]:
+    """Copy a paused thread `count` times, as `name`-1 and so on; `rule` overwrites parts of how it is decided."""
+    new_id = f"'{name}-' || number"
+    with database.transaction():
+        _copy(database, "approvals_thread", "id", thread_id, count, {"id": new_id})
+        for table in _CHECKPOINTS:
+            _copy(database, table, "thread_id", thread_id, count, {"thread_id": new_id})
+        own = {"id": "gen_random_uuid()", "thread_id": new_id}
+        _copy(database, "approvals_approval", "thread_id", thread_id, count, own)
+        ours = f"{name}-%"
+        if rule:
+            database.execute(
+                "UPDATE approvals_approval SET rule = rule || %s, required_votes = %s WHERE thread_id LIKE %s",
+                [Jsonb(rule), rule.get("approvals", 1), ours],
+            )
+        database.execute("UPDATE countersign_heads SET is_indexed = true WHERE thread_id LIKE %s", [ours])
+    found = "SELECT thread_id, id, digest FROM approvals_approval WHERE thread_id LIKE %s ORDER BY created_at, id"
+    return [Paused(*row) for row in database.execute(found, [ours]).fetchall()]
+
+
+def _copy(database: Connection[Any], table: str, key: str, of: str, count: int, own: dict[str, str]) -> None:
+    described = database.execute(f"SELECT * FROM {table} LIMIT 0").description or []
+    columns = [f'"{column.name}"' for column in described]
+    values = [own.get(column.name, f'original."{column.name}"') for column in described]
+    database.execute(
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
+        f" FROM {table} original, generate_series(1, %s) number WHERE original.{key} = %s",
+        [count, of],
+    )
