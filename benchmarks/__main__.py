@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "saver"]
+TABLES = ["approve", "audit", "saver"]
 
 
 def main() -> None:

@@ -1,0 +1,120 @@
+"""The audit log: appending an entry, and walking a long log against a bare loop of hashlib over the same rows.
+
+`times` is ours over bare, over the same PostgreSQL, in the same process and run.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+ENTRIES = int(os.environ.get("BENCH_ENTRIES", "100000"))
+APPENDS = 1_000
+
+
+def table() -> list[dict[str, object]]:
+    from approvals import audit
+
+    rows = _appends()
+    _fill(ENTRIES)
+    bare, _ = _timed(_bare)
+    ours, found = _timed(audit.verify)
+    assert found.ok and found.signed >= ENTRIES, found
+    return [*rows, _row("bare hashlib", ENTRIES, bare, bare), _row("verify", ENTRIES, ours, bare)]
+
+
+def _row(who: str, count: int, seconds: float, bare: float) -> dict[str, object]:
+    return {
+        "who": who,
+        "n": count,
+        "seconds": round(seconds, 2),
+        "each µs": round(seconds / count * 1e6, 1),
+        "times": round(seconds / bare, 2),
+    }
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    found = work()
+    return time.perf_counter() - began, found
+
+
+def _appends() -> list[dict[str, object]]:
+    """A bare row for each, then entries: each in a transaction of its own, and many in one."""
+    from django.db import connection, transaction
+
+    from approvals import audit
+
+    def bare() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE bare (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text)")
+            for _ in range(APPENDS):
+                cursor.execute("INSERT INTO bare (body) VALUES (%s)", ["x" * 300])
+
+    def ours() -> None:
+        for index in range(APPENDS):
+            audit.append("run.started", actor="alice", thread_id="bench", object={"run": str(index)})
+
+    def in_one() -> None:
+        with transaction.atomic():
+            ours()
+
+    taken = [_timed(work)[0] for work in (bare, ours, in_one)]
+    names = ("bare insert", "append", "append, in one transaction")
+    return [_row(name, APPENDS, seconds, taken[0]) for name, seconds in zip(names, taken, strict=True)]
+
+
+def _fill(count: int) -> None:
+    """Copy entries in, as append makes them, and sign them."""
+    from django.db import connection
+
+    from approvals.actions import sign_audit
+    from approvals.models import AuditEntry, AuditHead
+
+    rows = _rows(AuditHead.objects.get(pk=1), count)
+    with connection.cursor() as cursor:
+        columns = "seq, at, actor, action, thread_id, body, prev_hash, hash"
+        while part := list(islice(rows, 50_000)):
+            with cursor.copy(f"COPY approvals_auditentry ({columns}) FROM STDIN") as copy:
+                for row in part:
+                    copy.write_row(row)
+        cursor.execute("ANALYZE approvals_auditentry")
+    last = AuditEntry.objects.order_by("-seq")[0]
+    AuditHead.objects.filter(pk=1).update(seq=last.seq, hash=last.hash)
+    sign_audit.sign()
+
+
+def _rows(head: Any, count: int) -> Iterator[tuple[Any, ...]]:
+    from approvals.audit.chain import entry_hash
+    from approvals.audit.log import body_of
+
+    at, prev_hash = datetime(2026, 1, 1, tzinfo=UTC), head.hash
+    for seq in range(head.seq + 1, head.seq + 1 + count):
+        at += timedelta(microseconds=1_234_567)
+        told = {
+            "seq": seq,
+            "at": at.isoformat(),
+            "actor": "alice",
+            "action": "run.started",
+            "thread_id": f"t-{seq % 999}",
+        }
+        about = {"run": f"{seq:032x}", "graph": "refund", "checkpoint": f"{seq * 7:032x}"}
+        body = body_of(v=1, **told, actor_kind="person", object=about, digests={"input": "0" * 64}, texts=[],
+                       policy_version="", outcome="ok", request_id=f"{seq:032x}")  # fmt: skip
+        digest = entry_hash(seq, prev_hash, body)
+        yield seq, at, "alice", "run.started", told["thread_id"], body, prev_hash, digest
+        prev_hash = digest
+
+
+def _bare() -> None:
+    from django.db import transaction
+
+    from approvals.audit.verifier import ENTRIES as QUERY
+    from approvals.audit.verifier import iter_rows
+
+    with transaction.atomic():
+        for _, prev_hash, _, body, *_ in iter_rows(QUERY):
+            hashlib.sha256(f"{prev_hash}{body}".encode()).hexdigest()
