@@ -33,8 +33,9 @@ def test_every_variable_that_is_read_has_an_entry_in_the_reference() -> None:
     for path in [*(ROOT / "approvals").rglob("*.py"), *(ROOT / "agentcore").rglob("*.py")]:
         read |= set(re.findall(r'(?:read|_number|_database|environ\.get)\("([A-Z_]+)"', path.read_text()))
     text = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    assert read, "the pattern finds no variable any more"
-    assert [name for name in read if f"`{name}`" not in text] == []
+    for_tests = {"FAILPOINTS", "COUNTERSIGN_TESTING"}
+    assert read > for_tests, "the pattern finds no variable any more"
+    assert [name for name in read - for_tests if f"`{name}`" not in text] == []
 
 
 def test_no_page_names_a_host_packages_come_from_or_a_path_of_one_machine() -> None:
