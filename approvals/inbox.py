@@ -13,8 +13,9 @@ from approvals.models import Approval, ApprovalQuerySet, Vote
 from approvals.permissions import User
 
 _RULE_LETS_VOTE = """
-    NOT EXISTS (
-        SELECT FROM jsonb_array_elements(COALESCE(approvals_approval.rule -> 'voters', '[]')) AS voters
+    COALESCE(approvals_approval.rule -> 'voters', '[]') = '[]'
+    OR NOT EXISTS (
+        SELECT FROM jsonb_array_elements(approvals_approval.rule -> 'voters') AS voters
         WHERE NOT (voters -> 'people' ? %s OR voters -> 'groups' ?| %s)
           AND NOT (voters -> 'people' = '[]' AND voters -> 'groups' = '[]')
     )

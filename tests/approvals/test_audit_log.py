@@ -132,6 +132,32 @@ def test_a_hundred_logs_that_nobody_touched_are_intact(alias: str, folder: Path)
     assert len(set(said)) > LOGS // 5, "nothing was written while the log was walked"
 
 
+def test_what_is_signed_between_the_snapshot_and_the_file_is_no_alarm(
+    alias: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verifier has its snapshot; two more heads reach the file before it is read."""
+    from approvals.audit import folder as kept
+
+    audit_logs.grow(5, SEED)
+    sign()
+    read = kept.iter_heads
+
+    def later(*begin: int) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(grow_and_sign_twice, alias).result()
+        return read(*begin)
+
+    monkeypatch.setattr(kept, "iter_heads", later)
+    assert verified().warnings == []
+
+
+def grow_and_sign_twice(alias: str) -> None:
+    with audit_logs.use(alias):
+        for _ in range(2):
+            audit_logs.grow(5, SEED)
+            sign()
+
+
 @contextmanager
 def writing(alias: str, seed: int) -> Iterator[None]:
     """Append and sign in a thread until the block ends."""
@@ -305,6 +331,8 @@ def test_a_file_that_was_moved_away_is_written_again_and_that_is_an_entry(alias:
 def test_a_file_of_another_log_is_never_gone_on_with(
     alias: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from approvals.models import SignedHead
+
     audit_logs.grow(5, SEED)
     sign()
     kept = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -314,6 +342,7 @@ def test_a_file_of_another_log_is_never_gone_on_with(
     audit_logs.grow(20, SEED + 1)
     assert sign() == 0
     assert (folder / "heads").read_bytes() == kept["heads"]
+    assert not SignedHead.objects.exists()
 
 
 def test_a_new_key_goes_on_where_the_old_one_stopped(alias: str, folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_question_inside_a_node_is_shown_raw_and_says_that_it_cannot_be_answer
 ) -> None:
     approval = console.pause("asking", {"text": "the limit"})
     alice = sign_in("alice")
-    alice.goto(f"{console.url}/?graph=asking")
+    alice.goto(f"{console.url}/?tab=open&graph=asking")
     expect(alice.locator(f"#row-{approval['id']}")).to_be_visible()
     alice.goto(f"{console.url}/approvals/{approval['id']}/")
     expect(alice.locator("#item")).to_contain_text("What is the limit?")

@@ -87,11 +87,17 @@ def test_what_is_being_typed_stays_when_votes_come_in(console: Console, sign_in:
     with policy("voting", approvals=3):
         approval = console.pause("voting", {"text": "typing"})
     carol = open_approval(sign_in("carol"), console, approval)
+    carol.locator("#policy summary").click()
     carol.click("#reject-open")
     carol.locator("#reject-reason").fill("Because of")
     vote(console, "bob", approval).raise_for_status()
     expect(carol.locator("#so-far")).to_have_text("1 of 3", timeout=5_000)
     expect(carol.locator("#reject-reason")).to_be_visible()
+    expect(carol.locator("#reject-reason")).to_have_value("Because of")
+    expect(carol.locator("#policy[open]")).to_be_visible()
+    with console.api("alice") as alice:  # now Reject is not carol's to press; her words stay all the same
+        alice.post(f"/approvals/{approval['id']}/claim", json={}).raise_for_status()
+    expect(carol.locator("#claim")).to_contain_text("alice is reviewing", timeout=5_000)
     expect(carol.locator("#reject-reason")).to_have_value("Because of")
 
 

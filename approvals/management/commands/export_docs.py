@@ -51,6 +51,9 @@ def states_page() -> str:
         "Runs": enums.RunStatus,
         "Kinds of run": enums.RunKind,
         "Verdicts": enums.Verdict,
+        "Votes that no longer count": enums.VoteEnd,
+        "At the deadline": enums.OnDeadline,
+        "When a worker dies": enums.OnCrash,
     }.items():
         parts.append(f"\n## {title}\n\n" + _table(["word", "meaning"], _choices(choices)))
     return "".join(parts)
