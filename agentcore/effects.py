@@ -58,11 +58,11 @@ def effect_key() -> str:
 def once(key: str, fn: Callable[..., Any]) -> Any:
     """Call `fn` and return its result, as JSON keeps it; where `key` was done before, return that result instead.
 
-    With an `async def` it is awaited: `await once(key, fn)`. A required argument of `fn` gets the connection, psycopg's
-    or sqlite3's, of the transaction that notes the key: what is written there happens exactly once. Without one, `fn`
-    is called again if the process dies before the note: send the key along. If `fn` raises, nothing is noted. Of two
-    at once the second waits. Keys are shared by all threads of the store. Raises EffectMisused, and FenceLost once
-    another worker has the thread.
+    In an async node it is awaited: `await once(key, fn)`; a plain `fn` then runs in a thread. A required argument of
+    `fn` gets the connection, psycopg's or sqlite3's, of the transaction that notes the key: what is written there
+    happens exactly once. Without one, `fn` is called again if the process dies before the note: send the key along. If
+    `fn` raises, nothing is noted. Of two at once the second waits. Keys are shared by all threads of the store. Raises
+    EffectMisused, and FenceLost once another worker has the thread.
     """
     task = _Task.running()
     if not isinstance(key, str) or not key:
@@ -72,14 +72,12 @@ def once(key: str, fn: Callable[..., Any]) -> Any:
     match inspect.iscoroutinefunction(fn), _in_a_loop():
         case True, True:
             return effect.later()
+        case False, True:
+            return asyncio.to_thread(effect.now)
         case False, False:
             return effect.now()
-        case True, _:
-            raise EffectMisused("Nobody awaits this in a plain def. Give once() a plain def, or make the node async.")
         case _:
-            raise EffectMisused(
-                "This would stop the event loop. Give once() an async def, or make the node a plain def."
-            )
+            raise EffectMisused("Nobody awaits this in a plain def. Give once() a plain def, or make the node async.")
 
 
 # The running task

@@ -334,7 +334,6 @@ async def test_texts_that_postgresql_refuses_come_back_whole(saver: Any) -> None
     [
         ("", counting()[0], "is a text"),
         (7, counting()[0], "is a text"),
-        ("key", print, "Give once\\(\\) an async def"),
     ],
 )
 async def test_what_cannot_work_says_what_to_change(saver: Any, key: Any, fn: Any, said: str) -> None:
@@ -343,6 +342,21 @@ async def test_what_cannot_work_says_what_to_change(saver: Any, key: Any, fn: An
 
     with pytest.raises(EffectMisused, match=said):
         await done(work, saver)
+
+
+async def test_a_plain_effect_in_an_async_node_runs_once_beside_the_event_loop(saver: Any) -> None:
+    key, threads = str(uuid.uuid4()), []
+
+    def effect() -> str:
+        threads.append(threading.current_thread())
+        return "done"
+
+    async def work() -> Any:
+        return await once(key, effect)
+
+    assert [await done(work, saver) for _ in range(2)] == ["done"] * 2
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 async def test_an_async_effect_in_a_plain_node_is_refused(saver: Any, thread_id: str) -> None:
