@@ -153,9 +153,7 @@ class Approval(models.Model):
             models.Index(fields=["-closed_at", "-id"], name="approvals_closed"),
             models.Index(fields=["-created_at", "-id"], name="approvals_newest"),
             models.Index(fields=["graph_id", "created_at"], name="approvals_by_graph"),
-            models.Index(
-                fields=["due_at", "created_at", "id"], condition=Q(status="pending"), name="approvals_due"
-            ),
+            models.Index(fields=["due_at", "created_at", "id"], condition=Q(status="pending"), name="approvals_due"),
             models.Index(fields=["claimed_by"], condition=Q(status="pending"), name="approvals_claimed"),
         ]
 

@@ -76,7 +76,13 @@ def test_no_operation_is_left_out_here(document: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def known(console: Console) -> dict[str, str]:
     """Ids of things that exist, so that not every request ends at a 404."""
+    from django.contrib.auth.models import User
+
+    from approvals.models import Notice
+
     approval = console.pause("gated", {"text": "schemathesis"})
+    alice = User.objects.get(username="alice")
+    notice = Notice.objects.create(user_id=alice.pk, approval_id=approval["id"], text="The agent moved on.")
     with console.api("root") as root:
         [run] = root.get(f"/threads/{approval['thread_id']}/runs").json()
     return {
@@ -84,6 +90,7 @@ def known(console: Console) -> dict[str, str]:
         "thread_id": approval["thread_id"],
         "checkpoint_id": approval["checkpoint_id"],
         "run_id": run["run_id"],
+        "notice_id": str(notice.pk),
     }
 
 

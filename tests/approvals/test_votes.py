@@ -9,7 +9,7 @@ import pytest
 
 from tests.console import Console, refund, wait_for
 from tests.graphs import times_run
-from tests.races.test_moved_threads import agent
+from tests.races.test_moved_threads import MOVES, agent
 from tests.voting import LOWER, code_of, policy, read, vote
 
 OTHER = {"count": {"op": "set", "value": 70}}
@@ -222,7 +222,7 @@ def test_who_voted_is_told_when_the_agent_moves_on(console: Console, database: s
     with policy("refund", node="senior_desk", approvals=2):
         approval = console.pause("refund", refund(640))
     assert vote(console, "alice", approval).status_code == 201
-    agent(database, approval["thread_id"], "edits")
+    agent(database, approval["thread_id"], MOVES["edits"])
 
     with console.api("alice") as alice, console.api("bob") as bob:
 
@@ -240,7 +240,7 @@ def test_who_voted_is_told_when_the_agent_moves_on(console: Console, database: s
     assert cast["ended_as"] == "superseded"
 
 
-@pytest.mark.parametrize("seconds", [0, 20], ids=["queued", "running"])
+@pytest.mark.parametrize("seconds", [0, 60], ids=["queued", "running"])
 def test_a_run_is_cancelled_and_nothing_more_is_written(console: Console, data_dir: Path, seconds: int) -> None:
     """`queued` is really queued: its thread's lease is somebody else's until the run was cancelled."""
     from django.utils import timezone
@@ -264,3 +264,8 @@ def test_a_run_is_cancelled_and_nothing_more_is_written(console: Console, data_d
         state = alice.get(f"/threads/{approval['thread_id']}/state").json()
         assert state["checkpoint"]["checkpoint_id"] == approval["checkpoint_id"]
         assert alice.get(f"/threads/{approval['thread_id']}").json()["status"] == "idle"
+    # Whoever had the thread has it no more: new input begins at once, while the old node still sleeps.
+    with console.api("olga") as olga:
+        again = {"assistant_id": "voting", "input": {"text": "again", "seconds": 0}}
+        olga.post(f"/threads/{approval['thread_id']}/runs", json=again).raise_for_status()
+    assert console.pending(approval["thread_id"])["state"]["text"] == "again"

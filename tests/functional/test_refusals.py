@@ -6,7 +6,7 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, refund
-from tests.races.test_moved_threads import agent
+from tests.races.test_moved_threads import MOVES, agent
 
 SignIn = Callable[..., Page]
 
@@ -21,7 +21,7 @@ def test_what_was_typed_is_kept_when_the_agent_moves_the_thread(
     alice.get_by_label("Amount").fill("75.5")
     alice.click("#preview-button")
     alice.locator("#edit-comment").fill("seventy-five is fair")
-    agent(database, approval["thread_id"], "edits")
+    agent(database, approval["thread_id"], MOVES["edits"])
     alice.click("#approve-edit")
     conflict = alice.locator("#conflict")
     expect(conflict).to_contain_text("amount")
