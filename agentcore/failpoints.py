@@ -14,9 +14,9 @@ from agentcore.errors import FailpointsRefused
 
 NAMES = {
     "decide.locked": "The thread and the approval are locked; nothing is written.",
-    "decide.voted": "The vote and its entry are written.",
+    "decide.voted": "The vote is written.",
     "decide.decided": "Decision, run and job are written.",
-    "decide.recorded": "The decision's entry is written; nothing is committed.",
+    "decide.recorded": "The entries are written as well; nothing is committed.",
     "decide.committed": "All of it is committed; the client does not know.",
     "run.claimed": "A worker has the lease; the graph was not called.",
     "run.entered": "It is committed that nodes may run from here on.",

@@ -15,7 +15,7 @@ NOTED_CHANNELS = ("__interrupt__", "__resume__", "__error__")
 
 @dataclass(frozen=True)
 class Head:
-    """Where a thread stands: its newest checkpoint, and a fingerprint of the writes that wait on it."""
+    """Where a thread stands: its newest checkpoint, and a fingerprint of it and of the writes that wait on it."""
 
     checkpoint_id: str
     writes: str
@@ -76,13 +76,13 @@ _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_
 _ALL_THERE_SQL = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
 # A row written in place of another has another ctid, one of another transaction another xmin; neither reads the value.
 _HEAD_SQL = """
-SELECT head.checkpoint_id, coalesce((
-    SELECT md5(string_agg(concat_ws(':', w.task_id, w.idx, w.channel, w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx))
+SELECT head.checkpoint_id, md5(concat_ws(',', head.stamp, (
+    SELECT string_agg(concat_ws(':', w.task_id, w.idx, w.channel, w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx)
     FROM checkpoint_writes w
     WHERE w.thread_id = %s AND w.checkpoint_ns = '' AND w.checkpoint_id = head.checkpoint_id
-), ''), (SELECT changed_at FROM countersign_heads WHERE thread_id = %s)
+))), (SELECT changed_at FROM countersign_heads WHERE thread_id = %s)
 FROM (
-    SELECT checkpoint_id FROM checkpoints
+    SELECT checkpoint_id, concat_ws(':', xmin, ctid) AS stamp FROM checkpoints
     WHERE thread_id = %s AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 ) head
 """

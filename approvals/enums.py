@@ -54,6 +54,7 @@ class VoteEnd(TextChoices):
 
     WITHDRAWN = "withdrawn", "Taken back before the decision."
     CLEARED = "cleared", "Somebody proposed something else."
+    LAPSED = "lapsed", "Whoever cast it may no longer vote."
     SUPERSEDED = "superseded", "The agent moved on."
 
 

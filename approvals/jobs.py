@@ -42,6 +42,9 @@ def enqueue(
     name = f"approvals.tasks.{task}"
     when = {"schedule_in": {"seconds": in_seconds}} if in_seconds else {}
     job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True, **when)
+    if once is None:
+        job.defer(**arguments)
+        return
     with suppress(AlreadyEnqueued), transaction.atomic():
         job.defer(**arguments)
 

@@ -178,7 +178,7 @@ class VoteQuerySet(models.QuerySet["Vote"]):
 class Vote(models.Model):
     """One person's verdict. The idempotency key makes sending it twice harmless.
 
-    It counts until it is withdrawn, or cleared by a new proposal or by an agent that moved on.
+    It counts until it is withdrawn, cleared by a new proposal or by an agent that moved on, or its voter may not vote.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -94,6 +94,11 @@ def answer_digest(*, verdict: str, edits: Any, answer: Any, as_node: str, commen
     return digest([verdict, edits, answer, as_node, comment])
 
 
+def content_digest(*, edits: Any, answer: Any, as_node: str) -> str:
+    """Name what of the answer is no text of a person: it stays checkable when a comment is erased."""
+    return digest([edits, answer, as_node])
+
+
 def rule_from_metadata(plain: Any) -> Rule:
     """Read `metadata={"approval": {"policy": {...}}}` of a node. Raises ValueError with what to write instead."""
     known = {field.name: field for field in fields(Rule)}.keys() - {"source", "voters"} | {"people", "groups"}

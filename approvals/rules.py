@@ -13,7 +13,9 @@ from approvals.policies import Rule, Voters, rule_from_metadata, strictest
 
 
 def rule_for(graph_id: str, pause: Pause) -> Rule:
-    """Return the rule of a pause: the admins' most specific policy, else what the node's metadata says, else default.
+    """Return the rule of a pause: the most specific policy, else the default.
+
+    What a node's metadata says counts as a policy for that node, until an admin writes one for the same place.
 
     Gates that wait together are decided together, by the strictest of their rules.
     """
@@ -24,10 +26,19 @@ def rule_for(graph_id: str, pause: Pause) -> Rule:
 
 
 def _rule_at(node: str, tool: str, rows: Iterable[Policy], written: Mapping[str, Any]) -> Rule:
-    fitting = [row for row in rows if row.node in ("", node) and row.tool in ("", tool)]
-    if fitting:
-        return rule_of(max(fitting, key=lambda row: (row.tool != "", row.node != "", row.graph_id != "")))
-    return rule_from_metadata(written[node]) if node in written else Rule()
+    fitting = [(_place_of(row), row) for row in rows if row.node in ("", node) and row.tool in ("", tool)]
+    place, row = max(fitting, key=lambda each: each[0], default=((False, False, False), None))
+    if node in written and place < _OF_METADATA:
+        return rule_from_metadata(written[node])
+    return rule_of(row) if row else Rule()
+
+
+_OF_METADATA = (False, True, True)
+
+
+def _place_of(policy: Policy) -> tuple[bool, bool, bool]:
+    """Rank a policy: one for a tool before one for a node before one for a graph."""
+    return policy.tool != "", policy.node != "", policy.graph_id != ""
 
 
 def _written_in_graph(graph_id: str) -> dict[str, Any]:

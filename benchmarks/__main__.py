@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "audit", "saver"]
+TABLES = ["approve", "audit", "decide", "saver"]
 
 
 def main() -> None:

@@ -8,6 +8,17 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 _CHECKPOINTS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+# A copied row is another row: the approval must name it, as `agentcore.tables` reads it.
+_HEADS_SQL = """
+UPDATE approvals_approval asked SET head_writes = (
+    SELECT md5(concat_ws(',', concat_ws(':', c.xmin, c.ctid), (
+        SELECT string_agg(concat_ws(':', w.task_id, w.idx, w.channel, w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx)
+        FROM checkpoint_writes w
+        WHERE w.thread_id = asked.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = c.checkpoint_id
+    ))) FROM checkpoints c
+    WHERE c.thread_id = asked.thread_id AND c.checkpoint_ns = '' ORDER BY c.checkpoint_id DESC LIMIT 1
+) WHERE asked.thread_id LIKE %s
+"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ def copy_paused(
                 "UPDATE approvals_approval SET rule = rule || %s, required_votes = %s WHERE thread_id LIKE %s",
                 [Jsonb(rule), rule.get("approvals", 1), ours],
             )
+        database.execute(_HEADS_SQL, [ours])
         database.execute("UPDATE countersign_heads SET is_indexed = true WHERE thread_id LIKE %s", [ours])
     found = "SELECT thread_id, id, digest FROM approvals_approval WHERE thread_id LIKE %s ORDER BY created_at, id"
     return [Paused(*row) for row in database.execute(found, [ours]).fetchall()]

@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User as Person
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore.failpoints import is_off, reach
 from agentcore.serde import digest
-from approvals import audit, events, jobs, permissions, policies, rules, runtime
+from approvals import audit, events, jobs, notices, permissions, policies, rules, runtime
 from approvals.actions import index_thread, try_edit
 from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, ThreadStatus, Verdict, VoteEnd
 from approvals.errors import (
@@ -94,6 +95,7 @@ class Outcome:
     proposal: Proposal
     comment: str = ""
     vote: Vote | None = None
+    votes: tuple[Vote, ...] = ()
 
 
 def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
@@ -267,33 +269,51 @@ def _check_content(approval: Approval, ballot: Ballot) -> None:
 
 def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:
     """Store the vote, count, and decide if that is enough."""
-    approval = here.approval
-    standing = list(approval.votes.counting().select_related("voter").order_by("created_at"))
+    approval, standing = here.approval, _standing(here)
     if any(vote.voter_id == by.pk for vote in standing):
         raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
     proposal = Proposal(**approval.proposal) if approval.proposal else Proposal()
     is_new = ballot.verdict != Verdict.REJECT and not ballot.proposal.agrees_with(proposal)
     if is_new:
         _end(here, standing, VoteEnd.CLEARED)
+        text = "Somebody proposed something else, so your vote on this no longer counts. Look at it again."
+        notices.tell(((vote.voter_id, approval.pk) for vote in standing), text)
         proposal, standing = ballot.proposal, []
     cast = _stored(approval, ballot, by)
-    _record_vote(here, cast, cleared=is_new)
     reach("decide.voted")
     outcome = _outcome(here, proposal, [*standing, cast])
-    if outcome:
-        return Voted(cast, *settle(here, outcome))
-    if is_new:
-        _propose(here, proposal)
-    _release(here)
-    events.publish(thread_id=here.thread.pk)
-    return Voted(cast, None, None)
+    if not outcome:
+        if is_new:
+            _propose(here, proposal)
+        _release(here)
+        events.publish(thread_id=here.thread.pk)
+        _record_vote(here, cast, is_new=is_new)
+        return Voted(cast, None, None)
+    decision, run = _store(here, outcome)
+    _record_vote(here, cast, is_new=is_new)
+    _record_decision(here, outcome, decision, run)
+    return Voted(cast, decision, run)
+
+
+def _standing(here: Locked) -> list[Vote]:
+    """Return the votes that count, oldest first; those of people who may no longer vote count no more."""
+    cast = list(here.approval.votes.counting().select_related("voter").order_by("created_at"))
+    lapsed = [vote for vote in cast if not _may_still_vote(here, vote)]
+    if lapsed:
+        _end(here, lapsed, VoteEnd.LAPSED)
+    return [vote for vote in cast if vote not in lapsed]
+
+
+def _may_still_vote(here: Locked, vote: Vote) -> bool:
+    may_vote = permissions.can_vote(vote.voter, vote.verdict)
+    return may_vote and not why_not_voter(here.thread, here.approval, here.rule, vote.voter)
 
 
 def _stored(approval: Approval, ballot: Ballot, by: User) -> Vote:
-    assert by.pk is not None
+    assert isinstance(by, Person)
     return Vote.objects.create(
         approval=approval,
-        voter_id=by.pk,
+        voter=by,
         verdict=ballot.verdict,
         edits=ballot.edits,
         answer=ballot.answer,
@@ -323,11 +343,17 @@ def _outcome(here: Locked, proposal: Proposal, standing: Sequence[Vote]) -> Outc
         proposal=Proposal() if result == "reject" else proposal,
         comment="\n".join(filter(None, (vote.comment for vote in made_by))),
         vote=standing[-1],
+        votes=tuple(made_by),
     )
 
 
-def settle(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
+def settle(here: Locked, outcome: Outcome) -> None:
     """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks."""
+    _record_decision(here, outcome, *_store(here, outcome))
+
+
+def _store(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
+    """Entries come after this, last of all: from the first one on, everybody who decides anything waits for us."""
     approval, proposal = here.approval, outcome.proposal
     decision = Decision.objects.create(
         approval=approval,
@@ -352,8 +378,6 @@ def settle(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
     approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until"])
     run = _queue(here, decision)
     reach("decide.decided")
-    _record_decision(here, decision, run)
-    reach("decide.recorded")
     return decision, run
 
 
@@ -392,20 +416,24 @@ def _end(here: Locked, votes: Sequence[Vote], why: VoteEnd) -> None:
     Vote.objects.filter(pk__in=[vote.pk for vote in votes]).update(ended_at=here.now, ended_as=why)
 
 
-def _record_vote(here: Locked, cast: Vote, *, cleared: bool) -> None:
-    about = {"approval": str(here.approval.pk), "vote": str(cast.pk), "verdict": cast.verdict, "is_new": cleared}
+def _record_vote(here: Locked, cast: Vote, *, is_new: bool) -> None:
+    about = {"approval": str(here.approval.pk), "vote": str(cast.pk), "verdict": cast.verdict, "is_new": is_new}
     audit.append(
         "vote.cast",
         actor=cast.voter.get_username(),
         thread_id=here.thread.pk,
         object=about,
-        digests={"seen": cast.seen_digest, "content": digest([cast.edits, cast.answer, cast.as_node])},
+        digests={
+            "seen": cast.seen_digest,
+            "content": policies.content_digest(edits=cast.edits, answer=cast.answer, as_node=cast.as_node),
+        },
         texts={"comment": cast.comment},
         policy_version=here.rule.source,
     )
 
 
-def _record_decision(here: Locked, decision: Decision, run: Run) -> None:
+def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Run) -> None:
+    content = policies.content_digest(edits=decision.edits, answer=decision.answer, as_node=decision.as_node)
     audit.append(
         "decision.reached",
         actor=decision.vote.voter.get_username() if decision.vote else "countersign",
@@ -417,8 +445,15 @@ def _record_decision(here: Locked, decision: Decision, run: Run) -> None:
             "run": str(run.pk),
             "verdict": decision.verdict,
             "by": decision.decided_by,
+            "votes": [str(vote.pk) for vote in outcome.votes],
             "checkpoint": here.approval.checkpoint_id,
         },
-        digests={"shown": here.approval.shown_digest, "answer": decision.answer_digest},
+        digests={
+            "shown": here.approval.shown_digest,
+            "answer": decision.answer_digest,
+            "content": content,
+            "rule": digest(here.approval.rule),
+        },
         policy_version=here.rule.source,
     )
+    reach("decide.recorded")

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from agentcore.serde import digest
 from approvals import audit, events, permissions, runtime
-from approvals.actions import lease
+from approvals.actions import index_thread, lease
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
 from approvals.errors import Gone, Invalid, NotFound
 from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
@@ -78,6 +78,8 @@ def _erase(thread: Thread, why: str) -> None:
         checkpoint_id="", title="",
     )  # fmt: skip
     lease.revoke(thread)
+    asked = list(Approval.objects.pending().filter(thread=thread))
+    index_thread.tell_voters(asked, "An admin removed this thread. What you voted or reserved no longer counts.")
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
     Approval.objects.filter(thread=thread).update(state={}, request={}, actions=[], summary="", proposal=None)
     Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)

@@ -17,11 +17,11 @@ from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
 from agentcore.tables import Head
 from agentcore.types import Look, Pause, Snapshot
-from approvals import audit, events, jobs, rules, runtime
+from approvals import audit, events, jobs, notices, rules, runtime
 from approvals.actions import inquire
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
-from approvals.models import Approval, Graph, Notice, Run, Thread, Vote
+from approvals.models import Approval, Graph, Run, Thread, Vote
 
 R = TypeVar("R", bound=Stale | Superseded)
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Appro
             actor_kind="system",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": snapshot.checkpoint_id, "kind": pause.kind},
-            digests={"shown": approval.shown_digest},
+            digests={"shown": approval.shown_digest, "rule": digest(approval.rule)},
             policy_version=approval.rule["source"],
         )
     return approval
@@ -200,7 +200,7 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Appro
 def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> None:
     """Store a question anew. Who voted on what stood there before voted on something else."""
     if is_other:
-        _tell_voters([approval], "The agent asks something else now, so your vote on this no longer counts.")
+        tell_voters([approval], "The agent asks something else now. What you voted or reserved no longer counts.")
     else:
         kept = {"proposal", "rule", "required_votes", "due_at", "digest"}
         asked = {name: value for name, value in asked.items() if name not in kept}
@@ -208,12 +208,12 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> No
     approval.refresh_from_db()
 
 
-def _tell_voters(approvals: list[Approval], text: str) -> None:
+def tell_voters(approvals: list[Approval], text: str) -> None:
     """End the votes that counted, and tell those who cast them or had reserved the question."""
     counting = Vote.objects.counting().filter(approval__in=approvals)
     told = set(counting.values_list("voter_id", "approval_id"))
     told |= {(each.claimed_by_id, each.pk) for each in approvals if each.claimed_by_id}
-    Notice.objects.bulk_create(Notice(user_id=user, approval_id=approval, text=text) for user, approval in told)
+    notices.tell(told, text)
     counting.update(ended_at=Now(), ended_as=VoteEnd.SUPERSEDED)
 
 
@@ -257,7 +257,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
     closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep))
-    _tell_voters(closing, "The agent moved on before this was decided, so your vote no longer counts.")
+    tell_voters(closing, "The agent moved on before this was decided. What you voted or reserved no longer counts.")
     for approval in closing:
         approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
         approval.save(update_fields=["status", "closed_at"])

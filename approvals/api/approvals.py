@@ -183,13 +183,14 @@ def cast_vote(request: HttpRequest, approval_id: UUID, ballot: Ballot) -> Status
     """Vote. 201, or 200 when the same idempotency key was answered before.
 
     The vote that completes what the policy asks for is answered with the decision and its run. An affirmative vote with
-    edits is a new proposal: it clears the affirmative votes before it and changes the digest. One without agrees with
-    the proposal that stands.
+    edits is a new proposal: it clears the votes before it and changes the digest. One without agrees with the proposal
+    that stands. The idempotency key may also come as the header Idempotency-Key.
 
     403 `denied` if the policy lets others vote; 409 `already_decided`, `already_voted`, `claimed` by somebody else,
     `stale` (with what changed), `busy`, `key_reused`; 410 `superseded`, `expired`; 422 `invalid_answer`, `invalid_edit`
     with a path for each fault. Whatever is refused, nothing is stored.
     """
+    ballot.idempotency_key = ballot.idempotency_key or request.headers.get("Idempotency-Key")
     voted = decide.vote(approval_id=approval_id, ballot=ballot.for_action(), by=person(request))
     return Status(_status(voted), VotedOut(**_told(voted)))
 

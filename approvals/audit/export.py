@@ -71,6 +71,8 @@ def verify_export(path: Path, keys: list[PublicKey]) -> Verification:
         heads = [*_first(path, "head")]
         if heads and not keys:
             raise CannotCheck("There are signed heads but no public key to check them with. Give --public-key FILE.")
+        if keys and not heads:
+            raise CannotCheck("Nothing in this export is signed, so the public key checks nothing. Export it again.")
         walk = Walk(heads=(Evidence(line["note"]) for line in _lines(path, "head")), texts=texts, keys=keys)
         found = check(walk, entries, end)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -9,7 +9,7 @@ from django.db.models import Model
 from agentcore.serde import digest
 from approvals.audit.walk import Broken
 from approvals.models import AuditEntry, AuditText, Decision, Vote
-from approvals.policies import answer_digest
+from approvals.policies import answer_digest, content_digest
 
 BATCH = 1_000
 KINDS: dict[str, tuple[str, type[Model]]] = {"vote.cast": ("vote", Vote), "decision.reached": ("decision", Decision)}
@@ -115,7 +115,10 @@ def _decision_differs(decision: Any, record: dict[str, Any]) -> bool:
         as_node=decision.as_node,
         comment=decision.comment,
     )
-    return given != answer and not _is_cleaned(decision) and not _has_erased_text(decision)
+    if given == answer or _is_cleaned(decision):
+        return False
+    content = content_digest(edits=decision.edits, answer=decision.answer, as_node=decision.as_node)
+    return not _has_erased_text(decision) or content != record["digests"].get("content", content)
 
 
 def _is_cleaned(row: Any) -> bool:

@@ -38,7 +38,7 @@ def check_receipt(path: Path, keys: Sequence[PublicKey]) -> list[dict[str, Any]]
             raise CannotCheck("This receipt is not signed yet. Fetch it again in a minute.")
         if not keys:
             raise CannotCheck("There is no public key to check it with. Give --public-key FILE.")
-        return [_checked(each, receipt["approval"], keys) for each in receipt["entries"]]
+        return _whole([_checked(each, receipt["approval"], keys) for each in receipt["entries"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CannotCheck(f"This is not a receipt ({type(error).__name__}).") from None
 
@@ -51,6 +51,17 @@ def _entry(entry: AuditEntry) -> dict[str, Any]:
         "body": entry.body,
         "note": note_on(entry.seq),
     }
+
+
+def _whole(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Raise Broken unless the decision is there, and every vote that it says made it."""
+    votes = {record["object"]["vote"] for record in records if record["action"] == "vote.cast"}
+    decided = [record for record in records if record["action"] == "decision.reached"]
+    if len(decided) != 1:
+        raise Broken(records[-1]["seq"], "The decision's entry is not in it.")
+    if not votes.issuperset(decided[0]["object"].get("votes", ())):
+        raise Broken(decided[0]["seq"], "A vote that made the decision is not in it.")
+    return records
 
 
 def _checked(entry: dict[str, Any], approval_id: str, keys: Sequence[PublicKey]) -> dict[str, Any]:

@@ -218,6 +218,7 @@ class Migration(migrations.Migration):
                 choices=[
                     ("withdrawn", "Taken back before the decision."),
                     ("cleared", "Somebody proposed something else."),
+                    ("lapsed", "Whoever cast it may no longer vote."),
                     ("superseded", "The agent moved on."),
                 ],
                 max_length=10,

@@ -406,17 +406,24 @@ async def test_a_write_is_there_before_the_thread_is_taken_or_it_is_refused(stor
     async def write(number: int) -> bool:
         saver = fenced(store.saver, thread_id, number)
         await barrier.wait()
-        await asyncio.sleep(0.02 if number % 10 == 0 else 0)  # one in ten is surely late, one surely early
+        if number % 10 == 0:  # one in ten is surely late
+            await is_taken.wait()
         try:
             await saver.aput_writes(checkpoint, [("notes", ["x" * 2_000])], str(number))
         except FenceLost:
             return False
+        finally:
+            is_through.set()
         return True
 
     async def take_over(number: int) -> int:
         await barrier.wait()
-        await asyncio.sleep(0.02 if number % 10 == 1 else (number % 7) / 10_000)
-        return await asyncio.to_thread(take, number)
+        if number % 10 == 1:  # and one surely early
+            await is_through.wait()
+        await asyncio.sleep((number % 7) / 10_000)
+        seen = await asyncio.to_thread(take, number)
+        is_taken.set()
+        return seen
 
     with psycopg.connect(make_conninfo("", **postgres_params(store.database)), autocommit=True) as connection:
 
@@ -427,6 +434,7 @@ async def test_a_write_is_there_before_the_thread_is_taken_or_it_is_refused(stor
             return nullcontext(PostgresTables(connection.cursor()))
 
         for number in range(rounds):
+            is_taken, is_through = asyncio.Event(), asyncio.Event()
             is_written, seen = await asyncio.gather(write(number), take_over(number))
             outcomes.append(is_written)
             with tables_at_hand() as tables:

@@ -171,11 +171,31 @@ def test_the_graph_says_how_its_node_is_decided_until_an_admin_does(console: Con
     assert code_of(vote(console, "alice", written)) == (422, "invalid_answer")
     assert vote(console, "alice", written, comment="Yes.").json()["decision"] is None
     with policy("written"):
-        ours = console.pause("written", {"text": "by an admin"})
-    assert (ours["policy"]["source"], ours["required_votes"]) == ("written v1", 1)
+        wider = console.pause("written", {"text": "an admin wrote one for the whole graph"})
+        with policy("written", node="act"):
+            ours = console.pause("written", {"text": "by an admin"})
+    assert wider["required_votes"] == 2, "what is said of the node itself is more specific"
+    assert (ours["policy"]["source"], ours["required_votes"]) == ("written / act v1", 1)
     assert vote(console, "alice", ours).json()["decision"]["decided_by"] == "alice"
     # The question that was open keeps the rule it was asked under.
     assert vote(console, "bob", written, comment="Yes.").json()["decision"]["decided_by"] == "alice, bob"
+
+
+def test_a_vote_of_somebody_who_may_no_longer_vote_counts_no_more(console: Console) -> None:
+    from django.contrib.auth.models import User
+
+    with policy("voting", approvals=2):
+        approval = pause(console)
+    vote(console, "bob", approval).raise_for_status()
+    User.objects.filter(username="bob").update(is_active=False)
+    try:
+        answer = vote(console, "alice", approval)
+    finally:
+        User.objects.filter(username="bob").update(is_active=True)
+    assert (answer.status_code, answer.json()["decision"]) == (201, None)
+    votes = {each["voter"]: each["ended_as"] for each in read(console, approval)["votes"]}
+    assert votes == {"bob": "lapsed", "alice": None}
+    assert vote(console, "bob", approval).json()["decision"]["decided_by"] == "alice, bob"
 
 
 def test_the_most_specific_policy_counts(console: Console) -> None:

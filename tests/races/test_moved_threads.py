@@ -1,51 +1,76 @@
-"""The agent moves its thread, in a process of its own with a plain saver, between view and vote."""
+"""The agent moves its thread with LangGraph's own saver between view and vote, in every way there is."""
 
-import json
-import subprocess
-import sys
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-
-from tests.console import ROOT, Console, refund, wait_for
-
-AGENT = """
-import asyncio, json, sys
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from agentcore.demo.refund import builder
-from agentcore.dsn import postgres_params
+from langgraph.graph import END
+from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
-async def main(url, thread_id, move):
-    async with AsyncPostgresSaver.from_conn_string(make_conninfo("", **postgres_params(url))) as saver:
-        graph = builder.compile(checkpointer=saver, interrupt_before=["pay_refund", "senior_desk"])
-        config = {"configurable": {"thread_id": thread_id}}
-        if move == "edits":
-            await graph.aupdate_state(config, {"amount": 9999.0})
-        elif move == "resumes":
-            await graph.ainvoke(None, config)
-        elif move == "restarts":
-            await graph.ainvoke({"amount": 9999.0}, config)
-        elif move == "deletes":
-            await saver.adelete_thread(thread_id)
-        elif move == "begins":
-            await graph.ainvoke(json.loads(sys.argv[4]), config)
+from agentcore.demo.refund import builder
+from agentcore.dsn import postgres_params
+from tests.console import Console, refund, wait_for
 
-asyncio.run(main(*sys.argv[1:4]))
-"""
+Move = Callable[[Any, Any, dict[str, Any]], Awaitable[Any]]
 
 
-def agent(database: str, thread_id: str, move: str, input: dict[str, Any] | None = None) -> None:
-    command = [sys.executable, "-c", AGENT, database, thread_id, move, json.dumps(input or {})]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
+async def _older(graph: Any, config: dict[str, Any]) -> Any:
+    """Return the config of the checkpoint before the pause."""
+    return [state.config async for state in graph.aget_state_history(config)][1]
 
 
-@pytest.mark.parametrize("move", ["edits", "resumes", "restarts", "deletes"])
+async def _fork(graph: Any, saver: Any, config: dict[str, Any]) -> None:
+    await graph.aupdate_state(await _older(graph, config), {"amount": 9999.0})
+
+
+async def _replay(graph: Any, saver: Any, config: dict[str, Any]) -> None:
+    await graph.ainvoke(None, await _older(graph, config))
+
+
+async def _rewrite(graph: Any, saver: Any, config: dict[str, Any]) -> None:
+    """Delete the thread and put another question at the very same checkpoint."""
+    found = await saver.aget_tuple(config)
+    await saver.adelete_thread(found.config["configurable"]["thread_id"])
+    checkpoint = {**found.checkpoint, "channel_values": {**found.checkpoint["channel_values"], "amount": 9999.0}}
+    await saver.aput(found.parent_config, checkpoint, found.metadata, checkpoint["channel_versions"])
+
+
+MOVES: dict[str, Move] = {
+    "edits": lambda graph, saver, config: graph.aupdate_state(config, {"amount": 9999.0}),
+    "resumes": lambda graph, saver, config: graph.ainvoke(None, config),
+    "restarts": lambda graph, saver, config: graph.ainvoke({"amount": 9999.0}, config),
+    "jumps": lambda graph, saver, config: graph.ainvoke(Command(goto="senior_desk"), config),
+    "skips": lambda graph, saver, config: graph.aupdate_state(config, {"amount": 9999.0}, as_node="senior_desk"),
+    "ends": lambda graph, saver, config: graph.aupdate_state(config, None, as_node=END),
+    "forks": _fork,
+    "replays": _replay,
+    "rewrites": _rewrite,
+    "deletes": lambda graph, saver, config: saver.adelete_thread(config["configurable"]["thread_id"]),
+}
+
+
+def agent(database: str, thread_id: str, move: Move) -> None:
+    """Move the thread as its agent would: with LangGraph's own saver, in a loop of its own, unknown to the console."""
+
+    async def work() -> None:
+        async with AsyncPostgresSaver.from_conn_string(make_conninfo("", **postgres_params(database))) as saver:
+            graph = builder.compile(checkpointer=saver, interrupt_before=["pay_refund", "senior_desk"])
+            await move(graph, saver, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, work()).result(60)
+
+
+@pytest.mark.parametrize("move", MOVES)
 def test_a_vote_on_what_the_agent_moved_is_refused_and_says_what_changed(
     console: Console, database: str, move: str
 ) -> None:
     approval = console.pause("refund", refund(640))
-    agent(database, approval["thread_id"], move)
+    agent(database, approval["thread_id"], MOVES[move])
     with console.api("alice") as alice:
         ballot = {"verdict": "approve", "seen_digest": approval["digest"]}
         answer = alice.post(f"/approvals/{approval['id']}/votes", json=ballot)
@@ -55,6 +80,7 @@ def test_a_vote_on_what_the_agent_moved_is_refused_and_says_what_changed(
     assert error["code"] in ("stale", "superseded")
     assert after["decision"] is None
     assert not after["votes"]
+    assert not after["run"], "and nothing is applied to what is asked now"
     if move in ("edits", "restarts"):
         changed = {change["channel"]: change["after"] for change in error["detail"]["changed"]}
         assert changed["amount"] == 9999.0
@@ -62,7 +88,7 @@ def test_a_vote_on_what_the_agent_moved_is_refused_and_says_what_changed(
 
 def test_the_old_question_is_closed_and_the_new_one_is_asked(console: Console, database: str) -> None:
     approval = console.pause("refund", refund(640))
-    agent(database, approval["thread_id"], "edits")
+    agent(database, approval["thread_id"], MOVES["edits"])
 
     with console.api("alice") as alice:
 
@@ -82,7 +108,7 @@ def test_the_old_question_is_closed_and_the_new_one_is_asked(console: Console, d
 
 def test_a_thread_run_outside_the_console_is_found_and_can_be_decided(console: Console, database: str) -> None:
     thread_id = "agents-own-thread"
-    agent(database, thread_id, "begins", refund(20))
+    agent(database, thread_id, lambda graph, saver, config: graph.ainvoke(refund(20), config))
     with console.api("alice") as alice:
         wait_for(
             lambda: alice.get("/approvals", params={"thread_id": thread_id}).json()["count"],

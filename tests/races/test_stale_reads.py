@@ -35,6 +35,7 @@ from tests.console import ROOT, wait_for
 from tests.graphs import State
 from tests.outages import RedisServer
 from tests.races.plain_writer import write
+from tests.scale import tries
 
 THREADS = 8
 SEED = 20_26
@@ -191,7 +192,9 @@ async def writer(database: str) -> AsyncIterator[Writer]:
     made.close()
 
 
-@pytest.mark.parametrize(("near_bytes", "steps"), [(0, 10_000), (1_000_000, 4_000)])
+@pytest.mark.parametrize(
+    ("near_bytes", "steps"), [(0, tries(3_000, full=10_000)), (1_000_000, tries(1_500, full=4_000))]
+)
 async def test_a_validated_read_is_never_stale(
     near_bytes: int, steps: int, database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
@@ -209,7 +212,9 @@ async def test_a_notified_read_lags_by_the_notification_and_no_more(
 ) -> None:
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
         reader = saver.reading("notified")
-        count = await interleave(steps=6_000, writer=writer, saver=saver, reader=reader, may_lag=True)
+        count = await interleave(
+            steps=tries(2_000, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True
+        )
     with capsys.disabled():
         sys.stdout.write(f"\n{count.stale} of {count.reads} notified reads lagged, {count.longest_lag * 1e3:.1f} ms\n")
     assert count.longest_lag < SILENCE_SECONDS
@@ -328,7 +333,7 @@ async def test_a_redis_that_misbehaves_makes_no_read_stale(
 
     async with opened(database, own_redis.url, near_bytes=0) as (cache, saver):
         hurting = asyncio.create_task(keep_hurting())
-        count = await interleave(steps=2_500, writer=writer, saver=saver, reader=saver)
+        count = await interleave(steps=tries(1_000, full=2_500), writer=writer, saver=saver, reader=saver)
         hurting.cancel()
         with suppress(asyncio.CancelledError):
             await hurting
@@ -367,11 +372,11 @@ async def ask(state: State) -> State:
 _asking: StateGraph[Any, Any, Any, Any] = StateGraph(State)
 _asking.add_node("ask", ask)
 _asking.add_edge(START, "ask")
-PAUSED = 400
+PAUSED = tries(100, full=400)
 
 
 async def lost_questions(saver_of_a_run: Callable[[], Any], saver_of_pages: Callable[[], Any]) -> int:
-    """Pause 400 threads while a page polls each; return how many are read back without their interrupt."""
+    """Pause threads while a page polls each; return how many are read back without their interrupt."""
     graph, at_once, lost = _asking.compile(), asyncio.Semaphore(16), 0
 
     async def poll(thread_id: str) -> None:

@@ -1,7 +1,9 @@
 """Many press Approve at once. One wins; the gated node runs once. Bare LangGraph runs it twice."""
 
 import asyncio
+import json
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,8 @@ from agentcore.threads import with_saver
 from tests.console import Console
 from tests.graphs import gated, times_run
 
-AT_ONCE = 30
+AT_ONCE = 500
+PEOPLE = ["alice", "bob", "carol"]
 
 
 async def test_control_bare_langgraph_runs_the_gated_node_twice(database: str, data_dir: Path) -> None:
@@ -25,19 +28,53 @@ async def test_control_bare_langgraph_runs_the_gated_node_twice(database: str, d
     assert times_run(data_dir, config["configurable"]["thread_id"], "act") == 2
 
 
-def test_thirty_votes_at_once_make_one_decision_and_one_run(console: Console, data_dir: Path) -> None:
+def test_five_hundred_votes_at_once_make_one_decision_and_one_run(console: Console, data_dir: Path) -> None:
     approval = console.pause("gated", {"seconds": 0.2})
-    answers = vote_together(console, approval, AT_ONCE)
-    assert sorted(answer.status_code for answer in answers) == [201] + [409] * (AT_ONCE - 1)
-    winner = next(answer.json() for answer in answers if answer.status_code == 201)
-    for answer in answers:
-        if answer.status_code == 409:
-            error = answer.json()["error"]
-            assert error["code"] == "already_decided"
-            assert error["detail"]["by"] == winner["decision"]["decided_by"]
-            assert error["detail"]["at"]
+    for name in PEOPLE:
+        console.token(name)
+    began = time.monotonic()
+    answers = asyncio.run(flood(console, approval))
+    took = time.monotonic() - began
+    print(f"{AT_ONCE} votes at once were answered within {took:.2f} s")  # noqa: T201
+    assert sorted(status for status, _ in answers) == [201] + [409] * (AT_ONCE - 1)
+    winner = next(told for status, told in answers if status == 201)
+    for status, told in answers:
+        if status == 409:
+            assert told["error"]["code"] == "already_decided"
+            assert told["error"]["detail"]["by"] == winner["decision"]["decided_by"]
+            assert told["error"]["detail"]["at"]
     console.run_of(approval["id"])
     assert times_run(data_dir, approval["thread_id"], "act") == 1
+
+
+async def flood(console: Console, approval: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """Open all connections, then send a vote on each; bare sockets, so that it is the server that is measured."""
+    ready = asyncio.Event()
+
+    async def cast(number: int) -> tuple[int, dict[str, Any]]:
+        ballot = json.dumps({"verdict": "approve", "seen_digest": approval["digest"]})
+        lines = [
+            f"POST /api/approvals/{approval['id']}/votes HTTP/1.1",
+            f"Host: 127.0.0.1:{console.port}",
+            f"Authorization: Bearer {console.token(PEOPLE[number % len(PEOPLE)])}",
+            "Content-Type: application/json",
+            "Connection: close",
+            f"Content-Length: {len(ballot)}",
+        ]
+        reader, writer = await asyncio.open_connection("127.0.0.1", console.port)
+        opened.release()
+        await ready.wait()
+        writer.write("\r\n".join([*lines, "", ballot]).encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        return int(head.split()[1]), json.loads(body)
+
+    opened = asyncio.Semaphore(0)
+    voting = [asyncio.create_task(cast(number)) for number in range(AT_ONCE)]
+    for _ in voting:
+        await opened.acquire()
+    ready.set()
+    return await asyncio.gather(*voting)
 
 
 def test_the_same_key_sent_by_many_gets_the_same_answer(console: Console, data_dir: Path) -> None:
@@ -69,7 +106,7 @@ def vote_together(
     **more: Any,
 ) -> list[httpx.Response]:
     """Send `count` votes that leave at the same moment."""
-    people, verdicts = people or ["alice", "bob", "carol"], verdicts or ["approve"]
+    people, verdicts = people or PEOPLE, verdicts or ["approve"]
     clients = [console.api(people[index % len(people)]) for index in range(count)]
     together = threading.Barrier(count)
 

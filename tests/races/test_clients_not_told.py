@@ -1,0 +1,175 @@
+"""The client never hears what became of its vote: the server died, or the answer was lost. It sends the same key again.
+
+Whatever happened, it gets the one answer there is; nothing is lost and nothing counts twice.
+"""
+
+import contextlib
+import http.client
+import json
+import random
+import select
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.checker import Action, History, complaints, read_facts
+from tests.console import free_port, wait_for
+from tests.copies import Paused
+from tests.outages import Proxy
+from tests.races.forked import Arena, Child
+from tests.scale import tries
+
+SEED = 20261123
+TIMES = tries(1, full=10)
+STEPS = ("decide.locked", "decide.voted", "decide.decided", "decide.recorded", "decide.committed")
+pytestmark = pytest.mark.timeout(240 * TIMES)
+
+
+@contextlib.contextmanager
+def web(arena: Arena, failpoints: str = "", database: Proxy | None = None) -> Iterator[tuple[Child, int]]:
+    """Serve the console without a worker."""
+    port = free_port()
+    child = arena.fork("serve", port, "--no-worker", failpoints=failpoints)
+    wait_for(lambda: is_up(child, port), what="the web process")
+    try:
+        yield child, port
+    finally:
+        child.kill()
+
+
+def is_up(child: Child, port: int) -> bool:
+    assert child.process.is_alive(), child.result()
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def token(arena: Arena) -> str:
+    return str(arena.call("token", "alice"))
+
+
+def send(port: int, token: str, paused: Paused, key: str) -> httpx.Response:
+    ballot = {"verdict": "approve", "seen_digest": paused.digest, "idempotency_key": key}
+    path = f"http://127.0.0.1:{port}/api/approvals/{paused.approval_id}/votes"
+    return httpx.post(path, json=ballot, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+
+def sent_again(history: History, port: int, token: str, paused: Paused, action: Action) -> int:
+    """Send the same key again; return the status."""
+    assert action.key
+    answer = send(port, token, paused, action.key)
+    history.sent(paused.approval_id, "alice", action.key).note(answer.json()["vote"]["id"])
+    return answer.status_code
+
+
+def check(arena: Arena, history: History, threads: list[Paused], *, first: int | None = None) -> None:
+    """Have a worker carry out the decisions, or the `first` of them, and hold the history against the facts."""
+    name = threads[0].thread_id.rpartition("-")[0]
+    runs = arena.rows("SELECT id::text FROM approvals_run WHERE thread_id LIKE %s ORDER BY created_at", f"{name}-%")
+    arena.call("carry_out", [run for (run,) in runs[:first]])
+    facts = read_facts(arena.rows, arena.folder / "ran", f"{name}-%", arena.call("verify"))
+    assert len(facts.decisions) == len(threads), "lost"
+    assert set(facts.runs.values()) <= {"finished", "queued"}
+    facts.runs = dict.fromkeys(facts.runs, "finished")
+    assert complaints(history, facts) == []
+    assert facts.ran == dict.fromkeys(facts.ran, 1)
+    assert len(facts.ran) == 2 * len(runs[:first])
+
+
+def test_a_web_process_that_dies_at_any_step_of_a_decision_loses_and_doubles_nothing(arena: Arena, token: str) -> None:
+    history, threads = History(), arena.paused(len(STEPS) * 2 * TIMES)
+    dice = random.Random(SEED)
+    with web(arena) as (_, other):
+        for number, paused in enumerate(threads):
+            step = STEPS[number % len(STEPS)]
+            action = history.sent(paused.approval_id, "alice", str(uuid.UUID(int=dice.getrandbits(128))))
+            with web(arena, f"{step}=kill") as (child, port):
+                with pytest.raises(httpx.TransportError):
+                    send(port, token, paused, str(action.key))
+                assert child.died()
+            history.faults[step] += 1
+            again = [sent_again(history, other, token, paused, action) for _ in range(2)]
+            assert again == [200 if step == "decide.committed" else 201, 200]
+    check(arena, history, threads)
+
+
+class Deaf(Proxy):
+    """Passes requests on, and the answers to nobody."""
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        while server not in select.select([client, server], [], [])[0]:
+            server.sendall(client.recv(65536))
+
+
+def test_a_client_whose_answer_is_lost_on_the_way_sends_again_and_hears_it(arena: Arena, token: str) -> None:
+    history, threads = History(), arena.paused(150 * TIMES)
+    with web(arena) as (_, port):
+        proxy = Deaf(("127.0.0.1", port))
+
+        def lose(paused: Paused) -> None:
+            action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
+            with pytest.raises(httpx.TransportError):
+                send(proxy.port, token, paused, str(action.key))
+            history.faults["the answer was lost"] += 1
+            assert sent_again(history, port, token, paused, action) == 200
+
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(lose, threads))
+        proxy.refuse()
+    check(arena, history, threads, first=20)
+
+
+def test_a_client_that_goes_away_while_its_vote_is_counted_sends_again_and_hears_it(arena: Arena, token: str) -> None:
+    """At any moment: before the vote is begun, in the middle, or when it is over."""
+    history, threads, dice = History(), arena.paused(150 * TIMES), random.Random(SEED)
+    found: list[int] = []
+    with web(arena) as (_, port):
+
+        def leave(each: tuple[Paused, float]) -> None:
+            paused, after_seconds = each
+            action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
+            ballot = {"verdict": "approve", "seen_digest": paused.digest, "idempotency_key": action.key}
+            gone = http.client.HTTPConnection("127.0.0.1", port)
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            gone.request("POST", f"/api/approvals/{paused.approval_id}/votes", json.dumps(ballot), headers)
+            time.sleep(after_seconds)
+            gone.close()
+            history.faults["the client left"] += 1
+            found.append(sent_again(history, port, token, paused, action))
+
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(leave, [(paused, dice.uniform(0, 0.08)) for paused in threads]))
+    assert set(found) == {200, 201}, "some left before it counted, some after"
+    check(arena, history, threads, first=20)
+
+
+def test_a_vote_whose_commit_was_cut_off_is_found_by_its_key(arena: Arena, token: str) -> None:
+    """PostgreSQL committed, and the web process never heard of it."""
+    history, threads = History(), arena.paused(40 * TIMES)
+    proxy = Proxy(str(arena.folder / "postgres" / ".s.PGSQL.5432"))
+    proxy.cut = "after"
+    with web(arena) as (_, port), web_through(arena, proxy) as cut_off:
+        for paused in threads:
+            action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
+            assert send(cut_off, token, paused, str(action.key)).status_code == 503
+            history.faults["the COMMIT's answer was lost"] += 1
+            assert sent_again(history, port, token, paused, action) == 200
+    check(arena, history, threads, first=20)
+
+
+@contextlib.contextmanager
+def web_through(arena: Arena, proxy: Proxy) -> Iterator[int]:
+    """Serve with the database behind the proxy."""
+    port = free_port()
+    child = arena.fork("serve_through", proxy.port, port)
+    wait_for(lambda: is_up(child, port), what="the web process")
+    try:
+        yield port
+    finally:
+        child.kill()

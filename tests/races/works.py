@@ -1,0 +1,190 @@
+"""What a forked process does: one worker, one web server, or one action of ours. Its result goes back to the test."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection, connections
+
+from agentcore import checkpointers
+from agentcore.threads import config_for, with_saver
+from approvals import audit, runtime, worker
+from approvals.actions import decide, execute_run, inquire, recover_runs, retry_run
+from approvals.actions.create_thread import create_thread
+from approvals.actions.sign_in import make_token
+from approvals.actions.start_run import start_run
+from approvals.errors import Refusal
+from approvals.models import Inquiry, Run
+from tests.copies import Paused
+from tests.races import paying
+
+INPUT = {"text": "The lamp arrived broken."}
+
+
+def set_up() -> dict[str, str]:
+    """Make the tables and people, and one paused thread of each graph; return its id by graph."""
+    call_command("migrate", verbosity=0)
+    call_command("setup_checkpointer", verbosity=0)
+    call_command("demo", threads=0, verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(paying.TABLE)
+    made = {graph: f"{graph}-0" for graph in ("asking", "resuming")}
+    started = [_start(graph, thread_id) for graph, thread_id in made.items()]
+    carry_out(started)
+    return made
+
+
+def _start(graph: str, thread_id: str) -> str:
+    olga = User.objects.get(username="olga")
+    create_thread(thread_id=thread_id, by=olga)
+    return str(start_run(thread_id=thread_id, graph_id=graph, input=INPUT, by=olga).pk)
+
+
+def start(graph: str, thread_ids: Sequence[str]) -> list[str]:
+    """Start threads from their input; return their runs. No worker has them yet."""
+    return [_start(graph, thread_id) for thread_id in thread_ids]
+
+
+def ballot(paused: Paused, verdict: str = "approve", **more: Any) -> decide.Ballot:
+    return decide.Ballot(verdict, paused.digest, **{"edits": {}, "comment": "because", **more})
+
+
+def vote(paused: Paused, name: str, verdict: str = "approve", **more: Any) -> dict[str, Any]:
+    """Vote; return what came of it, or the refusal's code."""
+    by = User.objects.get(username=name)
+    try:
+        voted = decide.vote(approval_id=paused.approval_id, ballot=ballot(paused, verdict, **more), by=by)
+    except Refusal as refusal:
+        return {"refused": refusal.code}
+    return {"vote": str(voted.vote.pk), "run": str(voted.run.pk) if voted.run else None, "again": voted.is_replay}
+
+
+def votes(each: Sequence[tuple[Paused, str, str]], **more: Any) -> list[dict[str, Any]]:
+    return [vote(paused, name, verdict, **more) for paused, name, verdict in each]
+
+
+def edit_votes(each: Sequence[tuple[Paused, str, str]], edits: dict[str, Any]) -> list[dict[str, Any]]:
+    """As `votes`, with an edit, which a worker beside us tries on the real graph first."""
+    is_over = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        answering = beside.submit(asyncio.run, _answer_inquiries(is_over))
+        try:
+            return votes(each, edits=edits)
+        finally:
+            is_over.set()
+            answering.result()
+
+
+async def _answer_inquiries(is_over: threading.Event) -> None:
+    try:
+        while not is_over.is_set():
+            if asked := await runtime.in_database(Inquiry.objects.filter(answer=None).first)():
+                await inquire.answer(str(asked.pk))
+            await asyncio.sleep(0.01)
+    finally:
+        await runtime.close_worker()
+
+
+def rounds(groups: Sequence[Sequence[tuple[Paused, str, str]]]) -> list[list[dict[str, Any]]]:
+    """Have the voters of each group vote at the same moment, group after group."""
+    size = len(groups[0])
+    together = threading.Barrier(size)
+    found: list[list[dict[str, Any]]] = [[{}] * size for _ in groups]
+
+    def cast(seat: int) -> None:
+        for number, group in enumerate(groups):
+            together.wait(60)
+            try:
+                found[number][seat] = vote(*group[seat])
+            except Exception as error:  # noqa: BLE001 - whatever else came of it is for the test to see
+                found[number][seat] = {"error": type(error).__name__}
+        connection.close()
+
+    with ThreadPoolExecutor(size) as people:
+        list(people.map(cast, range(size)))
+    return found
+
+
+def carry_out(run_ids: Sequence[str]) -> None:
+    """What a worker does with the jobs of these runs."""
+    asyncio.run(_each(execute_run.execute_run, run_ids))
+
+
+def recover(run_ids: Sequence[str]) -> None:
+    """What a worker does with the jobs that `find_lost_runs` queued for them."""
+    asyncio.run(_each(recover_runs.recover_run, run_ids))
+
+
+async def _each(work: Callable[[str], Any], run_ids: Sequence[str]) -> None:
+    gate = asyncio.Semaphore(8)
+
+    async def one(run_id: str) -> None:
+        async with gate:
+            await work(run_id)
+
+    try:
+        await runtime.worker()
+        await asyncio.gather(*map(one, run_ids))
+    finally:
+        await runtime.close_worker()
+
+
+def work_on(seconds: float = 600) -> None:
+    """Be a worker."""
+
+    async def work() -> None:
+        async with worker.running():
+            await asyncio.sleep(seconds)
+
+    asyncio.run(work())
+
+
+def serve(port: int, *options: str) -> None:
+    """Be `manage.py serve`."""
+    call_command("serve", "--port", str(port), *options)
+
+
+def retry(run_ids: Sequence[str]) -> None:
+    """A person lets runs go on that were held."""
+    alice = User.objects.get(username="alice")
+    for run_id in run_ids:
+        retry_run.retry_run(run_id=UUID(run_id), by=alice)
+
+
+def cancel(run_id: str) -> None:
+    retry_run.cancel_run(run_id=UUID(run_id), by=User.objects.get(username="alice"))
+
+
+def due_now(run_ids: Sequence[str]) -> None:
+    """Have runs not wait for their next attempt."""
+    Run.objects.filter(pk__in=run_ids).update(retry_at=None)
+
+
+def move(thread_id: str) -> None:
+    """Edit a thread as its agent would, outside the console."""
+
+    async def edit() -> None:
+        async with checkpointers.open_pool(runtime.checkpoint_params(), max_size=2) as pool:
+            bound = with_saver(paying.asking, checkpointers.saver_over(pool))
+            await bound.aupdate_state(config_for(thread_id), {"text": "moved"})
+
+    asyncio.run(edit())
+
+
+def verify() -> dict[str, Any]:
+    return audit.verify().as_dict()
+
+
+def token(name: str) -> str:
+    return make_token(User.objects.get(username=name))
+
+
+def serve_through(proxy: int, port: int) -> None:
+    """Be `manage.py serve --no-worker`, with the database behind a proxy."""
+    connections.settings["default"] |= {"HOST": "127.0.0.1", "PORT": str(proxy)}
+    serve(port, "--no-worker")
