@@ -20,6 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
 from agentcore.demo.refund import graph
 from agentcore.threads import config_for, with_saver
 
@@ -92,9 +96,15 @@ async def _paused() -> str:
 
 
 async def _bare(clients: int) -> Measured:
-    from approvals import runtime
+    """The plain library: its own saver over its own kind of pool."""
+    from django.conf import settings
 
-    bound = with_saver(graph, (await runtime.worker()).saver(None))
+    options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+    async with AsyncConnectionPool(settings.DATABASE_URL, kwargs=options, max_size=20, open=False) as pool:
+        return await _looped(with_saver(graph, AsyncPostgresSaver(pool)), clients)
+
+
+async def _looped(bound: Any, clients: int) -> Measured:
     configs = [config_for(str(uuid.uuid4())) for _ in range(ROUNDS)]
     for config in configs:
         await bound.ainvoke(INPUT, config, durability="sync")
@@ -109,9 +119,7 @@ async def _bare(clients: int) -> Measured:
 
     began = time.perf_counter()
     each = list(await asyncio.gather(*map(timed, configs)))
-    seconds = time.perf_counter() - began
-    await runtime.close_worker()
-    return seconds, each
+    return time.perf_counter() - began, each
 
 
 def _measured(vote: Callable[[Any], None], threads: list[Any], clients: int) -> Measured:

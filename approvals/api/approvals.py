@@ -190,7 +190,8 @@ def cast_vote(request: HttpRequest, approval_id: UUID, ballot: Ballot) -> Status
     `stale` (with what changed), `busy`, `key_reused`; 410 `superseded`, `expired`; 422 `invalid_answer`, `invalid_edit`
     with a path for each fault. Whatever is refused, nothing is stored.
     """
-    ballot.idempotency_key = ballot.idempotency_key or request.headers.get("Idempotency-Key")
+    if ballot.idempotency_key is None:
+        ballot.idempotency_key = request.headers.get("Idempotency-Key")
     voted = decide.vote(approval_id=approval_id, ballot=ballot.for_action(), by=person(request))
     return Status(_status(voted), VotedOut(**_told(voted)))
 

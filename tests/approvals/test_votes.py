@@ -47,7 +47,7 @@ def test_nobody_votes_twice_and_the_same_key_is_no_second_vote(console: Console)
 def test_one_rejection_ends_it_or_waits_until_too_few_are_left(console: Console, data_dir: Path) -> None:
     with policy("voting", approvals=2):
         strict = pause(console)
-    with policy("voting", approvals=2, one_reject_ends=False):
+    with policy("voting", approvals=2, one_reject_ends=False, people=["alice", "bob", "carol"]):
         won, lost = pause(console), pause(console)
     assert vote(console, "alice", strict, "reject", comment="No.").json()["decision"]["verdict"] == "reject"
     # Two of three: the rejection of one is outvoted.

@@ -35,7 +35,7 @@ def test_what_was_decided_is_carried_out_though_jobs_are_lost(arena: Arena) -> N
         emptying.join()
     try:
         unfinished = "SELECT 1 FROM approvals_run WHERE thread_id LIKE %s AND status NOT IN ('finished')"
-        wait_for(lambda: not arena.rows(unfinished, f"{name}-%"), seconds=30, what="every run to finish")
+        wait_for(lambda: not arena.rows(unfinished, f"{name}-%"), seconds=60, what="every run to finish")
     finally:
         worker.kill()
     facts = read_facts(arena.rows, arena.folder / "ran", f"{name}-%", arena.call("verify"))
