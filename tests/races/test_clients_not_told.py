@@ -108,7 +108,7 @@ class Deaf(Proxy):
 
 
 def test_a_client_whose_answer_is_lost_on_the_way_sends_again_and_hears_it(arena: Arena, token: str) -> None:
-    history, threads = History(), arena.paused(150 * TIMES)
+    history, threads = History(), arena.paused(tries(50, full=1_500))
     with web(arena) as (_, port):
         proxy = Deaf(("127.0.0.1", port))
 
@@ -127,7 +127,7 @@ def test_a_client_whose_answer_is_lost_on_the_way_sends_again_and_hears_it(arena
 
 def test_a_client_that_goes_away_while_its_vote_is_counted_sends_again_and_hears_it(arena: Arena, token: str) -> None:
     """At any moment: before the vote is begun, in the middle, or when it is over."""
-    history, threads, dice = History(), arena.paused(150 * TIMES), random.Random(SEED)
+    history, threads, dice = History(), arena.paused(tries(50, full=1_500)), random.Random(SEED)
     found: list[int] = []
     with web(arena) as (_, port):
 
