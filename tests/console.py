@@ -102,7 +102,7 @@ class Console:
         return self._tokens[username]
 
     def _make_token(self, username: str) -> str:
-        if self.env["DATABASE_URL"] != os.environ["DATABASE_URL"]:
+        if self.env["DATABASE_URL"] != os.environ.get("DATABASE_URL"):
             return self.manage("token", username).stdout.strip()
         from django.contrib.auth.models import User  # the shared database: without a process of its own it is faster
 
@@ -119,7 +119,7 @@ class Console:
         self._tokens.update(zip(usernames, self.manage("shell", "-v", "0", "-c", script).stdout.split(), strict=True))
 
     def link(self, username: str) -> str:
-        if self.env["DATABASE_URL"] != os.environ["DATABASE_URL"]:
+        if self.env["DATABASE_URL"] != os.environ.get("DATABASE_URL"):
             return self.manage("signin_link", username).stdout.strip()
         from django.contrib.auth.models import User  # the shared database: without a process of its own it is faster
 
