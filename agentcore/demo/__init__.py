@@ -1,1 +1,1 @@
-"""Three graphs to try the console with. They need no API key, and each ends in a file."""
+"""Nine graphs to try the console with: three have gates, six ask. No API key is needed; what they do ends in files."""

@@ -1,8 +1,8 @@
-"""Tickets, refunds and changes to fill an inbox with."""
+"""Tickets, refunds, changes and questions to fill an inbox with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from typing import Any
 
 
@@ -17,9 +17,15 @@ class Case:
 
 
 def iter_cases(n: int) -> Iterator[Case]:
-    """`n` cases with `n` different ids: the list again and again, renumbered each time round."""
-    endless = (renumber(case, times=times) for times in count() for case in CASES)
+    """`n` cases with `n` different ids: both lists in turn, again and again, renumbered each time round."""
+    endless = (renumber(case, times=times) for times in count() for case in in_turn())
     return islice(endless, n)
+
+
+def in_turn() -> list[Case]:
+    """A gate, a question, a gate and so on: whoever looks at the first few sees many kinds."""
+    pairs = zip_longest(CASES, QUESTIONS)
+    return [case for pair in pairs for case in pair if case is not None]
 
 
 def renumber(case: Case, *, times: int) -> Case:
@@ -54,6 +60,12 @@ def operations(change_id: str, *, service: str, environment: str, request: str) 
     return Case(change_id, "operations", f"{change_id}: {service} in {environment}", given)
 
 
+def mail(case_id: str, graph_id: str, title: str, content: str) -> Case:
+    """What somebody writes to an agent that talks."""
+    return Case(case_id, graph_id, title, {"messages": [{"role": "user", "content": content}]})
+
+
+# Those that stop at a gate of the graph.
 CASES: list[Case] = [
     support(
         "T-20431",
@@ -192,5 +204,107 @@ CASES: list[Case] = [
         currency="GBP",
         reason="The running shoes are a size 9, and I ordered an 11. The label on the box says 11. "
         "I posted them back last Wednesday; your returns desk signed for them on Friday.",
+    ),
+]
+
+# Those that ask inside a node, each graph in its own way.
+QUESTIONS: list[Case] = [
+    mail(
+        "DAY-40117",
+        "assistant",
+        "Halden Paper's new prices",
+        "Halden Paper put their prices up. Please get Priya and Tomás together on Thursday the 11th for three quarters "
+        "of an hour, tell Halden that we will call them after it, and get rid of that old price list before somebody "
+        "quotes from it again.",
+    ),
+    mail(
+        "PAY-88120",
+        "desk",
+        "Aylin Demir: a refund, and the account closed",
+        "From Aylin Demir: the bed slats of DE-60411 were 20 cm too long, your driver took them back, so please return "
+        "the 89.90 EUR. And please close my account C-20917. I have asked for that twice now.",
+    ),
+    Case(
+        "SUP-20931",
+        "onboarding",
+        "New supplier: Holmgren Timber AB",
+        {
+            "supplier": "Holmgren Timber AB",
+            "wanted_by": "Lucía Navarro",
+            "offer": "Birch plywood 18 mm, FSC, 41.20 EUR a sheet from 50 sheets; eight days from Sundsvall.",
+        },
+    ),
+    Case(
+        "POST-55120",
+        "inbox",
+        "Open again in Utrecht",
+        {
+            "topic": "Open again in Utrecht",
+            "facts": "Our shop on the Oudegracht opens again on Saturday at ten, three weeks after the flood. The "
+            "workshop is on the first floor now. Who brings a bicycle that got wet has it dried and oiled for nothing.",
+            "channel": "Newsletter",
+        },
+    ),
+    Case(
+        "INC-61204",
+        "questions",
+        "INC-61204: card payments fail",
+        {"incident_id": "INC-61204", "service": "Card payments", "since": "09:42", "severity": "major"},
+    ),
+    Case(
+        "MKT-33071",
+        "branches",
+        "Study: oat drink in three regions",
+        {
+            "product": "Oat drink, 1 litre",
+            "regions": ["Iberia", "Nordics", "Alps"],
+            "respondents": 120,
+        },
+    ),
+    mail(
+        "DAY-40122",
+        "assistant",
+        "Water through the roof",
+        "There is water coming through the roof of hall 2 again. Write to the landlord, and be firm this time.",
+    ),
+    mail(
+        "PAY-88134",
+        "desk",
+        "Two lamps returned",
+        "From Henrik Sandvik: both lamps arrived broken. For UK-51960 I paid 64.00 GBP, for UK-51961 it was 129.50 GBP "
+        "and I would like both sums back.",
+    ),
+    Case(
+        "SUP-20944",
+        "onboarding",
+        "New supplier: Brightwater Cleaning",
+        {
+            "supplier": "Brightwater Cleaning",
+            "wanted_by": "Fatoumata Diallo",
+            "offer": "Windows of both shops every second month, 180 GBP each time. They take cards only.",
+        },
+    ),
+    Case(
+        "POST-55126",
+        "inbox",
+        "Brake recall for the Kade 3",
+        {
+            "topic": "Check your brakes",
+            "facts": "The Kade 3 of 2024 and 2025 has a brake lever that can crack. Nobody was hurt. Please come by: "
+            "we change it while you wait, without an appointment.",
+            "channel": "Mastodon",
+        },
+    ),
+    mail(
+        "DAY-40131",
+        "assistant",
+        "Old scans",
+        "The shared folder is full. Please delete the scans of 2019 and 2020, nobody needs them any more.",
+    ),
+    Case(
+        "INC-61211",
+        "questions",
+        "INC-61211: slow exports",
+        {"incident_id": "INC-61211", "service": "CSV exports", "since": "06:15", "severity": "minor"},
     ),
 ]

@@ -1,4 +1,4 @@
-"""Load the demo: people, tickets and paused threads."""
+"""Load the demo: people, and threads that wait in every way a thread can."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ PEOPLE = {
     "erin": Role.AUDITOR,
     "root": Role.ADMIN,
 }
-DEFAULT_THREADS = 12
+DEFAULT_THREADS = 16
 _AT_A_TIME = 8
 
 
