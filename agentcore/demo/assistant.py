@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agentcore.demo.model import Call, Turns, chat_model
+from agentcore.demo.model import Call, Conversation, Turns, chat_model
 from agentcore.demo.outbox import record, think
 
 PROMPT = "You are the assistant of Ines Halvorsen, who runs the office of a print shop. Be brief, and use your tools."
@@ -145,5 +145,6 @@ graph: Any = create_agent(
     tools=[send_email, delete_file, schedule_meeting, search_notes],
     system_prompt=PROMPT,
     middleware=[gates],
+    state_schema=Conversation,
     name="assistant",
 )

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agentcore.demo.model import Call, Turns, chat_model
+from agentcore.demo.model import Call, Conversation, Turns, chat_model
 from agentcore.demo.outbox import record, think
 
 PROMPT = "You work at the payments desk of a furniture shop. Carry out what the mail asks for with your tools."
@@ -69,5 +69,10 @@ gates = HumanInTheLoopMiddleware(
 )
 
 graph: Any = create_agent(
-    chat_model(script), tools=[refund_order, close_account], system_prompt=PROMPT, middleware=[gates], name="desk"
+    chat_model(script),
+    tools=[refund_order, close_account],
+    system_prompt=PROMPT,
+    middleware=[gates],
+    state_schema=Conversation,
+    name="desk",
 )

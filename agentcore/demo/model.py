@@ -1,4 +1,4 @@
-"""The chat model of the demo's agents: a script, or a real one where there is a key for it."""
+"""What the demo's agents share: the conversation and the model, a script or, where there is a key for it, a real one."""
 
 import hashlib
 import json
@@ -6,15 +6,41 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any, Required
 
+from langchain.agents import AgentState
 from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.graph.message import add_messages
+from pydantic import WithJsonSchema
 
 from agentcore.demo.outbox import think
+
+# LangChain's own schema wants each message to be exactly one of twelve kinds; what a user writes fits eight of them.
+MESSAGES = {
+    "type": "array",
+    "title": "Messages",
+    "description": "What you ask for, as a message of the user.",
+    "minItems": 1,
+    "examples": [[{"role": "user", "content": "Refund NL-48213: 12.50 EUR."}]],
+    "items": {
+        "type": "object",
+        "properties": {
+            "role": {"type": "string", "title": "Role", "examples": ["user"]},
+            "content": {"type": "string", "title": "Content", "maxLength": 20_000},
+        },
+        "required": ["content"],
+    },
+}
+
+
+class Conversation(AgentState[Any]):
+    """The state of an agent, with a start form that takes what LangGraph takes."""
+
+    messages: Required[Annotated[list[AnyMessage], WithJsonSchema(MESSAGES), add_messages]]
 
 
 @dataclass(frozen=True)
