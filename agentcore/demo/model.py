@@ -1,4 +1,4 @@
-"""What the demo's agents share: the conversation and the model, a script or, where there is a key for it, a real one."""
+"""What the demo's agents share: the conversation, and the model: a script, or a real one if there is a key."""
 
 import hashlib
 import json
