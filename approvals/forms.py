@@ -1,4 +1,4 @@
-"""Forms made from JSON Schema: the edit of a paused state, and the input of a new run.
+"""Forms made from JSON Schema: fields for one value each, and the edit of a paused state.
 
 A field's text stands for one JSON value: numbers stay numbers, null stays null, and what no field can show is edited as
 JSON. Nothing somebody typed is lost: every form renders again from what was sent.
@@ -16,6 +16,7 @@ from agentcore.interrupts.breakpoint import is_conversation
 from agentcore.types import Channel
 from approvals.shapes import (
     MISSING,
+    PICKERS,
     Schema,
     Shape,
     can_show,
@@ -27,7 +28,7 @@ from approvals.shapes import (
     shape_of,
     show,
 )
-from approvals.text import count_odd
+from approvals.text import count_odd, plain_visible
 
 _SHORT = 80  # characters
 
@@ -51,21 +52,38 @@ def normal(text: Any) -> str:
     return str(text or "").replace("\r\n", "\n").replace("\r", "\n")
 
 
+_INPUT_TYPES = {"date": "date", "date-time": "datetime-local", "time": "time"}
+_INPUT_MODES = {"email": "email", "idn-email": "email", "uri": "url", "uri-reference": "url", "iri": "url"}
+
+
+class _Picker(forms.TextInput):
+    """The browser's own picker of days and times."""
+
+    def __init__(self, kind: str, attrs: dict[str, Any]) -> None:
+        self.input_type = _INPUT_TYPES[kind]
+        super().__init__(attrs if kind == "date" else {**attrs, "step": "1"})
+
+
 def widget_for(shape: Shape, *, text: str = "", schema: Schema | None = None, blank: str = "") -> forms.Widget:
     """Pick the widget; `blank` labels the empty choice, if there may be one."""
     schema = schema or {}
     attrs: dict[str, Any] = {"autocomplete": "off"}
     examples = schema.get("examples")
     if isinstance(examples, list) and examples and isinstance(examples[0], str | int | float):
-        attrs["placeholder"] = str(examples[0])
+        attrs["placeholder"] = plain_visible(examples[0])
     if shape.kind == "choice":
         empty = [("", blank)] if blank else []
         return forms.Select(choices=[*empty, *((json.dumps(choice), choice_label(choice)) for choice in shape.choices)])
-    if shape.kind in ("number", "integer"):
+    if shape.kind in ("number", "integer", "either"):
         # Not type=number: a browser drops what it cannot read there, and with it what somebody typed.
         return forms.TextInput(attrs={**attrs, "inputmode": "decimal", "class": "number"})
-    is_long = "\n" in text or len(text) > _SHORT or int(schema.get("maxLength") or 0) > 200
-    if shape.kind == "text" and not is_long:
+    if shape.kind in PICKERS and _is_readable(shape, text):
+        return _Picker(shape.kind, attrs)
+    if mode := _INPUT_MODES.get(str(schema.get("format"))):
+        attrs["inputmode"] = mode
+    longest = schema.get("maxLength")
+    is_long = "\n" in text or len(text) > _SHORT or isinstance(longest, int) and longest > 200
+    if shape.kind in ("text", *PICKERS) and not is_long:
         return forms.TextInput(attrs=attrs)
     rows = min(max(text.count("\n") + len(text) // 90 + 2, 3), 18)
     if shape.kind == "json":
@@ -73,26 +91,65 @@ def widget_for(shape: Shape, *, text: str = "", schema: Schema | None = None, bl
     return forms.Textarea(attrs={**attrs, "rows": rows})
 
 
+def _is_readable(shape: Shape, text: str) -> bool:
+    """A picker shows nothing for what it cannot read, and what was typed would be lost."""
+    try:
+        read(shape, text)
+    except ValueError:
+        return False
+    return True
+
+
 def choice_label(choice: Any) -> str:
     """Name a choice for people."""
     if choice is None:
         return "(nothing)"
-    return choice if isinstance(choice, str) else json.dumps(choice)
+    return plain_visible(choice) if isinstance(choice, str) else json.dumps(choice)
 
 
 def title_of(name: str, schema: Schema) -> str:
     return str(schema.get("title") or name.replace("_", " ").capitalize())
 
 
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "at least {} character{s}",
+    "maxLength": "at most {} character{s}",
+    "minItems": "at least {} item{s}",
+    "maxItems": "at most {} item{s}",
+}
+
+
 def hint(schema: Schema, *notes: str) -> str:
     """Join the schema's description and its limits into the sentence under the field."""
-    limits = {
-        "minimum": "at least {}", "exclusiveMinimum": "more than {}", "maximum": "at most {}",
-        "exclusiveMaximum": "less than {}", "maxLength": "at most {} characters",
-    }  # fmt: skip
-    told = [words.format(schema[name]) for name, words in limits.items() if isinstance(schema.get(name), int | float)]
+    told = [
+        words.format(schema[name], s="" if schema[name] == 1 else "s")
+        for name, words in _LIMITS.items()
+        if isinstance(schema.get(name), int | float)
+    ]
     sentence = (", ".join(told)[:1].upper() + ", ".join(told)[1:] + ".") if told else ""
     return " ".join(part for part in (str(schema.get("description") or ""), sentence, *notes) if part)
+
+
+_NOTES = {"json": "JSON.", "lines": "One on each line."}
+_ODD_NOTE = "It holds characters that cannot be seen; they are written as escapes."
+
+
+def notes_on(shape: Shape, value: Any) -> Iterator[str]:
+    """Yield how the text of a field is written, where that is not plain."""
+    yield _NOTES.get(shape.kind, "")
+    if shape.kind != "choice" and count_odd(value):
+        yield _ODD_NOTE
+    if shape.kind in ("date-time", "time") and shape.zone:
+        yield f"Times are in {zone_name(shape.zone)}."
+
+
+def zone_name(zone: str) -> str:
+    return "UTC" if zone == "Z" else f"UTC{zone}"
 
 
 @dataclass(frozen=True)
@@ -114,13 +171,17 @@ class FaultsForm(forms.Form):
         if message:
             self.add_error(None, message)
         for fault in faults:
-            field = self.field_at(fault["path"])
-            where = "" if field or not fault["path"] else f"{fault['path']}: "
-            self.add_error(field, where + fault["message"])
+            field, rest = self.place_of(fault["path"])
+            self.add_error(field, f"{plain_visible(rest)}: {fault['message']}" if rest else fault["message"])
 
     def field_at(self, path: str) -> str | None:
         """Return the field a path such as `amount/value/0` means."""
         raise NotImplementedError
+
+    def place_of(self, path: str) -> tuple[str | None, str]:
+        """Return the field, and what of the path it does not say: the message has to."""
+        field = self.field_at(path)
+        return field, "" if field else path
 
 
 class EditForm(FaultsForm):
@@ -158,12 +219,8 @@ class EditForm(FaultsForm):
     def _add_field(self, prefix: str, channel: Channel, value: Any, note: str) -> None:
         shape = shape_for(channel.schema, value)
         text = show(shape, value)
-        notes = [note] + (["JSON."] if shape.kind == "json" else []) + (
-            ["It holds characters that cannot be seen; they are written as escapes."] if count_odd(value) else []
-        )  # fmt: skip
+        notes = [note, *notes_on(shape, value)]
         words = {self.SET: "{}", self.APPEND: "Append to {}", self.REPLACE: "Replace {}"}[prefix]
-        if shape.kind == "lines":
-            notes.append("One on each line.")
         field = ShapedField(
             shape,
             widget=widget_for(shape, text=text, schema=channel.schema if prefix == self.SET else None, blank="(unset)"),
