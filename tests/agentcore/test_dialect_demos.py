@@ -1,6 +1,7 @@
 """The demo agents that ask: each pauses in its own dialect, and does exactly what it was answered."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 import jsonschema
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.types import Command, Interrupt
 from pydantic import ValidationError
 
+from agentcore import effect_key
 from agentcore.allowlist import declared_types
 from agentcore.checkpointers import open_checkpointer
 from agentcore.demo import assistant, branches, desk, inbox, model, onboarding, outbox, questions
@@ -579,3 +583,81 @@ def test_the_closing_sentence_leaves_the_middleware_s_words_out() -> None:
         "Note: a person replaced it.\n\nTool response:\npaid as refund-1", tool_call_id="1", name="pay"
     )
     assert model.closing([AIMessage(""), edited]) == "Done: pay (paid as refund-1)."
+
+
+# What the page for authors says
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "interrupts.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL), ids=lambda text: text[:30])
+async def test_each_example_of_the_page_runs(example: str) -> None:
+    calls = [[model.Call("refund_order", {"order": "NL-1", "amount": 5.0})]]
+    names: dict[str, Any] = {"model": model.chat_model(lambda request: calls if "refund_order" in example else [])}
+    exec(compile(example, "interrupts.md", "exec"), names)
+    saver = MemorySaver(strict_serializer(declared_types(names["graph"])))
+    graph = names["graph"].copy(update={"checkpointer": saver})
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    input = {"order": "NL-1"} if "ask_delivery" in example else {"messages": [{"role": "user", "content": "x"}]}
+    if "MESSAGES" in example:
+        jsonschema.validate(input, graph.get_input_jsonschema())
+    await graph.ainvoke(input, config)
+    for asked in (await graph.aget_state(config)).interrupts:
+        answer = {"carrier": "van", "day": "2027-02-01"} if "ask_delivery" in example else APPROVE
+        await graph.ainvoke(Command(resume={asked.id: answer}), config)
+    ended = await graph.aget_state(config)
+    assert ended.next == ()
+    if "ask_delivery" in example:
+        assert ended.values["delivery"] == {"carrier": "van", "day": "2027-02-01", "note": None}
+    elif "refund_order" in example:
+        assert "paid 5.0 for NL-1" in ended.values["messages"][-1].text
+
+
+class Flaky:
+    """A tool that notes its key and then, the first time, fails."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def agent(self, mode: Any) -> Any:
+        @tool
+        async def pay() -> str:
+            """Pay."""
+            self.keys.append(effect_key())
+            if len(self.keys) == 1:
+                raise ConnectionError
+            return "paid"
+
+        gates = HumanInTheLoopMiddleware({"pay": True}, interrupt_mode=mode)
+        saver = MemorySaver(strict_serializer())
+        pays = model.ScriptedModel(script=lambda request: [[model.Call("pay", {})]])
+        return create_agent(pays, tools=[pay], middleware=[gates], checkpointer=saver)
+
+
+@pytest.mark.parametrize("mode", ["batched", "per_call"])
+async def test_a_tool_that_runs_again_has_the_same_key(mode: str) -> None:
+    flaky = Flaky()
+    agent = flaky.agent(mode)
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    await agent.ainvoke({"messages": [HumanMessage("pay")]}, config)
+    [asked] = (await agent.aget_state(config)).interrupts
+    answer = {"decisions": [APPROVE]} if mode == "batched" else APPROVE
+    with pytest.raises(ConnectionError):
+        await agent.ainvoke(Command(resume={asked.id: answer}), config)
+    await agent.ainvoke(None, config)
+    first, again = flaky.keys
+    assert first == again
+
+
+async def test_a_tool_that_failed_keeps_its_approval_whatever_is_answered_then() -> None:
+    """LangGraph's; the console offers no vote on such a question before the answer is taken back."""
+    flaky = Flaky()
+    agent = flaky.agent("per_call")
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    await agent.ainvoke({"messages": [HumanMessage("pay")]}, config)
+    [asked] = (await agent.aget_state(config)).interrupts
+    with pytest.raises(ConnectionError):
+        await agent.ainvoke(Command(resume={asked.id: APPROVE}), config)
+    assert [each.id for each in (await agent.aget_state(config)).interrupts] == [asked.id]
+    ended = await agent.ainvoke(Command(resume={asked.id: REJECT}), config)
+    assert ended["messages"][-1].text == "Done: pay (paid)."
