@@ -1,4 +1,8 @@
-"""Beginning a run, and handing people's answer to a graph at a breakpoint; both safe to do again after a crash."""
+"""Beginning a run, and handing people's answer to a graph; both safe to do again after a crash.
+
+At a breakpoint the answer is to go on, to edit first, to skip or to end. At an `interrupt()` it is a value, keyed by
+the id of the question, so that it cannot answer another one.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,27 +11,35 @@ from typing import Any
 from langgraph.graph import END
 from langgraph.types import Command
 
-from agentcore import state_edit
+from agentcore import pending, state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
 from agentcore.failpoints import reach
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
-from agentcore.threads import Saver, config_for, snapshot
+from agentcore.serde import canonical, to_plain
+from agentcore.threads import Saver, config_for, read_places, snapshot
+from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
+QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
 NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was decided at a breakpoint. `result_digest` names what the edit must lead to, if that was shown."""
+    """What was decided. `result_digest` names what the edit must lead to, if that was shown.
+
+    With `interrupt_id`, `answer` is what that question is given, whatever the verdict.
+    """
 
     verdict: str
     edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     as_node: str | None = None
     reason: str = ""
     result_digest: str | None = None
+    interrupt_id: str = ""
+    answer: Any = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,8 @@ class _At:
     metadata: Mapping[str, Any]
     before_entering: Callable[[], Awaitable[None]]
     on_step: OnStep
+    watch: Watch
+    is_retried: bool = False
 
 
 async def start(
@@ -52,9 +66,10 @@ async def start(
     run_key: str,
     before_entering: Callable[[], Awaitable[None]],
     on_step: OnStep,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint."""
-    at = _At(graph, saver, thread_id, metadata, before_entering, on_step)
+    at = _At(graph, saver, thread_id, metadata, before_entering, on_step, watch or Watch())
     here = await snapshot(graph, saver, thread_id)
     if here is None or here.metadata.get(run_key) != metadata[run_key]:
         return await _go_on(at, input, here.checkpoint_id if here else None)
@@ -74,13 +89,16 @@ async def resume(
     run_key: str,
     before_entering: Callable[[], Awaitable[None]],
     on_step: OnStep,
+    watch: Watch | None = None,
+    is_retried: bool = False,
 ) -> Outcome:
     """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
 
     `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
-    this very run that is already there (the worker died after it) is not applied again.
+    this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
+    begun before. `watch` notes the tools that are called.
     """
-    at = _At(graph, saver, thread_id, metadata, before_entering, on_step)
+    at = _At(graph, saver, thread_id, metadata, before_entering, on_step, watch or Watch(), is_retried)
     here = await snapshot(graph, saver, thread_id)
     is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
@@ -88,6 +106,8 @@ async def resume(
     try:
         if answer.edits and not is_edited:
             state_edit.check_nothing_blocked(here)
+        if answer.interrupt_id:
+            return await _respond(at, here, answer)
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except InvalidEdit as error:
         return Failed("InvalidEdit", str(error))
@@ -105,6 +125,38 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
         return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
     return await _go_on(at, None, here.checkpoint_id)
+
+
+async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
+    """Give the answer to its question; one that is stored already, because the node failed with it, is given again."""
+    if answer.interrupt_id in here.answers:
+        is_same = canonical(here.answers[answer.interrupt_id]) == canonical(answer.answer)
+        return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
+    if answer.interrupt_id not in {pending.id for pending in here.interrupts}:
+        return _gone(here)
+    if not answer.edits:
+        return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
+    update: dict[str, Any] | None = state_edit.writes_of(answer.edits)
+    if await _is_update_stored(at, answer.edits):
+        update = None  # this run's own, from before a crash: the reducers would be given it twice
+    elif answer.result_digest:
+        found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
+        if found.digest != answer.result_digest:
+            return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
+    return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
+
+
+def _gone(here: Snapshot) -> Conflict:
+    return Conflict(here.checkpoint_id, here.checkpoint_id, QUESTION_GONE)
+
+
+async def _is_update_stored(at: _At, edits: state_edit.Edits) -> bool:
+    """Whether the newest edits that came with an answer here are these; only asked of a run that has begun before."""
+    if not at.is_retried:
+        return False
+    stored = await pending.read_updates(at.saver, config_for(at.thread_id))
+    wanted = [(name, to_plain(value)) for name, value in state_edit.writes_of(edits).items()]
+    return canonical(stored[-len(wanted) :]) == canonical(wanted)
 
 
 async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
@@ -145,6 +197,7 @@ async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) 
 
 async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expected_head: str | None) -> Outcome:
     await at.before_entering()
+    await pending.forget_unkeyed(at.saver, config_for(at.thread_id))
     return await run_until_pause(
         at.graph,
         at.saver,
@@ -153,6 +206,7 @@ async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expect
         expected_head=expected_head,
         metadata=at.metadata,
         on_step=at.on_step,
+        watch=at.watch,
     )
 
 
@@ -161,3 +215,10 @@ def _config(at: _At) -> Any:
 
 
 _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip}
+
+
+async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:
+    """Have the questions that wait asked anew: an answer that its node failed with is taken back. Nothing is run."""
+    places = await read_places(graph, saver, config_for(thread_id))
+    await pending.take_back(saver, places)
+    return await outcome(graph, saver, thread_id)

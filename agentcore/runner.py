@@ -12,6 +12,7 @@ from agentcore.failpoints import is_off
 from agentcore.fencing import lost_told
 from agentcore.registry import Graph
 from agentcore.threads import Saver, config_for, snapshot, with_saver
+from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Step
 
 OnStep = Callable[[Step], Awaitable[None]]
@@ -34,12 +35,14 @@ async def run_until_pause(
     expected_head: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     on_step: OnStep = _ignore,
+    watch: Watch | None = None,
     time_limit_seconds: float = LONGEST_RUN_SECONDS,
 ) -> Outcome:
     """Run `graph` on the thread and say how it stopped.
 
     `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread that stands
-    at another checkpoint is left alone: Conflict. `metadata` is kept in every checkpoint of the run.
+    at another checkpoint is left alone: Conflict. `metadata` is kept in every checkpoint of the run; `watch` notes the
+    tools that are called.
     Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a
     fence and a write was refused, or if `on_step` raised it.
     """
@@ -49,6 +52,7 @@ async def run_until_pause(
             return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
     config = config_for(thread_id) | {"metadata": dict(metadata or {})}
     config["configurable"][_STRICT_RESUME] = True
+    config["callbacks"] = [watch] if watch else []
     durability: Durability = "async" if is_off("sync") else "sync"
     running = _Running(on_step)
     with lost_told(saver):

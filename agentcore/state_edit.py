@@ -4,21 +4,22 @@ An edit is `{channel: {"op": "set" | "append" | "replace", "value": ...}}`. `set
 value; a channel with a reducer takes `append` (merged in by the reducer) or `replace` (put in its place).
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._typing import MISSING  # LangGraph's own word for an empty channel
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
+from agentcore import validation
 from agentcore.errors import Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
-from agentcore.serde import canonical, digest
+from agentcore.serde import canonical, digest, to_plain
 from agentcore.strict import blocked_sentence
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Change, Channel, Preview, Snapshot
@@ -49,10 +50,10 @@ async def preview(
     if before is None:
         raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
-    copy = await _copy_in_memory(saver, before)
-    await apply(graph, copy, config_for(thread_id), edits, as_node)
-    after = await snapshot(graph, copy, thread_id)
-    assert after is not None
+    if before.interrupts:
+        after = replace(before, values=before.values | await _merged(graph, saver, before, edits))
+    else:
+        after = await _tried(graph, saver, before, edits, as_node)
     return Preview(
         values_before=before.values,
         values=after.values,
@@ -61,6 +62,37 @@ async def preview(
         diff=tuple(changes(before.values, after.values, edits)),
         digest=result_digest(after),
     )
+
+
+async def _tried(graph: Graph, saver: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+    """Have the real graph apply the edit to a copy in memory."""
+    copy = await _copy_in_memory(saver, before)
+    await apply(graph, copy, config_for(before.thread_id), edits, as_node)
+    after = await snapshot(graph, copy, before.thread_id)
+    assert after is not None
+    return after
+
+
+async def _merged(graph: Graph, saver: Saver, before: Snapshot, edits: Edits) -> dict[str, Any]:
+    """An edit that comes with an answer goes straight into the channels: no routing, and the same nodes wait."""
+    state = await with_saver(graph, saver).aget_state(config_for(before.thread_id, before.checkpoint_id))
+    try:
+        return {
+            name: to_plain(_updated(graph.channels[name], state.values, name, edit)) for name, edit in edits.items()
+        }
+    except Exception as error:  # reducers may raise anything
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+
+
+def _updated(channel: Any, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
+    copy = channel.from_checkpoint(values[name] if name in values else MISSING)
+    copy.update([_written(edit)])
+    return copy.get()
+
+
+def writes_of(edits: Edits) -> dict[str, Any]:
+    """Return the edits as LangGraph takes them."""
+    return {name: _written(edit) for name, edit in edits.items()}
 
 
 def check_nothing_blocked(before: Snapshot) -> None:
@@ -77,7 +109,7 @@ async def apply(
     as_node: str | None = None,
 ) -> str:
     """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
-    update = None if edits is None else {name: _written(edit) for name, edit in edits.items()}
+    update = None if edits is None else writes_of(edits)
     try:
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
@@ -148,67 +180,4 @@ def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -
     elif name in opaque and edit["op"] != "append":
         yield Fault(name, "This channel holds objects that JSON cannot carry; an edit would lose their type.")
     else:
-        yield from _value_faults(name, edit["value"], channel)
-
-
-def _value_faults(name: str, value: Any, channel: Channel) -> Iterator[Fault]:
-    if faults := list(unstorable(value, f"{name}/value")):
-        yield from faults
-        return
-    for error in Draft202012Validator(channel.schema).iter_errors(value):
-        path = "/".join([name, "value", *map(str, error.absolute_path)])
-        yield Fault(path, sentence(error))
-
-
-def sentence(error: Any) -> str:
-    """Say what the schema wants without repeating the value: it may be long, or secret."""
-    wanted = error.validator_value
-    if error.validator == "required":
-        return f"{error.message}."
-    if error.validator in _WANTED:
-        between = " or " if error.validator == "type" else ", "
-        return _WANTED[error.validator].format(between.join(map(str, wanted)) if isinstance(wanted, list) else wanted)
-    return f"This does not fit the graph's schema ({error.validator})."
-
-
-_WANTED = {
-    "type": "This must be of type {}.",
-    "enum": "This must be one of: {}.",
-    "const": "This must be {}.",
-    "minimum": "This must be {} or more.",
-    "exclusiveMinimum": "This must be more than {}.",
-    "maximum": "This must be {} or less.",
-    "exclusiveMaximum": "This must be less than {}.",
-    "multipleOf": "This must be a multiple of {}.",
-    "minLength": "This must have at least {} characters.",
-    "maxLength": "This may have at most {} characters.",
-    "pattern": "This must match the pattern {}.",
-    "minItems": "This must have at least {} items.",
-    "maxItems": "This may have at most {} items.",
-    "format": "This must be a {}.",
-}
-
-
-def unstorable(value: Any, path: str, depth: int = 0) -> Iterator[Fault]:
-    """Find what LangGraph would read as an instruction, or PostgreSQL could not keep."""
-    if depth > 100:
-        yield Fault(path, "This is nested too deeply.")
-    elif isinstance(value, str) and ("\x00" in value or any("\ud800" <= char <= "\udfff" for char in value)):
-        yield Fault(path, "This text has a NUL or a lone surrogate, which cannot be stored.")
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield Fault(path, "This is not a finite number.")
-    elif isinstance(value, int) and value.bit_length() > 63:
-        yield Fault(path, "This number is too large to be stored.")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if _is_sentinel(key):
-                yield Fault(f"{path}/{key}", "This key means something to LangGraph and may not be part of a value.")
-            yield from unstorable(str(key), path, depth + 1)
-            yield from unstorable(item, f"{path}/{key}", depth + 1)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from unstorable(item, f"{path}/{index}", depth + 1)
-
-
-def _is_sentinel(key: Any) -> bool:
-    return isinstance(key, str) and (key == "lc" or (key.startswith("__") and key.endswith("__") and len(key) > 4))
+        yield from validation.faults(channel.schema, edit["value"], f"{name}/value")

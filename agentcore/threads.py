@@ -4,6 +4,7 @@ import copy
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -13,9 +14,11 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
+from agentcore import pending
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
 from agentcore.neutral import neutral_serializer
+from agentcore.pending import Place
 from agentcore.registry import Graph
 from agentcore.serde import canonical, has_objects, to_plain
 from agentcore.strict import noting_blocked
@@ -58,8 +61,34 @@ async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: st
         state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id))
         if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
             return None
+        if checkpoint_id is None and any(task.interrupts for task in state.tasks):
+            return await _at_questions(bound, saver, state.config)
         gate = await _gate(bound, state)
         return _record(state, gate, blocked, await _look_at(saver, state) if blocked else None)
+
+
+async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
+    """Return the tasks that wait at a checkpoint or have failed there; subgraphs are looked into."""
+    with _unreadable():
+        state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
+        return await pending.read_places(saver, state)
+
+
+async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> Snapshot:
+    """Read by its id, a checkpoint is as the nodes see it that ask there: without what others have written since."""
+    with noting_blocked() as blocked:
+        state = await bound.aget_state(config, subgraphs=True)
+        places = await pending.read_places(saver, state)
+    record = _record(state, None, blocked, await _look_at(saver, state) if blocked else None)
+    asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
+    return replace(
+        record,
+        next=tuple(task.name for task in state.tasks if task.result is None),
+        interrupts=tuple(pending.iter_pending(places)),
+        # What a task failed with before it asked again is over.
+        tasks=tuple({**task, "error": None} if task["id"] in asking else task for task in record.tasks),
+        answers=pending.answers_in(places),
+    )
 
 
 async def history(

@@ -1,5 +1,6 @@
 """Frozen records that leave this package. Everything in them is plain data: it can be sent as JSON."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,12 +10,18 @@ Verdict = Literal["approve", "reject", "respond", "skip"]
 
 @dataclass(frozen=True)
 class PendingInterrupt:
-    """An `interrupt()` that waits: `id` is 32 hex digits, `value` is the agent's own payload, as plain data."""
+    """An `interrupt()` that waits: `id` is 32 hex digits, `value` is the agent's own payload, as plain data.
+
+    `path` are the nodes down to the one that asks, where that is inside subgraphs. `is_poisoned`: an answer is stored
+    that the node failed with, and it would be given that one again, whatever people say now.
+    """
 
     id: str
     value: Any
     node: str
     response_schema: dict[str, Any] | None = None
+    path: tuple[str, ...] = ()
+    is_poisoned: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Snapshot:
     opaque: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     """Types that were not built, as `module.Class`: nodes would get bare data in their place."""
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """Answers that LangGraph has stored at this checkpoint, by the id of their interrupt, as plain data."""
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -87,6 +96,8 @@ class Action:
     allowed: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     title: str = ""
+    call_id: str = ""
+    """Of the tool call it is about, where the agent says so."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,34 @@ class Pause:
     """A sentence for people when `allowed_verdicts` is empty."""
     tools: tuple[str, ...] = ()
     """Tools that would be called, as far as the agent says so: a policy may be about one."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A pause as it was stored: what a dialect needs to read and write answers. `value` is the agent's own payload."""
+
+    kind: str
+    value: Any
+    actions: Sequence[Mapping[str, Any]]
+    answer_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What people chose for one action: `verdict` is approve, edit (with `args`), reject or respond (`message`)."""
+
+    verdict: str
+    args: Any = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool that ran, with the arguments it was given."""
+
+    name: str
+    args: Any
+    id: str = ""
 
 
 @dataclass(frozen=True)

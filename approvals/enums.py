@@ -25,6 +25,7 @@ class ApprovalStatus(TextChoices):
 class RunKind(TextChoices):
     START = "start", "Begins with new input."
     RESUME = "resume", "Carries out a decision."
+    REPAIR = "repair", "Has a question asked again."
 
 
 class RunStatus(TextChoices):

@@ -136,6 +136,8 @@ class Approval(models.Model):
     escalated_at = models.DateTimeField(null=True)
     claimed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     claimed_until = models.DateTimeField(null=True)
+    round = models.PositiveSmallIntegerField(default=1)
+    """How often this was asked: again, when the answer was one that the node failed with."""
     status = models.CharField(max_length=12, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
     created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True)
@@ -145,7 +147,8 @@ class Approval(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["thread", "checkpoint_ns", "checkpoint_id", "interrupt_id"], name="one_approval_for_each_pause"
+                fields=["thread", "checkpoint_ns", "checkpoint_id", "interrupt_id", "round"],
+                name="one_approval_for_each_pause",
             )
         ]
         indexes = [
@@ -228,6 +231,8 @@ class Decision(models.Model):
     answer_digest = models.CharField(max_length=64, blank=True)
     """Of verdict, edits, answer, node and comment: what the audit log says was decided, and the graph must be given."""
     seen_preview = models.CharField(max_length=64, blank=True)
+    deviations = models.JSONField(default=list)
+    """What ran otherwise than was decided, a sentence each."""
     decided_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -255,6 +260,8 @@ class Run(models.Model):
     retry_at = models.DateTimeField(null=True)
     """No worker begins it before: the pause between attempts."""
     steps = models.JSONField(default=list)
+    calls = CanonicalJSONField(default=list)
+    """The tools that were called, as `{name, args, id}`."""
     error = models.CharField(max_length=200, blank=True)
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)

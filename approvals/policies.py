@@ -66,6 +66,8 @@ class Proposal:
     answer: Any = None
     as_node: str = ""
     seen_preview: str = ""
+    is_answered: bool = False
+    """An answer was given; it may be null."""
 
     @property
     def is_plain(self) -> bool:
@@ -73,7 +75,7 @@ class Proposal:
 
     @property
     def says_nothing(self) -> bool:
-        return not self.edits and self.answer is None
+        return not self.edits and not self.is_answered
 
     def agrees_with(self, other: "Proposal") -> bool:
         """True if a vote for this is one for `other`: the same verdict, and the same content or none of its own."""
@@ -232,6 +234,19 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
         return "A run holds this thread. Wait until it stops."
     if status == "error":
         return "The last run of this thread needs a person. Retry it or give it up first."
+    return ""
+
+
+def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequence[bool]) -> str:
+    """Say why no question of a thread can be asked again. `can_be_answered`: for each that was asked where it stands."""
+    if is_cleaned:
+        return "This thread was force-cleaned."
+    if status == "busy":
+        return "A run holds this thread. Wait until it stops."
+    if not can_be_answered:
+        return "This thread does not stand at a question, so there is nothing to ask again."
+    if all(can_be_answered):
+        return "The question waits already: answer it."
     return ""
 
 

@@ -1,6 +1,7 @@
 """Static breakpoints: `interrupt_before` and `interrupt_after`. The answer is to go on, to edit first, or to end."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from agentcore.cards import approval_metadata
@@ -33,9 +34,13 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
 
 def _tools(values: dict[str, Any]) -> tuple[str, ...]:
     """Name the tools that the last message of a conversation asks for: what a `tools` node would call."""
-    last = [value[-1] for value in values.values() if is_conversation(value)]
-    calls = [call for message in last for call in message.get("tool_calls") or ()]
+    calls = [call for message in last_messages(values) for call in message.get("tool_calls") or ()]
     return tuple(dict.fromkeys(str(call["name"]) for call in calls if isinstance(call, dict) and "name" in call))
+
+
+def last_messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the last message of each conversation."""
+    return [value[-1] for value in values.values() if is_conversation(value)]
 
 
 def _request(graph: Graph, snapshot: Snapshot, gate: Gate) -> dict[str, Any]:

@@ -1,38 +1,56 @@
-"""`interrupt(anything)`: shown raw, never hidden. It cannot be answered from here yet, and says so."""
+"""`interrupt(anything)`: shown as it is, never hidden, and answered with any JSON."""
 
-import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentcore.registry import Graph
-from agentcore.types import Action, Pause, PendingInterrupt, Snapshot
+from agentcore.interrupts.asked import Asked, short
+from agentcore.serde import canonical
+from agentcore.types import Action, Choice, PendingInterrupt, Question
 
-WHY_NOT = (
-    "This thread waits in interrupt(), a question asked inside a node. Countersign shows it but cannot answer it yet;"
-    " answer it from the agent's own code."
-)
-_LONGEST_SUMMARY = 120
-
-
-def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
-    """Return one pause for each pending `interrupt()`."""
-    return [_pause(snapshot, pending) for pending in snapshot.interrupts]
+_LONGEST = 120
+_TELLING = ("question", "message", "prompt", "text", "title", "instruction", "task", "query")
+"""Keys under which agents put the words of their question."""
 
 
-def _pause(snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
-    return Pause(
-        kind="interrupt",
-        interrupt_id=pending.id,
-        next=snapshot.next,
-        title=f"Question from {pending.node.replace('_', ' ')}",
-        summary=_summary(pending.value),
-        request={"node": pending.node, "value": pending.value, "response_schema": pending.response_schema},
-        actions=(Action(name=pending.node, args=pending.value, title=f"Question from {pending.node}"),),
-        allowed_verdicts=(),
-        answer_schema=pending.response_schema,
-        why_not=WHY_NOT,
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked:
+    """Return what is asked; this dialect reads everything."""
+    return question(pending, None)
+
+
+def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) -> Asked:
+    """Ask what the payload says."""
+    words = words_of(pending.value)
+    node = pending.path[-1] if pending.path else pending.node
+    return Asked(
+        title=short(f"asks: {words}" if words else f"asks at {node}", _LONGEST),
+        summary="" if isinstance(pending.value, str) else short(_told(pending.value), 2 * _LONGEST),
+        actions=(Action(name=node, args=pending.value, title=short(words, _LONGEST) or f"Question from {node}"),),
+        verdicts=("respond",),
+        answer_schema=answer_schema,
     )
 
 
-def _summary(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_SUMMARY else text[: _LONGEST_SUMMARY - 1] + "…"
+def words_of(value: Any) -> str:
+    """Find the question in a payload: the text itself, or what stands under a key such as `question`."""
+    if isinstance(value, Mapping):
+        value = next((value[key] for key in _TELLING if isinstance(value.get(key), str)), "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return canonical(value)
+    told = words_of(value)
+    return ", ".join(f"{key}: {short(_text(item), 60)}" for key, item in value.items() if _text(item).strip() != told)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else canonical(value)
+
+
+def write(question: Question, choices: Sequence[Choice]) -> Any:
+    raise NotImplementedError("no vote but `respond` is allowed here, and that one has its answer")
+
+
+def choices_in(question: Question, answer: Any) -> list[Choice]:
+    return []

@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from agentcore.failpoints import is_off, reach
 from agentcore.serde import digest
-from approvals import audit, events, jobs, notices, permissions, policies, rules, runtime
+from approvals import answers, audit, events, jobs, notices, permissions, policies, rules, runtime
 from approvals.actions import index_thread, try_edit
-from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, ThreadStatus, Verdict, VoteEnd
+from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
 from approvals.errors import (
     AlreadyVoted,
     Busy,
@@ -55,15 +55,18 @@ class Ballot:
     comment: str = ""
     seen_preview: str = ""
     idempotency_key: str | None = None
+    is_answered: bool = False
+    """`answer` was given; it may be null."""
 
     @property
     def fingerprint(self) -> str:
         """Tell two ballots apart that came with the same key."""
-        return digest([self.verdict, self.seen_digest, self.edits, self.answer, self.as_node, self.comment])
+        null = ["answered"] if self.is_answered and self.answer is None else []
+        return digest([self.verdict, self.seen_digest, self.edits, self.answer, self.as_node, self.comment, *null])
 
     @property
     def proposal(self) -> Proposal:
-        return Proposal(self.verdict, self.edits, self.answer, self.as_node, self.seen_preview)
+        return Proposal(self.verdict, self.edits, self.answer, self.as_node, self.seen_preview, self.is_answered)
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None)
     _check_seen(here, ballot)
     check_head(here)
     _check_allowed(here, ballot, by)
-    _check_content(here.approval, ballot)
+    _check_content(here, ballot)
     if refused:
         raise refused
     return _cast(here, ballot, by)
@@ -203,6 +206,8 @@ def check_head(here: Locked) -> None:
         raise Busy("A run holds this thread. Wait until it stops.")
     if is_off("head_check"):
         return
+    if here.approval.interrupt_id and Run.objects.filter(thread=here.thread, status=RunStatus.HELD).exists():
+        raise Busy("The answer to another question of this thread is held. Say first how its run goes on.")
     head = runtime.read_head(here.thread.pk)
     if head is None:
         raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
@@ -260,11 +265,27 @@ def why_not_voter(thread: Thread, approval: Approval, rule: Rule, by: User) -> s
     )
 
 
-def _check_content(approval: Approval, ballot: Ballot) -> None:
-    if ballot.answer is not None:
-        raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
+def _check_content(here: Locked, ballot: Ballot) -> None:
+    approval = here.approval
     is_skip = ballot.verdict == Verdict.SKIP
     try_edit.check_content(approval, ballot.edits, as_node=ballot.as_node, is_skip=is_skip)
+    if approval.kind == answers.BREAKPOINT and ballot.is_answered:
+        raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
+    if ballot.is_answered and ballot.verdict != Verdict.RESPOND:
+        raise InvalidAnswer(f"To {ballot.verdict} takes no answer: send it with the verdict respond.")
+    if ballot.verdict == Verdict.RESPOND:
+        _check_answer(here, ballot)
+
+
+def _check_answer(here: Locked, ballot: Ballot) -> None:
+    """Check it before LangGraph sees it: an answer that a node cannot take would stay with the thread for good."""
+    proposal = here.approval.proposal
+    if not ballot.is_answered:
+        if proposal is None or proposal["verdict"] != Verdict.RESPOND:
+            raise InvalidAnswer("Send the answer: nobody has proposed one that you could agree with.")
+        return
+    if faults := answers.faults_in(here.approval, ballot.answer):
+        raise InvalidAnswer("The answer does not fit the question.", faults=[fault.as_dict() for fault in faults])
 
 
 def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:
@@ -451,6 +472,7 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
         digests={
             "shown": here.approval.shown_digest,
             "answer": decision.answer_digest,
+            "given": digest(answers.given(here.approval, decision)),
             "content": content,
             "rule": digest(here.approval.rule),
         },

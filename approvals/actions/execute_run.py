@@ -7,7 +7,7 @@ running: without it the run simply starts again, with it `recover_runs` looks be
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -21,10 +21,12 @@ from agentcore.errors import FenceLost, UnreadableThread
 from agentcore.failpoints import is_off, reach
 from agentcore.fencing import fenced
 from agentcore.registry import Graph
+from agentcore.serde import digest
 from agentcore.tables import Head
 from agentcore.threads import Saver
-from agentcore.types import Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
-from approvals import audit, events, policies, runtime
+from agentcore.tools import Watch
+from agentcore.types import Call, Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
+from approvals import answers, audit, events, policies, runtime
 from approvals.actions import index_thread, lease
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import RunKind, RunStatus, ThreadStatus
@@ -54,6 +56,7 @@ class Claim:
     input: Any
     resume_from: str
     answer: resume.Answer | None
+    answer_digest: str
     decision_id: str
     on_crash: str
     attempts: int
@@ -111,7 +114,7 @@ async def _carry_out(claim: Claim) -> None:
         return await runtime.in_database(_settle)(claim, missing, None)
     saver = worker.saver(claim.graph_id)
     try:
-        outcome = await _run(claim, graph, claim.fenced(saver))
+        outcome = await _run(claim, graph, claim.fenced(saver), _Steps(claim))
     except UnreadableThread as error:
         outcome = Failed("UnreadableThread", str(error))
     except FenceLost:
@@ -121,8 +124,7 @@ async def _carry_out(claim: Claim) -> None:
     reach("run.settled")
 
 
-async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
-    steps = _Steps(claim)
+async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Outcome:
 
     async def enter() -> None:
         await runtime.in_database(_enter)(claim)
@@ -131,6 +133,8 @@ async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
     if not await runtime.in_database(_is_as_recorded)(claim):
         return Failed("DecisionChanged", NOT_AS_RECORDED)
 
+    if claim.kind == RunKind.REPAIR:
+        return await resume.ask_again(graph, saver, thread_id=claim.thread_id)
     if claim.kind == RunKind.START:
         return await resume.start(
             graph,
@@ -141,6 +145,7 @@ async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
             run_key=RUN_KEY,
             before_entering=enter,
             on_step=steps.note,
+            watch=steps.watch,
         )
     return await resume.resume(
         graph,
@@ -152,6 +157,8 @@ async def _run(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
         run_key=RUN_KEY,
         before_entering=enter,
         on_step=steps.note,
+        watch=steps.watch,
+        is_retried=claim.attempts > 1,
     )
 
 
@@ -161,7 +168,7 @@ async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> 
     snapshot, pauses = None, []
     try:
         snapshot = await threads.snapshot(graph, saver, claim.thread_id)
-        if snapshot and isinstance(outcome, Paused | Conflict):
+        if snapshot and (isinstance(outcome, Paused | Conflict) or snapshot.interrupts):
             pauses = interrupts.read(graph, snapshot)
     except UnreadableThread as error:
         outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
@@ -210,6 +217,7 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
         input=run.input,
         resume_from=run.resume_from,
         answer=_answer_of(run.decision) if _begins_with_answer(run) else None,
+        answer_digest=_digest_of(run.decision),
         decision_id=str(run.decision_id or ""),
         on_crash=Rule.of(run.decision.approval.rule).on_crash if run.decision else "resume",
         attempts=run.attempts,
@@ -239,6 +247,20 @@ def _answer_of(decision: Decision | None) -> resume.Answer | None:
         as_node=decision.as_node or None,
         reason=decision.comment,
         result_digest=decision.seen_preview or None,
+        interrupt_id=decision.approval.interrupt_id,
+        answer=answers.given(decision.approval, decision),
+    )
+
+
+def _digest_of(decision: Decision | None) -> str:
+    if decision is None:
+        return ""
+    return policies.answer_digest(
+        verdict=decision.verdict,
+        edits=decision.edits,
+        answer=decision.answer,
+        as_node=decision.as_node,
+        comment=decision.comment,
     )
 
 
@@ -246,16 +268,12 @@ def _is_as_recorded(claim: Claim) -> bool:
     """Whether the answer that is about to be given is the one that the audit log says was decided."""
     if claim.answer is None:
         return True
-    given = policies.answer_digest(
-        verdict=claim.answer.verdict,
-        edits=claim.answer.edits,
-        answer=None,
-        as_node=claim.answer.as_node or "",
-        comment=claim.answer.reason,
-    )
     entries = AuditEntry.objects.filter(thread_id=claim.thread_id, action="decision.reached").order_by("-seq")
     told = next((r for r in (e.record for e in entries) if r["object"].get("decision") == claim.decision_id), None)
-    return told is not None and told["digests"].get("answer", given) == given
+    if told is None:
+        return False
+    wanted = {"answer": claim.answer_digest, "given": digest(claim.answer.answer)}
+    return all(told["digests"].get(name, value) == value for name, value in wanted.items())
 
 
 def _enter(claim: Claim) -> None:
@@ -288,6 +306,8 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
     if (thread.lease_owner, thread.fence, run.status) != (claim.owner, claim.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": claim.run_id})
         return
+    if run.decision:
+        _compare(run, run.decision)
     if run.decision and run.decision.edits and not _is_refused(outcome):
         _audit("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     match outcome:
@@ -305,11 +325,30 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
     thread.lease_owner, thread.lease_until = "", None
     if seen is not None:
-        index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head)
+        is_asked_again = run.kind == RunKind.REPAIR
+        index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head, is_asked_again=is_asked_again)
         return
     thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
     thread.save()
     events.publish(thread_id=thread.pk)
+
+
+def _compare(run: Run, decision: Decision) -> None:
+    """Flag what ran otherwise than was decided: an agent may skip an answer, and run what was rejected."""
+    found = answers.deviations(decision.approval, decision, [Call(**call) for call in run.calls])
+    if set(found) <= set(decision.deviations):
+        return
+    decision.deviations = found
+    decision.save(update_fields=["deviations"])
+    about = {"run": str(run.pk), "approval": str(decision.approval_id), "decision": str(decision.pk)}
+    audit.append(
+        "decision.not_followed",
+        actor="worker",
+        actor_kind="system",
+        thread_id=run.thread_id,
+        object={**about, "what": found},
+        outcome="deviated",
+    )
 
 
 def _is_refused(outcome: Outcome) -> bool:
@@ -334,6 +373,7 @@ class _Steps:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
+        self.watch = Watch()
         self._steps: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
 
@@ -351,6 +391,7 @@ class _Steps:
         if step.state != "running":
             found["ended_at"] = now
         with transaction.atomic():
-            if not _ours(self._claim).update(steps=self._steps, updated_at=timezone.now()):
+            calls = [asdict(call) for call in self.watch.calls]
+            if not _ours(self._claim).update(steps=self._steps, calls=calls, updated_at=timezone.now()):
                 raise FenceLost(FENCED)
             events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)

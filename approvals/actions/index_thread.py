@@ -139,18 +139,30 @@ def _locked(thread_id: str) -> Thread:
     return Thread.objects.select_for_update().get(pk=thread_id)
 
 
-def store(thread: Thread, graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: Head) -> list[Approval]:
-    """Write the thread, close what is no longer asked, open what is; inside a transaction that locked the thread."""
+def store(
+    thread: Thread,
+    graph_id: str,
+    snapshot: Snapshot,
+    pauses: list[Pause],
+    head: Head,
+    *,
+    is_asked_again: bool = False,
+) -> list[Approval]:
+    """Write the thread, close what is no longer asked, open what is; inside a transaction that locked the thread.
+
+    `is_asked_again`: somebody wants what was decided already to be asked anew.
+    """
     thread.graph_id = graph_id
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
     thread.next, thread.state, thread.blocked = list(snapshot.next), snapshot.values, list(snapshot.blocked)
     thread.problem = "; ".join(snapshot.errors)[:500]
     thread.updated_at = timezone.now()
-    opened = [_open(thread, snapshot, pause, head) for pause in pauses]
+    opened = [_open(thread, snapshot, pause, head, is_asked_again=is_asked_again) for pause in pauses]
     _close_others(thread, keep=[approval.pk for approval in opened])
     thread.status = _status(thread, opened, snapshot)
-    if opened and opened[0].is_pending:
-        thread.title = f"{opened[0].title}: {opened[0].summary}".strip(": ")[:300]
+    waiting = [approval for approval in opened if approval.is_pending]
+    if waiting:
+        thread.title = f"{waiting[0].title}: {waiting[0].summary}".strip(": ")[:300]
     thread.save()
     runtime.mark_indexed(thread.pk, head)
     events.publish(thread_id=thread.pk)
@@ -169,7 +181,7 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 
 
-def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Approval:
+def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, *, is_asked_again: bool) -> Approval:
     key = {
         "thread": thread,
         "checkpoint_ns": snapshot.checkpoint_ns,
@@ -177,9 +189,13 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Appro
         "interrupt_id": pause.interrupt_id,
     }
     asked = _asked(thread, snapshot, pause, head)
-    approval, is_new = Approval.objects.get_or_create(**key, defaults=asked)
+    approval = Approval.objects.filter(**key).order_by("-round").first()
+    is_new = approval is None or _is_to_ask_again(approval, pause, is_asked_again=is_asked_again)
+    if approval is None or is_new:
+        approval = Approval.objects.create(**key, **asked, round=approval.round + 1 if approval else 1)
     is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
     is_moved = approval.head_writes != head.writes or approval.blocked != asked["blocked"]
+    is_moved |= approval.why_not != asked["why_not"]
     if approval.is_pending and (is_other or is_moved):
         # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
         # Or the worker has other graphs than the one that read it first, and other types are allowed.
@@ -195,6 +211,13 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> Appro
             policy_version=approval.rule["source"],
         )
     return approval
+
+
+def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool) -> bool:
+    """What nobody decided is asked again once it waits again; what was decided, only if a person wants that."""
+    if latest.is_pending or not pause.allowed_verdicts:
+        return False
+    return is_asked_again or latest.status == ApprovalStatus.SUPERSEDED
 
 
 def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> None:

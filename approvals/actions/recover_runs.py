@@ -71,7 +71,12 @@ async def recover_run(run_id: str) -> None:
 
 
 def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
-    """A checkpoint of this run, past where it began, at a gate or at the end: it had stopped before its worker died."""
+    """A checkpoint of this run, past where it began, at a gate or at the end: it had stopped before its worker died.
+
+    A question of `interrupt()` may be answered, and the next one asked, at one checkpoint.
+    """
+    if _is_answered(claim, here):
+        return Paused(here) if here.is_paused else None
     if here.metadata.get(RUN_KEY) != claim.run_id or here.checkpoint_id == claim.resume_from:
         return None
     if here.source == "update" and claim.kind == RunKind.RESUME:
@@ -79,6 +84,14 @@ def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
     if here.is_paused:
         return Paused(here)
     return None if here.waiting else Finished(here)
+
+
+def _is_answered(claim: Claim, here: Snapshot) -> bool:
+    """Whether the question that this run answers waits no longer, at the checkpoint where it was asked."""
+    asked = claim.answer.interrupt_id if claim.answer else ""
+    waits = {pending.id for pending in here.interrupts if not pending.is_poisoned}
+    is_there = here.checkpoint_id == claim.resume_from
+    return bool(asked) and is_there and bool(here.interrupts) and asked not in waits | here.answers.keys()
 
 
 def _is_moved(claim: Claim, here: Snapshot) -> bool:

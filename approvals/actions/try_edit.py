@@ -84,6 +84,8 @@ def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
     """An edit comes from a node that ran just before the pause; from any other it would jump over what lies between."""
     if not as_node:
         return
+    if approval.interrupt_id:
+        _refuse("An edit that comes with an answer is put into the state as it is: leave as_node out.", "as_node")
     allowed = approval.next if is_skip else [node for node in approval.request["ran"] if node not in approval.next]
     if as_node not in allowed:
         names = ", ".join(allowed) or "leave it out"

@@ -100,6 +100,9 @@ class Ballot(Body):
             comment=self.comment or "",
             seen_preview=self.seen_preview or "",
             idempotency_key=self.idempotency_key,
+            is_answered=self.answer is not None
+            or self.verdict == Verdict.RESPOND
+            and "answer" in self.model_fields_set,
         )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from agentcore.state_edit import unstorable
+from agentcore.validation import unstorable
 
 
 def _storable_text(text: str) -> str:

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
+from approvals.actions import ask_again as again
 from approvals.actions import retry_run as retry
 from approvals.actions import start_run as start
 from approvals.api.auth import person, viewer
@@ -49,6 +50,16 @@ def create_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> RunOut
     """Give the thread new input and queue a run. 409 `busy` while it is paused or another run holds it. Operators."""
     run = start.start_run(thread_id=thread_id, graph_id=new.assistant_id, input=new.input, by=person(request))
     return run_out(run)
+
+
+@router.post("/threads/{any:thread_id}/ask_again", response=answers(RunOut, 404, 409))
+def ask_question_again(request: HttpRequest, thread_id: ThreadId) -> RunOut:
+    """Have the question of a thread asked again: after an answer that its node failed with, or one given up.
+
+    The stored answer is taken back, and a new approval opens; what others of the same step have done stays done. 409
+    when there is nothing to ask again.
+    """
+    return run_out(again.ask_again(thread_id=thread_id, by=person(request)))
 
 
 @router.get("/threads/{any:thread_id}/runs", response=answers(list[RunOut], 404))

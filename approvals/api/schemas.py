@@ -9,6 +9,7 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from approvals import policies
+from approvals.answers import given
 from approvals.api.fields import PlainList, PlainObject, PlainValue
 from approvals.enums import ApprovalStatus, OnCrash, OnDeadline, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
 from approvals.models import Approval, Decision, Notice, Policy, Run, Thread, Vote
@@ -128,7 +129,11 @@ class RunBrief(BaseModel):
 
 
 class DecisionOut(BaseModel):
-    """What is handed to the graph. `decided_by` names everybody whose vote made it, or `the deadline`."""
+    """What was decided. `decided_by` names everybody whose vote made it, or `the deadline`.
+
+    `answer` is what people sent; `given`, of the approval, what the graph was given. `deviations` are sentences that
+    say what ran otherwise than was decided: look at those at once.
+    """
 
     id: UUID
     verdict: Verdict
@@ -136,7 +141,9 @@ class DecisionOut(BaseModel):
     decided_at: datetime
     comment: str
     edits: PlainObject
+    answer: PlainValue
     as_node: str
+    deviations: list[str]
 
 
 class VoteOut(BaseModel):
@@ -256,6 +263,7 @@ class ApprovalOut(ApprovalBrief):
     """The whole question: `request`, `actions` and `state` are what people are shown.
 
     `digest` names those bytes and the `proposal`, if there is one. `votes` holds also those that no longer count.
+    An answer must fit `answer_schema`, where there is one; `given` is the value that a decided question was given.
     """
 
     request: PlainValue
@@ -266,6 +274,7 @@ class ApprovalOut(ApprovalBrief):
     policy: RuleOut
     proposal: ProposalOut | None
     votes: list[VoteOut]
+    given: PlainValue
     run: RunBrief | None
 
 
@@ -410,7 +419,9 @@ def decision_out(decision: Decision | None) -> DecisionOut | None:
         decided_at=decision.decided_at,
         comment=decision.comment,
         edits=decision.edits,
+        answer=decision.answer,
         as_node=decision.as_node,
+        deviations=decision.deviations,
     )
 
 
@@ -474,6 +485,7 @@ def approval_out(approval: Approval) -> ApprovalOut:
         policy=rule_out(Rule.of(approval.rule)),
         proposal=_proposal(approval.proposal),
         votes=[vote_out(vote) for vote in approval.votes.all()],
+        given=given(approval, decision) if decision else None,
         run=run_brief(getattr(decision, "run", None)),
     )
 

@@ -46,6 +46,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     # Starting and repairing.
     "POST /api/threads": OPERATORS,
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,
+    "POST /api/threads/{thread_id}/ask_again": GOES_ON_404,
     "POST /api/runs/{run_id}/retry": GOES_ON_404,
     "POST /api/runs/{run_id}/give_up": GOES_ON_404,
     "POST /api/runs/{run_id}/cancel": GOES_ON_404,

@@ -1,0 +1,129 @@
+"""The questions of `interrupt()` that wait at a checkpoint: where each is asked, and which answers are stored already.
+
+LangGraph keeps the answers of a task with it (`__resume__`, a list: one for each `interrupt()` of the node, in order)
+until the task ends. A task that failed keeps them too, so every later answer fails with the same error: it is poisoned.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import (
+    NULL_TASK_ID,
+    RESUME,
+)  # no public names; tests/agentcore/test_facts.py pins them
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
+
+from agentcore.serde import to_plain
+from agentcore.types import PendingInterrupt
+
+Saver = BaseCheckpointSaver[Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A task that has not ended, at the checkpoint of its own graph. `answers` are those stored with it.
+
+    `root` is the id of the task of the outermost graph that it is part of.
+    """
+
+    root: str
+    config: RunnableConfig
+    task: PregelTask
+    path: tuple[str, ...]
+    namespace: str
+    answers: list[Any]
+
+    def ids(self, count: int) -> list[str]:
+        """Return the ids of the task's first `count` interrupts."""
+        return [_interrupt_id(self.namespace, index) for index in range(count)]
+
+    def has_answered(self, interrupt: Interrupt) -> bool:
+        return interrupt.id in self.ids(len(self.answers))
+
+    @property
+    def is_poisoned(self) -> bool:
+        return any(self.has_answered(interrupt) for interrupt in self.task.interrupts)
+
+
+async def read_places(
+    saver: Saver, state: StateSnapshot, path: tuple[str, ...] = (), root: str | None = None
+) -> list[Place]:
+    """Return every task that waits or has failed; `state` comes with its subgraphs."""
+    config = _plain(state.config)
+    stored = await saver.aget_tuple(config)
+    writes = (stored.pending_writes if stored else None) or []
+    answers = {task_id: value for task_id, channel, value in writes if channel == RESUME and task_id != NULL_TASK_ID}
+    found: list[Place] = []
+    for task in state.tasks:
+        if task.result is not None:
+            continue
+        here = (*path, task.name)
+        if isinstance(task.state, StateSnapshot) and task.state.tasks:
+            found += await read_places(saver, task.state, here, root or task.id)
+        else:
+            namespace = "|".join(filter(None, [config["configurable"]["checkpoint_ns"], f"{task.name}:{task.id}"]))
+            found.append(Place(root or task.id, config, task, here, namespace, _listed(answers.get(task.id))))
+    return found
+
+
+def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
+    """Yield the questions that wait, in the order of the tasks."""
+    for place in places:
+        for interrupt in place.task.interrupts:
+            yield PendingInterrupt(
+                id=interrupt.id,
+                value=to_plain(interrupt.value),
+                node=place.path[0],
+                response_schema=to_plain(getattr(interrupt, "response_schema", None)),
+                path=place.path,
+                is_poisoned=place.has_answered(interrupt),
+            )
+
+
+def answers_in(places: list[Place]) -> dict[str, Any]:
+    """Return the stored answers, by the id of their interrupt, as plain data."""
+    return {
+        interrupt_id: to_plain(answer)
+        for place in places
+        for interrupt_id, answer in zip(place.ids(len(place.answers)), place.answers, strict=True)
+    }
+
+
+async def take_back(saver: Saver, places: list[Place]) -> None:
+    """Take back the answer that a task failed with: then its question waits again, under the same id.
+
+    What others of the same step have done stays done: nothing is replayed.
+    """
+    for place in places:
+        if place.is_poisoned:
+            await saver.aput_writes(place.config, [(RESUME, place.answers[:-1])], place.task.id)
+
+
+async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
+    """Take away an answer that was given without the id of its question, as `Command(resume="yes")` is.
+
+    LangGraph has given it to the node already, but keeps it beside, and would answer the next question with it too.
+    """
+    stored = await saver.aget_tuple(config)
+    for task_id, channel, value in (stored.pending_writes if stored else None) or []:
+        if stored and (task_id, channel) == (NULL_TASK_ID, RESUME) and value is not None:
+            await saver.aput_writes(_plain(stored.config), [(RESUME, None)], NULL_TASK_ID)
+
+
+async def read_updates(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:
+    """Return the edits that came with answers at this checkpoint, oldest first, as `(channel, plain value)`."""
+    stored = await saver.aget_tuple(config)
+    writes = (stored.pending_writes if stored else None) or []
+    return [(channel, to_plain(value)) for task, channel, value in writes if task == NULL_TASK_ID and channel != RESUME]
+
+
+def _listed(answers: Any) -> list[Any]:
+    return list(answers) if isinstance(answers, list | tuple) else []
+
+
+def _plain(config: RunnableConfig) -> RunnableConfig:
+    names = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    return {"configurable": {name: config["configurable"].get(name, "") for name in names}}

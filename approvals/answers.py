@@ -1,0 +1,63 @@
+"""Answers to what agents ask in `interrupt()`: the stored question, what is wrong with an answer, what the graph gets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentcore import interrupts
+from agentcore.errors import Fault
+from agentcore.types import Call, Choice, Question
+from approvals.enums import Verdict
+from approvals.models import Approval, Decision
+
+BREAKPOINT = "breakpoint"
+
+
+def question_of(approval: Approval) -> Question:
+    return Question(approval.kind, approval.request["value"], approval.actions, approval.answer_schema)
+
+
+def faults_in(approval: Approval, answer: Any) -> list[Fault]:
+    """Say what is wrong with an answer, with a path for each fault."""
+    return interrupts.faults_in(question_of(approval), answer)
+
+
+def given(approval: Approval, decision: Decision) -> Any:
+    """Return the value that the graph is given: what people sent, or what a plain approval or rejection means."""
+    if approval.kind == BREAKPOINT:
+        return None
+    if decision.verdict == Verdict.RESPOND:
+        return decision.answer
+    return interrupts.plain_answer(question_of(approval), decision.verdict, decision.comment)
+
+
+def choices_of(approval: Approval, decision: Decision) -> list[Choice]:
+    """Return what was decided on each action; none where the question was not about actions."""
+    if approval.kind == BREAKPOINT or not any(action.get("allowed") for action in approval.actions):
+        return []
+    return interrupts.choices_in(question_of(approval), given(approval, decision))
+
+
+def deviations(approval: Approval, decision: Decision, ran: Sequence[Call]) -> list[str]:
+    """Compare the tools that ran with what was decided; return a sentence for each that ran though it should not have.
+
+    A call is known by its id, and without one by its name and arguments.
+    """
+    pairs = zip(approval.actions, choices_of(approval, decision), strict=False)
+    return [sentence for action, choice in pairs if (sentence := _deviation(action, choice, ran))]
+
+
+def _deviation(action: dict[str, Any], choice: Choice, ran: Sequence[Call]) -> str:
+    name = action["name"]
+    about = [call for call in ran if _is_about(call, action)]
+    if choice.verdict in ("reject", "respond") and about:
+        word = "rejected" if choice.verdict == "reject" else "answered by a person"
+        return f"{name} ran although the call was {word}."
+    if choice.verdict == "edit" and any((call.name, call.args) != (name, choice.args) for call in about):
+        return f"{name} ran with other arguments than were decided."
+    return ""
+
+
+def _is_about(call: Call, action: dict[str, Any]) -> bool:
+    if call.id and action.get("call_id"):
+        return bool(call.id == action["call_id"])
+    return (call.name, call.args) == (action["name"], action["args"])
