@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated, Any, Required
+from typing import Annotated, Any
 
-from langchain.agents import AgentState
 from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -16,6 +15,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMess
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph.message import add_messages
 from pydantic import WithJsonSchema
+from typing_extensions import TypedDict
 
 from agentcore.demo.outbox import think
 
@@ -37,10 +37,10 @@ MESSAGES = {
 }
 
 
-class Conversation(AgentState[Any]):
-    """The state of an agent, with a start form that takes what LangGraph takes."""
+class Conversation(TypedDict):
+    """What an agent is given, with a start form that takes what LangGraph takes. The middleware adds channels."""
 
-    messages: Required[Annotated[list[AnyMessage], WithJsonSchema(MESSAGES), add_messages]]
+    messages: Annotated[list[AnyMessage], WithJsonSchema(MESSAGES), add_messages]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def chat_model(script: Script) -> BaseChatModel:
     """Return the scripted model; a real one if there is a key, and its package is installed."""
     for key, package, name in PROVIDERS:
         if os.environ.get(key) and find_spec(package):
-            return init_chat_model(os.environ.get("DEMO_MODEL") or name)
+            real: BaseChatModel = init_chat_model(os.environ.get("DEMO_MODEL") or name)
+            return real
     return ScriptedModel(script=script)
 
 
