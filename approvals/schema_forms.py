@@ -340,7 +340,7 @@ class Union(Part):
 
     def _first(self) -> str:
         shown = self.spot.base if not self.spot.is_new else self.spot.shown
-        if shown is MISSING or shown is None:
+        if shown is MISSING or shown is None and self.spot.is_nullable:
             return "" if shown is MISSING else "null"
         return str(_best(self.options, shown, self.form.root))
 
@@ -503,11 +503,14 @@ class SchemaForm(FaultsForm):
         if options:
             is_fit = is_empty or any(fit(option, shown, self.root) for option in options)
             return Union(self, spot, options) if is_fit else None
-        if known.get("type") == "array":
-            return Items(self, spot) if is_empty or _is_row(known, shown) else None
-        if "properties" not in known or not (is_empty or isinstance(shown, dict)) or len(_keys_of(spot)) > _MOST_ITEMS:
+        is_list = known.get("type") == "array"
+        if not is_empty and not (_is_row(known, shown) if is_list else isinstance(shown, dict)):
             return None
-        return Union(self, spot, [known]) if spot.is_nullable or not spot.is_needed else Group(self, spot)
+        if not is_list and ("properties" not in known or len(_keys_of(spot)) > _MOST_ITEMS):
+            return None
+        if (spot.is_nullable or not spot.is_needed) and (not is_list or "prefixItems" in known):
+            return Union(self, spot, [known])
+        return Items(self, spot) if is_list else Group(self, spot)
 
     def lines(self) -> Iterator[Line]:
         """Yield what to draw, one after the other: a template must not call itself."""
