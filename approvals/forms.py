@@ -22,10 +22,8 @@ from approvals.shapes import (
     can_show,
     read,
     read_json,
-    resolved,
     same,
     shape_for,
-    shape_of,
     show,
 )
 from approvals.text import count_odd, plain_visible
@@ -300,63 +298,6 @@ class EditForm(FaultsForm):
         fields = [prefix + max(names, key=len) for prefix in (self.SET, self.APPEND, self.REPLACE)]
         changed = [name for name in fields if name in self._base and self._is_changed(name)]
         return next(iter(changed), next((name for name in fields if name in self.fields), None))
-
-
-class InputForm(FaultsForm):
-    """The input of a run, from the graph's input schema. `value()` leaves out what was left empty."""
-
-    PREFIX = "input-"
-
-    def __init__(self, schema: Schema, *, order: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
-        super().__init__(data)
-        self.required_names = {str(name) for name in schema.get("required", ())}
-        for name, inner in schema.get("properties", {}).items():
-            inner = resolved(inner, schema)
-            shape = shape_of(inner, schema)
-            notes = {"json": "JSON.", "lines": "One on each line."}.get(shape.kind, "")
-            has_default = inner.get("default") is not None
-            field = ShapedField(
-                shape,
-                widget=widget_for(shape, schema=inner, blank="Choose…"),
-                label=title_of(name, inner),
-                help_text=hint(inner, notes, "" if name in self.required_names else "Optional."),
-                initial=show(shape, inner["default"]) if has_default and can_show(shape, inner["default"]) else "",
-            )
-            if name in self.required_names:
-                field.widget.attrs["aria-required"] = "true"
-            self.fields[self.PREFIX + name] = field
-        self.order_fields([self.PREFIX + name for name in order])
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        for name in self.required_names:
-            if self.PREFIX + name in cleaned and cleaned[self.PREFIX + name] in (MISSING, ""):
-                self.add_error(self.PREFIX + name, "This is needed.")
-        return cleaned
-
-    def value(self) -> dict[str, Any]:
-        """Return the input; call it when the form is valid."""
-        given = {name.removeprefix(self.PREFIX): value for name, value in self.cleaned_data.items()}
-        return {name: value for name, value in given.items() if not self._is_left_out(name, value)}
-
-    def _is_left_out(self, name: str, value: Any) -> bool:
-        return value is MISSING or name not in self.required_names and value in ("", None, [])
-
-    def texts_of(self, value: Any) -> dict[str, str] | None:
-        """Return the data this form would have sent for this input; None if it has no way to say it."""
-        if not isinstance(value, Mapping):
-            return None
-        texts: dict[str, str] = {}
-        for name, item in value.items():
-            field = self.fields.get(self.PREFIX + name)
-            if not isinstance(field, ShapedField) or not can_show(field.shape, item):
-                return None
-            texts[self.PREFIX + name] = show(field.shape, item)
-        return texts
-
-    def field_at(self, path: str) -> str | None:
-        names = [name for name in self.fields if f"{path}/".startswith(f"input/{name.removeprefix(self.PREFIX)}/")]
-        return max(names, key=len, default=None)
 
 
 class JsonForm(FaultsForm):

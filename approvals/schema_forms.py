@@ -452,7 +452,7 @@ class SchemaForm(FaultsForm):
         return f"{self.name}--was"
 
     def _made(self) -> Part:
-        title = self.label or str(resolved(self.root, self.root).get("title") or "Value")
+        title = self.label or title_of("value", resolved(self.root, self.root))
         spot = Spot(self.name, title, self.schema, self._base(), is_bare=not self.label)
         if self.is_json:
             return Leaf(self, replace(spot, title=f"{title} as JSON", schema=None), JSON)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agentcore.types import Channel
-from approvals.forms import EditForm, InputForm, JsonForm
+from approvals.forms import EditForm, JsonForm
 from approvals.shapes import JSON, MISSING, Shape, read, read_json, shape_for, shape_of, show
 
 AMOUNT = Channel("amount", "float", False, {"type": "number", "title": "Amount", "exclusiveMinimum": 0})
@@ -237,59 +237,6 @@ def test_edits_that_are_known_fill_the_form() -> None:
 )
 def test_edits_that_have_no_place_on_the_form_are_left_to_json(edits: dict[str, Any]) -> None:
     assert EditForm(CHANNELS, STATE).texts_of(edits) is None
-
-
-SCHEMA = {
-    "type": "object",
-    "required": ["order_id", "amount"],
-    "properties": {
-        "amount": {"type": "number", "exclusiveMinimum": 0, "examples": [49.95]},
-        "order_id": {"type": "string", "description": "Number on the invoice."},
-        "risk": {"$ref": "#/$defs/Risk"},
-        "tags": {"type": "array", "items": {"type": "string"}},
-        "address": {"type": "object"},
-    },
-    "$defs": {"Risk": {"enum": ["low", "high"]}},
-}
-
-
-def test_the_input_form_leaves_out_what_was_left_empty() -> None:
-    form = InputForm(SCHEMA, data={"input-order_id": "NL-1", "input-amount": "49.95", "input-risk": '"low"'})
-    assert form.is_valid()
-    assert form.value() == {"order_id": "NL-1", "amount": 49.95, "risk": "low"}
-
-
-def test_the_input_form_asks_for_what_is_required() -> None:
-    form = InputForm(SCHEMA, data={"input-address": "{"})
-    assert not form.is_valid()
-    assert set(form.errors) == {"input-order_id", "input-amount", "input-address"}
-
-
-def test_the_input_form_keeps_the_order_of_the_graph() -> None:
-    assert list(InputForm(SCHEMA, order=["order_id", "amount"]).fields)[:2] == ["input-order_id", "input-amount"]
-
-
-def test_the_input_form_says_limits_and_gives_examples() -> None:
-    form = InputForm(SCHEMA)
-    assert "More than 0." in form["input-amount"].help_text
-    assert form.fields["input-amount"].widget.attrs["placeholder"] == "49.95"
-    assert "Number on the invoice." in form["input-order_id"].help_text
-
-
-def test_faults_of_an_input_are_shown_at_their_field() -> None:
-    form = InputForm(SCHEMA, data={"input-order_id": "x", "input-amount": "1"})
-    form.add_faults([{"path": "input/amount", "message": "No."}, {"path": "input/tags/0", "message": "Hm."}])
-    assert form.errors["input-amount"] == ["No."]
-    assert form.errors["input-tags"] == ["Hm."]
-
-
-def test_an_input_can_go_to_json_and_back() -> None:
-    value = {"order_id": "NL-1", "amount": 1.5, "tags": ["a"], "address": {"city": "Leeds"}}
-    texts = InputForm(SCHEMA).texts_of(value)
-    form = InputForm(SCHEMA, data=texts)
-    assert form.is_valid()
-    assert form.value() == value
-    assert InputForm(SCHEMA).texts_of({"unknown": 1}) is None
 
 
 def test_the_json_form_takes_an_object_and_nothing_else() -> None:
