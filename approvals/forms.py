@@ -106,7 +106,7 @@ def choice_label(choice: Any) -> str:
 
 
 def title_of(name: str, schema: Schema) -> str:
-    return str(schema.get("title") or name.replace("_", " ").capitalize())
+    return str(schema.get("title") or name.replace("_", " ").capitalize() or "(no name)")
 
 
 _LIMITS = {
@@ -142,12 +142,11 @@ def notes_on(shape: Shape, value: Any) -> Iterator[str]:
     yield _NOTES.get(shape.kind, "")
     if shape.kind != "choice" and count_odd(value):
         yield _ODD_NOTE
-    if shape.kind in ("date-time", "time") and shape.zone:
-        yield f"Times are in {zone_name(shape.zone)}."
 
 
-def zone_name(zone: str) -> str:
-    return "UTC" if zone == "Z" else f"UTC{zone}"
+def zone_of(shape: Shape) -> str:
+    """Say in which zone a picker's times are, for its label."""
+    return " (UTC)" if shape.zone == "Z" else f" (UTC{shape.zone})" if shape.zone else ""
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ class EditForm(FaultsForm):
         field = ShapedField(
             shape,
             widget=widget_for(shape, text=text, schema=channel.schema if prefix == self.SET else None, blank="(unset)"),
-            label=words.format(title_of(channel.name, channel.schema)),
+            label=words.format(title_of(channel.name, channel.schema)) + zone_of(shape),
             help_text=hint(channel.schema, *notes) if prefix == self.SET else " ".join(filter(None, notes)),
             initial=text,
         )

@@ -15,7 +15,7 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 
-from approvals.forms import FaultsForm, ShapedField, hint, normal, notes_on, title_of, widget_for, zone_name
+from approvals.forms import FaultsForm, ShapedField, hint, normal, notes_on, title_of, widget_for, zone_of
 from approvals.shapes import (
     JSON,
     MISSING,
@@ -161,12 +161,11 @@ class Leaf(Part):
         super().__init__(form, spot)
         self.shape = shape
         initial = show(shape, spot.shown)
-        zone = f" ({zone_name(shape.zone)})" if shape.kind in ("date-time", "time") and shape.zone else ""
         field = PartField(
             shape,
             spot,
             widget=widget_for(shape, text=form.text_of(spot.name, initial), schema=spot.known, blank=self._blank()),
-            label=visible(spot.title + zone),
+            label=visible(spot.title + zone_of(shape)),
             help_text=visible(hint(spot.known, *notes_on(shape, spot.shown), spot.notes)),
             initial=initial,
         )
@@ -213,11 +212,12 @@ class Group(Part):
     def _child(self, key: str) -> Spot:
         spot, known = self.spot, self.spot.known.get("properties") or {}
         has_base = isinstance(spot.base, Mapping)
-        schema = known.get(key, spot.known.get("additionalProperties"))
+        found = known.get(key, spot.known.get("additionalProperties"))
+        schema = found if isinstance(found, Mapping) else None
         return Spot(
             name=name_for(spot.name, key),
-            title=title_of(key, resolved(schema, self.form.root)) if isinstance(schema, Mapping) else key,
-            schema=schema if isinstance(schema, Mapping) else None,
+            title=title_of(key, resolved(schema or {}, self.form.root)) if key in known else key or "(no name)",
+            schema=schema,
             base=spot.base.get(key, MISSING) if has_base else MISSING,
             seed=spot.seed.get(key, MISSING) if isinstance(spot.seed, Mapping) else MISSING,
             is_needed=key in (spot.known.get("required") or ()) or key not in known,

@@ -291,7 +291,7 @@ def kinds(draw: st.DrawFn, depth: int = 0) -> Pair:
     )
 
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SETTINGS
@@ -569,7 +569,7 @@ def test_keys_of_any_kind_have_names_of_their_own_and_are_shown_safely() -> None
     value = {key: {"inner": number} for number, key in enumerate(HOSTILE)}
     page = drawn(SchemaForm(None, value, prefix="v"))
     assert "<b>" not in page and "\u202e" not in page and "U+202E" in page
-    assert "{{7*7}}" in page
+    assert "{{7*7}}" in page and "(no name)" in page
     assert exactly(value_of(posted(None, value)), value)
     assert len({name_for("v", key) for key in HOSTILE}) == len(HOSTILE)
 
