@@ -1,5 +1,6 @@
 """What can be known of a graph without running it: its card."""
 
+import re
 from typing import Any
 
 from langgraph.channels import BinaryOperatorAggregate
@@ -38,11 +39,18 @@ def is_gated(nodes: Any, name: str) -> bool:
     return not name.startswith("__") if nodes == "*" else name in (nodes or ())
 
 
+def title_of(node: str) -> str:
+    """Name a node for people: "Pay refund" for `pay_refund`; LangChain's middleware has nodes with a dot in the name."""
+    owner, dot, _ = node.partition(".")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", owner.removesuffix("Middleware")) if dot else node
+    return words.replace("_", " ").capitalize()
+
+
 def _node(graph: Graph, name: str) -> dict[str, Any]:
     approval = approval_metadata(graph, name)
     return {
         "id": name,
-        "title": approval.get("title") or name.replace("_", " ").capitalize(),
+        "title": approval.get("title") or title_of(name),
         "description": approval.get("description", ""),
         "gate": _gate(graph, name),
         "approval": approval,

@@ -1,4 +1,4 @@
-"""Answers to what agents ask in `interrupt()`: the stored question, what is wrong with an answer, what the graph gets."""
+"""Answers to what agents ask in `interrupt()`: the question, what is wrong with an answer, what the graph gets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,9 +30,14 @@ def given(approval: Approval, decision: Decision) -> Any:
     return interrupts.plain_answer(question_of(approval), decision.verdict, decision.comment)
 
 
+def is_about_actions(approval: Approval) -> bool:
+    """Whether each action is decided on its own; other questions are answered with words, or a form."""
+    return approval.kind != BREAKPOINT and any(action.get("allowed") for action in approval.actions)
+
+
 def choices_of(approval: Approval, decision: Decision) -> list[Choice]:
     """Return what was decided on each action; none where the question was not about actions."""
-    if approval.kind == BREAKPOINT or not any(action.get("allowed") for action in approval.actions):
+    if not is_about_actions(approval):
         return []
     return interrupts.choices_in(question_of(approval), given(approval, decision))
 

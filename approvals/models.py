@@ -355,6 +355,7 @@ class Draft(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="drafts")
     edits = CanonicalJSONField(default=dict)
+    answer = CanonicalJSONField(null=True)
     comment = models.TextField(blank=True)
     updated_at = models.DateTimeField(default=timezone.now)
 

@@ -238,7 +238,7 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
 
 
 def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequence[bool]) -> str:
-    """Say why no question of a thread can be asked again. `can_be_answered`: for each that was asked where it stands."""
+    """Say why no question of a thread can be asked again. `can_be_answered`: of each that was asked where it stands."""
     if is_cleaned:
         return "This thread was force-cleaned."
     if status == "busy":

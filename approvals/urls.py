@@ -23,6 +23,7 @@ urlpatterns = [
     path("approvals/<uuid:approval_id>/claim/", vote.claim, name="claim"),
     path("approvals/<uuid:approval_id>/release/", vote.release, name="release"),
     path("approvals/<uuid:approval_id>/preview/", vote.preview, name="preview"),
+    path("approvals/<uuid:approval_id>/answer/", vote.answer, name="answer"),
     path("approvals/<uuid:approval_id>/run/", approval.run, name="approval_run"),
     path("approvals/<uuid:approval_id>/standing/", approval.standing, name="approval_standing"),
     path("approvals/<uuid:approval_id>/raw/", approval.raw, name="approval_raw"),
@@ -34,6 +35,7 @@ urlpatterns = [
     path("threads/", threads.threads, name="threads"),
     # Before the page itself: thread ids may have slashes.
     path("threads/<any:thread_id>/history/", threads.history, name="history"),
+    path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),
     path("start/", start.start, name="start"),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from agentcore.cards import approval_metadata
+from agentcore.cards import approval_metadata, title_of
 from agentcore.registry import Graph
 from agentcore.types import Action, Gate, Pause, Snapshot
 
@@ -58,7 +58,7 @@ def _action(graph: Graph, node: str, values: dict[str, Any]) -> Action:
     metadata = approval_metadata(graph, node)
     return Action(
         name=node,
-        title=metadata.get("title") or node.replace("_", " ").capitalize(),
+        title=metadata.get("title") or title_of(node),
         args=_shown(metadata.get("show"), values),
         description=metadata.get("description", ""),
         allowed=VERDICTS,

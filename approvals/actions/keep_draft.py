@@ -8,13 +8,13 @@ from approvals.models import Draft
 from approvals.permissions import User
 
 
-def keep_draft(*, thread_id: str, edits: dict[str, Any], comment: str, by: User) -> None:
+def keep_draft(*, thread_id: str, edits: dict[str, Any], answer: Any, comment: str, by: User) -> None:
     assert by.pk is not None
-    if edits or comment:
+    if edits or comment or answer is not None:
         Draft.objects.update_or_create(
             user_id=by.pk,
             thread_id=thread_id,
-            defaults={"edits": edits, "comment": comment, "updated_at": timezone.now()},
+            defaults={"edits": edits, "answer": answer, "comment": comment, "updated_at": timezone.now()},
         )
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from approvals import permissions, policies
 from approvals.actions import decide
+from approvals.answers import BREAKPOINT, given, is_about_actions
 from approvals.enums import Verdict
 from approvals.models import Approval, Decision, Graph
 from approvals.permissions import User
 from approvals.policies import Rule
+from approvals.presenters.answers import DecidedShown, decided_of, values_of
 from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.runs import node_states
 from approvals.presenters.values import Argument, Difference, arguments_of, differences_of
@@ -45,6 +47,9 @@ class Choices:
     edit: Choice
     reject: Choice
     skip: Choice
+    answer: Choice
+    kind: str
+    """`gate` at a breakpoint, `actions` for tool calls, `question` for what only an answer can settle."""
     is_any: bool
     why_none: str
     """One sentence when all three of approve, edit and reject are refused for the same reason."""
@@ -70,17 +75,22 @@ class DecisionShown:
     at: datetime
     comment: str
     edits: str
+    answered: list[DecidedShown]
+    values: list[Argument]
+    given: str
+    deviations: list[str]
 
 
 def actions_of(approval: Approval, graph: Graph | None) -> list[ActionShown]:
     titles = channel_titles(graph)
     metadata = approval.request.get("metadata", {}) if isinstance(approval.request, dict) else {}
-    return [_action(action, titles, _order(metadata, action["name"])) for action in approval.actions]
+    return [_action(action, titles, _order(metadata, action)) for action in approval.actions]
 
 
-def _order(metadata: Any, node: str) -> list[str]:
-    """The author's order: stored objects have their keys sorted, the list in the node's metadata has not."""
-    shown = metadata.get(node, {}).get("show", []) if isinstance(metadata, dict) else []
+def _order(metadata: Any, action: Mapping[str, Any]) -> list[str]:
+    """The author's order: stored objects have their keys sorted, lists in a node's metadata or a schema have not."""
+    shown = metadata.get(action["name"], {}).get("show") if isinstance(metadata, dict) else None
+    shown = shown or (action.get("schema") or {}).get("required", [])
     return [name for name in shown if isinstance(name, str)] if isinstance(shown, list) else []
 
 
@@ -116,8 +126,23 @@ def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime) -
     approve, reject, skip = (_choice(approval, by, verdict, why_none) for verdict in ("approve", "reject", "skip"))
     skip = replace(skip, why_not=skip.why_not or policies.why_not_edit(waiting=approval.next))
     edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
-    is_any = not (approve.why_not and reject.why_not and skip.why_not)
-    return Choices(approve, edit, reject, skip, is_any, approve.why_not if approve.why_not == reject.why_not else "")
+    answer = replace(_choice(approval, by, "respond", why_none), label=_answer_label(approval))
+    is_any = not (approve.why_not and reject.why_not and skip.why_not and answer.why_not)
+    refusals = {answer.why_not} if approval.kind != BREAKPOINT else {approve.why_not, reject.why_not}
+    why_none = refusals.pop() if len(refusals) == 1 else ""
+    return Choices(approve, edit, reject, skip, answer, _kind(approval), is_any, why_none)
+
+
+def _kind(approval: Approval) -> str:
+    if approval.kind == BREAKPOINT:
+        return "gate"
+    return "actions" if is_about_actions(approval) else "question"
+
+
+def _answer_label(approval: Approval) -> str:
+    if not is_about_actions(approval):
+        return "Answer"
+    return "Decide on each" if len(approval.actions) > 1 else "Edit or respond"
 
 
 def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> str:
@@ -155,8 +180,8 @@ def _choice(approval: Approval, by: User, verdict: str, why_none: str) -> Choice
 
 
 def _why_no_edit(approval: Approval) -> str:
-    if approval.kind != "breakpoint":
-        return "The state is edited at breakpoints only."
+    if approval.kind != BREAKPOINT:
+        return "Here the state is edited together with the answer."
     return policies.why_not_edit(waiting=approval.next) or policies.why_not_edit_blocked(blocked=approval.blocked)
 
 
@@ -176,7 +201,7 @@ def titles_of(nodes: Iterable[str], graph: Graph | None) -> str:
     return " + ".join(graph.node_title(node) if graph else node for node in nodes) or "the end"
 
 
-def decision_of(decision: Decision) -> DecisionShown:
+def decision_of(approval: Approval, decision: Decision) -> DecisionShown:
     return DecisionShown(
         word=PAST[decision.verdict],
         verdict=decision.verdict,
@@ -184,6 +209,10 @@ def decision_of(decision: Decision) -> DecisionShown:
         at=decision.decided_at,
         comment=decision.comment,
         edits=json_text(decision.edits) if decision.edits else "",
+        answered=(decided := decided_of(approval, decision)),
+        values=[] if decided or approval.kind == BREAKPOINT else values_of(decision.answer),
+        given="" if approval.kind == BREAKPOINT else json_text(given(approval, decision)),
+        deviations=decision.deviations,
     )
 
 

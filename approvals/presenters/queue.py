@@ -20,7 +20,14 @@ OUTCOMES = {
     ApprovalStatus.SUPERSEDED: "Superseded",
     ApprovalStatus.CLEANED: "Cleaned",
 }
-KINDS = {"breakpoint": "Breakpoint", "interrupt": "Question"}
+KINDS = {
+    "breakpoint": "Breakpoint",
+    "hitl_batched": "Tool calls",
+    "hitl_per_call": "Tool call",
+    "legacy": "Action",
+    "schema": "Question",
+    "plain": "Question",
+}
 
 
 @dataclass(frozen=True)

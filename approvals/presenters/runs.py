@@ -35,6 +35,9 @@ class StepShown:
 @dataclass(frozen=True)
 class RunShown:
     id: UUID
+    thread_id: str
+    is_question: bool
+    """It stopped over the answer to a question, which can be asked again."""
     word: str
     status: str
     sentence: str
@@ -58,6 +61,8 @@ def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> Ru
         steps = [StepShown(node, titles.get(node, node), "next", "next", "") for node in upcoming]
     return RunShown(
         id=run.pk,
+        thread_id=run.thread_id,
+        is_question=run.is_stuck and bool(run.decision and run.decision.approval.interrupt_id),
         word=WORDS[RunStatus(run.status)],
         status=run.status,
         sentence=str(RunStatus(run.status).label),

@@ -10,6 +10,7 @@ from approvals.enums import OnDeadline, Verdict, VoteEnd
 from approvals.models import Approval, Vote
 from approvals.permissions import User
 from approvals.policies import Proposal, Rule
+from approvals.presenters.answers import DecidedShown, proposed_of
 from approvals.presenters.policies import escalated_to, sentences_of, who_votes
 from approvals.presenters.values import Difference, value_of
 from approvals.text import json_text
@@ -47,6 +48,9 @@ class ProposalShown:
     sentence: str
     is_edit: bool
     """A plain approval agrees with it."""
+    is_answer: bool
+    """Who answers with nothing of their own agrees with it."""
+    decided: list[DecidedShown]
     differences: list[Difference]
     answer: str
 
@@ -145,8 +149,10 @@ def proposal_of(approval: Approval, votes: Sequence[Vote]) -> ProposalShown | No
         by=by,
         sentence=sentences.get(Verdict(proposal.verdict), "this answer"),
         is_edit=proposal.verdict == Verdict.APPROVE,
+        is_answer=proposal.verdict == Verdict.RESPOND,
+        decided=proposed_of(approval, proposal.answer) if proposal.verdict == Verdict.RESPOND else [],
         differences=[_difference(approval.state, name, edit) for name, edit in (proposal.edits or {}).items()],
-        answer=json_text(proposal.answer) if proposal.answer is not None else "",
+        answer=json_text(proposal.answer) if proposal.is_answered else "",
     )
 
 

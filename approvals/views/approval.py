@@ -10,16 +10,20 @@ from django.views.decorators.http import require_GET, require_safe
 
 from agentcore.serde import digest
 from approvals import permissions, policies
+from approvals.answers import BREAKPOINT
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
+from approvals.lookalikes import lookalikes
 from approvals.models import Approval, Draft, Graph, Run, Vote
 from approvals.permissions import User
 from approvals.presenters import approvals as shown
 from approvals.presenters import votes as voting
+from approvals.presenters.answers import asked_by
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
 from approvals.presenters.values import conversations_of, differences, state_of
 from approvals.text import count_odd, json_text
+from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
 from approvals.views.pages import Request, page_or_part
 from approvals.views.queue import for_me, listed, side_context
@@ -31,9 +35,15 @@ def approval(request: Request, approval_id: UUID) -> HttpResponse:
     graph = graph_of(found)
     draft = draft_of(request.user, found.thread_id) if found.is_pending else None
     use = draft if "draft" in request.GET else None
-    editing = editing_of(found, graph, edits=use.edits if use else None, mode=request.GET.get("edit", "form"))
+    edits = use.edits if use else None
+    editing = editing_of(found, graph, edits=edits, mode=request.GET.get("edit", "form"))
+    answering = None
+    if found.is_pending and found.kind != BREAKPOINT:
+        answering = answering_of(found, graph, answer=use.answer if use else None, edits=edits)
     context = page_context(request, found, graph, editing) | {
+        **answer_context(answering),
         "is_edit_open": "edit" in request.GET or bool(use and use.edits),
+        "is_answer_open": "answer" in request.GET or bool(use and use.answer is not None),
         "draft": None if use else draft,
         "comment": use.comment if use else "",
     }
@@ -96,6 +106,8 @@ def graph_of(found: Approval) -> Graph | None:
 
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
     actions = shown.actions_of(found, graph)
+    same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
+    together = row_list(same_thread.filter(checkpoint_id=found.checkpoint_id)) if found.interrupt_id else []
     return {
         "approval": found,
         "row": row_of(found),
@@ -103,6 +115,9 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "graph": graph,
         "actions": actions,
         "drawing": shown.picture_of(found, graph),
+        "asked_by": asked_by(found),
+        "asked_together": together,
+        "lookalikes": lookalikes([found.request, found.state]),
         "conversations": conversations_of(found.state),
         "odd": count_odd([found.request, found.state]),
         "notice": policies.why_not_edit_blocked(blocked=found.blocked),
@@ -110,14 +125,22 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "request_json": json_text(found.request),
         "editing": editing,
         "groups": list(editing.form.groups(shown.shown_first(actions))),
+        "answering": None,
         "key": uuid4(),
         "decision": decision_of(found),
         "next_titles": shown.titles_of(found.next, graph),
-        "others": row_list(Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)),
+        "others": row_list(same_thread.exclude(pk__in=[item.id for item in together])),
+        "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
+        "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
         **side_context(request, str(found.pk)),
         **vote_context(request, found),
         **run_context(request, found, graph),
     }
+
+
+def answer_context(answering: Answering | None) -> dict[str, Any]:
+    """The answer form, and the fields of the state that may be edited together with it."""
+    return {"answering": answering, "answer_groups": list(answering.edit.groups()) if answering else []}
 
 
 def vote_context(request: Request, found: Approval) -> dict[str, Any]:
@@ -132,6 +155,7 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
         "tally": tally,
         "proposal": (proposal := voting.proposal_of(found, votes)),
         "agrees": proposal is not None and proposal.is_edit,
+        "agrees_answer": proposal is not None and proposal.is_answer,
         "choices": choices,
         "why_not_claim": permissions.why_not(request.user, "vote") or shown.why_not_claim(found, request.user),
         "tally_mark": digest(str(tally))[:12],
@@ -145,7 +169,7 @@ def row_list(found: Any) -> list[Any]:
 
 def decision_of(found: Approval) -> shown.DecisionShown | None:
     decision = getattr(found, "decision", None)
-    return shown.decision_of(decision) if decision else None
+    return shown.decision_of(found, decision) if decision else None
 
 
 def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[str, Any]:

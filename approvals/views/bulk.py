@@ -75,6 +75,8 @@ def _page(request: Request, found: list[Approval], *, problem: str = "", comment
 def _item(request: Request, approval: Approval) -> dict[str, Any]:
     told = vote_context(request, approval)
     why_not = told["choices"].why_none if approval.is_pending else f"{told['row'].outcome} already."
+    if not why_not and not set(VERDICTS) & set(approval.allowed_verdicts):
+        why_not = "This question takes an answer: open it."
     return told | {"actions": shown.actions_of(approval, graph_of(approval)), "why_not": why_not, "key": uuid4()}
 
 

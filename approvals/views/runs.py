@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
+from approvals.actions import ask_again as again
 from approvals.actions import retry_run as stopped
 from approvals.models import Run
 from approvals.views.pages import Request, redirect_after_post
@@ -30,6 +31,13 @@ def cancel_run(request: Request, run_id: UUID) -> HttpResponse:
     run = stopped.cancel_run(run_id=run_id, by=request.user)
     messages.success(request, "Cancelled. Nothing more is written.")
     return _back(run)
+
+
+@require_POST
+def ask_again(request: Request, thread_id: str) -> HttpResponse:
+    again.ask_again(thread_id=thread_id, by=request.user)
+    messages.success(request, "It is being asked again.")
+    return redirect_after_post("thread", thread_id)
 
 
 def _back(run: Run) -> HttpResponse:

@@ -11,13 +11,23 @@ from approvals import inbox, permissions
 from approvals.actions import claim as claiming
 from approvals.actions import decide, keep_draft
 from approvals.actions.decide import Ballot, Voted
+from approvals.answers import BREAKPOINT
 from approvals.errors import Conflict, Gone, Invalid, Refusal
 from approvals.models import Approval
 from approvals.presenters import approvals as shown
 from approvals.presenters.values import differences_of
 from approvals.shapes import read_json
 from approvals.text import json_text
-from approvals.views.approval import decision_of, get_approval, graph_of, next_up, page_context, vote_context
+from approvals.views.answering import answering_of, reviewed
+from approvals.views.approval import (
+    answer_context,
+    decision_of,
+    get_approval,
+    graph_of,
+    next_up,
+    page_context,
+    vote_context,
+)
 from approvals.views.editing import ask_preview, editing_of, show_faults, switched
 from approvals.views.pages import Request, page_or_part, redirect_after_post
 
@@ -83,16 +93,36 @@ def preview(request: Request, approval_id: UUID) -> HttpResponse:
     return page_or_part(request, "approval.html", "edit", context, status=200 if editing.is_fine else 422)
 
 
+@require_http_methods(["GET", "POST"])
+def answer(request: Request, approval_id: UUID) -> HttpResponse:
+    """Show what an answer would be, or what is wrong with it; nothing is stored."""
+    found = get_approval(request.user, approval_id)
+    if request.method == "GET" or found.kind == BREAKPOINT or not found.is_pending:
+        return redirect("approval", approval_id)
+    permissions.check_vote(request.user, "respond")
+    graph = graph_of(found)
+    answering = reviewed(found, graph, request.POST, by=request.user)
+    context = page_context(request, found, graph, editing_of(found, graph)) | {
+        **answer_context(answering),
+        "is_answer_open": True,
+        "comment": request.POST.get("comment", ""),
+    }
+    return page_or_part(request, "approval.html", "answer", context, status=200 if answering.is_fine else 422)
+
+
 def ballot_of(request: Request) -> Ballot:
     post = request.POST
     try:
         edits = read_json(post.get("edits") or "{}")
+        given = read_json(post["answer"]) if "answer" in post else None
     except ValueError as error:
-        raise Invalid(f"The edits came broken: {error}") from None
+        raise Invalid(f"The edits or the answer came broken: {error}") from None
     return Ballot(
         verdict=post.get("verdict", ""),
         seen_digest=post.get("seen_digest", ""),
         edits=edits,
+        answer=given,
+        is_answered="answer" in post,
         as_node=post.get("as_node", ""),
         comment=post.get("comment", "").replace("\r\n", "\n"),
         seen_preview=post.get("seen_preview", "")[:64],
@@ -106,7 +136,9 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
     if isinstance(refused, Invalid):
         return _with_faults(request, found, ballot, refused)
     edits = ballot.edits if isinstance(ballot.edits, dict) else {}
-    keep_draft.keep_draft(thread_id=found.thread_id, edits=edits, comment=ballot.comment, by=request.user)
+    keep_draft.keep_draft(
+        thread_id=found.thread_id, edits=edits, answer=ballot.answer, comment=ballot.comment, by=request.user
+    )
     if not isinstance(refused, Conflict | Gone):
         raise refused
     context = vote_context(request, found) | {
@@ -118,6 +150,7 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
         "next_nodes": shown.titles_of(refused.detail["next"], graph_of(found)) if "next" in refused.detail else "",
         "seen_next": shown.titles_of(found.next, graph_of(found)),
         "draft_edits": json_text(edits) if edits else "",
+        "draft_answer": json_text(ballot.answer) if ballot.answer is not None else "",
         "comment": ballot.comment,
         "next_up": next_up(request, found),
     }
@@ -132,7 +165,13 @@ def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Inv
     editing = editing_of(found, graph, edits=edits)
     if edits:
         show_faults(editing, refused)
+    answering = None
+    if found.is_pending and found.kind != BREAKPOINT:
+        answering = answering_of(found, graph, answer=ballot.answer)
+        answering.form.add_faults(refused.detail.get("faults") or [])
     context = page_context(request, found, graph, editing) | {
+        **answer_context(answering),
+        "is_answer_open": ballot.is_answered,
         "problem": refused.message,
         "is_edit_open": bool(edits),
         "open_panel": ballot.verdict,

@@ -30,7 +30,7 @@
     },
     c: () => document.querySelector("#claim-it, #take-over-open, #release")?.focus(),
     x: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.click(),
-    e: () => press("#edit-open:not([disabled])"),
+    e: () => press("#edit-open:not([disabled]), #answer-open:not([disabled])"),
     r: () => { const panel = document.getElementById("reject-panel"); if (panel) panel.open = true; },
     g: () => { leader = Date.now(); },
   };

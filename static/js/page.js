@@ -103,8 +103,8 @@
   // A form that came back with faults: go to the first.
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.requestConfig.verb !== "post") return;
-    const edit = document.getElementById("edit");
-    if (!edit || edit.querySelector("#preview")) return;
+    const edit = event.detail.elt.closest("#edit, #answer");
+    if (!edit || edit.querySelector(".preview")) return;
     const fault = edit.querySelector("[aria-invalid=true]");
     const problem = edit.querySelector(".alert");
     if (fault) fault.focus();
@@ -139,13 +139,14 @@
 
   // An edit that was changed after its preview must be previewed again.
   document.addEventListener("input", (event) => {
-    if (!event.target.closest("#edit-form")) return;
-    const preview = document.getElementById("preview");
+    const form = event.target.closest("#edit-form, #answer-form");
+    const preview = form && form.parentElement.querySelector(".preview");
     if (!preview) return;
-    preview.querySelector(".stale-note").hidden = false;
-    const approve = preview.querySelector("#approve-edit");
+    const note = preview.querySelector(".stale-note");
+    note.hidden = false;
+    const approve = preview.querySelector("#approve-edit, #send-answer");
     approve.disabled = true;
-    approve.title = "You changed the form since this preview. Preview again.";
+    approve.title = note.textContent;
   });
 
   function open(selector) {

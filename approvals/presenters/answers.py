@@ -1,0 +1,78 @@
+"""Answers as people read them: what each action becomes, and what the agent is given."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from agentcore import interrupts
+from agentcore.types import Choice
+from approvals import answers
+from approvals.models import Approval, Decision
+from approvals.presenters.values import Argument, Difference, arguments_of, differences
+from approvals.text import json_text
+
+WORDS = {"approve": "Approved", "edit": "Edited", "reject": "Rejected", "respond": "Answered"}
+CHIPS = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond": "answered"}
+
+
+@dataclass(frozen=True)
+class DecidedShown:
+    """What was chosen for one action."""
+
+    name: str
+    verdict: str
+    word: str
+    chip: str
+    differences: list[Difference]
+    message: str
+
+
+@dataclass(frozen=True)
+class ReviewShown:
+    """What would be sent. `answer` is its JSON; a plain approval of everything needs none."""
+
+    verdict: str
+    decided: list[DecidedShown]
+    values: list[Argument]
+    answer: str
+
+
+def review_of(approval: Approval, answer: Any, *, is_plain: bool) -> ReviewShown:
+    decided = proposed_of(approval, answer)
+    return ReviewShown(
+        verdict="approve" if is_plain else "respond",
+        decided=decided,
+        values=[] if decided else values_of(answer),
+        answer=json_text(answer),
+    )
+
+
+def decided_of(approval: Approval, decision: Decision) -> list[DecidedShown]:
+    return _decided(approval, answers.choices_of(approval, decision))
+
+
+def proposed_of(approval: Approval, answer: Any) -> list[DecidedShown]:
+    if not answers.is_about_actions(approval):
+        return []
+    return _decided(approval, interrupts.choices_in(answers.question_of(approval), answer))
+
+
+def values_of(answer: Any) -> list[Argument]:
+    """The fields of an answer, or the one value that it is."""
+    return arguments_of(answer, {})
+
+
+def _decided(approval: Approval, choices: Iterable[Choice]) -> list[DecidedShown]:
+    return [_one(action, choice) for action, choice in zip(approval.actions, choices, strict=False)]
+
+
+def _one(action: dict[str, Any], choice: Choice) -> DecidedShown:
+    changed = differences(action["args"], choice.args) if choice.verdict == "edit" else []
+    verdict = choice.verdict
+    return DecidedShown(str(action["name"]), verdict, WORDS[verdict], CHIPS[verdict], changed, choice.message)
+
+
+def asked_by(approval: Approval) -> str:
+    """The way down to the node that asks, where that is inside subgraphs."""
+    path = approval.request.get("path", []) if isinstance(approval.request, dict) else []
+    return " \u203a ".join(path) if len(path) > 1 else ""

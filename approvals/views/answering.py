@@ -1,0 +1,73 @@
+"""The answer form of an approval: what was typed, what is wrong with it, and what would be sent."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from approvals import answers
+from approvals.actions import try_edit
+from approvals.answer_forms import AnswerForm
+from approvals.errors import InvalidEdit, Refusal
+from approvals.forms import EditForm
+from approvals.models import Approval, Graph
+from approvals.permissions import User
+from approvals.presenters import answers as shown
+from approvals.presenters.approvals import PreviewShown, preview_of
+from approvals.shapes import MISSING
+from approvals.views.editing import edit_form
+
+
+@dataclass
+class Answering:
+    """The form, the edit of the state that may go with it, and what a review of both gave."""
+
+    form: AnswerForm
+    edit: EditForm
+    problem: str = ""
+    review: shown.ReviewShown | None = None
+    preview: PreviewShown | None = None
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.problem and not self.edit.errors and not any(form.errors for form in self.form.forms)
+
+
+def answering_of(found: Approval, graph: Graph | None, *, answer: Any = None, edits: Any = None) -> Answering:
+    """Make the form: empty, or from an answer that is known and fits."""
+    fits = answer is not None and not answers.faults_in(found, answer)
+    texts = edit_form(found, graph).texts_of(edits) if edits else None
+    return Answering(AnswerForm(found, answer=answer if fits else None), edit_form(found, graph, texts))
+
+
+def reviewed(found: Approval, graph: Graph | None, post: Any, *, by: User) -> Answering:
+    """Make the form from what was posted; say what is wrong, or show what would be sent."""
+    answering = Answering(AnswerForm(found, data=post), edit_form(found, graph, post))
+    if answering.form.change(post.get("do", "")):
+        return answering
+    is_fine = answering.form.is_valid() & answering.edit.is_valid()
+    if not is_fine:
+        return answering
+    answer = answering.form.value()
+    if answer is MISSING:
+        answering.problem = "Nothing is filled in yet."
+    elif faults := answers.faults_in(found, answer):
+        answering.problem = "The answer does not fit the question."
+        answering.form.add_faults([fault.as_dict() for fault in faults])
+    else:
+        _review(found, graph, answering, answer, by=by)
+    return answering
+
+
+def _review(found: Approval, graph: Graph | None, answering: Answering, answer: Any, *, by: User) -> None:
+    edits = answering.edit.edits()
+    try:
+        if edits and graph:
+            given = try_edit.preview(approval_id=found.pk, edits=edits, by=by)
+            answering.preview = preview_of(given, graph, edits=edits)
+    except InvalidEdit as refused:
+        answering.problem = refused.message
+        answering.edit.add_faults(refused.detail.get("faults") or [])
+    except Refusal as refused:
+        answering.problem = refused.message
+    else:
+        is_plain = answering.form.is_plain_approval
+        answering.review = shown.review_of(found, answer, is_plain=is_plain)
