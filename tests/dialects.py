@@ -1,4 +1,4 @@
-"""Graphs that ask in every dialect of `interrupt()`. What a node was given stands in `got`, what a tool did in a file."""
+"""Graphs that ask in every dialect of `interrupt()`. `got` is what a node was given, a file what a tool did."""
 
 import json
 import operator
@@ -20,7 +20,7 @@ from langgraph.types import Send, interrupt
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from tests.graphs import leave_mark
+from tests.graphs import leave_mark, times_run
 
 
 class State(TypedDict, total=False):
@@ -128,7 +128,12 @@ async def inbox(state: State, config: RunnableConfig) -> State:
     """A graph of the older kind: it takes the first of a list, and fails with anything else."""
     answer = interrupt(state.get("ask"))[0]
     leave_mark("inbox", config)
-    kinds = {"accept": lambda args: args, "ignore": lambda args: args, "response": str, "edit": lambda args: args["args"]}
+    kinds = {
+        "accept": lambda args: args,
+        "ignore": lambda args: args,
+        "response": str,
+        "edit": lambda args: args["args"],
+    }
     return {"got": [[answer["type"], kinds[answer["type"]](answer["args"])]]}
 
 
@@ -167,6 +172,25 @@ async def twice(state: State, config: RunnableConfig) -> State:
     third = interrupt("third?")
     leave_mark("twice", config)
     return {"got": [[first, second, third]]}
+
+
+async def flaky(state: State, config: RunnableConfig) -> State:
+    """Fails once after a good answer, through no fault of the answer, and then asks on."""
+    first = interrupt("first?")
+    leave_mark("flaky", config)
+    if times_run(Path(os.environ["DATA_DIR"]), config["configurable"]["thread_id"], "flaky") == 1:
+        raise ConnectionError("The line was down.")
+    return {"got": [[first, interrupt("second?")]]}
+
+
+async def careless(state: State, config: RunnableConfig) -> State:
+    """Asks about a payment, and pays what it meant to all along."""
+    args = {"order": "A1", "amount": 20.5}
+    request = {"name": "pay", "args": args}
+    allowed = {"action_name": "pay", "allowed_decisions": ["approve", "edit", "reject"]}
+    interrupt({"action_requests": [request], "review_configs": [allowed]})
+    await pay.ainvoke(args, config)
+    return {}
 
 
 async def left(state: State, config: RunnableConfig) -> State:
@@ -214,8 +238,12 @@ asks = _builder(ask=ask).compile(name="asks")
 legacy = _builder(inbox=inbox).compile(name="legacy")
 schema = _builder(form=form).compile(name="schema")
 poisonable = _builder(strict_int=strict_int).compile(name="poisonable")
+flaking = _builder(flaky=flaky).compile(name="flaking")
+heedless = _builder(careless=careless).compile(name="heedless")
 in_turn = _builder(twice=twice).compile(name="in_turn")
 parallel = _parallel().compile(name="parallel")
-deep = _builder(before=before, outer=_builder(middle=_builder(before=before, strict_int=strict_int).compile()).compile())
+deep = _builder(
+    before=before, outer=_builder(middle=_builder(before=before, strict_int=strict_int).compile()).compile()
+)
 deep = deep.compile(name="deep")
 fanned = _fanned().compile(name="fanned")
