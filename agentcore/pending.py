@@ -4,7 +4,7 @@ LangGraph keeps the answers of a task with it (`__resume__`, a list: one for eac
 until the task ends. A task that failed keeps them too, so every later answer fails with the same error: it is poisoned.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from langgraph._internal._constants import (
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
-from agentcore.serde import to_plain
+from agentcore.serde import canonical, to_plain
 from agentcore.types import PendingInterrupt
 
 Saver = BaseCheckpointSaver[Any]
@@ -118,6 +118,18 @@ async def read_updates(saver: Saver, config: RunnableConfig) -> list[tuple[str, 
     stored = await saver.aget_tuple(config)
     writes = (stored.pending_writes if stored else None) or []
     return [(channel, to_plain(value)) for task, channel, value in writes if task == NULL_TASK_ID and channel != RESUME]
+
+
+async def edited_already(saver: Saver, config: RunnableConfig, edits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the channels of `edits` that an edit with another answer of this step has closed until it ends.
+
+    LangGraph applies all edits of a step at once. Two for a channel that keeps the last value fail, and fail again with
+    every answer; what is appended beside a value that replaces is lost.
+    """
+    stored = await read_updates(saver, config)
+    closed = {name for name, value in stored if "__overwrite__" in canonical(value)}
+    seen = {name for name, _ in stored}
+    return [name for name, edit in edits.items() if name in closed or name in seen and edit["op"] != "append"]
 
 
 def _listed(answers: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from agentcore import pending, state_edit
 from agentcore.cards import approval_metadata
-from agentcore.errors import InvalidEdit
+from agentcore.errors import Fault, InvalidEdit
 from agentcore.failpoints import reach
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
@@ -23,6 +23,7 @@ from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
+EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
 
 
@@ -130,7 +131,7 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
 async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     """Give the answer to its question; one that is stored already, because the node failed with it, is given again."""
     if answer.interrupt_id in here.answers:
-        is_same = canonical(here.answers[answer.interrupt_id]) == canonical(answer.answer)
+        is_same = canonical(here.answers[answer.interrupt_id]) == canonical(to_plain(answer.answer))
         return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
     if answer.interrupt_id not in {pending.id for pending in here.interrupts}:
         return _gone(here)
@@ -139,6 +140,8 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     update: dict[str, Any] | None = state_edit.writes_of(answer.edits)
     if await _is_update_stored(at, answer.edits):
         update = None  # this run's own, from before a crash: the reducers would be given it twice
+    elif names := await pending.edited_already(at.saver, config_for(at.thread_id), answer.edits):
+        raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
     elif answer.result_digest:
         found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
         if found.digest != answer.result_digest:

@@ -1,0 +1,287 @@
+"""What waits at a question, and what is stored with it already: read, taken back and forgotten, over every saver."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
+
+from agentcore import interrupts, pending, resume, state_edit
+from agentcore.errors import UnreadableThread
+from agentcore.interrupts import POISONED, STEP_FAILED
+from agentcore.resume import Answer
+from agentcore.threads import config_for, read_places, snapshot, with_saver
+from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, PendingInterrupt, Snapshot
+from tests import dialects
+from tests.agentcore.savers import open_saver
+from tests.dialects import State
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def saver(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Any]:
+    async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as opened:
+        yield opened
+
+
+def graph_of(*nodes: Any) -> Any:
+    """A graph of nodes that all run in one step."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    for node in nodes:
+        builder.add_node(node.__name__, node)
+        builder.add_edge(START, node.__name__)
+    return builder.compile()
+
+
+async def quiet(state: State) -> State:
+    return {}
+
+
+async def picky(state: State) -> State:
+    """The second answer must be a number."""
+    first, second = interrupt("first?"), interrupt("second?")
+    return {"got": [[first, second + 0]]}
+
+
+class Thread:
+    """A thread that is run as our worker does, or as an agent's own code."""
+
+    def __init__(self, graph: Any, saver: Any) -> None:
+        self.graph, self.saver, self.thread_id = graph, saver, f"t-{uuid.uuid4()}"
+
+    async def start(self, **input: Any) -> "Thread":
+        await self.bare({"amount": 1, **input})
+        return self
+
+    async def bare(self, input: Any) -> str:
+        """Give it to LangGraph alone; return the name of the error, or an empty string."""
+        try:
+            await with_saver(self.graph, self.saver).ainvoke(input, config_for(self.thread_id), durability="sync")
+        except Exception as error:  # noqa: BLE001 - a node may raise anything
+            return type(error).__name__
+        return ""
+
+    async def here(self) -> Snapshot:
+        found = await snapshot(self.graph, self.saver, self.thread_id)
+        assert found is not None
+        return found
+
+    async def waiting(self, value: Any = None) -> PendingInterrupt:
+        """Return the question with this payload, or the only one."""
+        found = [each for each in (await self.here()).interrupts if value in (None, each.value)]
+        assert len(found) == 1, found
+        return found[0]
+
+    async def answer(self, given: Any, to: Any = None, *, attempt: int = 1, **edits: Any) -> Outcome:
+        async def enter() -> None: ...
+
+        async def on_step(step: Any) -> None: ...
+
+        return await resume.resume(
+            self.graph,
+            self.saver,
+            thread_id=self.thread_id,
+            expected_head=(await self.here()).checkpoint_id,
+            answer=Answer("respond", edits=edits, interrupt_id=(await self.waiting(to)).id, answer=given),
+            metadata={"run": "r-1"},
+            run_key="run",
+            before_entering=enter,
+            on_step=on_step,
+            is_retried=attempt > 1,
+        )
+
+    async def ask_again(self) -> Outcome:
+        return await resume.ask_again(self.graph, self.saver, thread_id=self.thread_id)
+
+    async def got(self) -> Any:
+        return (await self.here()).values["got"]
+
+
+def put(value: Any, op: str = "set") -> dict[str, Any]:
+    return {"op": op, "value": value}
+
+
+# Poisoned
+
+
+@pytest.mark.parametrize("graph", [dialects.poisonable, dialects.deep], ids=["at the top", "two levels down"])
+async def test_an_answer_that_a_node_failed_with_is_seen_and_taken_back(saver: Any, graph: Any) -> None:
+    thread = await Thread(graph, saver).start()
+    asked = await thread.waiting()
+    assert not asked.is_poisoned
+    assert await thread.bare(Command(resume={asked.id: "many"})) == "TypeError"
+    here = await thread.here()
+    assert (here.interrupts[0].id, here.interrupts[0].is_poisoned) == (asked.id, True)
+    assert here.answers == {asked.id: "many"}
+    [pause] = interrupts.read(graph, here)
+    assert (pause.allowed_verdicts, pause.why_not) == ((), POISONED)
+    assert await thread.bare(Command(resume={asked.id: 4})) == "TypeError", "the control: it is given the bad one"
+
+    assert isinstance(await thread.ask_again(), Paused)
+    again = await thread.waiting()
+    assert (again.id, again.is_poisoned, (await thread.here()).answers) == (asked.id, False, {})
+    assert (await thread.here()).errors == ()
+    assert isinstance(await thread.answer(4), Finished)
+    assert await thread.got() == [4]
+
+
+async def test_only_the_answer_that_failed_is_taken_back(saver: Any) -> None:
+    thread = await Thread(graph_of(picky), saver).start()
+    await thread.answer("A")
+    failed = await thread.answer("no number")
+    assert isinstance(failed, Failed)
+    assert (failed.error, failed.node) == ("TypeError", "picky")
+    here = await thread.here()
+    assert sorted(map(str, here.answers.values())) == ["A", "no number"]
+    assert isinstance(await thread.ask_again(), Paused)
+    assert (await thread.waiting()).value == "second?", "the first is not asked again"
+    await thread.answer(2)
+    assert await thread.got() == [["A", 2]]
+
+
+async def test_asking_again_keeps_what_others_of_the_step_have_done(saver: Any) -> None:
+    thread = await Thread(dialects.parallel, saver).start()
+    await thread.answer("L", "left?")
+    assert isinstance(await thread.answer("fail", "right?"), Failed)
+    assert isinstance(await thread.ask_again(), Paused)
+    assert (await thread.here()).next == ("right",)
+    await thread.answer("R", "right?")
+    assert await thread.got() == [{"left": "L", "amount": 1}, {"right": "R", "amount": 1}]
+
+
+async def test_a_question_beside_a_poisoned_one_waits_until_that_is_mended(saver: Any) -> None:
+    thread = await Thread(dialects.parallel, saver).start()
+    await thread.answer("fail", "right?")
+    left, right = interrupts.read(thread.graph, await thread.here())
+    assert (left.why_not, right.why_not) == (STEP_FAILED, POISONED)
+    assert left.allowed_verdicts == right.allowed_verdicts == ()
+    await thread.ask_again()
+    assert [each.why_not for each in interrupts.read(thread.graph, await thread.here())] == ["", ""]
+    await thread.answer("L", "left?")
+    assert isinstance(await thread.answer("R", "right?"), Finished)
+
+
+async def test_asking_again_where_nothing_failed_changes_nothing(saver: Any) -> None:
+    thread = await Thread(dialects.in_turn, saver).start()
+    await thread.answer("A")
+    before = await thread.here()
+    assert await thread.ask_again() == Paused(before)
+
+
+# Where it waits
+
+
+async def test_a_question_knows_the_nodes_down_to_it(saver: Any) -> None:
+    thread = await Thread(dialects.deep, saver).start()
+    asked = await thread.waiting()
+    assert (asked.node, asked.path) == ("outer", ("outer", "middle", "strict_int"))
+
+
+async def test_a_node_that_said_nothing_has_ended_all_the_same(saver: Any) -> None:
+    thread = await Thread(graph_of(quiet, dialects.right), saver).start()
+    assert (await thread.here()).next == ("right",)
+    bound = await with_saver(thread.graph, saver).aget_state(config_for(thread.thread_id), subgraphs=True)
+    assert [place.path for place in await pending.read_places(saver, bound)] == [("right",)]
+    await thread.answer("R")
+    assert await thread.got() == [{"right": "R", "amount": 1}]
+
+
+async def test_each_question_of_a_fan_out_has_an_id_of_its_own(saver: Any) -> None:
+    thread = await Thread(dialects.fanned, saver).start()
+    places = await read_places(thread.graph, saver, config_for(thread.thread_id))
+    asked = list(pending.iter_pending(places))
+    assert len({each.id for each in asked}) == len(asked) == 20
+    assert [place.ids(1) for place in places] == [[each.id] for each in asked]
+
+
+# Answers without an id
+
+
+async def test_an_answer_without_an_id_is_not_given_to_the_next_question(saver: Any) -> None:
+    thread = await Thread(dialects.in_turn, saver).start()
+    await thread.bare(Command(resume="yes"))
+    assert (await thread.waiting()).value == {"question": "second?", "after": "yes"}
+    assert isinstance(await thread.answer("B"), Paused)
+    assert (await thread.waiting()).value == "third?"
+    await thread.answer("C")
+    assert await thread.got() == [["yes", "B", "C"]]
+
+
+async def test_langgraph_alone_gives_it_to_the_next_question_as_well(saver: Any) -> None:
+    """The control."""
+    thread = await Thread(dialects.in_turn, saver).start()
+    await thread.bare(Command(resume="yes"))
+    await thread.bare(Command(resume={(await thread.waiting()).id: "B"}))
+    assert await thread.got() == [["yes", "B", "yes"]], "nobody was asked the third"
+
+
+async def test_forgetting_it_keeps_the_edits_that_came_with_answers(saver: Any) -> None:
+    thread = await Thread(dialects.parallel, saver).start()
+    await thread.bare(Command(resume={(await thread.waiting("left?")).id: "L"}, update={"amount": 5}))
+    await pending.forget_unkeyed(saver, config_for(thread.thread_id))
+    assert await pending.read_updates(saver, config_for(thread.thread_id)) == [("amount", 5)]
+    await thread.answer("R", "right?")
+    assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]
+
+
+# The same again
+
+
+@pytest.mark.parametrize("given", ["A", None, {}, 2**60, 0.1, "\U0001f600"])
+async def test_the_same_answer_is_given_again_after_a_failure_and_another_is_not(saver: Any, given: Any) -> None:
+    thread = await Thread(dialects.flaking, saver).start()
+    asked = await thread.waiting()
+    assert isinstance(await thread.answer(given), Failed)
+    other = await thread.answer("other")
+    assert isinstance(other, Conflict)
+    assert other.reason == resume.QUESTION_GONE
+    assert isinstance(await thread.answer(given, attempt=2), Paused)
+    assert (await thread.waiting()).value == "second?"
+    assert (await thread.waiting()).id != asked.id
+
+
+# Edits with answers
+
+
+async def test_a_second_edit_of_the_same_channel_is_refused_and_harms_nothing(saver: Any) -> None:
+    thread = await Thread(dialects.parallel, saver).start()
+    await thread.answer("L", "left?", amount=put(5))
+    refused = await thread.answer("R", "right?", amount=put(6))
+    assert refused == Failed("InvalidEdit", f"amount: {resume.EDITED_ALREADY}")
+    assert isinstance(await thread.answer("R", "right?"), Finished)
+    assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]
+
+
+async def test_langgraph_alone_takes_the_second_edit_and_can_read_the_thread_no_more(saver: Any) -> None:
+    """The control."""
+    thread = await Thread(dialects.parallel, saver).start()
+    for side, amount in (("left?", 5), ("right?", 6)):
+        failed = await thread.bare(Command(resume={(await thread.waiting(side)).id: side}, update={"amount": amount}))
+    assert failed == "InvalidUpdateError"
+    with pytest.raises(UnreadableThread):
+        await thread.here()
+
+
+async def test_two_people_append_and_nothing_is_appended_to_what_was_replaced(saver: Any) -> None:
+    thread = await Thread(dialects.parallel, saver).start(got=["first"])
+    await thread.answer("L", "left?", got=put(["by alice"], "append"))
+    await thread.answer("R", "right?", got=put(["by bob"], "append"))
+    assert (await thread.got())[:3] == ["first", "by alice", "by bob"]
+    other = await Thread(dialects.parallel, saver).start(got=["first"])
+    await other.answer("L", "left?", got=put(["only"], "replace"))
+    assert isinstance(await other.answer("R", "right?", got=put(["lost"], "append")), Failed)
+    await other.answer("R", "right?")
+    assert (await other.got())[0] == "only"
+
+
+async def test_an_edit_is_not_applied_again_when_its_bad_answer_is_taken_back(saver: Any) -> None:
+    thread = await Thread(dialects.parallel, saver).start(got=["first"])
+    assert isinstance(await thread.answer("fail", "right?", got=put(["edited"], "append")), Failed)
+    await thread.ask_again()
+    found = await state_edit.preview(thread.graph, saver, config_for(thread.thread_id), {"amount": put(7)})
+    assert (found.values["got"], found.values["amount"]) == (["first", "edited"], 7)
+    await thread.answer("L", "left?")
+    await thread.answer("R", "right?")
+    assert (await thread.got())[:2] == ["first", "edited"]
