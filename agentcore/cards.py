@@ -10,11 +10,22 @@ from agentcore.registry import Graph
 from agentcore.types import Channel, GraphCard
 
 _MERGING = {"Topic", "DeltaChannel"}
+_SHORT_MESSAGE = {
+    "title": "Message",
+    "type": "object",
+    "properties": {
+        "role": {"enum": ["user", "assistant", "system", "human", "ai", "developer", "tool"], "default": "user"},
+        "content": {"title": "Content", "type": "string", "maxLength": 100_000},
+    },
+    "required": ["role", "content"],
+}
+"""A message as people write it: LangChain takes it wherever it takes one of its own."""
 
 
 def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
     """Describe `graph` as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
     input_schema, problem = _schema(graph, "get_input_jsonschema")
+    input_schema = _with_short_messages(input_schema)
     return GraphCard(
         id=graph_id,
         nodes=tuple(_node(graph, name) for name in graph.nodes if not name.startswith("__")),
@@ -40,7 +51,7 @@ def is_gated(nodes: Any, name: str) -> bool:
 
 
 def title_of(node: str) -> str:
-    """Name a node for people: "Pay refund" for `pay_refund`; LangChain's middleware has nodes with a dot in the name."""
+    """Name a node for people: "Pay refund" for `pay_refund`. Nodes of LangChain's middleware have a dot in theirs."""
     owner, dot, _ = node.partition(".")
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", owner.removesuffix("Middleware")) if dot else node
     return words.replace("_", " ").capitalize()
@@ -82,6 +93,19 @@ def _channel(name: str, channel: Any, schema: dict[str, Any] | None, definitions
     type_name = getattr(value_type, "__name__", None) or str(value_type)
     full = {} if schema is None else {**schema, **(definitions if "$ref" in str(schema) else {})}
     return Channel(name=name, type=type_name, is_reducer=is_reducer, schema=full)
+
+
+def _with_short_messages(schema: Any) -> Any:
+    """Let a message also be `{"role", "content"}`. LangChain's own schema is "exactly one of" kinds that overlap."""
+    if isinstance(schema, list):
+        return [_with_short_messages(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kinds = schema.get("oneOf")
+    if isinstance(kinds, list) and {"$ref": "#/$defs/HumanMessage"} in kinds:
+        others = {name: value for name, value in schema.items() if name not in ("oneOf", "discriminator")}
+        return {**others, "anyOf": [_SHORT_MESSAGE, *kinds]}
+    return {name: _with_short_messages(value) for name, value in schema.items()}
 
 
 def _schema(graph: Graph, method: str) -> tuple[dict[str, Any] | None, str]:

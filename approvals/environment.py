@@ -49,6 +49,12 @@ VARIABLES = {
     "DATA_DIR": Variable(
         ".data", "Where the embedded database, the secret key and the demo's outbox are kept.", "/var/lib/countersign"
     ),
+    "DEMO_MODEL": Variable(
+        "a scripted model, unless a key of a provider is set",
+        "The chat model of the demo's agents, as LangChain names it. It is used only where its key (`OPENAI_API_KEY`,"
+        " `ANTHROPIC_API_KEY`) is set and its package is installed.",
+        "anthropic:claude-sonnet-4-5",
+    ),
     "LEASE_SECONDS": Variable(
         "30",
         "How long a worker may be silent before another takes its threads over. Shorter finds dead workers sooner;"

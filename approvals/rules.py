@@ -12,17 +12,23 @@ from approvals.models import Graph, Policy
 from approvals.policies import Rule, Voters, rule_from_metadata, strictest
 
 
-def rule_for(graph_id: str, pause: Pause) -> Rule:
-    """Return the rule of a pause: the most specific policy, else the default.
+class Rulebook:
+    """The policies that may count on a graph, read once for all the questions of a step."""
 
-    What a node's metadata says counts as a policy for that node, until an admin writes one for the same place.
+    def __init__(self, graph_id: str) -> None:
+        policies = Policy.objects.filter(graph_id__in=["", graph_id])
+        self._rows = list(policies.prefetch_related("people", "groups", "escalate_to"))
+        self._written = _written_in_graph(graph_id)
 
-    Gates that wait together are decided together, by the strictest of their rules.
-    """
-    rows = list(Policy.objects.filter(graph_id__in=["", graph_id]).prefetch_related("people", "groups", "escalate_to"))
-    written = _written_in_graph(graph_id)
-    places = [(node, tool) for node in pause.next or ("",) for tool in pause.tools or ("",)]
-    return strictest([_rule_at(node, tool, rows, written) for node, tool in places])
+    def rule_for(self, pause: Pause) -> Rule:
+        """Return the rule of a pause: the most specific policy, else the default.
+
+        What a node's metadata says counts as a policy for that node, until an admin writes one for the same place.
+
+        Gates that wait together are decided together, by the strictest of their rules.
+        """
+        places = [(node, tool) for node in pause.next or ("",) for tool in pause.tools or ("",)]
+        return strictest([_rule_at(node, tool, self._rows, self._written) for node, tool in places])
 
 
 def _rule_at(node: str, tool: str, rows: Iterable[Policy], written: Mapping[str, Any]) -> Rule:

@@ -157,7 +157,7 @@ def store(
     thread.next, thread.state, thread.blocked = list(snapshot.next), snapshot.values, list(snapshot.blocked)
     thread.problem = "; ".join(snapshot.errors)[:500]
     thread.updated_at = timezone.now()
-    opened = [_open(thread, snapshot, pause, head, is_asked_again=is_asked_again) for pause in pauses]
+    opened = _open_all(thread, snapshot, pauses, head, is_asked_again=is_asked_again)
     _close_others(thread, keep=[approval.pk for approval in opened])
     thread.status = _status(thread, opened, snapshot)
     waiting = [approval for approval in opened if approval.is_pending]
@@ -181,21 +181,30 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 
 
-def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, *, is_asked_again: bool) -> Approval:
-    key = {
-        "thread": thread,
-        "checkpoint_ns": snapshot.checkpoint_ns,
-        "checkpoint_id": snapshot.checkpoint_id,
-        "interrupt_id": pause.interrupt_id,
-    }
-    asked = _asked(thread, snapshot, pause, head)
-    approval = Approval.objects.filter(**key).order_by("-round").first()
-    is_new = approval is None or _is_to_ask_again(approval, pause, is_asked_again=is_asked_again)
-    if approval is None or is_new:
-        approval = Approval.objects.create(**key, **asked, round=approval.round + 1 if approval else 1)
+def _open_all(
+    thread: Thread, snapshot: Snapshot, pauses: list[Pause], head: Head, *, is_asked_again: bool
+) -> list[Approval]:
+    """A step may ask hundreds of questions: what is known of them is read at once."""
+    here = {"thread": thread, "checkpoint_ns": snapshot.checkpoint_ns, "checkpoint_id": snapshot.checkpoint_id}
+    latest = {each.interrupt_id: each for each in Approval.objects.filter(**here).order_by("round")} if pauses else {}
+    rulebook = rules.Rulebook(thread.graph_id)
+    opened: list[Approval] = []
+    for pause in pauses:
+        known = latest.get(pause.interrupt_id)
+        is_again = known is not None and _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
+        round = known.round + 1 if known and is_again else 1
+        key = here | {"interrupt_id": pause.interrupt_id, "round": round}
+        asked = _asked(thread, snapshot, pause, head, rulebook)
+        opened.append(_open(thread, None if is_again else known, key, asked))
+    return opened
+
+
+def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked: dict[str, Any]) -> Approval:
+    is_new = approval is None
+    if approval is None:
+        approval = Approval.objects.create(**key, **asked)
     is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
-    is_moved = approval.head_writes != head.writes or approval.blocked != asked["blocked"]
-    is_moved |= approval.why_not != asked["why_not"]
+    is_moved = any(getattr(approval, name) != asked[name] for name in ("head_writes", "blocked", "why_not"))
     if approval.is_pending and (is_other or is_moved):
         # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
         # Or the worker has other graphs than the one that read it first, and other types are allowed.
@@ -206,7 +215,7 @@ def _open(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, *, is_as
             actor="worker",
             actor_kind="system",
             thread_id=thread.pk,
-            object={"approval": str(approval.pk), "checkpoint": snapshot.checkpoint_id, "kind": pause.kind},
+            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
             digests={"shown": approval.shown_digest, "rule": digest(approval.rule)},
             policy_version=approval.rule["source"],
         )
@@ -240,7 +249,7 @@ def tell_voters(approvals: list[Approval], text: str) -> None:
     counting.update(ended_at=Now(), ended_as=VoteEnd.SUPERSEDED)
 
 
-def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict[str, Any]:
+def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, rulebook: rules.Rulebook) -> dict[str, Any]:
     actions = [asdict(action) for action in pause.actions]
     shown = {
         "checkpoint_ns": snapshot.checkpoint_ns,
@@ -253,7 +262,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head) -> dict
         "actions": actions,
         "state": snapshot.values,
     }
-    rule, shown_digest = rules.rule_for(thread.graph_id, pause), digest(shown)
+    rule, shown_digest = rulebook.rule_for(pause), digest(shown)
     return {
         "rule": rule.as_dict(),
         "required_votes": rule.approvals,

@@ -1,6 +1,5 @@
 """Give a thread new input and hand it to the workers."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -13,9 +12,6 @@ from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
 from approvals.models import Graph, Run, Thread
 from approvals.permissions import User
-
-ROLES = ("user", "human", "assistant", "ai", "system", "developer", "tool")
-"""Of messages, as LangChain takes them beside its own types."""
 
 
 def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
@@ -52,19 +48,9 @@ def check_input(graph: Graph, input: Any) -> None:
     if not isinstance(input, dict) or not input:
         raise Invalid("The input must be an object with at least one field.")
     schema = graph.record.input_schema
-    faults = [fault for fault in validation.faults(schema or {}, input, "input") if not _is_short_message(input, fault)]
+    faults = list(validation.faults(schema or {}, input, "input"))
     if schema:
         unknown = input.keys() - schema.get("properties", input).keys()
         faults += [Fault(f"input/{name}", "The graph has no such input.") for name in sorted(unknown)]
     if faults:
         raise Invalid("The input does not fit the graph.", faults=[fault.as_dict() for fault in faults])
-
-
-def _is_short_message(input: Mapping[str, Any], fault: Fault) -> bool:
-    """Whether it is about a message as people write it, `{"role": "user", "content": "..."}`: LangChain reads those."""
-    channel, _, place = fault.path.removeprefix("input/").partition("/")
-    listed = input.get(channel)
-    if not isinstance(listed, list) or not place.isdecimal() or int(place) >= len(listed):
-        return False
-    message = listed[int(place)]
-    return isinstance(message, dict) and {"role", "content"} <= message.keys() and message["role"] in ROLES

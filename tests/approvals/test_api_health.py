@@ -49,7 +49,8 @@ def test_a_worker_and_then_the_database_go(own_console: Callable[..., Console]) 
     assert (status, told["status"], told["worker"], told["database"]) == (503, "unavailable", "missing", "ok")
     assert (told["redis"], told["checkpointer"]) == ("off", "ok")
     with console.api("alice") as alice:
-        approval = alice.get("/approvals", params={"limit": 1, "status": "pending"}).json()["items"][0]
+        refunds = alice.get("/approvals", params={"limit": 1, "status": "pending", "graph": "refund"})
+        approval = refunds.json()["items"][0]
         asked = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": {}})
         assert (asked.status_code, asked.json()["error"]["code"]) == (503, "unavailable")
 

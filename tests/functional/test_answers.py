@@ -1,4 +1,4 @@
-"""Questions of `interrupt()` in a real browser: each action decided, forms filled in, what is odd drawn, nothing run."""
+"""Questions of `interrupt()` in a browser: each action decided, forms filled in, what is odd drawn and never run."""
 
 import json
 from collections.abc import Callable

@@ -66,7 +66,7 @@ def test_make_run_prints_a_link_for_each_person_and_each_works_once(
 def test_the_queue_is_full_when_the_page_opens(own_console: Callable[..., Console], sign_in: SignIn) -> None:
     console = own_console("--demo").start()
     page = sign_in("carol", at=console)
-    expect(page.locator("[data-row]")).to_have_count(12)
+    expect(page.locator("[data-row]")).to_have_count(19)
 
 
 def outbox(console: Console, thread_id: str) -> list[Path]:
