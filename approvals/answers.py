@@ -22,8 +22,11 @@ def faults_in(approval: Approval, answer: Any) -> list[Fault]:
 
 
 def given(approval: Approval, decision: Decision) -> Any:
-    """Return the value that the graph is given: what people sent, or what a plain approval or rejection means."""
-    if approval.kind == BREAKPOINT:
+    """Return the value that the graph is given: what people sent, or what a plain approval or rejection means.
+
+    None at a breakpoint, and once a force-clean has erased what was asked.
+    """
+    if approval.kind == BREAKPOINT or not approval.actions:
         return None
     if decision.verdict == Verdict.RESPOND:
         return decision.answer

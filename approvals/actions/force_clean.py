@@ -87,4 +87,4 @@ def _erase(thread: Thread, why: str) -> None:
     Draft.objects.filter(thread=thread).delete()
     given_up = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS])
     given_up.update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
-    Run.objects.filter(thread=thread).update(input=None, problem="", steps=[])
+    Run.objects.filter(thread=thread).update(input=None, problem="", steps=[], calls=[])
