@@ -54,7 +54,7 @@ def did(thread_id: str, data_dir: Path | str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: json.dumps(each, sort_keys=True))
 
 
-def _do(name: str, config: RunnableConfig, **args: Any) -> str:
+def record(name: str, config: RunnableConfig, **args: Any) -> str:
     folder = Path(os.environ["DATA_DIR"]) / "did" / config["configurable"]["thread_id"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{uuid.uuid4()}.json").write_text(json.dumps({"name": name, "args": args}))
@@ -64,19 +64,19 @@ def _do(name: str, config: RunnableConfig, **args: Any) -> str:
 @tool
 async def send_mail(to: str, subject: str, config: RunnableConfig) -> str:
     """Send a mail."""
-    return _do("send_mail", config, to=to, subject=subject)
+    return record("send_mail", config, to=to, subject=subject)
 
 
 @tool
 async def pay(order: str, amount: float, config: RunnableConfig, currency: Literal["EUR", "USD"] = "EUR") -> str:
     """Pay money."""
-    return _do("pay", config, order=order, amount=amount, currency=currency)
+    return record("pay", config, order=order, amount=amount, currency=currency)
 
 
 @tool
 async def wipe(path: str, config: RunnableConfig) -> str:
     """Delete a file."""
-    return _do("wipe", config, path=path)
+    return record("wipe", config, path=path)
 
 
 GATED: dict[str, Any] = {

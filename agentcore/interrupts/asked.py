@@ -60,7 +60,7 @@ def _value(value: Any) -> str:
 def short(text: str, longest: int) -> str:
     """Cut a text to one line of so many characters."""
     line = " ".join(text.split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def just(properties: Mapping[str, Any], *, optional: Iterable[str] = ()) -> dict[str, Any]:

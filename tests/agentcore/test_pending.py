@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
@@ -254,9 +255,9 @@ async def test_a_second_edit_of_the_same_channel_is_refused_and_harms_nothing(sa
     assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]
 
 
-async def test_langgraph_alone_takes_the_second_edit_and_can_read_the_thread_no_more(saver: Any) -> None:
-    """The control."""
-    thread = await Thread(dialects.parallel, saver).start()
+async def test_langgraph_alone_takes_the_second_edit_and_can_read_the_thread_no_more() -> None:
+    """The control. With a database it depends on whether the edit is stored before the run fails."""
+    thread = await Thread(dialects.parallel, InMemorySaver()).start()
     for side, amount in (("left?", 5), ("right?", 6)):
         failed = await thread.bare(Command(resume={(await thread.waiting(side)).id: side}, update={"amount": amount}))
     assert failed == "InvalidUpdateError"
