@@ -24,8 +24,8 @@ KINDS = {
     "breakpoint": "Breakpoint",
     "hitl_batched": "Tool calls",
     "hitl_per_call": "Tool call",
-    "legacy": "Action",
-    "schema": "Question",
+    "legacy": "Inbox action",
+    "schema": "Form",
     "plain": "Question",
 }
 
