@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from agentcore import validation
 from agentcore.interrupts.asked import CHOICES, Asked, about_actions
 from agentcore.interrupts.hitl_batched import choice_in, decision, decision_schema
 from agentcore.types import Action, Choice, PendingInterrupt, Question
@@ -28,7 +29,10 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
         payload = _Payload.model_validate(pending.value)
     except ValidationError:
         return None
-    kinds = dict(_kinds(pending.response_schema or {}))
+    schema = pending.response_schema or {}
+    if not validation.is_schema(schema):
+        return None
+    kinds = dict(_kinds(schema))
     allowed = tuple(verdict for verdict in CHOICES if verdict in kinds) if kinds else CHOICES
     if not allowed:
         return None
@@ -37,7 +41,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
         args=payload.args,
         description=payload.description or "",
         allowed=allowed,
-        schema=_arguments(kinds.get("edit"), pending.response_schema or {}) or tools.get(payload.name),
+        schema=_arguments(kinds.get("edit"), schema) or tools.get(payload.name),
         title=payload.name,
         call_id=payload.tool_call_id,
     )

@@ -1,9 +1,15 @@
 """From a paused thread to the question people read."""
 
+import copy
+import json
 import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
@@ -14,7 +20,7 @@ from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.runner import run_until_pause
 from agentcore.serde import digest
-from agentcore.types import Finished, Pause, Paused
+from agentcore.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
 from tests import graphs
 from tests.console import refund as a_refund
 
@@ -147,40 +153,220 @@ async def test_a_thread_that_waits_for_nobody_asks_nothing() -> None:
     assert interrupts.read(graphs.gated, finished.snapshot) == []
 
 
-HOSTILE = [
-    "May I?",
-    {"question": "May I?", "__class__": 1},
-    None,
-    "",
-    7,
-    ["a", {"b": 1}],
-    {1: {2}},
-    b"\x00",
+# Questions of interrupt()
+
+
+def pause_of(value: Any, *, schema: Any = None, path: tuple[str, ...] = ("ask",), messages: Any = None) -> Pause:
+    """Read a question as it stands in a snapshot."""
+    asked = PendingInterrupt(id="0" * 32, value=value, node=path[0], response_schema=schema, path=path)
+    values = {"messages": messages} if messages else {}
+    here = Snapshot("t", "", "c", None, None, 1, "loop", {}, values, path[:1], interrupts=(asked,))
+    [pause] = interrupts.read(graphs.gated, here)
+    return pause
+
+
+def question_of(pause: Pause) -> Question:
+    return Question(
+        pause.kind, pause.request["value"], [asdict(action) for action in pause.actions], pause.answer_schema
+    )
+
+
+def faults(pause: Pause, answer: Any) -> dict[str, str]:
+    return {fault.path: fault.message for fault in interrupts.faults_in(question_of(pause), answer)}
+
+
+def batched(*names: str, allowed: Any = ("approve", "edit", "reject", "respond"), **more: Any) -> dict[str, Any]:
+    return {
+        "action_requests": [{"name": name, "args": {"order": "A1", "amount": 20.0}, **more} for name in names],
+        "review_configs": [{"action_name": name, "allowed_decisions": list(allowed)} for name in names],
+    }
+
+
+CAMEL = {
+    "actionRequests": [{"name": "refund", "args": {"order": "A1"}}],
+    "reviewConfigs": [{"actionName": "refund", "allowedDecisions": ["approve", "edit"]}],
+}
+PER_CALL = {"type": "tool_approval", "tool_call_id": "c1", "name": "refund", "args": {"order": "A1", "amount": 20.0}}
+ALLOW_ALL = {"allow_accept": True, "allow_edit": True, "allow_ignore": True, "allow_respond": True}
+LEGACY = {"action_request": {"action": "refund", "args": {"order": "A1"}}, "config": ALLOW_ALL, "description": "Look."}
+PER_CALL_SCHEMA = {
+    "oneOf": [{"$ref": "#/$defs/Approve"}, {"$ref": "#/$defs/Edit"}],
+    "$defs": {
+        "Approve": {"type": "object", "properties": {"type": {"const": "approve"}}},
+        "Edit": {
+            "type": "object",
+            "properties": {
+                "type": {"const": "edit"},
+                "edited_action": {"type": "object", "properties": {"args": {"$ref": "#/$defs/Args"}}},
+            },
+        },
+        "Args": {
+            "type": "object",
+            "properties": {"order": {"$ref": "#/$defs/Order"}, "amount": {"type": "number"}},
+            "required": ["order"],
+        },
+        "Order": {"type": "string", "pattern": "^A"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "title", "summary"),
+    [
+        (batched("refund", description="Pay it.\nSoon."), "hitl_batched", "refund(order A1, amount 20.00)", "Pay it."),
+        (
+            batched("send_email", "delete_file"),
+            "hitl_batched",
+            "2 actions: send_email, delete_file",
+            "send_email(order A1, amount 20.00); delete_file(order A1, amount 20.00)",
+        ),
+        (CAMEL, "hitl_batched", "refund(order A1)", ""),
+        (PER_CALL, "hitl_per_call", "refund(order A1, amount 20.00)", ""),
+        (LEGACY, "legacy", "refund(order A1)", "Look."),
+        ([LEGACY], "legacy", "refund(order A1)", "Look."),
+        ([LEGACY, LEGACY], "legacy", "2 actions: refund, refund", "refund(order A1); refund(order A1)"),
+        (json.dumps(LEGACY), "legacy", "refund(order A1)", "Look."),
+        (f"  {json.dumps([LEGACY])}", "legacy", "refund(order A1)", "Look."),
+        ("What is the limit?", "plain", "asks: What is the limit?", ""),
+        ({"question": "What is the limit?", "for": "A1"}, "plain", "asks: What is the limit?", "for: A1"),
+        ({"task": "Review", "n": [1]}, "plain", "asks: Review", "n: [1]"),
+        ({"a": 1}, "plain", "asks at ask", "a: 1"),
+        (None, "plain", "asks at ask", "null"),
+        ("", "plain", "asks at ask", ""),
+        ("two\nlines", "plain", "asks: two lines", ""),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_each_dialect_is_known_by_its_payload(value: Any, kind: str, title: str, summary: str) -> None:
+    pause = pause_of(value)
+    assert (pause.kind, pause.title, pause.summary, pause.why_not) == (kind, title, summary, "")
+
+
+def test_a_form_is_known_by_its_schema() -> None:
+    pause = pause_of({"question": "How much?"}, schema={"type": "integer", "minimum": 1})
+    assert (pause.kind, pause.title, pause.allowed_verdicts) == ("schema", "asks: How much?", ("respond",))
+    assert faults(pause, 0) == {"": "This must be 1 or more."}
+    assert faults(pause, 2) == {}
+
+
+async def test_a_type_that_a_node_asks_for_is_its_schema() -> None:
+    [pause] = await read(question("How much?", response_schema=int), {"amount": 1})
+    assert (pause.kind, pause.answer_schema, len(pause.interrupt_id)) == ("schema", {"type": "integer"}, 32)
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed", "verdicts"),
+    [
+        (batched("a"), [("approve", "edit", "reject", "respond")], ("approve", "reject", "respond")),
+        (batched("a", allowed=["edit"]), [("edit",)], ("respond",)),
+        (
+            batched("a", "b", allowed=["reject", "approve"]),
+            [("approve", "reject")] * 2,
+            ("approve", "reject", "respond"),
+        ),
+        (CAMEL, [("approve", "edit")], ("approve", "respond")),
+        ({**LEGACY, "config": {"allow_respond": True}}, [("respond",)], ("respond",)),
+        (
+            [LEGACY, {**LEGACY, "config": {"allow_ignore": True}}],
+            [("approve", "edit", "reject", "respond"), ("reject",)],
+            ("reject", "respond"),
+        ),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_only_what_every_action_allows_can_be_said_of_all(value: Any, allowed: Any, verdicts: Any) -> None:
+    pause = pause_of(value)
+    assert [action.allowed for action in pause.actions] == allowed
+    assert pause.allowed_verdicts == verdicts
+
+
+def test_the_other_spellings_are_read_and_answered_in_kind() -> None:
+    early = batched("refund")
+    for request in early["action_requests"]:
+        request["arguments"] = request.pop("args")
+    assert pause_of(early).actions[0].args == {"order": "A1", "amount": 20.0}
+    edit = Choice("edit", {"order": "A2"})
+    assert interrupts.write(question_of(pause_of(CAMEL)), [edit])["decisions"][0].keys() == {"type", "editedAction"}
+    assert interrupts.write(
+        question_of(pause_of(early)),
+        [
+            edit,
+        ],
+    )["decisions"][0].keys() == {"type", "edited_action"}
+
+
+def test_a_tool_that_is_called_twice_may_be_listed_once() -> None:
+    twice = batched("refund", "refund", allowed=["approve"])
+    twice["review_configs"].pop()
+    assert [action.allowed for action in pause_of(twice).actions] == [("approve",)] * 2
+
+
+def test_the_arguments_of_a_call_are_checked_with_the_definitions_of_its_schema() -> None:
+    pause = pause_of(PER_CALL, schema=PER_CALL_SCHEMA)
+    assert pause.actions[0].allowed == ("approve", "edit")
+
+    def edit(**args: Any) -> dict[str, str]:
+        return faults(pause, {"type": "edit", "edited_action": {"name": "refund", "args": args}})
+
+    assert edit(order="A2", amount=1) == {}
+    assert edit(order="B2") == {"edited_action/args/order": "This must match the pattern ^A."}
+    assert edit(order="A2", to="me") == {"edited_action/args/to": "This is not known here."}
+    assert faults(pause, {"type": "reject"}).keys() == {""}, "this call may not be rejected"
+
+
+def test_an_action_knows_the_tool_call_it_is_about() -> None:
+    args = {"order": "A1", "amount": 20.0}
+    calls = [{"name": "refund", "args": args, "id": f"c{number}"} for number in range(2)]
+    messages = [{"type": "ai", "content": "", "tool_calls": calls}]
+    assert [action.call_id for action in pause_of(batched("refund", "refund"), messages=messages).actions] == [
+        "c0",
+        "c1",
+    ]
+    assert pause_of(PER_CALL, messages=messages).actions[0].call_id == "c1"
+    assert pause_of(batched("other"), messages=messages).actions[0].call_id == ""
+
+
+NOT_QUITE: list[Any] = [
+    batched(),
     {"action_requests": [{"name": "pay", "args": {}}], "review_configs": []},
-    [{"action_request": {"action": "pay", "args": {}}, "config": {"allow_accept": True}}],
-    {"type": "tool_approval", "name": "pay", "args": {}},
+    {**batched("pay"), "review_configs": [{"action_name": "other", "allowed_decisions": ["approve"]}]},
+    batched("pay", allowed=[]),
+    batched("pay", allowed=["launch"]),
+    batched("pay", allowed=[7]),
+    {"action_requests": [{"name": 7, "args": {}}], "review_configs": batched("pay")["review_configs"]},
+    {"action_requests": [{"name": "pay", "args": "all"}], "review_configs": batched("pay")["review_configs"]},
+    {**PER_CALL, "args": [1]},
+    {**PER_CALL, "type": "approval"},
+    {**LEGACY, "config": {}},
+    {**LEGACY, "config": {"allow_accept": "yes"}},
+    {**LEGACY, "action_request": {"action": "pay", "args": "all"}},
+    [LEGACY, "x"],
+    [],
+    "[1, 2",
+    "[" * 100_000,
+    f'{{"a": "{"x" * 1_000_001}"}}',
+    {"__class__": 1, "question": {"text": "x"}},
+    7,
+    0.5,
+    True,
     "x" * 10_000,
 ]
 
 
-@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: str(value)[:30])
-async def test_a_question_is_shown_raw_and_says_why_it_cannot_be_answered(value: Any) -> None:
+@pytest.mark.parametrize("value", NOT_QUITE, ids=lambda value: str(value)[:40])
+def test_what_no_dialect_knows_is_shown_raw_and_answered_with_anything(value: Any) -> None:
+    pause = pause_of(value)
+    assert (pause.kind, pause.allowed_verdicts, pause.request["value"]) == ("plain", ("respond",), value)
+    assert len(pause.title) <= 120
+    assert len(pause.summary) <= 240
+    assert faults(pause, {"anything": [1, None]}) == {}
+
+
+@pytest.mark.parametrize("value", [{1: {2}}, b"\x00"], ids=str)
+async def test_what_is_no_json_is_shown_as_far_as_it_can_be(value: Any) -> None:
     [pause] = await read(question(value), {"amount": 1})
-    assert pause.kind == "interrupt"
-    assert len(pause.interrupt_id) == 32
-    assert pause.allowed_verdicts == ()
-    assert "cannot answer it yet" in pause.why_not
-    assert pause.title == "Question from ask first"
-    assert len(pause.summary) <= 120
+    assert (pause.kind, pause.why_not) == ("plain", "")
     assert len(digest([pause.request, pause.actions[0].args])) == 64
-    if isinstance(value, str | int | None):
-        assert pause.request["value"] == value
-
-
-async def test_a_question_with_a_form_brings_its_schema() -> None:
-    [pause] = await read(question("How much?", response_schema=int), {"amount": 1})
-    assert pause.answer_schema == {"type": "integer"}
-    assert pause.allowed_verdicts == ()
 
 
 async def test_two_questions_at_once_are_both_asked() -> None:
@@ -191,3 +377,126 @@ async def test_two_questions_at_once_are_both_asked() -> None:
     pauses = await read(builder.compile(), {"amount": 1})
     assert sorted(pause.request["value"] for pause in pauses) == ["left", "right"]
     assert len({pause.interrupt_id for pause in pauses}) == 2
+
+
+def test_each_fault_has_its_path_and_says_what_is_wanted() -> None:
+    pause = pause_of(batched("refund", "wipe", allowed=["approve", "edit"]))
+    assert faults(pause, {"decisions": [{"type": "approve"}]}) == {"decisions": "This must have at least 2 items."}
+    wrong = {
+        "decisions": [{"type": "reject"}, {"type": "edit", "edited_action": {"name": "refund", "args": 1}, "x": 1}]
+    }
+    assert faults(pause, wrong) == {
+        "decisions/0": 'This must be an object with "type": "approve" or "edit".',
+        "decisions/1/edited_action/name": "This must be wipe.",
+        "decisions/1/edited_action/args": "This must be of type object.",
+        "decisions/1/x": "This is not known here.",
+    }
+
+
+def test_an_answer_is_never_longer_than_can_be_kept() -> None:
+    pause = pause_of("What?")
+    assert faults(pause, "x" * 999_998) == {}
+    assert list(faults(pause, "x" * 999_999)) == [""]
+
+
+# For any payload and any answer
+
+scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KNOWN: list[tuple[Any, Any]] = [
+    (batched("refund", "wipe"), None),
+    (CAMEL, None),
+    (PER_CALL, PER_CALL_SCHEMA),
+    ([LEGACY, LEGACY], None),
+    ({"question": "How much?"}, {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of everything inside a value."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield from places(item, (*path, key))
+
+
+def mutated(value: Any, path: tuple[Any, ...], other: Any) -> Any:
+    """Return a copy with something else in one place."""
+    if not path:
+        return other
+    changed = copy.deepcopy(value)
+    within = changed
+    for key in path[:-1]:
+        within = within[key]
+    within[path[-1]] = other
+    return changed
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> tuple[Any, Any]:
+    """Draw a payload and a schema of the dialects, with up to two places changed."""
+    asked = list(draw(st.sampled_from(KNOWN)))
+    for _ in range(draw(st.integers(0, 2))):
+        which = draw(st.sampled_from([0, 1]))
+        path = draw(st.sampled_from(list(places(asked[which]))))
+        asked[which] = mutated(asked[which], path, draw(anything | st.sampled_from(["(", "#/$defs/no", "approve", {}])))
+    return asked[0], asked[1]
+
+
+@given(payloads(), anything)
+@settings(max_examples=500, deadline=None)
+def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(asked: Any, answer: Any) -> None:
+    value, schema = asked
+    pause = pause_of(value, schema=schema)
+    assert pause.kind in interrupts.DIALECTS
+    assert pause.allowed_verdicts
+    assert pause.title
+    assert len(pause.title) <= 120
+    assert len(digest([pause.request, [asdict(action) for action in pause.actions]])) == 64
+    assert all(message.endswith(".") for message in faults(pause, answer).values())
+    for verdict in {"approve", "reject"} & set(pause.allowed_verdicts):
+        interrupts.faults_in(question_of(pause), interrupts.plain_answer(question_of(pause), verdict, "No."))
+
+
+@given(anything)
+@settings(max_examples=200, deadline=None)
+def test_any_payload_at_all_is_shown(value: Any) -> None:
+    assert pause_of(value).request["value"] == value
+
+
+@st.composite
+def decided(draw: st.DrawFn) -> tuple[Any, list[Choice]]:
+    """Draw a question about actions, and what somebody chose of what it allows."""
+    words = st.text(
+        min_size=1, max_size=8, alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
+    )
+    value = draw(
+        st.sampled_from([batched("refund"), batched("refund", "wipe", "refund"), CAMEL, PER_CALL, LEGACY, [LEGACY] * 3])
+    )
+    pause = pause_of(value)
+    choices = []
+    for action in pause.actions:
+        verdict = draw(st.sampled_from(action.allowed))
+        args = (
+            draw(st.dictionaries(words.map("a".__add__), st.integers() | words, max_size=2))
+            if verdict == "edit"
+            else None
+        )
+        said = draw(words) if verdict == "respond" else ""
+        said = draw(words) if verdict == "reject" and pause.kind != "legacy" else said
+        choices.append(Choice(verdict, args, said))
+    return pause, choices
+
+
+@given(decided())
+@settings(max_examples=300, deadline=None)
+def test_what_is_written_fits_and_is_read_back_as_it_was_chosen(asked: tuple[Pause, list[Choice]]) -> None:
+    pause, choices = asked
+    answer = interrupts.write(question_of(pause), choices)
+    large = any(isinstance(each, int) and each.bit_length() > 63 for c in choices for each in (c.args or {}).values())
+    assert large or faults(pause, answer) == {}
+    assert interrupts.choices_in(question_of(pause), answer) == choices
