@@ -61,6 +61,14 @@ def with_tally(found: ApprovalQuerySet) -> ApprovalQuerySet:
     return found.annotate(approvals_so_far=Coalesce(Subquery(counted), Value(0)))
 
 
+def with_others(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Add `asked_together` to each: how many questions one step of the thread asked at once; 0 at a breakpoint."""
+    here = Approval.objects.filter(thread=OuterRef("thread"), checkpoint_id=OuterRef("checkpoint_id"))
+    asked = here.exclude(interrupt_id="").order_by().values("thread")
+    counted = asked.annotate(number=Count("interrupt_id", distinct=True)).values("number")
+    return found.annotate(asked_together=Coalesce(Subquery(counted), Value(0)))
+
+
 def missing(approval_id: UUID) -> int:
     """Count the approvals that an approval still needs."""
     left: int = (

@@ -63,11 +63,15 @@ class Row:
     status: str
     outcome: str
     decided_by: str
+    others: int
+    """Questions that the same step of the thread asked beside this one."""
+    is_deviating: bool
+    """What ran is not what was decided."""
     stuck: StuckShown | None
 
 
 def rows_of(approvals: Iterable[Approval]) -> list[Row]:
-    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and `approvals_so_far`."""
+    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `inbox.with_...` add."""
     return [row_of(approval) for approval in approvals]
 
 
@@ -93,6 +97,8 @@ def row_of(approval: Approval) -> Row:
         status=approval.status,
         outcome=OUTCOMES[ApprovalStatus(approval.status)],
         decided_by=decision.decided_by if decision else "",
+        others=max(0, getattr(approval, "asked_together", 0) - 1),
+        is_deviating=bool(decision and decision.deviations),
         stuck=_stuck(getattr(decision, "run", None)),
     )
 

@@ -159,7 +159,8 @@ def side_context(request: Request, current: str) -> dict[str, Any]:
 
 def listed(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """What a list needs, in one query, without the large columns."""
-    return inbox.with_tally(found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY))
+    with_all = found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY)
+    return inbox.with_others(inbox.with_tally(with_all))
 
 
 def newest_closed(found: ApprovalQuerySet) -> ApprovalQuerySet:
