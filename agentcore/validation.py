@@ -69,6 +69,8 @@ def _causes(error: ValidationError) -> Iterator[ValidationError]:
         return
     by_branch: dict[Any, list[ValidationError]] = {}
     for each in error.context:
+        if not each.schema_path:
+            continue  # a branch that is just `false`
         by_branch.setdefault(each.schema_path[0], []).append(each)
     meant = [causes for causes in by_branch.values() if not any(_is_other_kind(each, error) for each in causes)]
     if len(meant) != 1:

@@ -379,6 +379,19 @@ async def test_two_questions_at_once_are_both_asked() -> None:
     assert len({pause.interrupt_id for pause in pauses}) == 2
 
 
+@pytest.mark.parametrize("schema", [{"anyOf": [False, {"type": "integer"}]}, {"oneOf": [False, False]}, {"not": {}}])
+def test_a_schema_that_takes_little_or_nothing_still_says_so(schema: Any) -> None:
+    assert faults(pause_of("How much?", schema=schema), "x").keys() == {""}
+
+
+@pytest.mark.parametrize(
+    "schema", [{"oneOf": 7}, {"$defs": "x", "$ref": "#/$defs/x"}, "text", {"type": "thing"}], ids=str
+)
+def test_a_schema_that_is_none_is_left_alone(schema: Any) -> None:
+    pause = pause_of(PER_CALL, schema=schema)
+    assert (pause.kind, pause.answer_schema) == ("plain", None)
+
+
 def test_each_fault_has_its_path_and_says_what_is_wanted() -> None:
     pause = pause_of(batched("refund", "wipe", allowed=["approve", "edit"]))
     assert faults(pause, {"decisions": [{"type": "approve"}]}) == {"decisions": "This must have at least 2 items."}
@@ -401,7 +414,13 @@ def test_an_answer_is_never_longer_than_can_be_kept() -> None:
 
 # For any payload and any answer
 
-scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+)
 anything = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -448,7 +467,7 @@ def payloads(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 @given(payloads(), anything)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(asked: Any, answer: Any) -> None:
     value, schema = asked
     pause = pause_of(value, schema=schema)
