@@ -1,24 +1,27 @@
-"""What we rely on in LangGraph, at breakpoints. A red test here says that LangGraph moved: read it before mending it.
+"""What we rely on in LangGraph. A red test here says that LangGraph moved: read it before mending it.
 
 Where the fact is a trap, the test shows the trap itself: it is the control of the tests that show we avoid it.
 """
 
 import asyncio
+import inspect
+import operator
 import os
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langgraph._internal import _constants
+from langgraph._internal._typing import MISSING
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command, Overwrite
+from langgraph.types import Command, Overwrite, _interrupt_id, interrupt
 from typing_extensions import TypedDict
 
-from agentcore import runner
+from agentcore import pending, runner, state_edit
 from agentcore.checkpointers import open_pool, saver_over
 from agentcore.demo import refund
 from agentcore.threads import config_for, with_saver
@@ -139,6 +142,132 @@ async def test_new_input_at_a_breakpoint_drops_the_pause_in_silence(saver: Saver
     state = await state_of(bound, thread_id)
     assert (state.next, state.values["notes"]) == (("act",), ["prepared", "prepared"])
     assert times("act", thread_id) == 0
+
+
+# Questions of interrupt()
+
+
+class Asking(TypedDict, total=False):
+    text: str
+    amount: int
+    got: Annotated[list[Any], operator.add]
+
+
+async def three(state: Asking) -> Asking:
+    """Asks three times, and takes only a number for the second answer."""
+    first, second = interrupt("first?"), interrupt("second?")
+    return {"got": [first, second + 0, interrupt("third?")]}
+
+
+async def other(state: Asking) -> Asking:
+    return {"got": [interrupt("other?")]}
+
+
+def asking(*nodes: Any) -> Any:
+    """A graph of nodes that all ask in one step."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(Asking)
+    for node in nodes:
+        builder.add_node(node.__name__, node)
+        builder.add_edge(START, node.__name__)
+    return builder.compile()
+
+
+async def waiting(bound: Any, thread_id: str) -> dict[str, str]:
+    """Return the id of each question that waits, by its payload."""
+    return {each.value: each.id for each in (await state_of(bound, thread_id)).interrupts}
+
+
+async def stored(saver: Saver, thread_id: str) -> list[tuple[str, str, Any]]:
+    found = await saver.aget_tuple(config_for(thread_id))
+    return [(task, channel, value) for task, channel, value in found.pending_writes if channel != "__interrupt__"]
+
+
+def test_the_private_names_we_use_are_still_called_so() -> None:
+    assert (_constants.RESUME, _constants.NULL_TASK_ID) == ("__resume__", "00000000-0000-0000-0000-000000000000")
+    assert (pending.RESUME, pending.NULL_TASK_ID) == (_constants.RESUME, _constants.NULL_TASK_ID)
+    assert MISSING is state_edit.MISSING
+    assert MISSING is not None
+    assert list(inspect.signature(_interrupt_id).parameters) == ["ns", "answered"]
+
+
+async def test_the_id_of_a_question_counts_the_answers_before_it(saver: Saver, thread_id: str) -> None:
+    bound = await pause(asking(three), saver, thread_id)
+    [task] = (await state_of(bound, thread_id)).tasks
+    namespace = f"three:{task.id}"
+    assert await waiting(bound, thread_id) == {"first?": _interrupt_id(namespace, 0)}
+    head = (await state_of(bound, thread_id)).config
+    await bound.ainvoke(Command(resume={_interrupt_id(namespace, 0): "A"}), config_for(thread_id))
+    assert await waiting(bound, thread_id) == {"second?": _interrupt_id(namespace, 1)}
+    assert (await state_of(bound, thread_id)).config == head, "at the very same checkpoint"
+    assert await stored(saver, thread_id) == [(task.id, "__resume__", ["A"])]
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", {}, []], ids=repr)
+async def test_a_keyed_answer_may_be_anything(saver: Saver, thread_id: str, value: Any) -> None:
+    bound = await pause(asking(other), saver, thread_id)
+    ids = await waiting(bound, thread_id)
+    await bound.ainvoke(Command(resume={ids["other?"]: value}), answering(thread_id, **STRICT))
+    assert (await state_of(bound, thread_id)).values["got"] == [value]
+
+
+async def test_a_strict_resume_refuses_an_answer_to_a_question_that_was_answered(saver: Saver, thread_id: str) -> None:
+    bound = await pause(asking(three), saver, thread_id)
+    first = (await waiting(bound, thread_id))["first?"]
+    await bound.ainvoke(Command(resume={first: "A"}), answering(thread_id, **STRICT))
+    with pytest.raises(Exception, match="interrupt") as caught:
+        await bound.ainvoke(Command(resume={first: "again"}), answering(thread_id, **STRICT))
+    assert type(caught.value).__name__ == "UnknownInterruptError"
+    assert list(await waiting(bound, thread_id)) == ["second?"]
+
+
+async def test_an_answer_without_an_id_also_answers_the_next_question(saver: Saver, thread_id: str) -> None:
+    """The trap that agentcore.pending.forget_unkeyed closes."""
+    bound = await pause(asking(three), saver, thread_id)
+    await bound.ainvoke(Command(resume="A"), config_for(thread_id))
+    second = (await waiting(bound, thread_id))["second?"]
+    await bound.ainvoke(Command(resume={second: 2}), answering(thread_id, **STRICT))
+    assert (await state_of(bound, thread_id)).values["got"] == ["A", 2, "A"]
+
+
+async def test_a_node_that_fails_keeps_the_answer_it_failed_with(saver: Saver, thread_id: str) -> None:
+    bound = await pause(asking(three), saver, thread_id)
+    for question, answer in (("first?", "A"), ("second?", "no number")):
+        ids = await waiting(bound, thread_id)
+        failing = bound.ainvoke(Command(resume={ids[question]: answer}), answering(thread_id, **STRICT))
+        if question == "first?":
+            await failing
+            continue
+        with pytest.raises(TypeError):
+            await failing
+        with pytest.raises(TypeError):
+            await bound.ainvoke(Command(resume={ids[question]: 2}), answering(thread_id, **STRICT))
+    [answers] = [value for _, channel, value in await stored(saver, thread_id) if channel == "__resume__"]
+    assert answers == ["A", "no number"]
+
+
+async def test_the_stored_answers_of_a_task_are_replaced_as_a_whole(savers: list[Saver], thread_id: str) -> None:
+    """Which is how agentcore.pending.take_back takes one back."""
+    bound = await pause(asking(three), savers[0], thread_id)
+    [task] = (await state_of(bound, thread_id)).tasks
+    await bound.ainvoke(Command(resume={(await waiting(bound, thread_id))["first?"]: "A"}), config_for(thread_id))
+    found = await savers[1].aget_tuple(config_for(thread_id))
+    await savers[1].aput_writes(found.config, [("__resume__", [])], task.id)
+    assert await stored(savers[0], thread_id) == [(task.id, "__resume__", [])]
+    await bound.ainvoke(None, config_for(thread_id))
+    assert list(await waiting(bound, thread_id)) == ["first?"]
+
+
+async def test_edits_that_come_with_answers_add_up_until_the_step_ends(savers: list[Saver], thread_id: str) -> None:
+    """So agentcore.pending.edited_already refuses a second one for a channel that keeps the last value."""
+    bound = await pause(asking(three, other), savers[0], thread_id)
+    before = (await state_of(bound, thread_id)).config
+    for question, amount in (("first?", {"amount": 5}), ("second?", {"got": ["edited"]})):
+        given = Command(resume={(await waiting(bound, thread_id))[question]: 1}, update=amount)
+        await bound.ainvoke(given, answering(thread_id, **STRICT))
+    null = [(channel, value) for task, channel, value in await stored(savers[1], thread_id) if task.startswith("0000")]
+    assert null == [("amount", 5), ("got", ["edited"])]
+    here = await state_of(bound, thread_id)
+    assert (here.values["amount"], here.values["got"], here.config) == (5, ["edited"], before)
 
 
 # Edits
