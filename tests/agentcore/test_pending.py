@@ -75,8 +75,14 @@ class Thread:
         assert len(found) == 1, found
         return found[0]
 
-    async def answer(self, given: Any, to: Any = None, *, attempt: int = 1, **edits: Any) -> Outcome:
-        async def enter() -> None: ...
+    async def answer(
+        self, given: Any, to: Any = None, *, attempt: int = 1, meanwhile: Any = None, **edits: Any
+    ) -> Outcome:
+        """Answer as our worker does; `meanwhile` is what the agent's own code does just before the graph is called."""
+
+        async def enter() -> None:
+            if meanwhile is not None:
+                await self.bare(meanwhile)
 
         async def on_step(step: Any) -> None: ...
 
@@ -241,6 +247,17 @@ async def test_the_same_answer_is_given_again_after_a_failure_and_another_is_not
     assert isinstance(await thread.answer(given, attempt=2), Paused)
     assert (await thread.waiting()).value == "second?"
     assert (await thread.waiting()).id != asked.id
+
+
+async def test_an_answer_that_comes_too_late_answers_nothing_else(saver: Any) -> None:
+    """Between our look and LangGraph's somebody answers: strict, it says so; else it would ignore ours in silence."""
+    thread = await Thread(dialects.in_turn, saver).start()
+    taken = Command(resume={(await thread.waiting()).id: "theirs"})
+    late = await thread.answer("ours", meanwhile=taken)
+    assert isinstance(late, Failed), late
+    assert late.error == "UnknownInterruptError"
+    assert (await thread.waiting()).value == {"question": "second?", "after": "theirs"}
+    assert list((await thread.here()).answers.values()) == ["theirs"]
 
 
 # Edits with answers
