@@ -10,12 +10,14 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import (
+    NO_WRITES,
     NULL_TASK_ID,
     RESUME,
 )  # no public names; tests/agentcore/test_facts.py pins them
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
+from agentcore.registry import Graph
 from agentcore.serde import canonical, to_plain
 from agentcore.types import PendingInterrupt
 
@@ -80,7 +82,16 @@ def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
                 response_schema=to_plain(getattr(interrupt, "response_schema", None)),
                 path=place.path,
                 is_poisoned=place.has_answered(interrupt),
+                after=() if place.is_poisoned else tuple(place.ids(len(place.answers))),
             )
+
+
+def running(state: StateSnapshot, places: list[Place]) -> tuple[str, ...]:
+    """Name the nodes that neither have ended nor ask: where a process died, they may have been running."""
+    asking = {place.root for place in places if place.task.interrupts}
+    silent = {place.root for place in places if not place.task.interrupts}
+    open_tasks = [task for task in state.tasks if task.result is None]
+    return tuple(task.name for task in open_tasks if task.id in silent or task.id not in asking)
 
 
 def answers_in(places: list[Place]) -> dict[str, Any]:
@@ -115,9 +126,41 @@ async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
 
 async def read_updates(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:
     """Return the edits that came with answers at this checkpoint, oldest first, as `(channel, plain value)`."""
+    written = await _given_beside(saver, config)
+    return [(channel, to_plain(value)) for channel, value in written if channel not in (RESUME, NO_WRITES)]
+
+
+def signed(update: Mapping[str, Any], run: str) -> list[tuple[str, Any]]:
+    """Return an edit for a Command that is stored together with the name of its run: nothing else tells whose it is.
+
+    The name goes where LangGraph notes that a task wrote nothing, and reads nothing.
+    """
+    return [*update.items(), (NO_WRITES, run)]
+
+
+async def is_signed(saver: Saver, config: RunnableConfig, run: str) -> bool:
+    """True if an edit of this run is stored at this checkpoint: reducers would be given it twice."""
+    return (NO_WRITES, run) in await _given_beside(saver, config)
+
+
+async def _given_beside(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:
+    """Return what came with answers at this checkpoint, and belongs to no task."""
     stored = await saver.aget_tuple(config)
     writes = (stored.pending_writes if stored else None) or []
-    return [(channel, to_plain(value)) for task, channel, value in writes if task == NULL_TASK_ID and channel != RESUME]
+    return [(channel, value) for task, channel, value in writes if task == NULL_TASK_ID]
+
+
+async def answer_of_ended(graph: Graph, saver: Saver, config: RunnableConfig, interrupt_id: str) -> list[Any]:
+    """Return the answer that a task at the top was given to this question, though it has ended: none or one, plain."""
+    state = await graph.copy(update={"checkpointer": saver}).aget_state(config)
+    stored = await saver.aget_tuple(config)
+    given = {task: value for task, channel, value in (stored and stored.pending_writes) or [] if channel == RESUME}
+    for task in state.tasks:
+        answers = _listed(given.get(task.id))
+        ids = [_interrupt_id(f"{task.name}:{task.id}", index) for index in range(len(answers))]
+        if interrupt_id in ids:
+            return [to_plain(answers[ids.index(interrupt_id)])]
+    return []
 
 
 async def edited_already(saver: Saver, config: RunnableConfig, edits: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -51,6 +51,7 @@ class _At:
     saver: Saver
     thread_id: str
     metadata: Mapping[str, Any]
+    run: str
     before_entering: Callable[[], Awaitable[None]]
     on_step: OnStep
     watch: Watch
@@ -70,11 +71,12 @@ async def start(
     watch: Watch | None = None,
 ) -> Outcome:
     """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint."""
-    at = _At(graph, saver, thread_id, metadata, before_entering, on_step, watch or Watch())
+    run = str(metadata[run_key])
+    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch())
     here = await snapshot(graph, saver, thread_id)
     if here is None or here.metadata.get(run_key) != metadata[run_key]:
         return await _go_on(at, input, here.checkpoint_id if here else None)
-    if here.is_paused or not here.waiting:
+    if here.is_paused and not here.running or not here.waiting:
         return await outcome(graph, saver, thread_id)
     return await _go_on(at, None, here.checkpoint_id)
 
@@ -99,7 +101,8 @@ async def resume(
     this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
     begun before. `watch` notes the tools that are called.
     """
-    at = _At(graph, saver, thread_id, metadata, before_entering, on_step, watch or Watch(), is_retried)
+    run = str(metadata[run_key])
+    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried)
     here = await snapshot(graph, saver, thread_id)
     is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
@@ -134,12 +137,13 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
         is_same = canonical(here.answers[answer.interrupt_id]) == canonical(to_plain(answer.answer))
         return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
     if answer.interrupt_id not in {pending.id for pending in here.interrupts}:
-        return _gone(here)
+        was_given = at.is_retried and await _was_given(at, here, answer)
+        return await _go_on(at, None, here.checkpoint_id) if was_given else _gone(here)
     if not answer.edits:
         return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
-    update: dict[str, Any] | None = state_edit.writes_of(answer.edits)
-    if await _is_update_stored(at, answer.edits):
-        update = None  # this run's own, from before a crash: the reducers would be given it twice
+    update = pending.signed(state_edit.writes_of(answer.edits), at.run)
+    if at.is_retried and await pending.is_signed(at.saver, config_for(at.thread_id), at.run):
+        update = []  # this run's own, from before a crash
     elif names := await pending.edited_already(at.saver, config_for(at.thread_id), answer.edits):
         raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
     elif answer.result_digest:
@@ -149,17 +153,17 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
 
 
+async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
+    """Whether the node has ended with this very answer, and only its step is not over."""
+    given = await pending.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
+    if given:
+        return canonical(given[0]) == canonical(to_plain(answer.answer))
+    # LangGraph keeps the first answer of a node, not the last. Where nothing else waits, a person has not come between.
+    return bool(here.waiting) and not here.interrupts
+
+
 def _gone(here: Snapshot) -> Conflict:
     return Conflict(here.checkpoint_id, here.checkpoint_id, QUESTION_GONE)
-
-
-async def _is_update_stored(at: _At, edits: state_edit.Edits) -> bool:
-    """Whether the newest edits that came with an answer here are these; only asked of a run that has begun before."""
-    if not at.is_retried:
-        return False
-    stored = await pending.read_updates(at.saver, config_for(at.thread_id))
-    wanted = [(name, to_plain(value)) for name, value in state_edit.writes_of(edits).items()]
-    return canonical(stored[-len(wanted) :]) == canonical(wanted)
 
 
 async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:

@@ -88,6 +88,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> S
         # What a task failed with before it asked again is over.
         tasks=tuple({**task, "error": None} if task["id"] in asking else task for task in record.tasks),
         answers=pending.answers_in(places),
+        running=pending.running(state, places),
     )
 
 

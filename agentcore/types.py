@@ -13,7 +13,8 @@ class PendingInterrupt:
     """An `interrupt()` that waits: `id` is 32 hex digits, `value` is the agent's own payload, as plain data.
 
     `path` are the nodes down to the one that asks, where that is inside subgraphs. `is_poisoned`: an answer is stored
-    that the node failed with, and it would be given that one again, whatever people say now.
+    that the node failed with, and it would be given that one again, whatever people say now. `after` are the ids of
+    the questions of the same node that have their answers.
     """
 
     id: str
@@ -22,6 +23,7 @@ class PendingInterrupt:
     response_schema: dict[str, Any] | None = None
     path: tuple[str, ...] = ()
     is_poisoned: bool = False
+    after: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Snapshot:
     """Types that were not built, as `module.Class`: nodes would get bare data in their place."""
     answers: Mapping[str, Any] = field(default_factory=dict)
     """Answers that LangGraph has stored at this checkpoint, by the id of their interrupt, as plain data."""
+    running: tuple[str, ...] = ()
+    """Where questions wait: the nodes of the same step that neither have ended nor ask."""
 
     @property
     def errors(self) -> tuple[str, ...]:

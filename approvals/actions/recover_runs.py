@@ -65,7 +65,7 @@ async def recover_run(run_id: str) -> None:
     if here and _is_moved(claim, here):
         conflict = Conflict(claim.resume_from, here.checkpoint_id, MOVED)
         return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), conflict)
-    if claim.kind == RunKind.START or claim.on_crash == OnCrash.RESUME:
+    if claim.kind == RunKind.START or claim.on_crash == OnCrash.RESUME or here and _is_over(claim, here):
         return await runtime.in_database(_queue_again)(claim, here)
     await runtime.in_database(_hold)(claim, _question(here), here)
 
@@ -73,8 +73,11 @@ async def recover_run(run_id: str) -> None:
 def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
     """A checkpoint of this run, past where it began, at a gate or at the end: it had stopped before its worker died.
 
-    A question of `interrupt()` may be answered, and the next one asked, at one checkpoint.
+    A question of `interrupt()` may be answered, and the next one asked, at one checkpoint. A question is stored when
+    its own node stops; other nodes of the step may have been running.
     """
+    if here.running:
+        return None
     if _is_answered(claim, here):
         return Paused(here) if here.is_paused else None
     if here.metadata.get(RUN_KEY) != claim.run_id or here.checkpoint_id == claim.resume_from:
@@ -89,9 +92,17 @@ def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
 def _is_answered(claim: Claim, here: Snapshot) -> bool:
     """Whether the question that this run answers waits no longer, at the checkpoint where it was asked."""
     asked = claim.answer.interrupt_id if claim.answer else ""
+    if not asked or not here.interrupts or here.checkpoint_id != claim.resume_from:
+        return False
     waits = {pending.id for pending in here.interrupts if not pending.is_poisoned}
-    is_there = here.checkpoint_id == claim.resume_from
-    return bool(asked) and is_there and bool(here.interrupts) and asked not in waits | here.answers.keys()
+    is_followed = any(asked in pending.after for pending in here.interrupts)
+    return is_followed or asked not in waits | here.answers.keys()
+
+
+def _is_over(claim: Claim, here: Snapshot) -> bool:
+    """Whether the nodes of the step that was answered have all ended; that the step has is not stored. None ran."""
+    is_there = bool(claim.answer and claim.answer.interrupt_id) and here.checkpoint_id == claim.resume_from
+    return is_there and bool(here.waiting) and not (here.next or here.interrupts or here.errors)
 
 
 def _is_moved(claim: Claim, here: Snapshot) -> bool:
