@@ -1,7 +1,7 @@
 """Servers that tests may break: a Redis of their own, and a proxy that can take a console's PostgreSQL away."""
 
 import contextlib
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -111,8 +111,11 @@ class Proxy:
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         is_vote = False
+        both = selectors.PollSelector()  # select() takes no descriptor above 1023
+        for each in (client, server):
+            both.register(each, selectors.EVENT_READ)
         while True:
-            for source in select.select([client, server], [], [])[0]:
+            for source in [key.fileobj for key, _ in both.select()]:
                 chunk = source.recv(65536)
                 is_vote = is_vote or b'INSERT INTO "approvals_vote"' in chunk
                 cut = self.cut if is_vote and source is client and b"COMMIT" in chunk else None

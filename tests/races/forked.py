@@ -39,20 +39,25 @@ class Child:
 
     process: ForkServerProcess
     pipe: Connection
+    exitcode: int | None = None
 
     @property
     def pid(self) -> int:
         assert self.process.pid is not None
         return self.process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        return self.exitcode is None and self.process.is_alive()
+
     def result(self, seconds: float = 60) -> Any:
         """Return what its work returned; raise Died if it was killed, or raised."""
         try:
             found = self.pipe.recv() if self.pipe.poll(seconds) else ("raised", f"nothing within {seconds} s")
         except EOFError:
-            self.process.join(10)
-            raise Died(f"ended with {self.process.exitcode}") from None
-        self.process.join(10)
+            self._leave()
+            raise Died(f"ended with {self.exitcode}") from None
+        self._leave()
         if found[0] == "raised":
             raise Died(found[1])
         return found[1]
@@ -62,7 +67,7 @@ class Child:
         try:
             self.result(seconds)
         except Died:
-            if self.process.exitcode == -signal.SIGKILL:
+            if self.exitcode == -signal.SIGKILL:
                 return True
             raise
         return False
@@ -76,8 +81,17 @@ class Child:
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        self.process.kill()
+        if self.exitcode is None:
+            self.process.kill()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Wait until it has ended, and close what is open of it here: a test that kills has hundreds of them."""
         self.process.join(10)
+        if (exitcode := self.process.exitcode) is not None:
+            self.exitcode = exitcode
+            self.pipe.close()
+            self.process.close()
 
 
 @dataclass
@@ -155,7 +169,7 @@ class Arena:
 
     def end(self) -> None:
         for child in self.children:
-            if child.process.is_alive():
+            if child.is_alive:
                 child.go_on()
                 child.kill()
 

@@ -43,7 +43,7 @@ def web(arena: Arena, failpoints: str = "", database: Proxy | None = None) -> It
 
 
 def is_up(child: Child, port: int) -> bool:
-    assert child.process.is_alive(), child.result()
+    assert child.is_alive, child.result()
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
         return True
     return False

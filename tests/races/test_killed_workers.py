@@ -65,7 +65,7 @@ class Trial:
         child = self.arena.fork("recover", [self.run_id])
         time.sleep(after_seconds)
         child.kill()
-        if child.process.exitcode:
+        if child.exitcode:
             self.note_death("recovering")
 
     def note_death(self, at: str) -> None:
