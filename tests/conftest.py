@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import programs
+from tests import forks, programs
 from tests.console import Console, free_port, stop_postgres, wait_for
 
 _tmp = Path(tempfile.mkdtemp(prefix="countersign-"))
@@ -29,7 +29,21 @@ def pytest_configure(config: pytest.Config) -> None:
         LANGGRAPH_JSON=str(Path(__file__).parent / "langgraph.json"),
         DEMO_PACE="0",
         REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
+        SSL_CERT_DIR=str(_tmp),  # all is plain HTTP; httpx would read every authority for each client, for 50 ms
     )
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what we start need not compile all of it again
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find or install the programs before any test begins: that may take longer than a test may."""
+    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if session.config.option.collectonly:
+        return
+    if "redis" in needed:
+        programs.redis_server()
+    if "browser" in needed:
+        programs.chromium()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -41,6 +55,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    forks.end()
     shutil.rmtree(_tmp, ignore_errors=True)
 
 
@@ -96,7 +111,7 @@ def database() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def console(database: str, redis: str) -> Iterator[Console]:
     """A console with its worker, over the shared database and Redis."""
-    running = Console({}).start()
+    running = Console({}).start(is_forked=False)
     yield running
     assert running.stop() == 0
 

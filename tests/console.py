@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from tests import forks
 
 ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
@@ -48,17 +49,19 @@ class Console:
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = {**os.environ, **env, "PORT": str(self.port)}
         self.options = options
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | forks.Forked | None = None
         self._tokens: dict[str, str] = {}
 
-    def start(self) -> "Console":
-        command = [sys.executable, "manage.py", "serve", *self.options]
+    def start(self, *, is_forked: bool = True) -> "Console":
+        command = ["manage.py", "serve", *self.options]
         self.log = Path(self.env["DATA_DIR"]) / f"serve-{self.port}.log"
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self.env, stdout=log, stderr=subprocess.STDOUT, text=True
-            )
-        wait_for(self._is_up, seconds=60, what=f"the server to start; its log: {self.log}")
+            self.process = forks.start(command, self.env, log.fileno(), is_forked=is_forked)
+        try:
+            wait_for(self._is_up, seconds=60, what=f"the server to start; its log: {self.log}")
+        except BaseException:
+            self.kill()  # nobody else would
+            raise
         return self
 
     def _is_up(self) -> bool:
@@ -86,15 +89,7 @@ class Console:
         self.process.wait(timeout=30)
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=check,
-        )
+        return forks.run(["manage.py", *arguments], env=self.env, check=check)
 
     def token(self, username: str) -> str:
         if username not in self._tokens:
@@ -130,8 +125,7 @@ class Console:
     def api(self, username: str) -> httpx.Client:
         """Return a client with this person's token; its paths begin after /api."""
         headers = {"Authorization": f"Bearer {self.token(username)}"}
-        # It is plain HTTP: without `verify=False` each client reads every certificate authority, for 90 ms.
-        return httpx.Client(base_url=f"{self.url}/api", headers=headers, timeout=30, verify=False)
+        return httpx.Client(base_url=f"{self.url}/api", headers=headers, timeout=30)
 
     def start_run(self, graph: str, input: dict[str, Any], *, thread_id: str | None = None) -> str:
         """Start a thread as olga and return its id."""

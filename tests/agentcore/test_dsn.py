@@ -2,8 +2,6 @@
 
 import logging
 import os
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 from urllib.parse import quote
@@ -17,7 +15,7 @@ from redis.connection import parse_url
 
 from agentcore.dsn import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
 from agentcore.errors import BadDatabaseUrl, BadRedisUrl
-from tests.console import ROOT
+from tests import forks
 
 PASSWORD = "hunter2canary"
 PLAIN = {"user": "u", "password": PASSWORD, "host": "h", "port": "5433", "dbname": "shop"}
@@ -270,15 +268,8 @@ def test_a_database_url_is_refused_as_a_checkpoint_url_is(url: str) -> None:
     ],
 )
 def test_no_command_repeats_the_password_of_its_environment(name: str, url: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": "postgresql://u@h/shop", name: url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = {**os.environ, "DATABASE_URL": "postgresql://u@h/shop", name: url}
+    done = forks.run(["manage.py", "check"], env=env)
     assert done.returncode == 1
     assert f"{name}: The " in done.stderr or f"{name}: A SQLite" in done.stderr or f"{name}: Checkpoints" in done.stderr
     assert PASSWORD not in done.stdout + done.stderr

@@ -4,8 +4,6 @@ import asyncio
 import http.server
 import json
 import re
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +29,7 @@ from agentcore.runner import run_until_pause
 from agentcore.sqlite import SqliteSaver
 from agentcore.threads import config_for, with_saver
 from agentcore.types import Failed, Finished
+from tests import forks
 from tests.agentcore.dying import graph as dying_graph
 from tests.agentcore.savers import open_saver, tables_of
 from tests.graphs import State
@@ -522,8 +521,8 @@ async def test_a_process_that_is_killed_around_it_books_once(
 ) -> None:
     """A real kill; the one who goes on gets the same keys and books if, and only if, nothing was booked."""
     file = tmp_path / "keys"
-    command = [sys.executable, "-m", "tests.agentcore.dying", database, thread_id, where, str(file)]
-    killed = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, timeout=60)
+    command = ["-m", "tests.agentcore.dying", database, thread_id, where, str(file)]
+    killed = await asyncio.to_thread(forks.run, command)
     assert killed.returncode == -9
     [key, _] = file.read_text().split()
     count = "SELECT count(*) FROM bookings WHERE key = %s"

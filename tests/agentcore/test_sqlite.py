@@ -21,7 +21,7 @@ from agentcore.errors import CheckpointsElsewhere, FileUnusable, UnsafeSerialize
 from agentcore.serde import strict_serializer
 from agentcore.sqlite import SqliteSaver, open_sqlite
 from agentcore.threads import config_for, with_saver
-from tests import graphs
+from tests import forks, graphs
 from tests.agentcore.test_serde import Parcel
 from tests.console import ROOT
 
@@ -71,15 +71,7 @@ def held_elsewhere(file: Path) -> Iterator[subprocess.Popen[str]]:
 
 def opened_elsewhere(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What another process is told that opens the file and closes it."""
-    return subprocess.run(
-        [sys.executable, "-c", HOLD, str(file), *options],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forks.run(["-c", HOLD, str(file), *options])
 
 
 async def opens(file: Path) -> bool:

@@ -6,14 +6,13 @@ import io
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import audit_logs
-from tests.console import ROOT, Console, wait_for
+from tests import audit_logs, forks
+from tests.console import Console, wait_for
 
 SEED = 99
 EXAMPLE = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
@@ -62,15 +61,7 @@ def _with(key: Path | None) -> dict[str, Any]:
 def verify_nowhere(*options: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command on a machine that reaches no database and has no key."""
     env = {**os.environ, "DATABASE_URL": NOWHERE, "AUDIT_DIR": "/nonexistent", "REDIS_URL": ""}
-    return subprocess.run(
-        [sys.executable, "manage.py", "verify_audit_log", *map(str, options)],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forks.run(["manage.py", "verify_audit_log", *map(str, options)], env=env)
 
 
 def test_a_whole_export_is_verified_with_no_database(taken: Path) -> None:

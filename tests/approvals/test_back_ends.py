@@ -2,8 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +20,9 @@ from agentcore.dsn import Memory, postgres_params
 from agentcore.memory import MemorySaver, MemoryTables
 from agentcore.serde import strict_serializer
 from agentcore.threads import config_for, with_saver
+from tests import forks
 from tests.checks import PRODUCTION
-from tests.console import ROOT, Console, free_port, refund, wait_for
+from tests.console import Console, free_port, refund, wait_for
 from tests.graphs import gated
 
 AGENT = """
@@ -97,7 +96,7 @@ def place(console: Console) -> str:
 
 
 def agent(console: Console, thread_id: str, move: str) -> None:
-    subprocess.run([sys.executable, "-c", AGENT, place(console), thread_id, move], cwd=ROOT, check=True, timeout=60)
+    forks.run(["-c", AGENT, place(console), thread_id, move], check=True)
 
 
 def vote(console: Console, approval: dict[str, Any]) -> httpx.Response:
@@ -309,14 +308,7 @@ def read_and_commit(then: Iterable[Any] = ()) -> None:
     ],
 )
 def test_the_production_check_names_what_is_not_for_production(url: str, told: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check", "--deploy"],
-        cwd=ROOT,
-        env={**os.environ, **PRODUCTION, "CHECKPOINT_URL": url, "DJANGO_ALLOW_ASYNC_UNSAFE": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = {**os.environ, **PRODUCTION, "CHECKPOINT_URL": url, "DJANGO_ALLOW_ASYNC_UNSAFE": ""}
+    done = forks.run(["manage.py", "check", "--deploy"], env=env)
     assert told in done.stdout + done.stderr
     assert done.returncode == (1 if url == "memory://" else 0)

@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.console import ROOT, free_port
+from tests import forks
+from tests.console import free_port
 
 BROKEN = {
     "strict": "from agentcore import strict; strict._SAFE |= {('agentcore.canary', 'Canary')}",
@@ -25,15 +25,7 @@ COMMANDS = {
 def manage(database: str, command: str, *, before: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     arguments = ["manage.py", *(str(free_port()) if word == "PORT" else word for word in COMMANDS[command])]
     code = f"{before}\nimport manage, sys; sys.argv = {arguments!r}; manage.main()"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forks.run(["-c", code], env={**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env})
 
 
 @pytest.mark.parametrize("command", COMMANDS)

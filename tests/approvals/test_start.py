@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.console import ROOT, free_port
 
 SECRET = "hunter2-canary"
@@ -32,15 +33,8 @@ WRONG = [
 
 
 def serve(database: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "serve", "--port", str(free_port())],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = {**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env}
+    return forks.run(["manage.py", "serve", "--port", str(free_port())], env=env)
 
 
 @pytest.mark.parametrize(("env", "told"), WRONG, ids=[" ".join(env) + f" {n}" for n, (env, _) in enumerate(WRONG)])

@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from agentcore.checkpointers import open_checkpointer
 from agentcore.threads import config_for, with_saver
-from tests.console import ROOT
+from tests import forks
 from tests.races.killed_run import NODES, graph
 
 
@@ -23,8 +21,8 @@ async def test_a_run_killed_in_any_node_goes_on_elsewhere(kind: str, database: s
     for name in NODES:  # one after the other: a SQLite file has one process at a time
         thread_id, marks = f"t-{uuid.uuid4()}", tmp_path / name
         marks.mkdir()
-        command = [sys.executable, "-m", "tests.races.killed_run", url, redis_url, thread_id, str(marks), name]
-        ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, timeout=60)
+        command = ["-m", "tests.races.killed_run", url, redis_url, thread_id, str(marks), name]
+        ended = await asyncio.to_thread(forks.run, command)
         assert ended.returncode == -signal.SIGKILL
         killed[name] = thread_id, marks
     async with open_checkpointer(url, redis_url=redis_url or None) as saver:
