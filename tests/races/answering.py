@@ -1,0 +1,51 @@
+"""What forked processes do about questions, besides `works`."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from approvals import runtime
+from approvals.actions import ask_again, execute_run
+from tests.copies import Paused
+from tests.races import works
+
+Given = tuple[Paused, Any, dict[str, Any]]
+"""A question, the answer, and the edits that come with it."""
+
+
+def answer(given: Sequence[Given], name: str = "alice") -> list[dict[str, Any]]:
+    """Answer questions. A worker beside us tries the edits on the real graph first."""
+    is_over = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        trying = beside.submit(asyncio.run, works._answer_inquiries(is_over))
+        try:
+            return [
+                works.vote(paused, name, "respond", answer=value, is_answered=True, edits=edits)
+                for paused, value, edits in given
+            ]
+        finally:
+            is_over.set()
+            trying.result()
+
+
+def repair(thread_ids: Sequence[str]) -> list[str]:
+    """Have the questions of these threads asked again; return the runs that do it."""
+    olga = User.objects.get(username="olga")
+    return [str(ask_again.ask_again(thread_id=thread_id, by=olga).pk) for thread_id in thread_ids]
+
+
+def carry_out_in_turn(run_ids: Sequence[str]) -> None:
+    """As `works.carry_out`, one after the other: on a busy machine, eight at once may outlive their leases."""
+
+    async def each() -> None:
+        try:
+            for run_id in run_ids:
+                await execute_run.execute_run(run_id)
+        finally:
+            await runtime.close_worker()
+
+    asyncio.run(each())
