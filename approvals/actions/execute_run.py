@@ -7,7 +7,7 @@ running: without it the run simply starts again, with it `recover_runs` looks be
 import asyncio
 import contextlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -188,7 +188,7 @@ def _claim(run_id: str) -> Claim | None:
     run.save(update_fields=["status", "attempts", "updated_at"])
     events.publish(thread_id=run.thread_id)
     _audit("run.started", run, attempt=run.attempts, fence=claim.fence)
-    return claim
+    return replace(claim, attempts=run.attempts)
 
 
 def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
