@@ -1,5 +1,6 @@
 """A console as a user meets it: started with `manage.py serve`, talked to over HTTP."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -58,9 +59,10 @@ class Console:
         with self.log.open("a") as log:
             self.process = forks.start(command, self.env, log.fileno(), is_forked=is_forked)
         try:
-            wait_for(self._is_up, seconds=60, what=f"the server to start; its log: {self.log}")
+            wait_for(self._is_up, seconds=90, what=f"the server to start; its log: {self.log}")
         except BaseException:
-            self.kill()  # nobody else would
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop()  # nobody else would
             raise
         return self
 
