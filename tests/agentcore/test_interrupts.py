@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -467,7 +467,7 @@ def payloads(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 @given(payloads(), anything)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(asked: Any, answer: Any) -> None:
     value, schema = asked
     pause = pause_of(value, schema=schema)
@@ -482,7 +482,7 @@ def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(aske
 
 
 @given(anything)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_payload_at_all_is_shown(value: Any) -> None:
     assert pause_of(value).request["value"] == value
 
@@ -512,7 +512,7 @@ def decided(draw: st.DrawFn) -> tuple[Any, list[Choice]]:
 
 
 @given(decided())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_fits_and_is_read_back_as_it_was_chosen(asked: tuple[Pause, list[Choice]]) -> None:
     pause, choices = asked
     answer = interrupts.write(question_of(pause), choices)
