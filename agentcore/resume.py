@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from agentcore import pending, state_edit
 from agentcore.cards import approval_metadata
-from agentcore.errors import Fault, InvalidEdit
+from agentcore.errors import InvalidEdit
 from agentcore.failpoints import reach
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
@@ -23,7 +23,6 @@ from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
-EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
 
 
@@ -144,9 +143,9 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     update = pending.signed(state_edit.writes_of(answer.edits), at.run)
     if at.is_retried and await pending.is_signed(at.saver, config_for(at.thread_id), at.run):
         update = []  # this run's own, from before a crash
-    elif names := await pending.edited_already(at.saver, config_for(at.thread_id), answer.edits):
-        raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
-    elif answer.result_digest:
+    else:
+        await state_edit.check_not_edited_already(at.saver, config_for(at.thread_id), answer.edits)
+    if update and answer.result_digest:
         found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
         if found.digest != answer.result_digest:
             return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)

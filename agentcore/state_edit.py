@@ -16,7 +16,7 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import validation
+from agentcore import pending, validation
 from agentcore.errors import Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
@@ -24,6 +24,7 @@ from agentcore.strict import blocked_sentence
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Change, Channel, Preview, Snapshot
 
+EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 OPS = ("set", "append", "replace")
 Edits = Mapping[str, Mapping[str, Any]]
 
@@ -51,6 +52,7 @@ async def preview(
         raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
     if before.interrupts:
+        await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
         after = replace(before, values=before.values | await _merged(graph, saver, before, edits))
     else:
         after = await _tried(graph, saver, before, edits, as_node)
@@ -93,6 +95,12 @@ def _updated(channel: Any, values: dict[str, Any], name: str, edit: Mapping[str,
 def writes_of(edits: Edits) -> dict[str, Any]:
     """Return the edits as LangGraph takes them."""
     return {name: _written(edit) for name, edit in edits.items()}
+
+
+async def check_not_edited_already(saver: Saver, config: RunnableConfig, edits: Edits) -> None:
+    """Raise InvalidEdit if an edit that came with another answer of this step closed one of the channels."""
+    if names := await pending.edited_already(saver, config, edits):
+        raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
 
 
 def check_nothing_blocked(before: Snapshot) -> None:

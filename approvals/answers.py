@@ -50,19 +50,28 @@ def deviations(approval: Approval, decision: Decision, ran: Sequence[Call]) -> l
 
     A call is known by its id, and without one by its name and arguments.
     """
-    pairs = zip(approval.actions, choices_of(approval, decision), strict=False)
-    return [sentence for action, choice in pairs if (sentence := _deviation(action, choice, ran))]
+    decided = list(zip(approval.actions, choices_of(approval, decision), strict=False))
+    left = list(ran)
+    for action, choice in decided:
+        _take(left, action, choice)
+    return [sentence for action, choice in decided if (sentence := _deviation(action, choice, left))]
 
 
-def _deviation(action: dict[str, Any], choice: Choice, ran: Sequence[Call]) -> str:
-    name = action["name"]
-    about = [call for call in ran if _is_about(call, action)]
-    if choice.verdict in ("reject", "respond") and about:
-        word = "rejected" if choice.verdict == "reject" else "answered by a person"
-        return f"{name} ran although the call was {word}."
-    if choice.verdict == "edit" and any((call.name, call.args) != (name, choice.args) for call in about):
-        return f"{name} ran with other arguments than were decided."
-    return ""
+def _take(left: list[Call], action: dict[str, Any], choice: Choice) -> None:
+    """Take away the call that was decided: of two that are alike, one may have been approved and one not."""
+    wanted = {"approve": action["args"], "edit": choice.args}.get(choice.verdict)
+    for call in left:
+        is_it = not call.id or not action.get("call_id") or call.id == action["call_id"]
+        if wanted is not None and is_it and (call.name, call.args) == (action["name"], wanted):
+            left.remove(call)
+            return
+
+
+def _deviation(action: dict[str, Any], choice: Choice, left: Sequence[Call]) -> str:
+    if choice.verdict == "approve" or not any(_is_about(call, action) for call in left):
+        return ""
+    words = {"reject": "although the call was rejected", "respond": "although the call was answered by a person"}
+    return f"{action['name']} ran {words.get(choice.verdict, 'with other arguments than were decided')}."
 
 
 def _is_about(call: Call, action: dict[str, Any]) -> bool:

@@ -79,8 +79,12 @@ class Proposal:
 
     def agrees_with(self, other: "Proposal") -> bool:
         """True if a vote for this is one for `other`: the same verdict, and the same content or none of its own."""
-        is_same = (self.edits or {}, self.answer, self.as_node) == (other.edits or {}, other.answer, other.as_node)
+        is_same = self.content == other.content  # by its digest: Python takes 1, 1.0 and True for the same
         return self.verdict == other.verdict and (self.says_nothing or is_same)
+
+    @property
+    def content(self) -> str:
+        return content_digest(edits=self.edits or {}, answer=self.answer, as_node=self.as_node)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

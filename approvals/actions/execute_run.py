@@ -325,7 +325,8 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
     thread.lease_owner, thread.lease_until = "", None
     if seen is not None:
-        is_asked_again = run.kind == RunKind.REPAIR
+        # Also what was decided, but not carried out: nobody else would ever ask it again.
+        is_asked_again = run.kind == RunKind.REPAIR or isinstance(outcome, Conflict)
         index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head, is_asked_again=is_asked_again)
         return
     thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()

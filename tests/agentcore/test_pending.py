@@ -267,7 +267,7 @@ async def test_a_second_edit_of_the_same_channel_is_refused_and_harms_nothing(sa
     thread = await Thread(dialects.parallel, saver).start()
     await thread.answer("L", "left?", amount=put(5))
     refused = await thread.answer("R", "right?", amount=put(6))
-    assert refused == Failed("InvalidEdit", f"amount: {resume.EDITED_ALREADY}")
+    assert refused == Failed("InvalidEdit", f"amount: {state_edit.EDITED_ALREADY}")
     assert isinstance(await thread.answer("R", "right?"), Finished)
     assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]
 

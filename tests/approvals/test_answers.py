@@ -133,6 +133,9 @@ def test_an_edit_that_comes_with_an_answer_is_seen_by_the_other_node_and_by_who_
     assert right["id"] == before["asks: right?"]["id"]
     assert (right["state"]["amount"], right["digest"] == before["asks: right?"]["digest"]) == (5, False)
     assert code_of(vote(console, "alice", before["asks: right?"], "respond", answer="R")) == (409, "stale")
+    again = vote(console, "alice", right, "respond", answer="R", edits={"amount": {"op": "set", "value": 6}})
+    assert code_of(again) == (422, "invalid_edit")
+    assert again.json()["error"]["detail"]["faults"][0]["path"] == "amount"
     assert answer(console, right, "R")["status"] == "finished"
     assert values(console, thread_id) == {
         "amount": 5,
@@ -192,6 +195,13 @@ def test_null_is_an_answer_that_others_can_agree_with(console: Console) -> None:
     assert values(console, approval["thread_id"])["got"] == [None]
 
 
+def test_true_is_no_vote_for_one(console: Console) -> None:
+    with policy("d_asks", approvals=2):
+        approval = console.pause("d_asks", {"ask": "How many?"})
+    vote(console, "alice", approval, "respond", answer=True).raise_for_status()
+    assert vote(console, "bob", read(console, approval), "respond", answer=1).json()["decision"] is None
+
+
 def test_when_the_time_is_over_a_call_is_rejected_and_a_question_is_shown_to_others(console: Console) -> None:
     request = {"action_request": {"action": "pay", "args": {}}, "config": {"allow_accept": True, "allow_ignore": True}}
     with policy("d_legacy", deadline_minutes=1, on_deadline="deny"):
@@ -223,6 +233,18 @@ def test_an_answer_with_an_edit_does_what_the_preview_showed(console: Console) -
         "amount": 9.5,
         "got": ["before", "by hand", 1],
     }
+
+
+def test_an_edit_that_leads_elsewhere_than_was_shown_gives_no_answer(console: Console) -> None:
+    approval = console.pause("d_asks", {"ask": "What is the limit?"})
+    edits = {"got": {"op": "replace", "value": ["by hand"]}}
+    run = answer(console, approval, 1, edits=edits, seen_preview="0" * 64)
+    assert (run["status"], "preview" in run["problem"]) == ("superseded", True)
+    assert "by hand" not in json.dumps(values(console, approval["thread_id"]))
+    again = console.pending(approval["thread_id"])
+    assert (again["id"] == approval["id"], again["digest"] == approval["digest"]) == (False, True)
+    assert answer(console, again, 2, edits=edits)["status"] == "finished"
+    assert values(console, approval["thread_id"])["got"] == ["by hand", 2]
 
 
 # What ran, and what was decided
