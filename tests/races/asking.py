@@ -40,11 +40,15 @@ async def _pay(part: str, config: RunnableConfig) -> None:
     reach(f"{part}:paid")
 
 
+def _checked(answer: Any) -> Any:
+    if answer == BAD:
+        raise ValueError("No node can take this answer.")
+    return answer
+
+
 def _asking(node: str) -> Any:
     async def run(state: State, config: RunnableConfig) -> State:
-        answer = interrupt(f"{node}?")
-        if answer == BAD:
-            raise ValueError("No node can take this answer.")
+        answer = _checked(interrupt(f"{node}?"))
         await _pay(node, config)
         return {"notes": [f"{node}: {answer}"]}
 
@@ -64,7 +68,7 @@ async def ask_twice(state: State, config: RunnableConfig) -> State:
     """The first part runs again when the second question is answered, as nodes do; it pays once all the same."""
     first = interrupt("first?")
     await _pay("first", config)
-    second = interrupt({"question": "second?", "after": first})
+    second = _checked(interrupt({"question": "second?", "after": first}))
     await _pay("second", config)
     return {"notes": [f"first: {first}", f"second: {second}"]}
 

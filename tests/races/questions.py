@@ -24,7 +24,7 @@ def fork(arena: Arena, work: str, *args: Any) -> Child:
 
 
 def call(arena: Arena, work: str, *args: Any) -> Any:
-    return fork(arena, work, *args).result(100)
+    return fork(arena, work, *args).result(200)
 
 
 def _begin(folder: Path, name: str, pipe: Any, work: str, args: tuple[Any, ...]) -> None:
