@@ -155,6 +155,7 @@ def store(
     thread.graph_id = graph_id
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
     thread.next, thread.state, thread.blocked = list(snapshot.next), snapshot.values, list(snapshot.blocked)
+    thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
     thread.problem = "; ".join(snapshot.errors)[:500]
     thread.updated_at = timezone.now()
     opened = _open_all(thread, snapshot, pauses, head, is_asked_again=is_asked_again)
@@ -234,7 +235,7 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> No
     if is_other:
         tell_voters([approval], "The agent asks something else now. What you voted or reserved no longer counts.")
     else:
-        kept = {"proposal", "rule", "required_votes", "due_at", "digest"}
+        kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest"}
         asked = {name: value for name, value in asked.items() if name not in kept}
     Approval.objects.filter(pk=approval.pk).update(**asked)
     approval.refresh_from_db()
@@ -271,6 +272,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "shown_digest": shown_digest,
         "digest": shown_digest,
         "graph_id": thread.graph_id,
+        "code_digest": rulebook.code_digest,
         "head_writes": head.writes,
         "kind": pause.kind,
         "next": list(pause.next),
@@ -310,7 +312,7 @@ def _store_gone(thread_id: str) -> None:
     if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         return
     thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE
-    thread.blocked = []
+    thread.blocked, thread.is_poisoned = [], False
     thread.problem = "The thread's checkpoints were deleted."
     thread.save()
     events.publish(thread_id=thread_id)
@@ -324,6 +326,7 @@ def _store_unreadable(thread_id: str, graph_id: str, head: Head, problem: str, s
     if thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         thread.graph_id, thread.checkpoint_id, thread.problem = graph_id, head.checkpoint_id, problem
         thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
+        thread.is_poisoned = False
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
@@ -341,15 +344,14 @@ def store_lost_threads() -> None:
 
 
 def sweep() -> None:
-    """Queue a look at every thread that moved without us, and empty those that an admin removed."""
+    """Queue a look at every thread that moved without us; those that an admin removed are emptied."""
     with runtime.checkpoint_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:
         if thread_id in cleaned:
-            with runtime.checkpoint_tables() as tables:
-                tables.delete_rows(thread_id)
+            runtime.lay_tombstone(thread_id)  # removed before there were tombstones
         elif len(thread_id) > LONGEST_ID:
             logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
             runtime.mark_indexed(thread_id, runtime.read_head(thread_id))
