@@ -14,6 +14,7 @@ AgentCoreError
  +-- CheckpointsElsewhere   another process has the checkpoints: a SQLite file, or its memory
  +-- FileUnusable           the SQLite file of the checkpoints cannot be opened, read or written
  +-- InvalidEdit            an edit the graph would not take; carries a fault for each path
+ +-- CannotFork             a checkpoint that is not there, or that cannot be copied
  +-- UnreadableThread       LangGraph itself cannot make a state of what is stored
  +-- UnsafeSerializer       the serialiser builds objects it must not build
 """
@@ -73,6 +74,10 @@ class CheckpointsElsewhere(AgentCoreError):
 
 class FileUnusable(AgentCoreError):
     """Mend the file or its folder, or name another file."""
+
+
+class CannotFork(AgentCoreError):
+    """Fork another checkpoint; nothing was stored."""
 
 
 class UnreadableThread(AgentCoreError):

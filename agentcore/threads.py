@@ -169,7 +169,7 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
     for _ in range(_LONGEST_WALK):
         if state.parent_config is None or state.metadata is None:
             return ()
-        is_edit = state.metadata.get("source") in ("update", "fork")
+        is_edit = state.metadata.get("source") == "update"  # a copy ("fork") has the parent of what it is a copy of
         state = await graph.aget_state(state.parent_config)
         if not is_edit:
             return state.next

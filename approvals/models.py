@@ -82,6 +82,11 @@ class Thread(models.Model):
     is_poisoned = models.BooleanField(default=False)
     """An answer is stored with a question here that its node failed with."""
 
+    forked_from = models.CharField(max_length=255, blank=True, db_index=True)
+    """The thread this one is a fork of; that one may be gone."""
+    forked_at = models.CharField(max_length=64, blank=True)
+    """The checkpoint, which has the same id in both."""
+
     fence = models.BigIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)

@@ -15,6 +15,8 @@ ROLES_FOR: dict[str, tuple[Role, ...]] = {
     "preview": (Role.REVIEWER, Role.OPERATOR, Role.ADMIN),
     "skip": (Role.OPERATOR, Role.ADMIN),
     "start_run": (Role.OPERATOR, Role.ADMIN),
+    "fork": (Role.OPERATOR, Role.ADMIN),
+    "replay": (Role.ADMIN,),
     "retry_run": (Role.OPERATOR, Role.REVIEWER, Role.ADMIN),
     "read_audit": (Role.AUDITOR, Role.ADMIN),
     "erase_text": (Role.ADMIN,),
@@ -27,6 +29,8 @@ SENTENCES = {
     "preview": "Only reviewers, operators and admins have the graph try an edit.",
     "skip": "Only operators and admins skip a node.",
     "start_run": "Only operators and admins start runs.",
+    "fork": "Only operators and admins fork threads.",
+    "replay": "Only admins have a thread go back to an earlier checkpoint. Fork it instead.",
     "retry_run": "Only reviewers, operators and admins decide how a stopped run goes on.",
     "read_audit": "Only auditors and admins read the audit log.",
     "erase_text": "Only admins erase texts that stand beside the audit log.",
@@ -91,6 +95,22 @@ def check_start_run(user: User) -> None:
 
 def can_start_run(user: User) -> bool:
     return not why_not(user, "start_run")
+
+
+def check_fork(user: User) -> None:
+    _check(user, "fork")
+
+
+def can_fork(user: User) -> bool:
+    return not why_not(user, "fork")
+
+
+def check_replay(user: User) -> None:
+    _check(user, "replay")
+
+
+def can_replay(user: User) -> bool:
+    return not why_not(user, "replay")
 
 
 def check_retry_run(user: User) -> None:
