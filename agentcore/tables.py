@@ -50,12 +50,35 @@ class Tables(Protocol):
         """Return the thread's number; 0 if nobody ever raised it."""
         ...
 
+    def lay_tombstone(self, thread_id: str) -> None:
+        """Refuse, from now on, whatever anybody writes to the thread. Who is writing this moment may still be done."""
+        ...
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
         """Return how many rows each table holds for the thread."""
         ...
 
-    def delete_rows(self, thread_id: str) -> dict[str, int]:
-        """Delete everything that is held for the thread but its fence; return the rows deleted from each table."""
+    def count_by_namespace(self, thread_id: str) -> dict[str, int]:
+        """Return how many rows the thread's own graph has, under an empty name, and each of its subgraphs."""
+        ...
+
+    def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
+        """Delete what is held for the thread but its fence and tombstone; return the rows deleted from each table.
+
+        With `limit` no more than so many of each table: call it again until there is none.
+        """
+        ...
+
+    def threads_to_empty(self, *, limit: int) -> list[str]:
+        """Return ids of threads that have a tombstone and rows all the same; longest waiting first."""
+        ...
+
+    def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
+        """Return the threads that have had a tombstone for so long and have no row, with how many were deleted."""
+        ...
+
+    def settle(self, thread_ids: list[str]) -> None:
+        """Say that these threads were emptied, and need not be looked at again."""
         ...
 
 
@@ -73,6 +96,22 @@ def fingerprint(writes: Iterable[Write]) -> str:
 
 
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
+_BESIDE = ("countersign_heads", "countersign_fences", "countersign_tombstones")
+_COUNT_SQL = " UNION ALL ".join(
+    f"SELECT '{table}', {space}, count(*) FROM {table} WHERE thread_id = %(thread)s GROUP BY 2"
+    for table, space in zip(_TABLES, ["checkpoint_ns"] * 3 + ["''"], strict=True)
+)
+_HAS_ROWS_SQL = " OR ".join(f"EXISTS (SELECT FROM {table} r WHERE r.thread_id = t.thread_id)" for table in _TABLES)
+_TO_EMPTY_SQL = f"""
+SELECT thread_id FROM countersign_tombstones t WHERE NOT is_settled AND ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT %s
+"""
+_EMPTIED_SQL = f"""
+SELECT thread_id, deleted FROM countersign_tombstones t WHERE NOT is_settled
+    AND laid_at <= clock_timestamp() - make_interval(secs => %s) AND NOT ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT 1000
+"""
+_DELETE_SOME_SQL = """
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE thread_id = %s LIMIT %s))
+"""
 _ALL_THERE_SQL = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
 # A row written in place of another has another ctid, one of another transaction another xmin; neither reads the value.
 _HEAD_SQL = """
@@ -99,7 +138,7 @@ class PostgresTables:
     cursor: Any
 
     def is_set_up(self) -> bool:
-        self.cursor.execute(_ALL_THERE_SQL, [[*_TABLES, "countersign_heads", "countersign_fences"]])
+        self.cursor.execute(_ALL_THERE_SQL, [[*_TABLES, *_BESIDE]])
         return bool(self.cursor.fetchone()[0])
 
     def read_head(self, thread_id: str) -> Head | None:
@@ -140,17 +179,53 @@ class PostgresTables:
         row = self.cursor.fetchone()
         return row[0] if row else 0
 
+    def lay_tombstone(self, thread_id: str) -> None:
+        """In the caller's transaction, after the fence."""
+        self.cursor.execute(
+            "INSERT INTO countersign_tombstones (thread_id) VALUES (%s) ON CONFLICT DO NOTHING", [thread_id]
+        )
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
-        counts = {}
-        for table in _TABLES:
-            self.cursor.execute(f"SELECT count(*) FROM {table} WHERE thread_id = %s", [thread_id])
-            counts[table] = self.cursor.fetchone()[0]
+        counts = dict.fromkeys(_TABLES, 0)
+        for table, _, count in self._counted(thread_id):
+            counts[table] += count
         return counts
 
-    def delete_rows(self, thread_id: str) -> dict[str, int]:
+    def count_by_namespace(self, thread_id: str) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for _, namespace, count in self._counted(thread_id):
+            counts[namespace] = counts.get(namespace, 0) + count
+        return dict(sorted(counts.items()))
+
+    def _counted(self, thread_id: str) -> list[tuple[str, str, int]]:
+        self.cursor.execute(_COUNT_SQL, {"thread": thread_id})
+        return list(self.cursor.fetchall())
+
+    def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
         counts = {}
         for table in _TABLES:
-            self.cursor.execute(f"DELETE FROM {table} WHERE thread_id = %s", [thread_id])
+            self.cursor.execute(_DELETE_SOME_SQL.format(table=table), [thread_id, limit])
             counts[table] = self.cursor.rowcount
-        self.cursor.execute("DELETE FROM countersign_heads WHERE thread_id = %s", [thread_id])
+        self.cursor.execute(
+            "DELETE FROM countersign_heads WHERE thread_id = %s"
+            " AND NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %s)",
+            [thread_id, thread_id],
+        )
+        if deleted := sum(counts.values()):
+            self.cursor.execute(
+                "UPDATE countersign_tombstones SET deleted = deleted + %s WHERE thread_id = %s", [deleted, thread_id]
+            )
         return counts
+
+    def threads_to_empty(self, *, limit: int) -> list[str]:
+        self.cursor.execute(_TO_EMPTY_SQL, [limit])
+        return [row[0] for row in self.cursor.fetchall()]
+
+    def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
+        self.cursor.execute(_EMPTIED_SQL, [settled_seconds])
+        return dict(self.cursor.fetchall())
+
+    def settle(self, thread_ids: list[str]) -> None:
+        self.cursor.execute(
+            "UPDATE countersign_tombstones SET is_settled = true WHERE thread_id = ANY(%s)", [thread_ids]
+        )

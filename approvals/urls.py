@@ -36,6 +36,7 @@ urlpatterns = [
     # Before the page itself: thread ids may have slashes.
     path("threads/<any:thread_id>/history/", threads.history, name="history"),
     path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
+    path("threads/<any:thread_id>/force-clean/export/", clean.export_thread, name="export_thread"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),
     path("start/", start.start, name="start"),

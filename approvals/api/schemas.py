@@ -12,6 +12,7 @@ from approvals import policies
 from approvals.answers import given
 from approvals.api.fields import PlainList, PlainObject, PlainValue
 from approvals.enums import ApprovalStatus, OnCrash, OnDeadline, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
+from approvals.health import Diagnosis, Health
 from approvals.models import Approval, Decision, Notice, Policy, Run, Thread, Vote
 from approvals.policies import Rule
 from approvals.presenters.policies import sentences_of
@@ -54,6 +55,31 @@ class ThreadOut(BaseModel):
     cleaned_at: datetime | None
 
 
+class StepOut(BaseModel):
+    """Something that can be done: `call` does it here, where it is a call; `action` is one word for it."""
+
+    action: str
+    text: str
+    why: str
+    who: str
+    call: str
+
+
+class DiagnosisOut(BaseModel):
+    """Why a thread is not moving. `steps` are sentences, the first one first; `actions` the same for programs.
+
+    `kind` is finer than `health`; `is_moving` is false where somebody has to do something.
+    """
+
+    health: Health
+    kind: str
+    sentence: str
+    steps: list[str]
+    actions: list[StepOut]
+    is_moving: bool
+    facts: dict[str, str | int | datetime]
+
+
 class CheckpointOut(BaseModel):
     thread_id: str
     checkpoint_ns: str
@@ -89,11 +115,15 @@ class StateOut(BaseModel):
 
 
 class CleaningOut(BaseModel):
-    """What was removed: rows of each checkpoint table, open approvals, runs that were given up."""
+    """What was removed: rows of each checkpoint table, open approvals, runs that were given up.
+
+    `namespaces` counts the same rows by graph: an empty name is the thread's own, the others are its subgraphs.
+    """
 
     rows: dict[str, int]
     approvals: int
     runs: int
+    namespaces: dict[str, int]
 
 
 class RunOut(BaseModel):
@@ -357,6 +387,10 @@ def state_out(snapshot: Mapping[str, Any]) -> StateOut:
         blocked=list(snapshot["blocked"]),
         notice=policies.why_not_edit_blocked(blocked=snapshot["blocked"]),
     )
+
+
+def diagnosis_out(found: Diagnosis) -> DiagnosisOut:
+    return DiagnosisOut.model_validate(found.as_dict())
 
 
 def empty_state(thread_id: str) -> StateOut:
