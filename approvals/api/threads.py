@@ -10,11 +10,20 @@ from pydantic import Field
 
 from approvals import runtime
 from approvals.actions import create_thread as create
-from approvals.actions import force_clean, inquire
+from approvals.actions import diagnose, force_clean, inquire
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, Text, ThreadId
-from approvals.api.schemas import CleaningOut, StateOut, ThreadOut, empty_state, state_out, thread_out
+from approvals.api.schemas import (
+    CleaningOut,
+    DiagnosisOut,
+    StateOut,
+    ThreadOut,
+    diagnosis_out,
+    empty_state,
+    state_out,
+    thread_out,
+)
 from approvals.enums import ThreadStatus
 from approvals.errors import Conflict, Gone, NotFound
 from approvals.models import Approval, Thread
@@ -108,6 +117,12 @@ def get_state(request: HttpRequest, thread_id: ThreadId) -> StateOut:
     """Read the thread where it stands now. A worker answers; 503 when none does, 409 when none has its graph."""
     viewer(request)
     return _state(thread_id, None)
+
+
+@router.get("/threads/{any:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
+def diagnose_thread(request: HttpRequest, thread_id: ThreadId) -> DiagnosisOut:
+    """Say why the thread is not moving, and what is to be done; read by a worker first if it moved just now."""
+    return diagnosis_out(diagnose.diagnose(thread_id=thread_id, by=person(request)))
 
 
 @router.post("/threads/{any:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))

@@ -33,7 +33,8 @@ def start_graph(request: Request, graph_id: str) -> HttpResponse:
         raise NotFound("No graph has this name. See the graphs on the start page.")
     form = _form(graph, request.POST if request.method == "POST" else None)
     context: dict[str, Any] = {"graph": graph, "card": graph.record, "drawing": drawing_of(graph.card), "problem": ""}
-    thread_id, status = request.POST.get("thread_id", "").strip(), 200
+    given = request.POST if request.method == "POST" else request.GET
+    thread_id, status = given.get("thread_id", "").strip(), 200
     if form.owns(request.POST.get("do", "")):
         form = form.changed(request.POST["do"])
     elif request.method == "POST" and form.is_valid():

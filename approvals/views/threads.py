@@ -8,13 +8,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from approvals import permissions
-from approvals.actions import inquire
+from approvals.actions import diagnose, inquire
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound, Refusal
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
 from approvals.presenters import queue as approval_rows
 from approvals.presenters.graphs import drawing_of
+from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
 from approvals.presenters.threads import WORDS, checkpoints_of, row_of, rows_of
 from approvals.presenters.values import state_of
@@ -35,7 +36,7 @@ def threads(request: Request) -> HttpResponse:
     )
     graphs = Graph.objects.in_bulk()
     context = {
-        "rows": rows_of(page, graphs),
+        "rows": rows_of(page, graphs, diagnose.diagnose_all(page, by=request.user)),
         "count": found.count(),
         "given": given,
         "is_filtered": any(given.values()),
@@ -67,10 +68,12 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         return _state(request, found)
     runs = list(Run.objects.filter(thread=found).order_by("-created_at")[:20])
     approvals = listed(Approval.objects.filter(thread=found).order_by("-created_at"))[:20]
+    diagnosis = diagnose.diagnose(thread_id=found.pk, by=request.user, may_wait=False)
     busy_here = found.next if found.status == ThreadStatus.INTERRUPTED else ()
     context = {
         "thread": found,
-        "row": row_of(found, graph),
+        "row": row_of(found, graph, diagnosis),
+        "diagnosis": diagnosis_of(diagnosis, found, request.user),
         "drawing": drawing_of(graph.card, here=busy_here, states=node_states(runs[0]) if runs else {})
         if graph
         else None,

@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "POST /api/threads/search": EVERYONE_READS,
     "GET /api/threads/{thread_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/state": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/diagnosis": EVERYONE_READS,
     "GET /api/threads/{thread_id}/state/{checkpoint_id}": EVERYONE_READS,
     "POST /api/threads/{thread_id}/state/checkpoint": EVERYONE_READS,
     "POST /api/threads/{thread_id}/history": EVERYONE_READS,
