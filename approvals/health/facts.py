@@ -10,7 +10,7 @@ from django.db.models import TextChoices
 
 from approvals.enums import ThreadStatus
 from approvals.health.words import ended, listed, span
-from approvals.permissions import ROLES_FOR
+from approvals.roles import ROLES_FOR
 
 
 class Health(TextChoices):

@@ -198,7 +198,7 @@ def _node_gone(f: Facts, asked: Asked, told: str) -> Diagnosis | None:
 def _waits(f: Facts, asked: Asked) -> str:
     place = f"at the breakpoint before {f.next_words}" if asked.is_breakpoint else f"for an answer to “{asked.title}”"
     others = f" and {len(f.asked) - 1} more" if len(f.asked) > 1 else ""
-    told = f"It has waited {f.ago(asked.created_at)} {place}{others}; {do.voters(asked)} may decide."
+    told = f"It has waited {f.ago(asked.created_at)} {place}{others}, for {do.voters(asked)}."
     if asked.claimed_by:
         told += f" {asked.claimed_by} is reviewing it."
     if asked.due_at and asked.due_at > f.now:

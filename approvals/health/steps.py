@@ -12,7 +12,7 @@ def decide(asked: Asked) -> Step:
 
 def voters(asked: Asked) -> str:
     """Say who may decide it. Nobody approves what they started, unless a policy says so."""
-    return (asked.voters or "reviewers") + (f", but not {asked.not_by}," if asked.not_by else "")
+    return (asked.voters or "reviewers") + (f", but not {asked.not_by}" if asked.not_by else "")
 
 
 def retry(run: RunFacts, why: str = "") -> Step:
