@@ -62,19 +62,22 @@ async def start(
     saver: Saver,
     *,
     thread_id: str,
-    input: Mapping[str, Any],
+    input: Mapping[str, Any] | None,
     metadata: Mapping[str, Any],
     run_key: str,
     before_entering: Callable[[], Awaitable[None]],
     on_step: OnStep,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint."""
+    """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint.
+
+    Without input the thread goes on from where it stands, and past no gate and no question.
+    """
     at = _At(graph, saver, thread_id, metadata, before_entering, on_step, watch or Watch())
     here = await snapshot(graph, saver, thread_id)
-    if here is None or here.metadata.get(run_key) != metadata[run_key]:
+    if input is not None and (here is None or here.metadata.get(run_key) != metadata[run_key]):
         return await _go_on(at, input, here.checkpoint_id if here else None)
-    if here.is_paused or not here.waiting:
+    if here is None or here.is_paused or not here.waiting:
         return await outcome(graph, saver, thread_id)
     return await _go_on(at, None, here.checkpoint_id)
 

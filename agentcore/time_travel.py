@@ -6,12 +6,14 @@ those that LangGraph reads: what ran last, and the changes a delta channel is ma
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import ERROR, INTERRUPT  # as in `pending`
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateSnapshot, _interrupt_id
 
@@ -91,11 +93,29 @@ async def stand_again(
     here = await snapshot(graph, saver, thread_id)
     if here is not None and here.metadata.get(run_key) == metadata[run_key]:
         return here
-    if await saver.aget_tuple(config_for(thread_id, checkpoint_id)) is None:
+    found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
+    if found is None:
         raise CannotFork(NO_CHECKPOINT)
-    config = config_for(thread_id, checkpoint_id) | {"metadata": dict(metadata)}
-    await with_saver(graph, saver).aupdate_state(config, None, as_node="__copy__")
+    await _put_again(saver, found, metadata)
     return await _standing(graph, saver, thread_id)
+
+
+async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str, Any]) -> None:
+    """Copy a checkpoint on its thread as `aupdate_state(..., as_node="__copy__")` does, which drops our metadata.
+
+    The copy has the parent of what it is a copy of: a delta channel is made of what its ancestors wrote.
+    """
+    was = found.metadata or {}
+    step = was.get("step", -1) + 1
+    copy: Checkpoint = {
+        **found.checkpoint,
+        "id": str(uuid6(clock_seq=step)),
+        "ts": datetime.now(UTC).isoformat(),
+    }
+    kept = {name: was[name] for name in ("parents", "counters_since_delta_snapshot") if name in was}
+    told = cast(CheckpointMetadata, {**metadata, **kept, "source": "fork", "step": step})
+    above = found.parent_config or config_for(found.config["configurable"]["thread_id"])
+    await saver.aput(above, copy, told, {})
 
 
 async def _standing(graph: Graph, saver: Saver, thread_id: str) -> Snapshot:
@@ -209,7 +229,8 @@ async def _line_below(saver: Saver, config: RunnableConfig) -> _Line:
 
 
 async def _put(target: Saver, line: _Line, into: str) -> None:
-    parent, known = "", {}
+    parent = ""
+    known: ChannelVersions = {}
     for found, writes in line.checkpoints:
         checkpoint = found.checkpoint
         place: dict[str, Any] = {"thread_id": into, "checkpoint_ns": line.namespace}

@@ -237,6 +237,17 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
     return ""
 
 
+def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> str:
+    """Say why a thread cannot go on from where it stands. `was_asked`: people were asked there, whatever they said."""
+    if refusal:
+        return refusal
+    if not waiting:
+        return "Nothing waits on this thread: give it input, an object with at least one field."
+    if was_asked:
+        return "People were asked here, and how it went on was given up. Have it asked again, or fork it."
+    return ""
+
+
 def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequence[bool]) -> str:
     """Say why no question of a thread can be asked again. `can_be_answered`: of each that was asked where it stands."""
     if is_cleaned:

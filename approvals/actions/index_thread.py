@@ -19,7 +19,7 @@ from agentcore.tables import Head
 from agentcore.types import Look, Pause, Snapshot
 from approvals import audit, events, jobs, notices, rules, runtime
 from approvals.actions import inquire
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus, VoteEnd
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
 from approvals.models import Approval, Graph, Run, Thread, Vote
 
@@ -177,7 +177,7 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
         return ThreadStatus.ERROR
-    if snapshot.next and last is not None and last.status == RunStatus.CANCELLED:
+    if snapshot.next and last is not None and (last.status == RunStatus.CANCELLED or last.kind == RunKind.FORK):
         return ThreadStatus.IDLE
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 

@@ -9,9 +9,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from agentcore import state_edit, threads
+from agentcore import state_edit, threads, time_travel
+from agentcore.errors import CannotFork, UnreadableThread
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
-from agentcore.errors import UnreadableThread
 from agentcore.serde import to_plain
 from approvals import jobs, runtime
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
@@ -39,6 +39,12 @@ def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) ->
         "snapshots"
     ]
     return found
+
+
+def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    """Return how a fork would stand: `next`, and `opaque` channels that no edit can set."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
 
 
 def wait_for_index(thread_id: str) -> None:
@@ -131,6 +137,20 @@ async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | N
     return {"snapshots": [asdict(item) for item in found]}
 
 
+async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    saver = worker.saver(graph_id)
+    try:
+        found = await time_travel.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)
+    except CannotFork as error:
+        raise Conflict(str(error)) from error
+    except CoreInvalidEdit as error:
+        faults = [fault.as_dict() for fault in error.faults]
+        raise InvalidEdit(error.faults[0].message, faults=faults) from error
+    return {"next": found.waiting, "opaque": found.opaque}
+
+
 async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
     worker = await runtime.worker()
     if graph_id not in worker.graphs:
@@ -140,6 +160,7 @@ async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
 
 _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "preview": _preview,
+    "try_fork": _try_fork,
     "snapshot": _snapshot,
     "history": _history,
 }

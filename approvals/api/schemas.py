@@ -35,6 +35,13 @@ class InterruptOut(BaseModel):
     value: PlainValue
 
 
+class ForkOut(BaseModel):
+    """Where a fork comes from. The checkpoint has the same id in both threads."""
+
+    thread_id: str
+    checkpoint_id: str
+
+
 class ThreadOut(BaseModel):
     """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
 
@@ -52,6 +59,7 @@ class ThreadOut(BaseModel):
     problem: str
     blocked: list[str]
     notice: str
+    forked_from: ForkOut | None
     cleaned_at: datetime | None
 
 
@@ -360,8 +368,13 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         problem=thread.problem,
         blocked=thread.blocked,
         notice=policies.why_not_edit_blocked(blocked=thread.blocked),
+        forked_from=_forked_from(thread),
         cleaned_at=thread.cleaned_at,
     )
+
+
+def _forked_from(thread: Thread) -> ForkOut | None:
+    return ForkOut(thread_id=thread.forked_from, checkpoint_id=thread.forked_at) if thread.forked_from else None
 
 
 def _interrupt(approval: Approval) -> InterruptOut:

@@ -41,6 +41,10 @@ def step_named(name: str) -> Any:
     return step
 
 
+async def note_each(state: State) -> State:
+    return {"notes": ["each"]}
+
+
 async def ask(state: State) -> State:
     answer: Any = interrupt({"question": "How many?", "for": state.get("text", "")})
     return {"notes": [f"answered {answer}"]}
@@ -76,8 +80,10 @@ deep = in_line("prepare", "ask", "tell", ask=in_line("inner", "ask", ask=ask).co
 
 
 def _fanned() -> Graph:
-    builder = in_line("spread", "gather")
-    builder.add_node("each", step_named("each"))
+    builder = in_line("spread")
+    builder.add_node("gather", note_each)
+    builder.add_edge("gather", END)
+    builder.add_node("each", note_each)
     builder.add_conditional_edges("spread", lambda state: [Send("each", {"count": 1})] * 3, ["each"])
     builder.add_edge("each", "gather")
     return builder.compile()
