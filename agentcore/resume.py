@@ -5,13 +5,13 @@ the id of the question, so that it cannot answer another one.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langgraph.graph import END
 from langgraph.types import Command
 
-from agentcore import pending, state_edit
+from agentcore import masks, pending, state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import Fault, InvalidEdit
 from agentcore.failpoints import reach
@@ -24,7 +24,9 @@ from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapsho
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
-NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
+NOT_AS_SHOWN = (
+    "Held back: the edit led to something else than the preview showed, so nothing was run. It is asked anew below."
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ async def resume(
     try:
         if answer.edits and not is_edited:
             state_edit.check_nothing_blocked(here)
+            answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
         if answer.interrupt_id:
             return await _respond(at, here, answer)
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)

@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout
 from agentcore import pending
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
+from agentcore.masks import secret_paths
 from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
 from agentcore.registry import Graph
@@ -64,7 +65,7 @@ async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: st
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
             return await _at_questions(bound, saver, state.config)
         gate = await _gate(bound, state)
-        return _record(state, gate, blocked, await _look_at(saver, state) if blocked else None)
+        return _record(bound, state, gate, blocked, await _look_at(saver, state) if blocked else None)
 
 
 async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
@@ -79,7 +80,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> S
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
         places = await pending.read_places(saver, state)
-    record = _record(state, None, blocked, await _look_at(saver, state) if blocked else None)
+    record = _record(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(
         record,
@@ -104,10 +105,13 @@ async def history(
         with noting_blocked() as blocked:
             states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
         if not blocked:
-            return [_record(state, None) for state in states]
+            return [_record(bound, state, None) for state in states]
         # LangGraph reads them all before it gives the first: which of them it was is seen one by one.
         again = [await _state_at(bound, state.config) for state in states]
-        return [_record(state, None, names, await _look_at(saver, state) if names else None) for state, names in again]
+        return [
+            _record(bound, state, None, names, await _look_at(saver, state) if names else None)
+            for state, names in again
+        ]
 
 
 async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
@@ -177,7 +181,7 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
 
 
 def _record(
-    state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
+    graph: Graph, state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
 ) -> Snapshot:
     """`looked` is the same checkpoint read neutrally, if types were blocked: it has their names."""
     here, metadata = _configurable(state.config), state.metadata or {}
@@ -209,6 +213,7 @@ def _with_names(plain: Any, looked: Any) -> Any:
 
 
 def _bare(plain: Any) -> Any:
+        secrets=secret_paths(graph),
     if isinstance(plain, list):
         return [_bare(item) for item in plain]
     if not isinstance(plain, dict):
