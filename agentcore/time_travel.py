@@ -17,7 +17,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateSnapshot, _interrupt_id
 
-from agentcore import state_edit
+from agentcore import masks, state_edit
 from agentcore.errors import CannotFork, UnreadableThread
 from agentcore.registry import Graph
 from agentcore.strict import blocked_sentence, noting_blocked
@@ -60,9 +60,7 @@ async def fork(
     here = await snapshot(graph, saver, into)
     if here is None or not run_key or here.metadata.get(run_key) != (metadata or {})[run_key]:
         await _copy(graph, saver, saver, thread_id, checkpoint_id, into)
-        if edits or as_node:
-            config = config_for(into) | {"metadata": dict(metadata or {})}
-            await state_edit.apply(graph, saver, config, edits, as_node)
+        await _edit(graph, saver, config_for(into) | {"metadata": dict(metadata or {})}, edits, as_node)
     return await _standing(graph, saver, into)
 
 
@@ -78,9 +76,18 @@ async def try_fork(
     """Return how a fork would stand, from a copy in memory; nothing is stored. Raises what `fork` raises."""
     memory = InMemorySaver(serde=saver.serde)
     await _copy(graph, saver, memory, thread_id, checkpoint_id, thread_id)
-    if edits or as_node:
-        await state_edit.apply(graph, memory, config_for(thread_id), edits, as_node)
+    await _edit(graph, memory, config_for(thread_id), edits, as_node)
     return await _standing(graph, memory, thread_id)
+
+
+async def _edit(
+    graph: Graph, saver: Saver, config: RunnableConfig, edits: state_edit.Edits | None, as_node: str | None
+) -> None:
+    if edits:
+        here = await _standing(graph, saver, config["configurable"]["thread_id"])
+        edits = masks.restored(edits, here.values, here.secrets)
+    if edits or as_node:
+        await state_edit.apply(graph, saver, config, edits or None, as_node)
 
 
 async def stand_again(

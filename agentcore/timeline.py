@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentcore import masks, state_edit
 from agentcore.memory import MemoryTables
 from agentcore.neutral import neutral_serializer
 from agentcore.serde import to_plain
+from agentcore.skimming import LARGEST_READ, cut, cut_state
 from agentcore.sqlite import SqliteTables
 from agentcore.tables import PostgresTables, Tables
 
@@ -37,7 +39,8 @@ ORDER BY c.checkpoint_id DESC LIMIT %s
 """
 _STATES_SQL = f"""
 {_MOMENT_SQL}, (c.checkpoint -> 'channel_values')::text, ARRAY(
-    SELECT ARRAY[convert_to(b.channel, 'UTF8'), convert_to(b.type, 'UTF8'), b.blob]
+    SELECT ARRAY[convert_to(b.channel, 'UTF8'), convert_to(b.type, 'UTF8'),
+        CASE WHEN octet_length(b.blob) <= {LARGEST_READ} THEN b.blob END, octet_length(b.blob)::text::bytea]
     FROM jsonb_each_text(c.checkpoint -> 'channel_versions') v JOIN checkpoint_blobs b
         ON (b.thread_id, b.checkpoint_ns, b.channel, b.version) = (c.thread_id, c.checkpoint_ns, v.key, v.value)
     WHERE b.type <> 'empty'
@@ -148,6 +151,22 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
     return {(moment.thread_id, moment.checkpoint_id): _kept(moment, values) for moment, values in found}
 
 
+def shown(kept: Kept, secrets: Iterable[str]) -> dict[str, Any]:
+    """Return the values as people may see them: without secrets, and with excerpts of what is too long for a page."""
+    return cut_state(masks.Mask(secrets, kept.values).state(kept.values))
+
+
+def changes(before: Kept, after: Kept, secrets: Iterable[str]) -> list[dict[str, Any]]:
+    """Return each channel that differs, `{channel, before, after}`, as people may see it."""
+    found = [
+        {"channel": change.channel, "before": change.before, "after": change.after}
+        for change in state_edit.changes(before.values, after.values)
+    ]
+    both = {"values_before": before.values, "values": after.values, "diff": found}
+    told: list[dict[str, Any]] = masks.hidden_answer(both, tuple(secrets))["diff"]
+    return [{**each, "before": cut(each["before"]), "after": cut(each["after"])} for each in told]
+
+
 def _kept(moment: Moment, values: Mapping[str, Any]) -> Kept:
     shown = {name: to_plain(value) for name, value in values.items() if not name.startswith(INTERNAL)}
     deltas = moment.metadata.get(_DELTAS)
@@ -161,8 +180,15 @@ def _of_postgres(row: Sequence[Any]) -> Moment:
 
 
 def _values_of_postgres(inline: str | None, blobs: Sequence[Sequence[bytes]]) -> dict[str, Any]:
-    apart = {bytes(name).decode(): _loaded(bytes(kind).decode(), bytes(blob)) for name, kind, blob in blobs}
+    apart = {
+        bytes(name).decode(): _left_out(size) if blob is None else _loaded(bytes(kind).decode(), bytes(blob))
+        for name, kind, blob, size in blobs
+    }
     return {**json.loads(inline or "{}"), **apart}
+
+
+def _left_out(size: bytes) -> dict[str, Any]:
+    return {"__type__": "too large to be read here", "size": int(size)}
 
 
 def _of_sqlite(row: Sequence[Any]) -> tuple[Moment, dict[str, Any]]:

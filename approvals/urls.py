@@ -6,7 +6,7 @@ from approvals import addresses as _addresses  # noqa: F401 - registers the `any
 from approvals import api
 from approvals.admin import site
 from approvals.api import health
-from approvals.views import approval, audit, bulk, clean, queue, runs, session, start, threads, vote
+from approvals.views import approval, audit, bulk, clean, forks, history, queue, runs, session, start, threads, vote
 
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
@@ -34,7 +34,12 @@ urlpatterns = [
     path("runs/<uuid:run_id>/cancel/", runs.cancel_run, name="cancel_run"),
     path("threads/", threads.threads, name="threads"),
     # Before the page itself: thread ids may have slashes.
-    path("threads/<any:thread_id>/history/", threads.history, name="history"),
+    path("threads/<any:thread_id>/history/<slug:checkpoint_id>/", history.checkpoint, name="checkpoint"),
+    path("threads/<any:thread_id>/history/<slug:checkpoint_id>/fork/", forks.fork, name="fork"),
+    path("threads/<any:thread_id>/history/<slug:checkpoint_id>/replay/", forks.replay, name="replay"),
+    path("threads/<any:thread_id>/history/", history.history, name="history"),
+    path("threads/<any:thread_id>/compare/", history.compare, name="compare"),
+    path("threads/<any:thread_id>/go-on/", forks.go_on, name="go_on"),
     path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
     path("threads/<any:thread_id>/force-clean/export/", clean.export_thread, name="export_thread"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),

@@ -29,7 +29,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")
-        if sentence := policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None):
+        if sentence := why_not_input(thread):
             raise Busy(sentence, status=thread.status)
         if thread.graph_id not in ("", graph_id):
             raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
@@ -54,9 +54,14 @@ def why_not_go_on(thread: Thread) -> str:
     asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id)
     return policies.why_not_go_on(
         waiting=thread.next,
-        refusal=policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None),
+        refusal=why_not_input(thread),
         was_asked=asked.exists(),
     )
+
+
+def why_not_input(thread: Thread) -> str:
+    """Say why the thread takes no new input as it stands."""
+    return policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None)
 
 
 def check_input(graph: Graph, input: Any) -> None:

@@ -34,20 +34,6 @@ class ThreadRow:
     is_cleaned: bool
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """One step of the history. `by_us`: a run of the console wrote it."""
-
-    id: str
-    step: int | None
-    source: str
-    created_at: datetime | None
-    next: str
-    by_us: bool
-    values: str
-    notice: str
-
-
 def rows_of(
     threads: Iterable[Thread], graphs: Mapping[str, Graph], diagnoses: Mapping[str, Diagnosis]
 ) -> list[ThreadRow]:
@@ -82,25 +68,3 @@ def chip_of(diagnosis: Diagnosis) -> str:
     return "quiet" if diagnosis.kind in ("new", "cleaned") else diagnosis.health.value
 
 
-def checkpoints_of(snapshots: Iterable[Mapping[str, Any]], graph: Graph | None) -> list[Checkpoint]:
-    return [_checkpoint(item, graph) for item in snapshots]
-
-
-def _checkpoint(item: Mapping[str, Any], graph: Graph | None) -> Checkpoint:
-    created = item.get("created_at")
-    return Checkpoint(
-        id=item["checkpoint_id"],
-        step=item["step"],
-        source=str(item["source"] or ""),
-        created_at=datetime.fromisoformat(created) if created else None,
-        next=", ".join(_title(node, graph) for node in item["next"]),
-        by_us="countersign_run" in (item.get("metadata") or {}),
-        values=json_text(item["values"]),
-        notice=policies.why_not_edit_blocked(blocked=item["blocked"]),
-    )
-
-
-def _title(node: str, graph: Graph | None) -> str:
-    if node == "__start__":
-        return "Start"
-    return graph.node_title(node) if graph else node

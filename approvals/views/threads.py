@@ -8,21 +8,19 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from approvals import permissions
-from approvals.actions import diagnose, inquire
+from approvals.actions import diagnose, look_back, start_run
 from approvals.enums import ThreadStatus
-from approvals.errors import NotFound, Refusal
+from approvals.errors import NotFound
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
 from approvals.presenters import queue as approval_rows
 from approvals.presenters.graphs import drawing_of
 from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
-from approvals.presenters.threads import WORDS, checkpoints_of, row_of, rows_of
+from approvals.presenters.threads import WORDS, row_of, rows_of
 from approvals.presenters.values import state_of
 from approvals.views.pages import Request, after_key, filtered_by_hand, one_page, other_query, page_or_part, words
 from approvals.views.queue import listed
-
-HISTORY_SIZE = 20
 
 
 @require_safe
@@ -82,6 +80,9 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         "state": state_of(found.state),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "why_not_clean": permissions.why_not(request.user, "force_clean"),
+        **look_back.lineage(found),
+        "may_go_on": permissions.can_start_run(request.user) and not start_run.why_not_go_on(found),
+        "may_give_input": permissions.can_start_run(request.user) and not start_run.why_not_input(found),
     }
     return page_or_part(request, "thread.html", "live", context)
 
@@ -91,22 +92,6 @@ def _state(request: Request, found: Thread) -> HttpResponse:
     if request.GET.get("seen") == found.checkpoint_id:
         return HttpResponse(status=204)
     return render(request, "thread.html#state", {"thread": found, "state": state_of(found.state)})
-
-
-@require_safe
-def history(request: Request, thread_id: str) -> HttpResponse:
-    """The checkpoints, newest first. A worker reads them, so this may have to say that none answers."""
-    found = get_thread(request.user, thread_id)
-    before = request.GET.get("before") or None
-    context: dict[str, Any] = {"thread": found, "before": before}
-    try:
-        snapshots = inquire.history(thread_id=found.pk, graph_id=found.graph_id, limit=HISTORY_SIZE, before=before)
-    except Refusal as refused:
-        context["problem"] = refused.message
-    else:
-        context["checkpoints"] = checkpoints_of(snapshots, Graph.objects.filter(pk=found.graph_id).first())
-        context["more"] = snapshots[-1]["checkpoint_id"] if len(snapshots) == HISTORY_SIZE else ""
-    return page_or_part(request, "history.html", "rows", context)
 
 
 def get_thread(user: User, thread_id: str) -> Thread:
