@@ -6,12 +6,12 @@ API answer: what a worker stores and answers is masked there, and digests are ma
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from agentcore.errors import Fault, InvalidEdit
 from agentcore.registry import Graph
-from agentcore.types import Change, Preview, Snapshot
+from agentcore.types import Snapshot
 
 MASK = "••••••"
 """The same for every secret: its length is not told."""
@@ -109,15 +109,37 @@ def hidden(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def hidden_preview(found: Preview, paths: Iterable[str]) -> Preview:
-    """Return the preview as people may see it; its digest stays that of the real values."""
-    mask = Mask(paths, found.values_before, found.values)
-    return replace(
-        found,
-        values_before=mask.state(found.values_before),
-        values=mask.state(found.values),
-        diff=tuple(Change(**_hidden_change(mask, asdict(change))) for change in found.diff),
-    )
+_STATES = ("values", "values_before")
+
+
+def hidden_answer(plain: Any, paths: tuple[str, ...]) -> Any:
+    """Return what a worker answers about a graph, as people may see it: states are known by their name in it."""
+    if not paths:
+        return plain
+    return _hidden(plain, Mask(paths, *_states_in(plain)))
+
+
+def _states_in(plain: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(plain, list | tuple):
+        for item in plain:
+            yield from _states_in(item)
+    elif isinstance(plain, Mapping):
+        for name, item in plain.items():
+            if name in _STATES and isinstance(item, Mapping):
+                yield item
+            else:
+                yield from _states_in(item)
+
+
+def _hidden(plain: Any, mask: Mask) -> Any:
+    if isinstance(plain, list | tuple):
+        return [_hidden(item, mask) for item in plain]
+    if not isinstance(plain, Mapping):
+        return mask.anywhere(plain)
+    if {"channel", "before", "after"} <= plain.keys():
+        return _hidden_change(mask, dict(plain))
+    is_state = {name: name in _STATES and isinstance(item, dict) for name, item in plain.items()}
+    return {name: mask.state(item) if is_state[name] else _hidden(item, mask) for name, item in plain.items()}
 
 
 def _hidden_change(mask: Mask, change: dict[str, Any]) -> dict[str, Any]:

@@ -128,9 +128,13 @@ async def apply(
     as_node: str | None = None,
 ) -> str:
     """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
+    bound = with_saver(graph, saver)
+    if edits and (secrets := masks.secret_paths(graph)):
+        values = (await bound.aget_state(config)).values
+        edits = masks.restored(edits, {name: to_plain(value) for name, value in values.items()}, secrets)
     update = None if edits is None else writes_of(edits)
     try:
-        written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
+        written = await bound.aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
         if "Ambiguous" in str(error):
             raise Ambiguous([Fault("", AMBIGUOUS)]) from error

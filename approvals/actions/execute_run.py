@@ -7,7 +7,7 @@ running: without it the run simply starts again, with it `recover_runs` looks be
 import asyncio
 import contextlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
-from agentcore import interrupts, resume, threads, time_travel
+from agentcore import interrupts, masks, resume, threads, time_travel
 from agentcore.errors import CannotFork, FenceLost, InvalidEdit, UnreadableThread
 from agentcore.failpoints import is_off, reach
 from agentcore.fencing import fenced
@@ -26,10 +26,11 @@ from agentcore.tables import Head
 from agentcore.threads import Saver
 from agentcore.tools import Watch
 from agentcore.types import Call, Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
-from approvals import answers, audit, events, policies, runtime
+from approvals import answers, audit, events, policies, runtime, seals
 from approvals.actions import index_thread, lease
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import RunKind, RunStatus, ThreadStatus
+from approvals.errors import Refusal
 from approvals.models import AuditEntry, Decision, Run, Thread
 from approvals.policies import Rule
 
@@ -114,15 +115,43 @@ async def _carry_out(claim: Claim) -> None:
         missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
         return await runtime.in_database(_settle)(claim, missing, None)
     saver = worker.saver(claim.graph_id)
+    mask = masks.Mask(())
     try:
-        outcome = await _run(claim, graph, claim.fenced(saver), _Steps(claim))
+        claim = _opened(claim, graph)
+        mask = await _mask_for(claim, graph, saver)
+        outcome = await _run(claim, graph, claim.fenced(saver), _Steps(claim, mask))
     except (UnreadableThread, CannotFork, InvalidEdit) as error:
         outcome = Failed(type(error).__name__, str(error))
+    except Refusal as error:
+        outcome = Failed(type(error).__name__, error.message)
     except FenceLost:
         return await runtime.in_database(_note_fenced)(claim)
     reach("run.stopped")
+    if isinstance(outcome, Failed):
+        outcome = replace(outcome, message=mask.anywhere(outcome.message))
     await settle(claim, graph, saver, outcome)
     reach("run.settled")
+
+
+def _opened(claim: Claim, graph: Graph) -> Claim:
+    """Break the seals of new secrets: from here on they are in this worker only. Raises approvals.errors.InvalidEdit."""
+    if claim.answer is None:
+        return claim
+    edits = seals.opened(claim.answer.edits, masks.secret_paths(graph), claim.thread_id)
+    return replace(claim, answer=replace(claim.answer, edits=edits))
+
+
+async def _mask_for(claim: Claim, graph: Graph, saver: Saver) -> masks.Mask:
+    """Know the secrets of a run before it begins: what its tools are called with, or an error says, may hold them."""
+    secrets = masks.secret_paths(graph)
+    if not secrets:
+        return masks.Mask(())
+    here = await threads.snapshot(graph, saver, claim.thread_id)
+    edits = claim.answer.edits if claim.answer else {}
+    given = claim.input if isinstance(claim.input, dict) else {}
+    inner = given.get("input") if isinstance(given.get("input"), dict) else {}  # of a fork
+    edited = {name: edit["value"] for name, edit in edits.items()}
+    return masks.Mask(secrets, here.values if here else {}, given, inner or {}, edited)
 
 
 async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Outcome:
@@ -411,8 +440,8 @@ def _audit(action: str, run: Run, **about: Any) -> None:
 class _Steps:
     """Keeps the nodes of the run on its row, for pages to show while it goes on."""
 
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
+    def __init__(self, claim: Claim, mask: masks.Mask) -> None:
+        self._claim, self._mask = claim, mask
         self.watch = Watch()
         self._steps: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
@@ -431,7 +460,7 @@ class _Steps:
         if step.state != "running":
             found["ended_at"] = now
         with transaction.atomic():
-            calls = [asdict(call) for call in self.watch.calls]
+            calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
             if not _ours(self._claim).update(steps=self._steps, calls=calls, updated_at=timezone.now()):
                 raise FenceLost(FENCED)
             events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore import interrupts, state_edit, threads
+from agentcore import interrupts, masks, state_edit, threads
 from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
@@ -78,7 +78,13 @@ async def _graph_of(worker: runtime.Worker, thread_id: str) -> str | None:
 
 async def _list_unread(worker: runtime.Worker, thread_id: str, graph_id: str, head: Head, problem: str) -> None:
     found = await _looked(worker, thread_id, head.checkpoint_id)
-    await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, problem, found.values if found else {})
+    values = found.values if found else {}
+    here = [worker.graphs[graph_id]] if graph_id in worker.graphs else worker.graphs.values()
+    secrets = [
+        path for graph in here for path in masks.secret_paths(graph)
+    ]  # of any graph, if nobody knows which it is
+    seen = masks.Mask(secrets, values).state(values)
+    await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, problem, seen)
 
 
 async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
@@ -154,9 +160,10 @@ def store(
     """
     thread.graph_id = graph_id
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
-    thread.next, thread.state, thread.blocked = list(snapshot.next), snapshot.values, list(snapshot.blocked)
+    seen = masks.hidden(snapshot)
+    thread.next, thread.state, thread.blocked = list(snapshot.next), seen.values, list(snapshot.blocked)
     thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
-    thread.problem = "; ".join(snapshot.errors)[:500]
+    thread.problem = "; ".join(seen.errors)[:500]
     thread.updated_at = timezone.now()
     opened = _open_all(thread, snapshot, pauses, head, is_asked_again=is_asked_again)
     _close_others(thread, keep=[approval.pk for approval in opened])
@@ -280,7 +287,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "summary": pause.summary[:500],
         "request": pause.request,
         "actions": actions,
-        "state": snapshot.values,
+        "state": masks.hidden(snapshot).values,  # the digest above is over the real ones
         "opaque": list(snapshot.opaque),
         "blocked": list(snapshot.blocked),
         "allowed_verdicts": list(pause.allowed_verdicts),

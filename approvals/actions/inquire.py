@@ -9,11 +9,11 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from agentcore import state_edit, threads, time_travel
-from agentcore.errors import CannotFork, UnreadableThread
+from agentcore import masks, state_edit, threads, time_travel
+from agentcore.errors import Ambiguous, CannotFork, UnreadableThread
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import to_plain
-from approvals import jobs, runtime
+from approvals import jobs, runtime, seals
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.models import Inquiry, Thread
 
@@ -68,7 +68,8 @@ async def answer(inquiry_id: str) -> None:
         return
     reply: dict[str, Any]
     try:
-        reply = {"ok": await _answers[found.kind](**found.payload)}
+        given = await _answers[found.kind](**found.payload)
+        reply = {"ok": masks.hidden_answer(given, await _secrets_of(found.payload["graph_id"]))}
     except Refusal as refusal:
         reply = {"refusal": type(refusal).__name__, "message": refusal.message, "detail": refusal.detail}
     except UnreadableThread as error:
@@ -118,7 +119,9 @@ async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: 
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
     except CoreInvalidEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
-        raise InvalidEdit(error.faults[0].message, faults=faults) from error
+        ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
+        raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
+    edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
 
 
 async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
@@ -162,6 +165,11 @@ _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "preview": _preview,
     "try_fork": _try_fork,
     "snapshot": _snapshot,
+async def _secrets_of(graph_id: str) -> tuple[str, ...]:
+    graph, _ = await _loaded(graph_id)
+    return masks.secret_paths(graph)
+
+
     "history": _history,
 }
 _REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}
