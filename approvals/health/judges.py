@@ -317,6 +317,8 @@ def _notes(f: Facts, found: Diagnosis) -> tuple[list[str], list[Step]]:
     if _is_changed(f):
         notes.append("The graph's code was changed since this was asked.")
         steps.append(do.operate("code", "Compare the code before it is decided", who="whoever decides"))
+    if f.asked and f.problem:
+        notes.append(f"It ran there before, without a decision, and failed: {ended(f.problem)}")
     if f.blocked:
         notes.append(f"Its state holds types that the graph does not allow ({listed(f.blocked)}): it cannot be edited.")
         allow = "then the state can be edited, and nodes get the types rather than bare data"
