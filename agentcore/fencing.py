@@ -15,7 +15,7 @@ from psycopg import DatabaseError
 
 from agentcore.errors import FenceLost, NotItsThread, ThreadCleaned
 from agentcore.failpoints import is_off
-from agentcore.threads import Saver
+from agentcore.pending import Saver
 
 HELD_SQL = "countersign_held(%s, %s)"
 """Gives the thread's id back, and keeps its fence from being raised until the transaction ends."""

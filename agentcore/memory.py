@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from agentcore.errors import ThreadCleaned
 from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
-from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
+from agentcore.tables import NOTED_CHANNELS, Head, Measured, Sizes, Stored, fingerprint, measured
 
 _numbers = itertools.count(1)
 
@@ -139,6 +139,36 @@ class MemoryTables:
                 self.saver.moves.pop(thread_id, None)
             elif head and move and head.change == move.number:
                 move.is_indexed = True
+
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        with self.saver.guard:
+            found = self.saver.storage.get(thread_id, {}).get("", {})
+            here = checkpoint_id or max(found, default="")
+            if here not in found:
+                return None
+            versions = self.saver.serde.loads_typed(found[here][0])["channel_versions"]
+            blobs = ((name, str(v), self.saver.blobs.get((thread_id, "", name, v))) for name, v in versions.items())
+            values = [Stored("blob", name, version, len(blob[1])) for name, version, blob in blobs if blob]
+            writes = self.saver.writes.get((thread_id, "", here), {}).items()
+            values += [Stored("write", each[1], f"{idx}:{task}", len(each[2][1])) for (task, idx), each in writes]
+            return Sizes(here, tuple(values))
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        return [measured(value, *self._stored(thread_id, checkpoint_id, value)) for value in values]
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        return self._stored(thread_id, checkpoint_id, value)[1][offset : offset + length]
+
+    def _stored(self, thread_id: str, checkpoint_id: str, value: Stored) -> tuple[str, bytes]:
+        with self.saver.guard:
+            if value.place == "write":
+                idx, _, task = value.key.partition(":")
+                writes = self.saver.writes.get((thread_id, "", checkpoint_id), {})
+                found = writes.get((task, int(idx)))
+                return found[2] if found else ("empty", b"")
+            blobs = self.saver.blobs.items()
+            here = (thread_id, "", value.channel)
+            return next((blob for key, blob in blobs if key[:3] == here and str(key[3]) == value.key), ("empty", b""))
 
     def raise_fence(self, thread_id: str, fence: int) -> None:
         with self.saver.guard:

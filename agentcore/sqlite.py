@@ -22,7 +22,7 @@ from agentcore.errors import CheckpointsElsewhere, FileUnusable
 from agentcore.failpoints import reach
 from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
-from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
+from agentcore.tables import NOTED_CHANNELS, Head, Measured, Sizes, Stored, fingerprint, measured
 
 T = TypeVar("T")
 
@@ -338,6 +338,39 @@ class SqliteTables:
             "UPDATE countersign_heads SET is_indexed = 1 WHERE thread_id = ? AND checkpoint_id = ? AND change = ?",
             [thread_id, head.checkpoint_id, head.change],
         )
+
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        """A checkpoint is one piece here, whatever it holds."""
+        row = self._one(
+            "SELECT checkpoint_id, length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ''"
+            " AND (?2 IS NULL OR checkpoint_id = ?2) ORDER BY checkpoint_id DESC LIMIT 1",
+            thread_id,
+            checkpoint_id,
+        )
+        if row is None:
+            return None
+        writes = self.connection.execute(
+            "SELECT 'write', channel, idx || ':' || task_id, coalesce(length(value), 0) FROM writes"
+            " WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?",
+            [thread_id, row[0]],
+        )
+        return Sizes(row[0], (Stored("whole", "", "", row[1]), *(Stored(*write) for write in writes)))
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        return [
+            measured(value, "msgpack", self.read_slice(thread_id, checkpoint_id, value, 0, value.size))
+            for value in values
+        ]
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        place, key = ("checkpoint FROM checkpoints", "") if value.place == "whole" else ("value FROM writes", value.key)
+        column, _, rest = place.partition(" ")
+        row = self._one(
+            f"SELECT substr({column}, ?4, ?5) {rest} WHERE thread_id = ?1 AND checkpoint_ns = '' AND checkpoint_id = ?2"
+            + (" AND idx || ':' || task_id = ?3" if key else " AND ?3 = ''"),
+            *(thread_id, checkpoint_id, key, offset + 1, length),
+        )
+        return bytes(row[0]) if row and row[0] else b""
 
     def raise_fence(self, thread_id: str, fence: int) -> None:
         self.connection.execute(

@@ -23,6 +23,49 @@ class Head:
     """The last time the thread moved, by clock or count: `mark_indexed` does nothing once there was another."""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Where a value is stored, and how many bytes it has there.
+
+    `place` is `blob` or `write`, `inline` for a text beside the checkpoint, `whole` for a checkpoint in one piece.
+    """
+
+    place: str
+    channel: str
+    key: str
+    size: int
+
+    @property
+    def is_question(self) -> bool:
+        return self.channel == "__interrupt__"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the values of one checkpoint are."""
+
+    checkpoint_id: str
+    values: tuple[Stored, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(value.size for value in self.values)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a stored value without decoding it. `kind` is how it was written; `head` how it begins."""
+
+    value: Stored
+    kind: str
+    size: int
+    sha256: str
+    head: bytes
+
+
+HEAD_BYTES = 4_000
+
+
 class Tables(Protocol):
     """The checkpoints of one store. Threads move when they get a checkpoint, a question, an answer or an error."""
 
@@ -40,6 +83,18 @@ class Tables(Protocol):
 
     def mark_indexed(self, thread_id: str, head: Head | None) -> None:
         """Say that the thread was read at `head`; does nothing if it has moved since."""
+        ...
+
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        """Say how large the values of a checkpoint are, or of the head; None if there is no such checkpoint."""
+        ...
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        """Return digest and beginning of stored values. They are hashed where they are, and not decoded."""
+        ...
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        """Return some of the bytes of a stored value."""
         ...
 
     def raise_fence(self, thread_id: str, fence: int) -> None:
@@ -109,6 +164,34 @@ _EMPTIED_SQL = f"""
 SELECT thread_id, deleted FROM countersign_tombstones t WHERE NOT is_settled
     AND laid_at <= clock_timestamp() - make_interval(secs => %s) AND NOT ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT 1000
 """
+SIZES_SQL = """
+WITH c AS (
+    SELECT thread_id, checkpoint_id, checkpoint FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = ''
+        AND (%(checkpoint)s::text IS NULL OR checkpoint_id = %(checkpoint)s) ORDER BY checkpoint_id DESC LIMIT 1
+)
+SELECT checkpoint_id, '', '', '', 0 FROM c
+UNION ALL SELECT '', 'blob', b.channel, b.version, octet_length(b.blob)
+    FROM c, jsonb_each_text(c.checkpoint -> 'channel_versions') v JOIN checkpoint_blobs b
+    ON b.thread_id = %(thread)s AND b.checkpoint_ns = '' AND b.channel = v.key AND b.version = v.value
+    WHERE b.blob IS NOT NULL
+UNION ALL SELECT '', 'inline', e.key, '', octet_length(e.value #>> '{}')
+    FROM c, jsonb_each(c.checkpoint -> 'channel_values') e
+    WHERE pg_column_size(c.checkpoint) > 4000 AND jsonb_typeof(e.value) = 'string'
+UNION ALL SELECT '', 'write', w.channel, concat(w.idx, ':', w.task_id), octet_length(w.blob)
+    FROM c JOIN checkpoint_writes w ON w.thread_id = c.thread_id AND w.checkpoint_ns = ''
+    AND w.checkpoint_id = c.checkpoint_id
+"""
+_WHERE_SQL = {
+    "blob": "type, blob FROM checkpoint_blobs WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
+    " AND channel = %(channel)s AND version = %(key)s AND %(checkpoint)s::text IS NOT NULL",
+    "inline": "'text' AS type, convert_to(checkpoint -> 'channel_values' ->> %(channel)s, 'UTF8') AS blob FROM"
+    " checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = '' AND checkpoint_id = %(checkpoint)s"
+    " AND %(key)s::text IS NOT NULL",
+    "write": "type, blob FROM checkpoint_writes WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
+    " AND checkpoint_id = %(checkpoint)s AND channel = %(channel)s AND concat(idx, ':', task_id) = %(key)s",
+}
+_MEASURE_SQL = "SELECT type, octet_length(blob), encode(sha256(blob), 'hex'), substring(blob for {}) FROM (SELECT {}) v"
+_SLICE_SQL = "SELECT substring(blob from %(from)s for %(for)s) FROM (SELECT {}) v"
 _DELETE_SOME_SQL = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE thread_id = %s LIMIT %s))
 """
@@ -170,6 +253,27 @@ class PostgresTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        self.cursor.execute(SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id})
+        [found, *values] = self.cursor.fetchall() or [None]
+        return Sizes(found[0], tuple(Stored(*row[1:]) for row in values)) if found else None
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        """One statement a value: each is read by PostgreSQL from end to end, within its time limit."""
+        return [found for value in values if (found := self._measured(thread_id, checkpoint_id, value))]
+
+    def _measured(self, thread_id: str, checkpoint_id: str, value: Stored) -> Measured | None:
+        self.cursor.execute(measure_sql(value), named(thread_id, checkpoint_id, value))
+        row = self.cursor.fetchone()
+        return Measured(value, row[0], row[1], row[2], bytes(row[3])) if row else None
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        where = {"from": offset + 1, "for": length}
+        query = _SLICE_SQL.format(_WHERE_SQL[value.place])
+        self.cursor.execute(query, named(thread_id, checkpoint_id, value) | where)
+        row = self.cursor.fetchone()
+        return bytes(row[0]) if row else b""
+
     def raise_fence(self, thread_id: str, fence: int) -> None:
         """In the caller's transaction. Raise it before touching other rows of the thread: writers lock it first."""
         self.cursor.execute(_RAISE_FENCE_SQL, [thread_id, fence])
@@ -229,3 +333,17 @@ class PostgresTables:
         self.cursor.execute(
             "UPDATE countersign_tombstones SET is_settled = true WHERE thread_id = ANY(%s)", [thread_ids]
         )
+
+
+def measure_sql(value: Stored) -> str:
+    """Return the statement that gives kind, size, digest and beginning; its parameters are `named`."""
+    return _MEASURE_SQL.format(HEAD_BYTES, _WHERE_SQL[value.place])
+
+
+def named(thread_id: str, checkpoint_id: str, value: Stored) -> dict[str, Any]:
+    return {"thread": thread_id, "checkpoint": checkpoint_id, "channel": value.channel, "key": value.key}
+
+
+def measured(value: Stored, kind: str, stored: bytes) -> Measured:
+    """Measure bytes that are at hand."""
+    return Measured(value, kind, len(stored), hashlib.sha256(stored).hexdigest(), stored[:HEAD_BYTES])

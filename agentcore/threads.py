@@ -1,6 +1,7 @@
 """Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
 
 import copy
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,12 @@ from psycopg_pool import PoolTimeout
 from agentcore import pending
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
-from agentcore.masks import secret_paths
+from agentcore.masks import Mask, secret_paths
 from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
 from agentcore.registry import Graph
 from agentcore.serde import canonical, has_objects, to_plain
+from agentcore.skimming import cut_state, skim, skim_for
 from agentcore.strict import noting_blocked
 from agentcore.types import Gate, Look, PendingInterrupt, Snapshot
 
@@ -55,8 +57,15 @@ def config_for(thread_id: str, checkpoint_id: str | None = None) -> RunnableConf
 async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Snapshot | None:
     """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
 
-    Raises UnreadableThread when LangGraph cannot make a state of what is stored.
+    What is too large for a page is an excerpt (see `skimming`), and its channel opaque. Raises UnreadableThread when
+    LangGraph cannot make a state of what is stored.
     """
+    skimmed = await skim(saver, thread_id, checkpoint_id)
+    found = await _snapshot(graph, skimmed.saver, thread_id, checkpoint_id)
+    return await skimmed.shown(found) if found else None
+
+
+async def _snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None) -> Snapshot | None:
     bound = with_saver(graph, saver)
     with _unreadable():
         state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id))
@@ -125,7 +134,8 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
 
     Raises UnreadableThread when the row itself is not one of LangGraph's.
     """
-    neutral = with_serializer(saver, neutral_serializer())
+    skimmed = await skim(saver, thread_id, checkpoint_id)
+    neutral = with_serializer(skimmed.saver, neutral_serializer())
     with _unreadable():
         found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id))
         if found is None:
@@ -134,8 +144,26 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
         return Look(
             metadata=to_plain(found.metadata or {}),
             ran=tuple(name for name in found.checkpoint["versions_seen"] if not name.startswith("__")),
-            values={name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)},
+            values=cut_state({name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)}),
         )
+
+
+async def read_part(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str) -> str:
+    """Return one channel (`state/CHANNEL`), or what is asked (`request`), whole: as JSON text, without secrets.
+
+    Nothing is built from it. Everything else that is large stays in the database.
+    """
+    channel = part.removeprefix("state/")
+    reader = with_serializer(await skim_for(saver, thread_id, checkpoint_id, channel), neutral_serializer())
+    with _unreadable():
+        found = await reader.aget_tuple(config_for(thread_id, checkpoint_id))
+        if found is None:
+            raise UnreadableThread("The thread has no such checkpoint.")
+        if part == "request":
+            asked = [to_plain(value) for _, name, value in found.pending_writes or () if name == "__interrupt__"]
+            return json.dumps(asked, indent=1)
+        values = {channel: to_plain(found.checkpoint["channel_values"].get(channel))}
+        return json.dumps(Mask(secret_paths(graph), values).state(values)[channel], indent=1)
 
 
 @contextmanager
@@ -204,6 +232,7 @@ def _record(
         tasks=tuple(_task(task) for task in state.tasks),
         opaque=tuple(name for name, value in values.items() if has_objects(value) or shown[name] != plain[name]),
         blocked=tuple(sorted(blocked)),
+        secrets=secret_paths(graph),
     )
 
 
@@ -213,7 +242,6 @@ def _with_names(plain: Any, looked: Any) -> Any:
 
 
 def _bare(plain: Any) -> Any:
-        secrets=secret_paths(graph),
     if isinstance(plain, list):
         return [_bare(item) for item in plain]
     if not isinstance(plain, dict):

@@ -143,6 +143,8 @@ class Approval(models.Model):
     """Of the graph's source when it was asked."""
     opaque = models.JSONField(default=list)
     blocked = models.JSONField(default=list)
+    cut = models.JSONField(default=list)
+    """What is too long for a page: `state/CHANNEL`, or `request`. Whoever approves must have opened it whole."""
     shown_digest = models.CharField(max_length=64, blank=True)
     """Of what the agent asks, as stored."""
     digest = models.CharField(max_length=64)
@@ -387,6 +389,26 @@ class Draft(models.Model):
 
     def __str__(self) -> str:
         return f"draft of {self.user} on {self.thread}"
+
+
+class Opening(models.Model):
+    """Somebody opened whole what is cut on the page of an approval, as it stood then."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="openings")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    part = models.CharField(max_length=300)
+    shown_digest = models.CharField(max_length=64)
+    opened_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["approval", "user", "part", "shown_digest"], name="one_opening_for_each_part"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.part} opened by {self.user}"
 
 
 class Inquiry(models.Model):

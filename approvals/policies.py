@@ -205,6 +205,12 @@ def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: C
     return due_at is not None and due_at <= now and rule.on_deadline == "deny" and "reject" in allowed
 
 
+def why_not_unopened(*, parts: Sequence[str]) -> str:
+    """Say what a person has to open before they may say yes: a part of it is all that the page shows."""
+    named = ", ".join(part.removeprefix("state/") for part in parts[:5]) + (" and more" if len(parts) > 5 else "")
+    return f"Open the whole of {named} first: only its beginning is shown here." if parts else ""
+
+
 def why_not_edit(*, waiting: Collection[str]) -> str:
     """Say why the state cannot be edited, or a node skipped, at this pause."""
     if len(waiting) < 2:

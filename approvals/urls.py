@@ -6,7 +6,21 @@ from approvals import addresses as _addresses  # noqa: F401 - registers the `any
 from approvals import api
 from approvals.admin import site
 from approvals.api import health
-from approvals.views import approval, audit, bulk, clean, forks, history, queue, runs, session, start, threads, vote
+from approvals.views import (
+    approval,
+    audit,
+    bulk,
+    clean,
+    forks,
+    history,
+    queue,
+    runs,
+    session,
+    start,
+    threads,
+    vote,
+    whole,
+)
 
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
@@ -27,6 +41,7 @@ urlpatterns = [
     path("approvals/<uuid:approval_id>/run/", approval.run, name="approval_run"),
     path("approvals/<uuid:approval_id>/standing/", approval.standing, name="approval_standing"),
     path("approvals/<uuid:approval_id>/raw/", approval.raw, name="approval_raw"),
+    path("approvals/<uuid:approval_id>/whole/", whole.of_approval, name="approval_whole"),
     path("approvals/<uuid:approval_id>/receipt/", audit.receipt, name="receipt"),
     path("beside/", queue.side, name="side"),
     path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry_run"),
@@ -41,6 +56,7 @@ urlpatterns = [
     path("threads/<any:thread_id>/compare/", history.compare, name="compare"),
     path("threads/<any:thread_id>/go-on/", forks.go_on, name="go_on"),
     path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
+    path("threads/<any:thread_id>/whole/", whole.of_thread, name="thread_whole"),
     path("threads/<any:thread_id>/force-clean/export/", clean.export_thread, name="export_thread"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),

@@ -15,9 +15,10 @@ from agentcore import interrupts, masks, state_edit, threads
 from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
+from agentcore.skimming import cut, cut_channels, has_excerpt
 from agentcore.tables import Head
 from agentcore.types import Look, Pause, Snapshot
-from approvals import audit, events, jobs, notices, rules, runtime
+from approvals import answers, audit, events, jobs, notices, rules, runtime
 from approvals.actions import inquire
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
@@ -31,6 +32,7 @@ SWEEP_SIZE = 200
 SETTLED_SECONDS = 3.0
 """A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
+LONGEST_PART = 300
 RUN_KEY = "countersign_run"
 """In the metadata of every checkpoint of our runs, so that recovery can tell ours from others'."""
 UNKNOWN_GRAPH = "No graph of langgraph.json fits this thread. Run it with graph_id in the config's metadata."
@@ -258,7 +260,10 @@ def tell_voters(approvals: list[Approval], text: str) -> None:
 
 
 def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, rulebook: rules.Rulebook) -> dict[str, Any]:
-    actions = [asdict(action) for action in pause.actions]
+    actions = cut([asdict(action) for action in pause.actions])
+    # A question that is JSON in a text keeps it: it is read again when it is answered.
+    is_text = isinstance(pause.request, dict) and isinstance(pause.request.get("value"), str)
+    request = pause.request if is_text and pause.kind != "plain" else cut(pause.request)
     shown = {
         "checkpoint_ns": snapshot.checkpoint_ns,
         "checkpoint_id": snapshot.checkpoint_id,
@@ -266,7 +271,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "thread_id": thread.pk,
         "kind": pause.kind,
         "next": list(pause.next),
-        "request": pause.request,
+        "request": request,
         "actions": actions,
         "state": snapshot.values,
     }
@@ -285,7 +290,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "next": list(pause.next),
         "title": pause.title[:300],
         "summary": pause.summary[:500],
-        "request": pause.request,
+        "request": request,
         "actions": actions,
         "state": masks.hidden(snapshot).values,  # the digest above is over the real ones
         "opaque": list(snapshot.opaque),
@@ -294,6 +299,12 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "why_not": pause.why_not,
         "answer_schema": pause.answer_schema,
     }
+
+
+def _cut_parts(kind: str, asked: Any, state: dict[str, Any]) -> list[str]:
+    """Name what must be opened before somebody says yes. What a breakpoint asks is of the state."""
+    parts = [f"state/{name}"[:LONGEST_PART] for name in cut_channels(state)]
+    return [*parts, "request"] if kind != answers.BREAKPOINT and has_excerpt(asked) else parts
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:

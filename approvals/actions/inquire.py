@@ -47,6 +47,12 @@ def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, a
     return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
 
 
+def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> str:
+    """Return one channel, as `state/CHANNEL`, or what is asked, as `request`: all of it, as JSON text."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    return str(_ask_for("whole", graph_id, **where, part=part)["text"])
+
+
 def wait_for_index(thread_id: str) -> None:
     """Have the thread read again now; return when it was, or after a moment."""
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
@@ -114,6 +120,7 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
 
 async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
+    edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
     config = threads.config_for(thread_id, checkpoint_id)
     try:
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
@@ -121,7 +128,6 @@ async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: 
         faults = [fault.as_dict() for fault in error.faults]
         ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
         raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
-    edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
 
 
 async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
@@ -131,6 +137,11 @@ async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None)
     if found is None:
         raise NotFound("The thread has no such checkpoint.")
     return asdict(found)
+
+
+async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, part: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    return {"text": await threads.read_part(graph, worker.saver(graph_id), thread_id, checkpoint_id, part)}
 
 
 async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
@@ -154,6 +165,11 @@ async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits:
     return {"next": found.waiting, "opaque": found.opaque}
 
 
+async def _secrets_of(graph_id: str) -> tuple[str, ...]:
+    graph, _ = await _loaded(graph_id)
+    return masks.secret_paths(graph)
+
+
 async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
     worker = await runtime.worker()
     if graph_id not in worker.graphs:
@@ -165,11 +181,7 @@ _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "preview": _preview,
     "try_fork": _try_fork,
     "snapshot": _snapshot,
-async def _secrets_of(graph_id: str) -> tuple[str, ...]:
-    graph, _ = await _loaded(graph_id)
-    return masks.secret_paths(graph)
-
-
+    "whole": _whole,
     "history": _history,
 }
 _REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

@@ -301,12 +301,14 @@ class ApprovalOut(ApprovalBrief):
     """The whole question: `request`, `actions` and `state` are what people are shown.
 
     `digest` names those bytes and the `proposal`, if there is one. `votes` holds also those that no longer count.
+    `cut` names what is too long to be shown: it holds excerpts, with size and SHA-256; open each whole before a yes.
     An answer must fit `answer_schema`, where there is one; `given` is the value that a decided question was given.
     """
 
     request: PlainValue
     actions: PlainList
     state: PlainObject
+    cut: list[str]
     opaque: list[str]
     answer_schema: PlainObject | None
     policy: RuleOut
@@ -527,6 +529,7 @@ def approval_out(approval: Approval) -> ApprovalOut:
         request=approval.request,
         actions=approval.actions,
         state=approval.state,
+        cut=approval.cut,
         opaque=approval.opaque,
         answer_schema=approval.answer_schema,
         policy=rule_out(Rule.of(approval.rule)),

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from approvals.actions.export_audit import export_audit
 from approvals.actions.export_thread import export_thread
+from approvals.actions.open_whole import Whole
 from approvals.audit.filters import Filters
 from approvals.permissions import User
 
@@ -28,6 +29,13 @@ def download_thread(*, thread_id: str, by: User) -> StreamingHttpResponse:
     """Answer with a copy of a thread, as JSON Lines. Raises Denied or NotFound."""
     name = f"thread-{re.sub(r'[^0-9A-Za-z_-]', '_', thread_id)[:80]}-{_now()}.jsonl"
     return _streamed(name, "jsonl", lambda out: export_thread(out, thread_id=thread_id, by=by))
+
+
+def whole_of(whole: Whole) -> StreamingHttpResponse:
+    """Answer with a value as it is. A browser shows text as text, whatever it holds; bytes are saved."""
+    how = "attachment" if whole.type == "application/msgpack" else "inline"
+    headers = {"Content-Disposition": f'{how}; filename="{whole.name}"', "Cache-Control": "no-store"}
+    return StreamingHttpResponse(whole.slices(), content_type=whole.type, headers=headers)
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from agentcore.skimming import cut_channels
 from approvals import permissions
 from approvals.actions import diagnose, look_back, start_run
 from approvals.enums import ThreadStatus
@@ -78,6 +79,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         "runs": [run_of(run, graph) for run in runs],
         "approvals": approval_rows.rows_of(approvals),
         "state": state_of(found.state),
+        "cut": _cut(found),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "why_not_clean": permissions.why_not(request.user, "force_clean"),
         **look_back.lineage(found),
@@ -91,7 +93,12 @@ def _state(request: Request, found: Thread) -> HttpResponse:
     """The state again, if the thread has moved: an unchanged one stays as it was unfolded."""
     if request.GET.get("seen") == found.checkpoint_id:
         return HttpResponse(status=204)
-    return render(request, "thread.html#state", {"thread": found, "state": state_of(found.state)})
+    context = {"thread": found, "state": state_of(found.state), "cut": _cut(found)}
+    return render(request, "thread.html#state", context)
+
+
+def _cut(found: Thread) -> list[str]:
+    return [f"state/{name}" for name in cut_channels(found.state)]
 
 
 def get_thread(user: User, thread_id: str) -> Thread:

@@ -68,6 +68,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/audit/export": AUDITORS,
     # Who may see an approval may have its receipt.
     "GET /api/approvals/{approval_id}/receipt": EVERYONE_404,
+    # What is too long for a page, whole: there is none of this name.
+    "GET /api/approvals/{approval_id}/whole": EVERYONE_404,
 }
 SKIP = (401, 403, 403, 403, 201, 403, 201)
 OPEN = {"api/openapi.json", "api/docs", "api/", "api/<any:path>"}

@@ -34,8 +34,8 @@ _COUNT_SQL = " UNION ALL ".join(
 class Rows:
     """How many rows threads have, in all the tables."""
 
-    def __init__(self, url: str) -> None:
-        self.connection = psycopg.connect(make_conninfo("", **postgres_params(url)), autocommit=True)
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
 
     def of(self, ids: list[str]) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -56,6 +56,18 @@ def agents(url: str, ids: list[str]) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.stdin.close()  # it ends with its input
+
+
+@contextmanager
+def open_rows(url: str) -> Iterator[Rows]:
+    with psycopg.connect(make_conninfo("", **postgres_params(url)), autocommit=True) as connection:
+        yield Rows(connection)
+
+
+@pytest.fixture
+def rows(database: str) -> Iterator[Rows]:
+    with open_rows(database) as found:
+        yield found
 
 
 def told(process: subprocess.Popen[str]) -> dict[str, list[int]]:
@@ -92,9 +104,9 @@ def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> 
 
 
 def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
-    console: Console, database: str
+    console: Console, database: str, rows: Rows
 ) -> None:
-    rows, outside, ours = Rows(database), names("agents", TIMES), names("ours", TIMES)
+    outside, ours = names("agents", TIMES), names("ours", TIMES)
     with agents(database, outside) as process:
         begun(console, rows, outside, ours)
         clean(console, [*outside, *ours])
@@ -114,10 +126,9 @@ def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
     assert all(states)
 
 
-def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, database: str) -> None:
+def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, rows: Rows) -> None:
     """A statement that was under way when the tombstone was laid: here somebody puts the row in past the trigger."""
     [thread_id] = names("late", 1)
-    rows = Rows(database)
     console.start_run("gated", {"text": "x"}, thread_id=thread_id)
     console.pending(thread_id)
     clean(console, [thread_id])
@@ -145,11 +156,10 @@ def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, 
 def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Callable[..., Console]) -> None:
     console = own_console("--demo", COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
     url = f"postgresql://postgres@/postgres?host={console.env['DATA_DIR']}/postgres"
-    rows, outside, ours = Rows(url), names("agents", 3), names("ours", 3)
-    with agents(url, outside) as process:
+    outside, ours = names("agents", 3), names("ours", 3)
+    with open_rows(url) as rows, agents(url, outside) as process:
         begun(console, rows, outside, ours)
         clean(console, [*outside, *ours])
         wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=30, what="all of them to come back")
         runs = told(process)
     assert [gone for _, _, gone in runs.values()] == [0, 0, 0]
-    rows.connection.close()
