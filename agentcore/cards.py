@@ -111,6 +111,11 @@ def _type_name(value_type: Any) -> str:
     return name if len(name) <= _LONGEST_TYPE else name[: _LONGEST_TYPE - 1] + "…"
 
 
+def merging_of(channel: Any) -> str:
+    """Return `replaces`, `appends`, `adds`, `messages`, `keys` or `other`."""
+    return _merging(channel, _bare(getattr(channel, "ValueType", Any)))[0]
+
+
 def _merging(channel: Any, value_type: Any) -> tuple[str, str]:
     """Say what the graph does with a value that is written to a channel."""
     if type(channel).__name__ == "Topic":

@@ -143,7 +143,9 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
         return _gone(here)
     if not answer.edits:
         return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
-    update: dict[str, Any] | None = state_edit.writes_of(answer.edits)
+    update: dict[str, Any] | None = await state_edit.writes_of(
+        at.graph, at.saver, config_for(at.thread_id), answer.edits
+    )
     if await _is_update_stored(at, answer.edits):
         update = None  # this run's own, from before a crash: the reducers would be given it twice
     elif names := await pending.edited_already(at.saver, config_for(at.thread_id), answer.edits):
@@ -164,7 +166,8 @@ async def _is_update_stored(at: _At, edits: state_edit.Edits) -> bool:
     if not at.is_retried:
         return False
     stored = await pending.read_updates(at.saver, config_for(at.thread_id))
-    wanted = [(name, to_plain(value)) for name, value in state_edit.writes_of(edits).items()]
+    writes = await state_edit.writes_of(at.graph, at.saver, config_for(at.thread_id), edits)
+    wanted = [(name, to_plain(value)) for name, value in writes.items()]
     return canonical(stored[-len(wanted) :]) == canonical(wanted)
 
 

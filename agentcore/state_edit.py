@@ -16,7 +16,7 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import masks, trial, validation
+from agentcore import masks, messages, trial, validation
 from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
@@ -95,23 +95,27 @@ async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
     """An edit that comes with an answer goes straight into the channels: no routing, and the same nodes wait."""
     state = await with_saver(graph, copy).aget_state(config_for(before.thread_id, before.checkpoint_id))
     try:
-        merged = {
-            name: to_plain(_updated(graph.channels[name], state.values, name, edit)) for name, edit in edits.items()
-        }
+        merged = {name: to_plain(_updated(graph, state.values, name, edit)) for name, edit in edits.items()}
         return replace(before, values=before.values | merged)
     except Exception as error:  # reducers may raise anything
         raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
 
 
-def _updated(channel: Any, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
-    copy = channel.from_checkpoint(values[name] if name in values else MISSING)
-    copy.update([_written(edit)])
+def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
+    copy = graph.channels[name].from_checkpoint(values[name] if name in values else MISSING)
+    copy.update([_written(graph, name, edit, values.get(name))])
     return copy.get()
 
 
-def writes_of(edits: Edits) -> dict[str, Any]:
-    """Return the edits as LangGraph takes them."""
-    return {name: _written(edit) for name, edit in edits.items()}
+async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
+    """Return the edits as LangGraph takes them; raise InvalidEdit for a mask that stands for nothing, or a message."""
+    secrets = masks.secret_paths(graph)
+    values: dict[str, Any] = {}
+    if secrets or any(messages.merges_messages(graph, name) for name in edits):
+        values = (await with_saver(graph, saver).aget_state(config)).values
+    if secrets:
+        edits = masks.restored(edits, {name: to_plain(value) for name, value in values.items()}, secrets)
+    return {name: _written(graph, name, edit, values.get(name)) for name, edit in edits.items()}
 
 
 def check_nothing_blocked(before: Snapshot) -> None:
@@ -128,13 +132,9 @@ async def apply(
     as_node: str | None = None,
 ) -> str:
     """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
-    bound = with_saver(graph, saver)
-    if edits and (secrets := masks.secret_paths(graph)):
-        values = (await bound.aget_state(config)).values
-        edits = masks.restored(edits, {name: to_plain(value) for name, value in values.items()}, secrets)
-    update = None if edits is None else writes_of(edits)
+    update = None if edits is None else await writes_of(graph, saver, config, edits)
     try:
-        written = await bound.aupdate_state(config, update, as_node=as_node)
+        written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
         if "Ambiguous" in str(error):
             raise Ambiguous([Fault("", AMBIGUOUS)]) from error
@@ -183,8 +183,14 @@ async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
     return copy
 
 
-def _written(edit: Mapping[str, Any]) -> Any:
-    return Overwrite(edit["value"]) if edit["op"] == "replace" else edit["value"]
+def _written(graph: Graph, name: str, edit: Mapping[str, Any], there: Any) -> Any:
+    value = edit["value"]
+    if messages.merges_messages(graph, name):
+        try:
+            value = messages.written(graph.channels[name], edit["op"], value, there)
+        except Exception as error:  # LangChain raises many kinds for what is no message
+            raise InvalidEdit([Fault(f"{name}/value", f"These are no messages: {type(error).__name__}.")]) from error
+    return Overwrite(value) if edit["op"] == "replace" else value
 
 
 def _is_of_mask(fault: Fault, edits: Edits, secrets: tuple[str, ...]) -> bool:
@@ -219,4 +225,7 @@ def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -
     elif name in opaque and edit["op"] != "append":
         yield Fault(name, "This channel holds objects that JSON cannot carry; an edit would lose their type.")
     else:
-        yield from validation.faults(channel.schema, edit["value"], f"{name}/value")
+        value = edit["value"]
+        if channel.merges == "messages" and edit["op"] == "append" and isinstance(value, list):
+            value = [item for item in value if not messages.is_removal(item)]
+        yield from validation.faults(channel.schema, value, f"{name}/value")
