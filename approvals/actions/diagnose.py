@@ -11,7 +11,7 @@ from django.db.models import F
 
 from agentcore.tables import Head
 from approvals import health, permissions, runtime
-from approvals.actions import ask_again, inquire, lease
+from approvals.actions import ask_again, inquire, lease, start_run
 from approvals.actions.sign_on import ALIVE_SECONDS
 from approvals.enums import ApprovalStatus, RunStatus
 from approvals.errors import NotFound, Unavailable
@@ -142,6 +142,7 @@ def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bo
         is_cleaned=thread.cleaned_at is not None,
         is_poisoned=thread.is_poisoned,
         blocked=tuple(thread.blocked),
+        too_large=_too_large(rows.asked[thread.pk]),
         lease_worker=worker,
         lease_until=thread.lease_until,
         worker_seen_at=roster.seen_at.get(worker),
@@ -150,6 +151,7 @@ def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bo
         asked=tuple(_asked(each, thread, roster.now) for each in rows.asked[thread.pk]),
         dropped=_dropped(rows.newest.get(thread.pk), rows.runs.get(thread.pk)),
         can_ask_again=is_alone and not ask_again.why_not(thread),
+        can_go_on=is_alone and not start_run.why_not_go_on(thread),
         has_worker=roster.has_worker,
         has_graph_worker=roster.has(thread.graph_id),
         has_card=graph is not None,
@@ -157,6 +159,12 @@ def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bo
         code_digest=graph.card["code_digest"] if graph else "",
         published_at=graph.published_at if graph else None,
     )
+
+
+def _too_large(asked: list[Approval]) -> str:
+    cut = sorted({part.removeprefix("state/") for approval in asked for part in approval.cut})
+    told = f"It is too large to be shown whole: {', '.join(cut)}. Whoever approves must have opened that first."
+    return told if cut else ""
 
 
 def _is_silent(worker: str, roster: Roster) -> bool:

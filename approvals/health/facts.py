@@ -97,6 +97,8 @@ class Facts:
     dropped: str = ""
     """The title of the newest question, if the agent moved on before anybody decided it."""
     can_ask_again: bool = False
+    can_go_on: bool = False
+    """It may run on from where it stands without input: nobody was asked anything there."""
     has_worker: bool = True
     has_graph_worker: bool = True
     has_card: bool = True

@@ -267,8 +267,15 @@ def _stopped(f: Facts) -> Diagnosis | None:
     if not f.next or run is None or run.status != RunStatus.CANCELLED:
         return None
     told = f"A person gave the run up before {f.next_words}. {ended(run.problem)}".strip()
-    steps = (*do.ask_again_if(f), do.start(f), do.fork(f))
+    steps = (*do.ask_again_if(f), *do.go_on_if(f), do.start(f), do.fork(f))
     return Diagnosis(Health.UNKNOWN, "stopped", told, steps, word="Stopped")
+
+
+def _ready(f: Facts) -> Diagnosis | None:
+    if not f.next or f.status != ThreadStatus.IDLE:
+        return None
+    told = f"It stands before {f.next_words} and is ready to run: nothing has run since it was forked."
+    return Diagnosis(Health.UNKNOWN, "ready", told, (*do.go_on_if(f), do.start(f)), word="Ready")
 
 
 def _outside(f: Facts) -> Diagnosis | None:
@@ -300,6 +307,7 @@ _JUDGES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
     _failed_outside,
     _superseded,
     _stopped,
+    _ready,
     _outside,
     _new,
     _done,

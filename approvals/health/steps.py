@@ -43,9 +43,16 @@ def start(f: Facts) -> Step:
     return Step("start", "Give it new input", why, "start_run", call=f"POST {f.path}/runs", target=f.graph_id)
 
 
+def go_on_if(f: Facts) -> tuple[Step, ...]:
+    if not f.can_go_on:
+        return ()
+    why = "from where it stands, with no input"
+    return (Step("go_on", "Run it on", why, "start_run", call=f"POST {f.path}/runs", target=f.graph_id),)
+
+
 def fork(f: Facts) -> Step:
     why = "the new thread stands where this one does, or did; this one stays as it is"
-    return Step("fork", "Fork it from a checkpoint of its history", why, "start_run", call=f"POST {f.path}/fork")
+    return Step("fork", "Fork it from a checkpoint of its history", why, "fork", call=f"POST {f.path}/fork")
 
 
 def clean(f: Facts) -> Step:

@@ -21,6 +21,7 @@ _LINKED: dict[str, Callable[[Thread, Step], str]] = {
     "decide": lambda thread, step: reverse("approval", args=[step.target]),
     "clean": lambda thread, step: reverse("force_clean", args=[thread.pk]),
     "new_thread": lambda thread, step: reverse("start"),
+    "go_on": lambda thread, step: "#lineage",
     "history": lambda thread, step: "#history",
     "fork": lambda thread, step: "#history",
 }
@@ -29,6 +30,7 @@ _LABELS = {
     "give_up": "Give up",
     "ask_again": "Ask again",
     "cancel": "Cancel the run…",
+    "go_on": "Run it on",
     "decide": "Open",
     "clean": "Force-clean…",
     "start": "Start a run",

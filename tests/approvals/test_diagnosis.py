@@ -129,7 +129,7 @@ def test_a_node_that_hangs_is_running_by_whom_and_since_when_and_can_be_cancelle
     stopped = until(console, thread_id, "stopped")
     assert (stopped["health"], stopped["is_moving"]) == ("unknown", False)
     assert "before Prepare. Cancelled by olga." in stopped["sentence"]
-    take(console, stopped, "start", assistant_id="gated", input={"flag": False})
+    take(console, stopped, "start", place=1, assistant_id="gated", input={"flag": False})
     until(console, thread_id, "breakpoint")
 
 
