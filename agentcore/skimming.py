@@ -122,7 +122,8 @@ def longest_read(values: Iterable[Stored], most: int = LARGEST_READ) -> int | No
 _INLINE = """
     CASE WHEN pg_column_size(checkpoint) <= 4000 THEN checkpoint
     ELSE jsonb_set(checkpoint, '{{channel_values}}', coalesce((
-        SELECT jsonb_object_agg(key, CASE WHEN octet_length(value::text) > {0} THEN '""'::jsonb ELSE value END)
+        SELECT jsonb_object_agg(key, CASE WHEN jsonb_typeof(value) = 'string' AND octet_length(value #>> '{{}}') > {0}
+            THEN '""'::jsonb ELSE value END)
         FROM jsonb_each(checkpoint -> 'channel_values')
     ), '{{}}')) END AS checkpoint,
 """

@@ -21,7 +21,7 @@ def export_thread(out: IO[str], *, thread_id: str, by: User) -> int:
     """Write all that the console knows of a thread to `out`; return how many lines. Raises Denied or NotFound.
 
     The lines say their `kind`: `export` first, then `thread`, each `approval`, `vote`, `decision`, `run` and `entry` of
-    the audit log, and `end` with how many there were. A file without `end` was cut off.
+    the audit log with its `row`, and `end` with how many there were. A file without `end` was cut off.
     """
     permissions.check_force_clean(by)
     if not Thread.objects.filter(pk=thread_id).exists():
@@ -29,7 +29,7 @@ def export_thread(out: IO[str], *, thread_id: str, by: User) -> int:
     count = 0
     _write(out, "export", v=VERSION, thread_id=thread_id)
     for kind, row in _rows(thread_id):
-        _write(out, kind, **row)
+        _write(out, kind, row=row)
         count += 1
     _write(out, "end", lines=count)
     audit.append("thread.exported", actor=by.get_username(), thread_id=thread_id, object={"lines": count})
