@@ -49,7 +49,12 @@ TALK: list[AnyMessage] = [
 
 async def begin(state: State) -> State:
     return {
-        "order": {"id": "A-1", "due": "2026-03-01", "to": {"street": "Oude Delft 1", "city": "Delft"}, "lines": ["lamp"]},
+        "order": {
+            "id": "A-1",
+            "due": "2026-03-01",
+            "to": {"street": "Oude Delft 1", "city": "Delft"},
+            "lines": ["lamp"],
+        },
         "priority": "low",
         "messages": TALK,
         "facts": {"depots": 2},

@@ -1,13 +1,13 @@
 """A graph whose author marked secrets: a whole channel, one inside an object, and one in each item of a list."""
 
 import operator
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from tests.graphs import leave_mark
 

@@ -134,7 +134,7 @@ async def _carry_out(claim: Claim) -> None:
 
 
 def _opened(claim: Claim, graph: Graph) -> Claim:
-    """Break the seals of new secrets: from here on they are in this worker only. Raises approvals.errors.InvalidEdit."""
+    """Break the seals of new secrets: from here on they are in this worker only. Raises Refusal."""
     if claim.answer is None:
         return claim
     edits = seals.opened(claim.answer.edits, masks.secret_paths(graph), claim.thread_id)

@@ -98,11 +98,16 @@ def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
         return
     if approval.interrupt_id:
         _refuse("An edit that comes with an answer is put into the state as it is: leave as_node out.", "as_node")
-    allowed = approval.next if is_skip else [node for node in approval.request["ran"] if node not in approval.next]
+    allowed = approval.next if is_skip else origins(approval)
     if as_node not in allowed:
         names = ", ".join(allowed) or "leave it out"
         told = "only a node that waits here can be skipped" if is_skip else "an edit comes from the node that ran last"
         _refuse(f"as_node is not right: {told} ({names}).", "as_node")
+
+
+def origins(approval: Approval) -> list[str]:
+    """Return the nodes that an edit at a breakpoint may come from."""
+    return [node for node in approval.request.get("ran", []) if node not in approval.next]
 
 
 def _card(approval: Approval) -> GraphCard:

@@ -12,7 +12,7 @@ from agentcore.serde import canonical
 from approvals import permissions
 from approvals.actions import fork_thread, look_back, replay_thread, start_run
 from approvals.errors import Conflict, Invalid, InvalidEdit, Unavailable
-from approvals.forms import EditForm
+from approvals.forms import FlatEditForm
 from approvals.models import Graph, Thread
 from approvals.presenters.history import Point, point_of
 from approvals.schema_forms import SchemaForm
@@ -69,17 +69,17 @@ def _at(request: Request, thread_id: str, checkpoint_id: str) -> tuple[Thread, G
     return thread, graph, point, timeline.shown(kept, graph.record.secrets)
 
 
-def _edit_form(graph: Graph, values: dict[str, Any], request: Request, how: str) -> EditForm:
+def _edit_form(graph: Graph, values: dict[str, Any], request: Request, how: str) -> FlatEditForm:
     opaque = [name for name, value in values.items() if '"__type__"' in canonical(value)]
     data = request.POST if request.method == "POST" and how == "edit" else None
-    return EditForm(graph.record.channels, values, opaque=opaque, data=data)
+    return FlatEditForm(graph.record.channels, values, opaque=opaque, data=data)
 
 
 def _input_form(graph: Graph, request: Request, how: str) -> SchemaForm:
     return form_of(graph, request.POST if request.method == "POST" and how == "input" else None)
 
 
-def _given(how: str, edit: EditForm, input: SchemaForm, request: Request) -> dict[str, Any] | None:
+def _given(how: str, edit: FlatEditForm, input: SchemaForm, request: Request) -> dict[str, Any] | None:
     """Return what to fork with; None if a form has faults."""
     if how == "edit":
         return {"edits": edit.edits(), "as_node": request.POST.get("as_node", "")} if edit.is_valid() else None
@@ -88,7 +88,7 @@ def _given(how: str, edit: EditForm, input: SchemaForm, request: Request) -> dic
     return {}
 
 
-def _placed(refused: Any, how: str, edit: EditForm, input: SchemaForm) -> str:
+def _placed(refused: Any, how: str, edit: FlatEditForm, input: SchemaForm) -> str:
     """Put each fault where it belongs; return what is said above the form."""
     faults = refused.detail.get("faults") or []
     if how == "input":

@@ -174,9 +174,11 @@ def test_the_digest_is_over_the_real_bytes(console: Console, alice: httpx.Client
 def test_an_agent_that_asks_about_its_secret_and_fails_with_it_gives_nothing_away(
     console: Console, alice: httpx.Client, canaries: Canaries
 ) -> None:
-    approval = console.pause("secretive_asking", canaries.input | {"account": {"host": "down", "token": canaries.token}})
+    approval = console.pause(
+        "secretive_asking", canaries.input | {"account": {"host": "down", "token": canaries.token}}
+    )
     canaries.check(json.dumps(approval), "the question")
-    assert MASK in json.dumps(approval["request"])
+    assert MASK in str(approval["request"])
     masked = alice.post(
         f"/approvals/{approval['id']}/votes", json=vote(approval, verdict="respond", answer=f"use {MASK}")
     )
