@@ -56,7 +56,7 @@ class Skimmed:
         return replace(found, values=values, opaque=(*found.opaque, *cut_there))
 
 
-async def skim(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Skimmed:
+async def skim(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, most: int = LARGEST_READ) -> Skimmed:
     """Return how to look at a checkpoint, or at the head, without reading what is too large for a page.
 
     Raises UnreadableThread for one that is too large to be looked at where values cannot be left out, and for a
@@ -65,7 +65,7 @@ async def skim(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
     if isinstance(saver, PostgresSaver):
         sizes = await _sizes(saver, thread_id, checkpoint_id)
         _check(sum(value.size for value in sizes if value.is_question))
-        longest = longest_read(sizes)
+        longest = longest_read(sizes, most)
         return Skimmed(saver if longest is None else SkimmingSaver(saver, longest))
     if isinstance(saver, SqliteSaver):
         _check(await _total(saver, thread_id, checkpoint_id))

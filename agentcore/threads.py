@@ -1,5 +1,6 @@
 """Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
 
+import asyncio
 import copy
 import json
 import sqlite3
@@ -23,7 +24,7 @@ from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
 from agentcore.registry import Graph
 from agentcore.serde import canonical, has_objects, to_plain
-from agentcore.skimming import cut_state, skim, skim_for
+from agentcore.skimming import LARGEST_READ, cut_state, skim, skim_for
 from agentcore.strict import noting_blocked
 from agentcore.types import Gate, Look, PendingInterrupt, Snapshot
 
@@ -74,7 +75,12 @@ async def _snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: s
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
             return await _at_questions(bound, saver, state.config)
         gate = await _gate(bound, state)
-        return _record(bound, state, gate, blocked, await _look_at(saver, state) if blocked else None)
+        return await _recorded(bound, state, gate, blocked, await _look_at(saver, state) if blocked else None)
+
+
+async def _recorded(*arguments: Any) -> Snapshot:
+    """Apart from the loop: a state of a million small things takes a second, and everybody else waits."""
+    return await asyncio.to_thread(_record, *arguments)
 
 
 async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
@@ -89,7 +95,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> S
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
         places = await pending.read_places(saver, state)
-    record = _record(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
+    record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(
         record,
@@ -106,19 +112,25 @@ async def history(
 ) -> list[Snapshot]:
     """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
 
-    Raises UnreadableThread as `snapshot` does.
+    What is large is an excerpt, the sooner the more of them there are. Raises UnreadableThread as `snapshot` does.
     """
+    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)  # judged by the head: the others are like it
+    found = await _history(graph, skimmed.saver, thread_id, limit, before)
+    return [await skimmed.shown(each) for each in found]
+
+
+async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, before: str | None) -> list[Snapshot]:
     bound = with_saver(graph, saver)
     older_than = config_for(thread_id, before) if before else None
     with _unreadable():
         with noting_blocked() as blocked:
             states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
         if not blocked:
-            return [_record(bound, state, None) for state in states]
+            return [await _recorded(bound, state, None) for state in states]
         # LangGraph reads them all before it gives the first: which of them it was is seen one by one.
         again = [await _state_at(bound, state.config) for state in states]
         return [
-            _record(bound, state, None, names, await _look_at(saver, state) if names else None)
+            await _recorded(bound, state, None, names, await _look_at(saver, state) if names else None)
             for state, names in again
         ]
 
