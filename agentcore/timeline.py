@@ -23,19 +23,29 @@ _DELTAS = "counters_since_delta_snapshot"
 _neutral = neutral_serializer()
 
 # The values stay where they are: a checkpoint's JSON has the short ones, and only their names are asked for.
+# The parent is asked for row by row, behind the limit: joined, all rows of the thread might be read.
 _MOMENT_SQL = """
 SELECT c.thread_id, c.checkpoint_id, coalesce(c.parent_checkpoint_id, ''), c.metadata::text,
     (c.checkpoint - 'channel_values')::text,
     ARRAY(SELECT jsonb_object_keys(coalesce(c.checkpoint -> 'channel_values', '{}'))),
-    (p.checkpoint -> 'versions_seen')::text, (p.checkpoint -> 'updated_channels')::text
+    (SELECT (p.checkpoint - 'channel_values')::text FROM checkpoints p
+     WHERE (p.thread_id, p.checkpoint_ns, p.checkpoint_id) = (c.thread_id, '', c.parent_checkpoint_id))
 """
-_FROM_SQL = """
-FROM checkpoints c LEFT JOIN checkpoints p
-    ON (p.thread_id, p.checkpoint_ns, p.checkpoint_id) = (c.thread_id, c.checkpoint_ns, c.parent_checkpoint_id)
-"""
+# One index look-up after the other: a plain ORDER BY may read and sort the whole thread, if that seems cheaper.
 _PAGE_SQL = f"""
-{_MOMENT_SQL} {_FROM_SQL} WHERE c.thread_id = %s AND c.checkpoint_ns = '' AND c.checkpoint_id < %s
-ORDER BY c.checkpoint_id DESC LIMIT %s
+WITH RECURSIVE ids(checkpoint_id, number) AS (
+    SELECT max(checkpoint_id), 1 FROM checkpoints
+    WHERE thread_id = %(thread)s AND checkpoint_ns = '' AND checkpoint_id < %(before)s
+    UNION ALL
+    SELECT (SELECT max(o.checkpoint_id) FROM checkpoints o
+            WHERE o.thread_id = %(thread)s AND o.checkpoint_ns = '' AND o.checkpoint_id < ids.checkpoint_id),
+        number + 1
+    FROM ids WHERE number < %(limit)s AND checkpoint_id IS NOT NULL
+)
+{_MOMENT_SQL} FROM ids CROSS JOIN LATERAL (
+    SELECT * FROM checkpoints o
+    WHERE (o.thread_id, o.checkpoint_ns, o.checkpoint_id) = (%(thread)s, '', ids.checkpoint_id) OFFSET 0
+) c ORDER BY ids.number
 """
 _STATES_SQL = f"""
 {_MOMENT_SQL}, (c.checkpoint -> 'channel_values')::text, ARRAY(
@@ -46,8 +56,6 @@ _STATES_SQL = f"""
     WHERE b.type <> 'empty'
 )
 FROM unnest(%s::text[], %s::text[]) w(thread_id, checkpoint_id) JOIN checkpoints c USING (thread_id, checkpoint_id)
-    LEFT JOIN checkpoints p
-    ON (p.thread_id, p.checkpoint_ns, p.checkpoint_id) = (c.thread_id, c.checkpoint_ns, c.parent_checkpoint_id)
 WHERE c.checkpoint_ns = ''
 """
 _LAST = "~"  # sorts behind every id
@@ -114,7 +122,7 @@ def read_page(tables: Tables, thread_id: str, *, limit: int, before: str = "") -
     """Return up to `limit` checkpoints older than `before`, newest first."""
     match tables:
         case PostgresTables(cursor):
-            cursor.execute(_PAGE_SQL, [thread_id, before or _LAST, limit])
+            cursor.execute(_PAGE_SQL, {"thread": thread_id, "before": before or _LAST, "limit": limit})
             return [_of_postgres(row) for row in cursor.fetchall()]
         case SqliteTables(connection):
             query = f"{_SQLITE_SQL} WHERE c.thread_id = ? AND c.checkpoint_ns = '' AND c.checkpoint_id < ?"
@@ -137,7 +145,7 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
         case PostgresTables(cursor):
             threads, ids = zip(*places, strict=True)
             cursor.execute(_STATES_SQL, [list(threads), list(ids)])
-            found = [(_of_postgres(row[:8]), _values_of_postgres(row[8], row[9])) for row in cursor.fetchall()]
+            found = [(_of_postgres(row[:7]), _values_of_postgres(row[7], row[8])) for row in cursor.fetchall()]
         case SqliteTables(connection):
             one = "(c.thread_id = ? AND c.checkpoint_ns = '' AND c.checkpoint_id = ?)"
             where = " OR ".join([one] * len(places))
@@ -174,8 +182,8 @@ def _kept(moment: Moment, values: Mapping[str, Any]) -> Kept:
 
 
 def _of_postgres(row: Sequence[Any]) -> Moment:
-    thread_id, checkpoint_id, parent, metadata, checkpoint, names, seen, updated = row
-    before = {"versions_seen": json.loads(seen), "updated_channels": json.loads(updated or "null")} if seen else None
+    thread_id, checkpoint_id, parent, metadata, checkpoint, names, above = row
+    before = json.loads(above) if above else None
     return _moment(thread_id, checkpoint_id, parent, json.loads(metadata), json.loads(checkpoint), names, before)
 
 
@@ -236,7 +244,7 @@ def _moment(
         metadata=metadata if isinstance(metadata, Mapping) else {},
         ran=tuple(_ran(seen, before)),
         has_run=tuple(name for name in seen if not name.startswith("__in")),
-        upcoming=tuple(_upcoming(seen, checkpoint.get("channel_versions") or {}, names)),
+        upcoming=tuple(_upcoming(seen, checkpoint, names)),
     )
 
 
@@ -257,7 +265,9 @@ def _ran(seen: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[str]
     return moved + [name for name in sent_to if was_sent and len(sent_to) == 1 and name not in moved]
 
 
-def _upcoming(seen: Mapping[str, Any], versions: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    starts = ("branch:to:", "__start__")
-    waiting = {name: name.removeprefix("branch:to:") for name in names if name.startswith(starts)}
+def _upcoming(seen: Mapping[str, Any], checkpoint: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    versions = checkpoint.get("channel_versions") or {}
+    waiting = {name: name.removeprefix("branch:to:") for name in names if name.startswith("branch:to:")}
+    if "__start__" in (checkpoint.get("updated_channels") or ()):  # new input, which is no short value
+        waiting["__start__"] = "__start__"
     return [node for name, node in waiting.items() if (seen.get(node) or {}).get(name) != versions.get(name)]

@@ -210,7 +210,7 @@ async def _fork(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
         thread_id=given["thread_id"],
         checkpoint_id=given["checkpoint_id"],
         into=claim.thread_id,
-        edits=given["edits"],
+        edits=seals.opened(given["edits"], masks.secret_paths(graph), claim.thread_id),
         as_node=given["as_node"] or None,
         metadata=claim.metadata,
         run_key=RUN_KEY,

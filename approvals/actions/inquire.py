@@ -154,6 +154,7 @@ async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | N
 async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
     saver = worker.saver(graph_id)
     try:
         found = await time_travel.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)

@@ -123,11 +123,11 @@ def drawing_at(moments: Sequence[Moment], thread: Thread, graph: Graph | None) -
     here = moments[0]
     waiting = thread.next if here.checkpoint_id == thread.checkpoint_id else here.upcoming
     done = dict.fromkeys(here.has_run, "done")
-    return drawing_of(graph.card, here=waiting, states=done, taken=path_taken(moments, graph.card, not waiting))
+    return drawing_of(graph.card, here=waiting, states=done, taken=path_taken(moments, graph.card, waiting))
 
 
-def path_taken(moments: Sequence[Moment], card: Mapping[str, Any], is_over: bool) -> set[tuple[str, str]]:
-    """Return the edges that were surely taken, to the first of the checkpoints.
+def path_taken(moments: Sequence[Moment], card: Mapping[str, Any], waiting: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the edges that were surely taken, to the first of the checkpoints and the nodes that wait there.
 
     Where a choice was made, that is: those between one step and the next, and the only one that leads to a node.
     """
@@ -146,6 +146,4 @@ def path_taken(moments: Sequence[Moment], card: Mapping[str, Any], is_over: bool
         others = [a for a, b in edges if b == target and a in ran and a != source]
         if source in ran and target in ran and (not is_choice or not others):
             taken.add((source, target))
-    if is_over:
-        taken |= {(node, END) for node in here.ran if (node, END) in edges}
-    return taken
+    return taken | {(node, target) for node in here.ran for target in list(waiting) or [END] if (node, target) in edges}
