@@ -16,12 +16,12 @@ _POSTED: dict[str, Callable[[Thread, Step], str]] = {
     "give_up": lambda thread, step: reverse("give_up_run", args=[step.target]),
     "ask_again": lambda thread, step: reverse("ask_again", args=[thread.pk]),
     "cancel": lambda thread, step: reverse("cancel_run", args=[step.target]),
+    "go_on": lambda thread, step: reverse("go_on", args=[thread.pk]),
 }
 _LINKED: dict[str, Callable[[Thread, Step], str]] = {
     "decide": lambda thread, step: reverse("approval", args=[step.target]),
     "clean": lambda thread, step: reverse("force_clean", args=[thread.pk]),
     "new_thread": lambda thread, step: reverse("start"),
-    "go_on": lambda thread, step: "#lineage",
     "history": lambda thread, step: "#history",
     "fork": lambda thread, step: "#history",
 }

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from agentcore.skimming import cut_channels
 from approvals import permissions
-from approvals.actions import diagnose, look_back, start_run
+from approvals.actions import diagnose, look_back
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
 from approvals.models import Approval, Graph, Run, Thread
@@ -83,8 +83,6 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "why_not_clean": permissions.why_not(request.user, "force_clean"),
         **look_back.lineage(found),
-        "may_go_on": permissions.can_start_run(request.user) and not start_run.why_not_go_on(found),
-        "may_give_input": permissions.can_start_run(request.user) and not start_run.why_not_input(found),
     }
     return page_or_part(request, "thread.html", "live", context)
 
