@@ -25,7 +25,7 @@ from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapsho
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 NOT_AS_SHOWN = (
-    "Held back: the edit led to something else than the preview showed, so nothing was run. It is asked anew below."
+    "Held back: the edit led to something else than the preview showed, so nothing was run. The question is asked anew."
 )
 
 

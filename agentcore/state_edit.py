@@ -102,7 +102,8 @@ async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
 
 
 def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
-    copy = graph.channels[name].from_checkpoint(values[name] if name in values else MISSING)
+    channel: Any = graph.channels[name]
+    copy = channel.from_checkpoint(values[name] if name in values else MISSING)
     copy.update([_written(graph, name, edit, values.get(name))])
     return copy.get()
 

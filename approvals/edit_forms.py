@@ -1,7 +1,7 @@
 """The edit of a paused state as a form: fields for one value each, objects and lists in parts, messages as messages."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -192,13 +192,12 @@ class SecretField(ShapedField):
 class Turn:
     """One message on the form. `shown` is the plain message; `calls` a form for its tool calls."""
 
-    place: int
     shown: Mapping[str, Any]
     role: forms.BoundField
     text: forms.BoundField
     is_removed: forms.BoundField
     calls: SchemaForm | None = None
-    title: str = field(default="")
+    speaker: str = ""
 
 
 class TalkForm(FaultsForm):
@@ -238,16 +237,18 @@ class TalkForm(FaultsForm):
 
     @property
     def turns(self) -> list[Turn]:
-        return [
-            Turn(
-                place,
-                self.messages[place],
-                *(self[f"{self.name}-{place}-{part}"] for part in ("role", "text", "remove")),
-                calls=self.calls.get(place),
-                title=plain_visible(self.messages[place].get("name") or ""),
-            )
-            for place in self.places
-        ]
+        return [self._turn(place, f"{self.name}-{place}") for place in self.places]
+
+    def _turn(self, place: int, start: str) -> Turn:
+        shown = self.messages[place]
+        return Turn(
+            shown=shown,
+            role=self[f"{start}-role"],
+            text=self[f"{start}-text"],
+            is_removed=self[f"{start}-remove"],
+            calls=self.calls.get(place),
+            speaker=_speaker(shown),
+        )
 
     @property
     def new(self) -> list[forms.BoundField]:
@@ -260,9 +261,9 @@ class TalkForm(FaultsForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for place in self.places:
-            if cleaned.get(f"{self.name}-{place}-text", "") is MISSING:
-                self.add_error(f"{self.name}-{place}-text", "This cannot be left empty.")
+        for name in (f"{self.name}-{place}-text" for place in self.places):
+            if name in self.data and cleaned.get(name, "") is MISSING:
+                self.add_error(name, "This cannot be left empty.")
         return cleaned
 
     def items(self) -> list[dict[str, Any]]:
@@ -300,11 +301,11 @@ class TalkForm(FaultsForm):
         for item in items if isinstance(items, list) else [None]:
             if not isinstance(item, Mapping):
                 return None
-            place = by_id.get(item.get("id"))
-            if place is not None and is_removal(item):
-                texts[f"{self.name}-{place}-remove"] = "on"
-            elif place is not None and item.keys() - {"tool_calls"} == self.messages[place].keys() - {"tool_calls"}:
-                texts |= self._texts(place, item)
+            known = by_id.get(item.get("id"))
+            if known is not None and is_removal(item):
+                texts[f"{self.name}-{known}-remove"] = "on"
+            elif known is not None and item.keys() - {"tool_calls"} == self.messages[known].keys() - {"tool_calls"}:
+                texts |= self._texts(known, item)
             elif (
                 item.keys() == {"type", "content"}
                 and isinstance(item["content"], str)
@@ -332,6 +333,11 @@ class TalkForm(FaultsForm):
 
     def field_at(self, path: str) -> str | None:
         return None
+
+
+def _speaker(message: Mapping[str, Any]) -> str:
+    name = message.get("name")
+    return plain_visible(ROLES.get(str(message["type"]), message["type"]) + (f" ({name})" if name else ""))
 
 
 def _text(content: Any, label: str) -> ShapedField:

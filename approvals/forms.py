@@ -186,6 +186,15 @@ class FaultsForm(forms.Form):
         return field, "" if field else path
 
 
+_MERGED = {
+    "appends": "Added at the end by the graph.",
+    "messages": "Added at the end by the graph.",
+    "adds": "Added to what is there by the graph.",
+    "keys": "Its keys are put beside those that are there, or in their place.",
+    "other": "Merged with what is there by the graph.",
+}
+
+
 class FlatEditForm(FaultsForm):
     """One field for each channel; `edits()` are the changed ones. A merging channel can be appended to or replaced."""
 
@@ -211,7 +220,7 @@ class FlatEditForm(FaultsForm):
             if channel.name not in self.opaque:
                 self._add_field(self.SET, channel, value, "")
             return
-        note = "Added at the end by the graph; leave empty to add nothing."
+        note = f"{_MERGED.get(channel.merges, _MERGED['other'])} Leave it empty to add nothing."
         if is_conversation(value) or "messages" in channel.name:
             note += ' A message looks like [{"type": "human", "content": "..."}].'
         self._add_field(self.APPEND, channel, MISSING, note)

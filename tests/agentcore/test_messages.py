@@ -10,9 +10,10 @@ from agentcore import cards, state_edit
 from agentcore.errors import InvalidEdit
 from agentcore.runner import run_until_pause
 from agentcore.threads import config_for, with_saver
-from tests.edited import TALK, graph
+from tests.edited import graph
 
 CHANNELS = cards.card("edited", graph).channels
+CALLS = [{"name": "look_up", "args": {"city": "Delft", "limit": 3}, "id": "call-1", "type": "tool_call"}]
 FIRST = {"type": "human", "id": "m1", "content": "Send the lamp to Gouda."}
 CALL = {"name": "look_up", "args": {"city": "Gouda", "limit": 4}, "id": "call-1", "type": "tool_call"}
 SECOND = {"type": "ai", "id": "m2", "content": "I look.", "tool_calls": [CALL]}
@@ -22,7 +23,7 @@ async def edited(op: str, *items: dict[str, Any]) -> list[Any]:
     """Check, preview and apply; return the messages as LangGraph then has them."""
     saver = InMemorySaver()
     await run_until_pause(graph, saver, thread_id="t", input={"total": 0})
-    model = AIMessage("I look it up.", id="m2", tool_calls=TALK[1].tool_calls, response_metadata={"model": "x"})
+    model = AIMessage("I look it up.", id="m2", tool_calls=CALLS, response_metadata={"model": "x"})
     await with_saver(graph, saver).aupdate_state(config_for("t"), {"messages": [model]})
     edits = {"messages": {"op": op, "value": list(items)}}
     state_edit.check_edits(CHANNELS, edits)

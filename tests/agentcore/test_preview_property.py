@@ -89,8 +89,8 @@ def built(shape: dict[str, Any]) -> Any:
     for name in ENDS:
         builder.add_node(name, lambda state: {"notes": ["ran"]})
         builder.add_edge(name, END)
-    gates: dict[str, Any] = {"interrupt_after": list(LANES)} if shape["is_after"] else {"interrupt_before": list(ENDS)}
-    return builder.compile(**{name: [n for n in nodes if n in builder.nodes] for name, nodes in gates.items()})
+    lanes = [name for name in LANES if name in builder.nodes]
+    return builder.compile(interrupt_after=lanes) if shape["is_after"] else builder.compile(interrupt_before=list(ENDS))
 
 
 def everything(saver: InMemorySaver) -> str:

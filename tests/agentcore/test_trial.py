@@ -66,7 +66,8 @@ def end_the_process() -> str:
 
 
 def look_something_up() -> str:
-    return str({}["hunter2canary"])
+    nothing: dict[str, str] = {}
+    return nothing["hunter2canary"]
 
 
 async def at_the_gate(graph: Any) -> tuple[Any, InMemorySaver]:

@@ -242,5 +242,5 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
         ).fetchall()
         for (name,) in names:
             skipped = "- 'input'" if name == "approvals_run" else ""
-            rows = connection.execute(f"SELECT (to_jsonb(t) {skipped})::text FROM {name} t").fetchall()  # type: ignore[arg-type]  # noqa: S608
+            rows = connection.execute(f"SELECT (to_jsonb(t) {skipped})::text FROM {name} t").fetchall()
             canaries.check(str(rows), name)
