@@ -105,7 +105,7 @@ def test_a_thread_that_holds_unknown_types_says_which(console: Console, database
 
 
 def test_a_thread_on_which_nothing_ran_says_so(console: Console) -> None:
-    thread_id = f"a/b-{uuid.uuid4()}"
+    thread_id = f"t-{uuid.uuid4()}"
     with console.api("olga") as olga:
         olga.post("/threads", json={"thread_id": thread_id}).raise_for_status()
     found = diagnosis(console, thread_id)
@@ -318,11 +318,13 @@ def pages(console: Console, username: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_worker_that_is_killed_in_a_node_is_found_dead_and_a_person_asked(workers: Workers) -> None:
     console = workers.console
     workers.start()
-    wait_for(lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], what="the graph's card")
+    wait_for(
+        lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], seconds=90, what="the graph's card"
+    )
     approval = console.pause("mine", {"seconds": 6})
     thread_id = approval["thread_id"]
     vote(console, "alice", approval).raise_for_status()
@@ -341,43 +343,45 @@ def test_a_worker_that_is_killed_in_a_node_is_found_dead_and_a_person_asked(work
     )
     assert not alone["is_moving"] and "manage.py procrastinate worker" in alone["steps"][0]
     workers.start()
-    held = until(console, thread_id, "held", seconds=40)
+    held = until(console, thread_id, "held", seconds=90)
     assert held["health"] == "crashed" and "See whether its effect happened" in held["sentence"]
     take(console, held, "retry")
-    until(console, thread_id, "done", seconds=40)
+    until(console, thread_id, "done", seconds=90)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_run_without_a_worker_and_a_graph_that_was_renamed_or_changed(workers: Workers) -> None:
     console = workers.console
     workers.start()
-    wait_for(lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], what="the graph's card")
+    wait_for(
+        lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], seconds=90, what="the graph's card"
+    )
     workers.kill(signal.SIGTERM)
     # No worker at all.
     thread_id = console.start_run("mine", {"text": "x"})
-    queued = until(console, thread_id, "no_worker")
+    queued = until(console, thread_id, "no_worker", seconds=90)
     assert (queued["health"], queued["is_moving"]) == ("unknown", False)
     assert "no worker is alive" in queued["sentence"] and queued["actions"][0]["action"] == "worker"
     shown = console.manage("diagnose_thread", thread_id, "--as", "erin", check=False)
     assert shown.returncode == 1 and "1. Start a worker (whoever runs the console)" in shown.stdout
     workers.start()
-    asked = until(console, thread_id, "breakpoint")
+    asked = until(console, thread_id, "breakpoint", seconds=90)
     assert "changed" not in asked["sentence"]
     # Renamed, while a question waits.
     workers.restart(graph="renamed")
-    gone = until(console, thread_id, "graph_gone")
+    gone = until(console, thread_id, "graph_gone", seconds=90)
     assert gone["health"] == "unknown" and "no worker has its graph mine, which is gone or renamed" in gone["sentence"]
     assert gone["steps"][0].startswith("Add graph mine to langgraph.json and restart the worker")
     # Its node is gone.
     workers.restart(node="do_it")
-    missing = until(console, thread_id, "node_gone")
+    missing = until(console, thread_id, "node_gone", seconds=90)
     assert "the graph has no act any more" in missing["sentence"]
     # The step is taken: graph and node are back, in other code.
     workers.restart(remark="# looked at again\n")
-    changed = until(console, thread_id, "breakpoint")
+    changed = until(console, thread_id, "breakpoint", seconds=90)
     assert "The graph's code was changed since this was asked." in changed["sentence"]
     decided(console, changed)
-    until(console, thread_id, "done")
+    until(console, thread_id, "done", seconds=90)
 
 
 # Where it is told
