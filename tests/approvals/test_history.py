@@ -59,7 +59,7 @@ def test_a_screen_is_one_query_and_as_many_rows_however_long_the_thread_is(threa
     few, many = (counted(lambda size=size: screen(threads[size])) for size in SIZES)
     assert few == many
     assert many[0] == 1
-    assert 9 <= many[1] <= 20, "a row and its parent, for each of nine"
+    assert 9 <= many[1] <= 3 * 9, "an index look-up, a row and its parent, for each of nine"
 
 
 def test_a_difference_is_one_query_and_as_many_rows_however_long_the_thread_is(threads: dict[int, str]) -> None:
@@ -125,7 +125,9 @@ def test_the_timeline_is_the_history_that_langgraph_tells(database: str) -> None
     ]
     assert [each.upcoming for each in moments] == [state.next for state in states]
     assert [each.ran for each in moments[:-1]] == [state.next for state in states[1:]]
-    assert [kept[place].values for place in places] == [state.values for state in states]
+    # LangGraph begins a list with an empty one; nothing is stored of it.
+    written = [{name: value for name, value in state.values.items() if value != []} for state in states]
+    assert [kept[place].values for place in places] == written
 
 
 def test_who_and_why_are_told_beside_each_step(console: Console, page: httpx.Client) -> None:

@@ -40,7 +40,7 @@ def test_somebody_looks_back_compares_forks_and_runs(
     olga.locator(".point[data-step='0'] .point-what").click()
     olga.locator("#fork").click()
     olga.get_by_label("With an edit").check()
-    olga.get_by_label("Amount").fill("20")
+    olga.locator(".way-edit").get_by_label("Amount").fill("20")
     olga.locator("#make-fork").click()
     expect(olga.locator("#origin")).to_have_text(str(approved["thread_id"]))
     olga.locator("#go-on").click()
