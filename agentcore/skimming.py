@@ -120,7 +120,8 @@ def longest_read(values: Iterable[Stored], most: int = LARGEST_READ) -> int | No
 
 # Sizes and beginnings of values that are stored out of line are known without reading them.
 _INLINE = """
-    CASE WHEN pg_column_size(checkpoint) <= 4000 THEN checkpoint
+    CASE WHEN pg_column_size(checkpoint) <= 4000 OR jsonb_typeof(checkpoint -> 'channel_values') <> 'object'
+    THEN checkpoint
     ELSE jsonb_set(checkpoint, '{{channel_values}}', coalesce((
         SELECT jsonb_object_agg(key, CASE WHEN jsonb_typeof(value) = 'string' AND octet_length(value #>> '{{}}') > {0}
             THEN '""'::jsonb ELSE value END)

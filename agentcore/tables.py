@@ -164,19 +164,27 @@ _EMPTIED_SQL = f"""
 SELECT thread_id, deleted FROM countersign_tombstones t WHERE NOT is_settled
     AND laid_at <= clock_timestamp() - make_interval(secs => %s) AND NOT ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT 1000
 """
+# Whatever somebody stored in place of a checkpoint: what is no object has no values.
 SIZES_SQL = """
-WITH c AS (
+WITH found AS (
     SELECT thread_id, checkpoint_id, checkpoint FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = ''
         AND (%(checkpoint)s::text IS NULL OR checkpoint_id = %(checkpoint)s) ORDER BY checkpoint_id DESC LIMIT 1
+), c AS (
+    SELECT thread_id, checkpoint_id, pg_column_size(checkpoint) AS size,
+        CASE jsonb_typeof(checkpoint -> 'channel_versions') WHEN 'object' THEN checkpoint -> 'channel_versions'
+            ELSE '{}' END AS versions,
+        CASE jsonb_typeof(checkpoint -> 'channel_values') WHEN 'object' THEN checkpoint -> 'channel_values'
+            ELSE '{}' END AS inlined
+    FROM found
 )
 SELECT checkpoint_id, '', '', '', 0 FROM c
 UNION ALL SELECT '', 'blob', b.channel, b.version, octet_length(b.blob)
-    FROM c, jsonb_each_text(c.checkpoint -> 'channel_versions') v JOIN checkpoint_blobs b
+    FROM c, jsonb_each_text(c.versions) v JOIN checkpoint_blobs b
     ON b.thread_id = %(thread)s AND b.checkpoint_ns = '' AND b.channel = v.key AND b.version = v.value
     WHERE b.blob IS NOT NULL
 UNION ALL SELECT '', 'inline', e.key, '', octet_length(e.value #>> '{}')
-    FROM c, jsonb_each(c.checkpoint -> 'channel_values') e
-    WHERE pg_column_size(c.checkpoint) > 4000 AND jsonb_typeof(e.value) = 'string'
+    FROM c, jsonb_each(c.inlined) e
+    WHERE c.size > 4000 AND jsonb_typeof(e.value) = 'string'
 UNION ALL SELECT '', 'write', w.channel, concat(w.idx, ':', w.task_id), octet_length(w.blob)
     FROM c JOIN checkpoint_writes w ON w.thread_id = c.thread_id AND w.checkpoint_ns = ''
     AND w.checkpoint_id = c.checkpoint_id

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
-from psycopg import DatabaseError
+from psycopg import DatabaseError, DataError
 from psycopg_pool import PoolTimeout
 
 from agentcore import pending
@@ -183,7 +183,9 @@ def _unreadable() -> Iterator[None]:
     """LangGraph applies pending writes to read a state, so whatever a node wrote can raise, and what is crafted too."""
     try:
         yield
-    except (DatabaseError, PoolTimeout, sqlite3.Error):
+    except DataError as error:  # PostgreSQL takes it apart, and somebody stored another thing than LangGraph does
+        raise UnreadableThread("This is no checkpoint of LangGraph's.") from error
+    except (DatabaseError, PoolTimeout, sqlite3.Error, UnreadableThread):
         raise
     except Exception as error:
         raise UnreadableThread(f"LangGraph cannot read this thread: {type(error).__name__}.") from error

@@ -26,9 +26,11 @@ _neutral = neutral_serializer()
 # The parent is asked for row by row, behind the limit: joined, all rows of the thread might be read.
 _MOMENT_SQL = """
 SELECT c.thread_id, c.checkpoint_id, coalesce(c.parent_checkpoint_id, ''), c.metadata::text,
-    (c.checkpoint - 'channel_values')::text,
-    ARRAY(SELECT jsonb_object_keys(coalesce(c.checkpoint -> 'channel_values', '{}'))),
-    (SELECT (p.checkpoint - 'channel_values')::text FROM checkpoints p
+    CASE jsonb_typeof(c.checkpoint) WHEN 'object' THEN (c.checkpoint - 'channel_values')::text ELSE '{}' END,
+    ARRAY(SELECT jsonb_object_keys(CASE jsonb_typeof(c.checkpoint -> 'channel_values')
+        WHEN 'object' THEN c.checkpoint -> 'channel_values' ELSE '{}' END)),
+    (SELECT CASE jsonb_typeof(p.checkpoint) WHEN 'object' THEN (p.checkpoint - 'channel_values')::text END
+     FROM checkpoints p
      WHERE (p.thread_id, p.checkpoint_ns, p.checkpoint_id) = (c.thread_id, '', c.parent_checkpoint_id))
 """
 # One index look-up after the other: a plain ORDER BY may read and sort the whole thread, if that seems cheaper.
@@ -51,7 +53,8 @@ _STATES_SQL = f"""
 {_MOMENT_SQL}, (c.checkpoint -> 'channel_values')::text, ARRAY(
     SELECT ARRAY[convert_to(b.channel, 'UTF8'), convert_to(b.type, 'UTF8'),
         CASE WHEN octet_length(b.blob) <= {LARGEST_READ} THEN b.blob END, octet_length(b.blob)::text::bytea]
-    FROM jsonb_each_text(c.checkpoint -> 'channel_versions') v JOIN checkpoint_blobs b
+    FROM jsonb_each_text(CASE jsonb_typeof(c.checkpoint -> 'channel_versions')
+        WHEN 'object' THEN c.checkpoint -> 'channel_versions' ELSE '{{}}' END) v JOIN checkpoint_blobs b
         ON (b.thread_id, b.checkpoint_ns, b.channel, b.version) = (c.thread_id, c.checkpoint_ns, v.key, v.value)
     WHERE b.type <> 'empty'
 )
