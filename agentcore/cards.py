@@ -1,15 +1,19 @@
 """What can be known of a graph without running it: its card."""
 
+import operator
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args, get_origin
 
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 
+from agentcore.masks import secret_paths
 from agentcore.registry import Graph
 from agentcore.types import Channel, GraphCard
 
 _MERGING = {"Topic", "DeltaChannel"}
+_LONGEST_TYPE = 80  # characters
 _SHORT_MESSAGE = {
     "title": "Message",
     "type": "object",
@@ -34,6 +38,7 @@ def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
         input_schema=input_schema,
         input_schema_problem=problem,
         code_digest=code_digest,
+        secrets=secret_paths(graph),
     )
 
 
@@ -89,10 +94,47 @@ def _channels(graph: Graph) -> list[Channel]:
 
 def _channel(name: str, channel: Any, schema: dict[str, Any] | None, definitions: dict[str, Any]) -> Channel:
     is_reducer = isinstance(channel, BinaryOperatorAggregate) or type(channel).__name__ in _MERGING
-    value_type = channel.ValueType if isinstance(channel, BaseChannel) else Any
-    type_name = getattr(value_type, "__name__", None) or str(value_type)
+    value_type = _bare(channel.ValueType if isinstance(channel, BaseChannel) else Any)
     full = {} if schema is None else {**schema, **(definitions if "$ref" in str(schema) else {})}
-    return Channel(name=name, type=type_name, is_reducer=is_reducer, schema=full)
+    merges, words = _merging(channel, value_type)
+    type_name = "list of messages" if merges == "messages" else _type_name(value_type)
+    return Channel(name=name, type=type_name, is_reducer=is_reducer, schema=full, merges=merges, words=words)
+
+
+def _bare(annotation: Any) -> Any:
+    return _bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
+
+
+def _type_name(value_type: Any) -> str:
+    name = value_type.__name__ if isinstance(value_type, type) and not get_args(value_type) else str(value_type)
+    name = re.sub(r"\b(?:\w+\.)+(?=\w)", "", name)  # typing.Literal, collections.abc.Sequence
+    return name if len(name) <= _LONGEST_TYPE else name[: _LONGEST_TYPE - 1] + "…"
+
+
+def merging_of(channel: Any) -> str:
+    """Return `replaces`, `appends`, `adds`, `messages`, `keys` or `other`."""
+    return _merging(channel, _bare(getattr(channel, "ValueType", Any)))[0]
+
+
+def _merging(channel: Any, value_type: Any) -> tuple[str, str]:
+    """Say what the graph does with a value that is written to a channel."""
+    if type(channel).__name__ == "Topic":
+        return "appends", "appends"
+    reducer = getattr(channel, "operator", None) or getattr(channel, "reducer", None)
+    if reducer is None:
+        return "replaces", "replaces"
+    name = str(getattr(reducer, "__name__", type(reducer).__name__))
+    kind = get_origin(value_type) or value_type
+    is_kind = isinstance(kind, type)
+    if name.strip("_") in ("add_messages", "messages_delta_reducer"):
+        return "messages", "merges messages by id"
+    if reducer in (operator.add, operator.iadd) and is_kind and issubclass(kind, int | float):
+        return "adds", "adds"
+    if reducer in (operator.add, operator.iadd, operator.concat):
+        return "appends", "appends"
+    if reducer in (operator.or_, operator.ior) and is_kind and issubclass(kind, Mapping):
+        return "keys", "merges keys"
+    return "other", "merges with a function of its own" if name == "<lambda>" else f"merges with {name}"
 
 
 def _with_short_messages(schema: Any) -> Any:

@@ -9,11 +9,14 @@ AgentCoreError
  +-- SetupFailed            PostgreSQL does not let us set up, or nobody has yet
  +-- FenceLost              the run's thread was taken by another worker; nothing it writes is stored
  +-- NotItsThread           a run wrote to another thread than its own
+ +-- ThreadCleaned          somebody wrote to a thread that an admin removed; nothing is stored
  +-- EffectMisused          effect_key() or once() was called where, or with what, cannot work
  +-- FailpointsRefused      a fault was to be injected outside tests, or there is no such failpoint
  +-- CheckpointsElsewhere   another process has the checkpoints: a SQLite file, or its memory
  +-- FileUnusable           the SQLite file of the checkpoints cannot be opened, read or written
  +-- InvalidEdit            an edit the graph would not take; carries a fault for each path
+ |    +-- Ambiguous         it may come from more than one node, and leads elsewhere from each
+ +-- CannotFork             a checkpoint that is not there, or that cannot be copied
  +-- UnreadableThread       LangGraph itself cannot make a state of what is stored
  +-- UnsafeSerializer       the serialiser builds objects it must not build
 """
@@ -59,6 +62,10 @@ class NotItsThread(AgentCoreError):
     """Compile what the node calls with a checkpointer of its own; a run's is for the run's thread."""
 
 
+class ThreadCleaned(AgentCoreError):
+    """Start another thread: an admin removed this one."""
+
+
 class EffectMisused(AgentCoreError, RuntimeError):
     """Change the node as the message says; nothing was stored."""
 
@@ -73,6 +80,10 @@ class CheckpointsElsewhere(AgentCoreError):
 
 class FileUnusable(AgentCoreError):
     """Mend the file or its folder, or name another file."""
+
+
+class CannotFork(AgentCoreError):
+    """Fork another checkpoint; nothing was stored."""
 
 
 class UnreadableThread(AgentCoreError):
@@ -117,3 +128,7 @@ class InvalidEdit(AgentCoreError):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
         super().__init__("; ".join(f"{fault.path}: {fault.message}" for fault in faults))
+
+
+class Ambiguous(InvalidEdit):
+    """Say which node the edit comes from, as `as_node`."""

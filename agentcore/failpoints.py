@@ -34,6 +34,7 @@ MECHANISMS = {
     "digest_check": "A vote must name what was shown.",
     "one_decision": "What was decided is not decided again.",
     "chain_lock": "The head of the audit log is locked while an entry is appended.",
+    "tombstone": "What is written to a thread that was removed is refused, and looked for again.",
     "sync": "A checkpoint is written before the next step begins.",
 }
 

@@ -13,14 +13,16 @@ from typing import TypeVar
 
 from psycopg import DatabaseError
 
-from agentcore.errors import FenceLost, NotItsThread
+from agentcore.errors import FenceLost, NotItsThread, ThreadCleaned
 from agentcore.failpoints import is_off
-from agentcore.threads import Saver
+from agentcore.pending import Saver
 
 HELD_SQL = "countersign_held(%s, %s)"
 """Gives the thread's id back, and keeps its fence from being raised until the transaction ends."""
 _LOST = "CSF01"
 """The SQLSTATE it raises when the thread has another number."""
+_CLEANED = "CSF02"
+"""The SQLSTATE of a write to a thread that was removed."""
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Fenceable:
         except DatabaseError as error:
             if self.fence and error.sqlstate == _LOST:
                 raise self.fence.lose() from None
+            if error.sqlstate == _CLEANED:
+                raise ThreadCleaned("This thread was force-cleaned: nothing is written to it any more.") from None
             raise
 
     def check_unfenced(self) -> None:

@@ -14,9 +14,10 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from agentcore.errors import ThreadCleaned
 from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
-from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
+from agentcore.tables import NOTED_CHANNELS, Head, Measured, Sizes, Stored, fingerprint, measured
 
 _numbers = itertools.count(1)
 
@@ -30,6 +31,15 @@ class _Move:
     is_indexed: bool = False
 
 
+@dataclass
+class _Tombstone:
+    """Of a thread that was removed."""
+
+    laid_at: float
+    deleted: int = 0
+    is_settled: bool = False
+
+
 class MemorySaver(Fenceable, InMemorySaver):
     """LangGraph's saver, which notes what moves as triggers do in a database. Any thread of the process may use it."""
 
@@ -38,6 +48,7 @@ class MemorySaver(Fenceable, InMemorySaver):
         super().__init__(serde=serializer)
         self.moves: dict[str, _Move] = {}
         self.fences: dict[str, int] = {}
+        self.tombstones: dict[str, _Tombstone] = {}
         self.effects: dict[str, tuple[str, str]] = {}
         """Thread and result of each that was done; `running` ends for each that is."""
         self.running: dict[str, Future[None]] = {}
@@ -52,6 +63,12 @@ class MemorySaver(Fenceable, InMemorySaver):
         if self.fence:
             self.fence.check(thread_id, self.fences.get(thread_id))
 
+    def check_may_write(self, thread_id: str) -> None:
+        """The same, and refuse what is written to a thread that was removed."""
+        self.check_fence(thread_id)
+        if thread_id in self.tombstones:
+            raise ThreadCleaned("This thread was force-cleaned: nothing is written to it any more.")
+
     def put(
         self,
         config: RunnableConfig,
@@ -60,7 +77,7 @@ class MemorySaver(Fenceable, InMemorySaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         with self.guard:
-            self.check_fence(config["configurable"]["thread_id"])
+            self.check_may_write(config["configurable"]["thread_id"])
             stored = super().put(config, checkpoint, metadata, new_versions)
             if not stored["configurable"]["checkpoint_ns"]:
                 self.note(stored["configurable"]["thread_id"])
@@ -70,7 +87,7 @@ class MemorySaver(Fenceable, InMemorySaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         with self.guard:
-            self.check_fence(config["configurable"]["thread_id"])
+            self.check_may_write(config["configurable"]["thread_id"])
             super().put_writes(config, writes, task_id, task_path)
             thread_id = config["configurable"]["thread_id"]
             if thread_id in self.moves and any(channel in NOTED_CHANNELS for channel, _ in writes):
@@ -123,12 +140,46 @@ class MemoryTables:
             elif head and move and head.change == move.number:
                 move.is_indexed = True
 
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        with self.saver.guard:
+            found = self.saver.storage.get(thread_id, {}).get("", {})
+            here = checkpoint_id or max(found, default="")
+            if here not in found:
+                return None
+            versions = self.saver.serde.loads_typed(found[here][0])["channel_versions"]
+            blobs = ((name, str(v), self.saver.blobs.get((thread_id, "", name, v))) for name, v in versions.items())
+            values = [Stored("blob", name, version, len(blob[1])) for name, version, blob in blobs if blob]
+            writes = self.saver.writes.get((thread_id, "", here), {}).items()
+            values += [Stored("write", each[1], f"{idx}:{task}", len(each[2][1])) for (task, idx), each in writes]
+            return Sizes(here, tuple(values))
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        return [measured(value, *self._stored(thread_id, checkpoint_id, value)) for value in values]
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        return self._stored(thread_id, checkpoint_id, value)[1][offset : offset + length]
+
+    def _stored(self, thread_id: str, checkpoint_id: str, value: Stored) -> tuple[str, bytes]:
+        with self.saver.guard:
+            if value.place == "write":
+                idx, _, task = value.key.partition(":")
+                writes = self.saver.writes.get((thread_id, "", checkpoint_id), {})
+                found = writes.get((task, int(idx)))
+                return found[2] if found else ("empty", b"")
+            blobs = self.saver.blobs.items()
+            here = (thread_id, "", value.channel)
+            return next((blob for key, blob in blobs if key[:3] == here and str(key[3]) == value.key), ("empty", b""))
+
     def raise_fence(self, thread_id: str, fence: int) -> None:
         with self.saver.guard:
             self.saver.fences[thread_id] = max(fence, self.saver.fences.get(thread_id, 0))
 
     def read_fence(self, thread_id: str) -> int:
         return self.saver.fences.get(thread_id, 0)
+
+    def lay_tombstone(self, thread_id: str) -> None:
+        with self.saver.guard:
+            self.saver.tombstones.setdefault(thread_id, _Tombstone(time.monotonic()))
 
     def count_rows(self, thread_id: str) -> dict[str, int]:
         with self.saver.guard:
@@ -140,11 +191,44 @@ class MemoryTables:
                 "effects": sum(thread == thread_id for thread, _ in self.saver.effects.values()),
             }
 
-    def delete_rows(self, thread_id: str) -> dict[str, int]:
+    def count_by_namespace(self, thread_id: str) -> dict[str, int]:
+        with self.saver.guard:
+            counts = {space: len(each) for space, each in self.saver.storage.get(thread_id, {}).items()}
+            spaces = [key[1] for key in self.saver.blobs if key[0] == thread_id]
+            spaces += [key[1] for key, each in self.saver.writes.items() if key[0] == thread_id for _ in each]
+            spaces += ["" for thread, _ in self.saver.effects.values() if thread == thread_id]
+            for space in spaces:
+                counts[space] = counts.get(space, 0) + 1
+            return {space: counts[space] for space in sorted(counts) if counts[space]}
+
+    def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
+        """All at once: there is no table to hold others up in."""
         with self.saver.guard:
             counts = self.count_rows(thread_id)
             self.saver.delete_thread(thread_id)
             for key in [key for key, (thread, _) in self.saver.effects.items() if thread == thread_id]:
                 del self.saver.effects[key]
             self.saver.moves.pop(thread_id, None)
+            if thread_id in self.saver.tombstones:
+                self.saver.tombstones[thread_id].deleted += sum(counts.values())
             return counts
+
+    def threads_to_empty(self, *, limit: int) -> list[str]:
+        with self.saver.guard:
+            waiting = (each for each, stone in self.saver.tombstones.items() if not stone.is_settled)
+            return list(itertools.islice((each for each in waiting if any(self.count_rows(each).values())), limit))
+
+    def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
+        latest = time.monotonic() - settled_seconds
+        with self.saver.guard:
+            laid = {each: stone for each, stone in self.saver.tombstones.items() if not stone.is_settled}
+            return {
+                each: stone.deleted
+                for each, stone in laid.items()
+                if stone.laid_at <= latest and not any(self.count_rows(each).values())
+            }
+
+    def settle(self, thread_ids: list[str]) -> None:
+        with self.saver.guard:
+            for each in thread_ids:
+                self.saver.tombstones[each].is_settled = True

@@ -5,13 +5,13 @@ the id of the question, so that it cannot answer another one.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langgraph.graph import END
 from langgraph.types import Command
 
-from agentcore import pending, state_edit
+from agentcore import masks, pending, state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
 from agentcore.failpoints import reach
@@ -23,7 +23,9 @@ from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
-NOT_AS_SHOWN = "The edit led to something else than the preview showed, so nothing was run. Look at the new question."
+NOT_AS_SHOWN = (
+    "Held back: the edit led to something else than the preview showed, so nothing was run. The question is asked anew."
+)
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,23 @@ async def start(
     saver: Saver,
     *,
     thread_id: str,
-    input: Mapping[str, Any],
+    input: Mapping[str, Any] | None,
     metadata: Mapping[str, Any],
     run_key: str,
     before_entering: Callable[[], Awaitable[None]],
     on_step: OnStep,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint."""
+    """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint.
+
+    Without input the thread goes on from where it stands, and past no gate and no question.
+    """
     run = str(metadata[run_key])
     at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch())
     here = await snapshot(graph, saver, thread_id)
-    if here is None or here.metadata.get(run_key) != metadata[run_key]:
+    if input is not None and (here is None or here.metadata.get(run_key) != metadata[run_key]):
         return await _go_on(at, input, here.checkpoint_id if here else None)
-    if here.is_paused and not here.running or not here.waiting:
+    if here is None or here.is_paused and not here.running or not here.waiting:
         return await outcome(graph, saver, thread_id)
     return await _go_on(at, None, here.checkpoint_id)
 
@@ -109,6 +114,7 @@ async def resume(
     try:
         if answer.edits and not is_edited:
             state_edit.check_nothing_blocked(here)
+            answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
         if answer.interrupt_id:
             return await _respond(at, here, answer)
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
@@ -140,11 +146,13 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
         return await _go_on(at, None, here.checkpoint_id) if was_given else _gone(here)
     if not answer.edits:
         return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
-    update = pending.signed(state_edit.writes_of(answer.edits), at.run)
-    if at.is_retried and await pending.is_signed(at.saver, config_for(at.thread_id), at.run):
+    here_config = config_for(at.thread_id)
+    writes = await state_edit.writes_of(at.graph, at.saver, here_config, answer.edits)
+    update = pending.signed(writes, at.run)
+    if at.is_retried and await pending.is_signed(at.saver, here_config, at.run):
         update = []  # this run's own, from before a crash
     else:
-        await state_edit.check_not_edited_already(at.saver, config_for(at.thread_id), answer.edits)
+        await state_edit.check_not_edited_already(at.saver, here_config, answer.edits)
     if update and answer.result_digest:
         found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
         if found.digest != answer.result_digest:

@@ -22,7 +22,7 @@ from agentcore.errors import CheckpointsElsewhere, FileUnusable
 from agentcore.failpoints import reach
 from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
-from agentcore.tables import NOTED_CHANNELS, Head, fingerprint
+from agentcore.tables import NOTED_CHANNELS, Head, Measured, Sizes, Stored, fingerprint, measured
 
 T = TypeVar("T")
 
@@ -48,6 +48,10 @@ _NOTE_CHECKPOINT_GONE = f"""
     WHERE thread_id = OLD.thread_id AND checkpoint_id = OLD.checkpoint_id;
 """
 _NOTE_WRITE = f"UPDATE countersign_heads SET {_MOVED} WHERE thread_id = NEW.thread_id;"
+_REFUSE = """
+    SELECT RAISE(ABORT, 'this thread was force-cleaned: nothing is written to it any more')
+    WHERE EXISTS (SELECT 1 FROM countersign_tombstones WHERE thread_id = NEW.thread_id);
+"""
 _TRIGGERS = {
     "countersign_checkpoint": ("INSERT ON checkpoints WHEN NEW.checkpoint_ns = ''", _NOTE_CHECKPOINT),
     "countersign_checkpoint_again": ("UPDATE ON checkpoints WHEN NEW.checkpoint_ns = ''", _NOTE_CHECKPOINT),
@@ -68,12 +72,22 @@ CREATE TABLE IF NOT EXISTS countersign_fences (thread_id TEXT PRIMARY KEY, fence
 CREATE TABLE IF NOT EXISTS countersign_effects (
     key TEXT PRIMARY KEY, thread_id TEXT NOT NULL, result TEXT, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
+CREATE TABLE IF NOT EXISTS countersign_tombstones (
+    thread_id TEXT PRIMARY KEY, laid_at REAL NOT NULL, deleted INTEGER NOT NULL, is_settled INTEGER NOT NULL DEFAULT 0
+);
 CREATE INDEX IF NOT EXISTS countersign_heads_change ON countersign_heads (change);
 CREATE INDEX IF NOT EXISTS countersign_heads_to_index ON countersign_heads (change) WHERE NOT is_indexed;
 {
     "".join(
         f"DROP TRIGGER IF EXISTS {name}; CREATE TRIGGER {name} AFTER {event} BEGIN {body} END;"
         for name, (event, body) in _TRIGGERS.items()
+    )
+}
+{
+    "".join(
+        f"DROP TRIGGER IF EXISTS countersign_refused_{table};"
+        f" CREATE TRIGGER countersign_refused_{table} BEFORE INSERT ON {table} BEGIN {_REFUSE} END;"
+        for table in _TABLES
     )
 }
 INSERT OR IGNORE INTO countersign_heads (thread_id, checkpoint_id, change, changed_at)
@@ -84,6 +98,7 @@ _HEAD_SQL = """
 SELECT checkpoint_id, (SELECT change FROM countersign_heads WHERE thread_id = ?) FROM checkpoints
 WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 """
+_HAS_ROWS_SQL = " OR ".join(f"EXISTS (SELECT 1 FROM {table} r WHERE r.thread_id = t.thread_id)" for table in _TABLES)
 _FENCE_SQL = "SELECT fence FROM countersign_fences WHERE thread_id = ?"
 _WRITES_SQL = """
 SELECT task_id, idx, channel, coalesce(type, ''), CAST(coalesce(value, '') AS BLOB) FROM writes
@@ -291,7 +306,7 @@ class SqliteTables:
     connection: sqlite3.Connection
 
     def is_set_up(self) -> bool:
-        names = (*_TABLES, "countersign_heads", "countersign_fences")
+        names = (*_TABLES, "countersign_heads", "countersign_fences", "countersign_tombstones")
         places = ", ".join("?" * len(names))
         query = f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ({places})"
         return self._one(query, *names) == (len(names),)
@@ -324,6 +339,39 @@ class SqliteTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        """A checkpoint is one piece here, whatever it holds."""
+        row = self._one(
+            "SELECT checkpoint_id, length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ''"
+            " AND (?2 IS NULL OR checkpoint_id = ?2) ORDER BY checkpoint_id DESC LIMIT 1",
+            thread_id,
+            checkpoint_id,
+        )
+        if row is None:
+            return None
+        writes = self.connection.execute(
+            "SELECT 'write', channel, idx || ':' || task_id, coalesce(length(value), 0) FROM writes"
+            " WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?",
+            [thread_id, row[0]],
+        )
+        return Sizes(row[0], (Stored("whole", "", "", row[1]), *(Stored(*write) for write in writes)))
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        return [
+            measured(value, "msgpack", self.read_slice(thread_id, checkpoint_id, value, 0, value.size))
+            for value in values
+        ]
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        place, key = ("checkpoint FROM checkpoints", "") if value.place == "whole" else ("value FROM writes", value.key)
+        column, _, rest = place.partition(" ")
+        row = self._one(
+            f"SELECT substr({column}, ?4, ?5) {rest} WHERE thread_id = ?1 AND checkpoint_ns = '' AND checkpoint_id = ?2"
+            + (" AND idx || ':' || task_id = ?3" if key else " AND ?3 = ''"),
+            *(thread_id, checkpoint_id, key, offset + 1, length),
+        )
+        return bytes(row[0]) if row and row[0] else b""
+
     def raise_fence(self, thread_id: str, fence: int) -> None:
         self.connection.execute(
             "INSERT INTO countersign_fences VALUES (?, ?)"
@@ -335,17 +383,59 @@ class SqliteTables:
         row = self._one(_FENCE_SQL, thread_id)
         return row[0] if row else 0
 
+    def lay_tombstone(self, thread_id: str) -> None:
+        self.connection.execute(
+            f"INSERT OR IGNORE INTO countersign_tombstones (thread_id, laid_at, deleted) VALUES (?, {_NOW}, 0)",
+            [thread_id],
+        )
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
         query = "SELECT count(*) FROM {} WHERE thread_id = ?"
         return {table: (self._one(query.format(table), thread_id) or (0,))[0] for table in _TABLES}
 
-    def delete_rows(self, thread_id: str) -> dict[str, int]:
+    def count_by_namespace(self, thread_id: str) -> dict[str, int]:
+        spaces = zip(_TABLES, ("checkpoint_ns", "checkpoint_ns", "''"), strict=True)
+        each = " UNION ALL ".join(f"SELECT {space} AS ns FROM {table} WHERE thread_id = ?1" for table, space in spaces)
+        rows = self.connection.execute(f"SELECT ns, count(*) FROM ({each}) GROUP BY ns ORDER BY ns", [thread_id])
+        return dict(rows)
+
+    def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
         def delete(table: str) -> int:
-            return self.connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", [thread_id]).rowcount
+            found = f"SELECT rowid FROM {table} WHERE thread_id = ? LIMIT ?"
+            most = -1 if limit is None else limit
+            return self.connection.execute(f"DELETE FROM {table} WHERE rowid IN ({found})", [thread_id, most]).rowcount
 
         counts = {table: delete(table) for table in _TABLES}
-        delete("countersign_heads")
+        self.connection.execute(
+            "DELETE FROM countersign_heads WHERE thread_id = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ?1)",
+            [thread_id],
+        )
+        self.connection.execute(
+            "UPDATE countersign_tombstones SET deleted = deleted + ? WHERE thread_id = ?",
+            [sum(counts.values()), thread_id],
+        )
         return counts
+
+    def threads_to_empty(self, *, limit: int) -> list[str]:
+        rows = self.connection.execute(
+            f"SELECT thread_id FROM countersign_tombstones t WHERE NOT is_settled AND ({_HAS_ROWS_SQL})"
+            " ORDER BY laid_at LIMIT ?",
+            [limit],
+        )
+        return [row[0] for row in rows]
+
+    def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
+        rows = self.connection.execute(
+            "SELECT thread_id, deleted FROM countersign_tombstones t WHERE NOT is_settled"
+            f" AND laid_at <= {_NOW} - ? AND NOT ({_HAS_ROWS_SQL})",
+            [settled_seconds],
+        )
+        return dict(rows)
+
+    def settle(self, thread_ids: list[str]) -> None:
+        settled = "UPDATE countersign_tombstones SET is_settled = 1 WHERE thread_id = ?"
+        self.connection.executemany(settled, [[each] for each in thread_ids])
 
     def _one(self, query: str, *parameters: Any) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self.connection.execute(query, parameters).fetchone()

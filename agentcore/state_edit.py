@@ -16,8 +16,8 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import pending, validation
-from agentcore.errors import Fault, FenceLost, InvalidEdit
+from agentcore import masks, messages, pending, trial, validation
+from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
 from agentcore.strict import blocked_sentence
@@ -25,37 +25,57 @@ from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Change, Channel, Preview, Snapshot
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
+AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
 OPS = ("set", "append", "replace")
 Edits = Mapping[str, Mapping[str, Any]]
 
 
-def check_edits(channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = ()) -> None:
-    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can ask."""
+def check_edits(
+    channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = (), secrets: Iterable[str] = ()
+) -> None:
+    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can ask.
+
+    A secret that is masked in an edit stays as it is, so what its schema says of the mask is no fault.
+    """
     if not isinstance(edits, Mapping):
         raise InvalidEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
     known = {channel.name: channel for channel in channels}
-    faults = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
+    found = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
+    faults = [fault for fault in found if not _is_of_mask(fault, edits, tuple(secrets))]
     if faults:
         raise InvalidEdit(faults)
 
 
 async def preview(
-    graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits, as_node: str | None = None
+    graph: Graph,
+    saver: Saver,
+    config: RunnableConfig,
+    edits: Edits,
+    as_node: str | None = None,
+    *,
+    limit_seconds: float = trial.LIMIT_SECONDS,
 ) -> Preview:
     """Return what the edit would give, from the real graph on a copy in memory; nothing is stored.
 
-    Raises InvalidEdit, also when the graph itself refuses the update (an ambiguous branch: name `as_node`).
+    Raises InvalidEdit, also when the graph itself refuses the update (Ambiguous: name `as_node`), when its routing or a
+    reducer raises, and when they are not done in time.
     """
     thread_id = config["configurable"]["thread_id"]
     before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"))
     if before is None:
         raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
+    edits = masks.restored(edits, before.values, before.secrets)
     if before.interrupts:
         await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
-        after = replace(before, values=before.values | await _merged(graph, saver, before, edits))
-    else:
-        after = await _tried(graph, saver, before, edits, as_node)
+    copy = await _copy_in_memory(saver, before)
+    work = _merged if before.interrupts else _tried
+    try:
+        after = await trial.apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds=limit_seconds)
+    except (trial.TrialTooLong, trial.TrialsStuck) as error:
+        raise InvalidEdit([Fault("", f"The graph's own routing or reducers did not answer. {error}")]) from error
+    except trial.TrialStopped as error:
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
     return Preview(
         values_before=before.values,
         values=after.values,
@@ -66,35 +86,40 @@ async def preview(
     )
 
 
-async def _tried(graph: Graph, saver: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """Have the real graph apply the edit to a copy in memory."""
-    copy = await _copy_in_memory(saver, before)
     await apply(graph, copy, config_for(before.thread_id), edits, as_node)
     after = await snapshot(graph, copy, before.thread_id)
     assert after is not None
     return after
 
 
-async def _merged(graph: Graph, saver: Saver, before: Snapshot, edits: Edits) -> dict[str, Any]:
+async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """An edit that comes with an answer goes straight into the channels: no routing, and the same nodes wait."""
-    state = await with_saver(graph, saver).aget_state(config_for(before.thread_id, before.checkpoint_id))
+    state = await with_saver(graph, copy).aget_state(config_for(before.thread_id, before.checkpoint_id))
     try:
-        return {
-            name: to_plain(_updated(graph.channels[name], state.values, name, edit)) for name, edit in edits.items()
-        }
+        merged = {name: to_plain(_updated(graph, state.values, name, edit)) for name, edit in edits.items()}
+        return replace(before, values=before.values | merged)
     except Exception as error:  # reducers may raise anything
         raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
 
 
-def _updated(channel: Any, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
+def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
+    channel: Any = graph.channels[name]
     copy = channel.from_checkpoint(values[name] if name in values else MISSING)
-    copy.update([_written(edit)])
+    copy.update([_written(graph, name, edit, values.get(name))])
     return copy.get()
 
 
-def writes_of(edits: Edits) -> dict[str, Any]:
-    """Return the edits as LangGraph takes them."""
-    return {name: _written(edit) for name, edit in edits.items()}
+async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
+    """Return the edits as LangGraph takes them; raise InvalidEdit for a mask that stands for nothing, or a message."""
+    secrets = masks.secret_paths(graph)
+    values: dict[str, Any] = {}
+    if secrets or any(messages.merges_messages(graph, name) for name in edits):
+        values = (await with_saver(graph, saver).aget_state(config)).values
+    if secrets:
+        edits = masks.restored(edits, {name: to_plain(value) for name, value in values.items()}, secrets)
+    return {name: _written(graph, name, edit, values.get(name)) for name, edit in edits.items()}
 
 
 async def check_not_edited_already(saver: Saver, config: RunnableConfig, edits: Edits) -> None:
@@ -117,10 +142,12 @@ async def apply(
     as_node: str | None = None,
 ) -> str:
     """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
-    update = None if edits is None else writes_of(edits)
+    update = None if edits is None else await writes_of(graph, saver, config, edits)
     try:
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
+        if "Ambiguous" in str(error):
+            raise Ambiguous([Fault("", AMBIGUOUS)]) from error
         raise InvalidEdit([Fault("", _refusal(error))]) from error
     except (DatabaseError, PoolTimeout, FenceLost):
         raise
@@ -131,16 +158,17 @@ async def apply(
 
 def result_digest(after: Snapshot) -> str:
     """Name what an edit led to: the values and what would run next, but for the ids that reducers give to messages."""
-    return digest({"values": _without_message_ids(after.values), "next": list(after.next)})
+    return digest({"values": without_message_ids(after.values), "next": list(after.next)})
 
 
-def _without_message_ids(plain: Any) -> Any:
+def without_message_ids(plain: Any) -> Any:
+    """Return plain data without the ids of messages: reducers make them up, so no two runs have the same."""
     if isinstance(plain, list):
-        return [_without_message_ids(item) for item in plain]
+        return [without_message_ids(item) for item in plain]
     if not isinstance(plain, dict):
         return plain
     is_message = {"type", "content"} <= plain.keys()
-    return {key: _without_message_ids(item) for key, item in plain.items() if not (is_message and key == "id")}
+    return {key: without_message_ids(item) for key, item in plain.items() if not (is_message and key == "id")}
 
 
 def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[Change]:
@@ -165,13 +193,32 @@ async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
     return copy
 
 
-def _written(edit: Mapping[str, Any]) -> Any:
-    return Overwrite(edit["value"]) if edit["op"] == "replace" else edit["value"]
+def _written(graph: Graph, name: str, edit: Mapping[str, Any], there: Any) -> Any:
+    value = edit["value"]
+    if messages.merges_messages(graph, name):
+        try:
+            value = messages.written(graph.channels[name], edit["op"], value, there)
+        except Exception as error:  # LangChain raises many kinds for what is no message
+            raise InvalidEdit([Fault(f"{name}/value", f"These are no messages: {type(error).__name__}.")]) from error
+    return Overwrite(value) if edit["op"] == "replace" else value
+
+
+def _is_of_mask(fault: Fault, edits: Edits, secrets: tuple[str, ...]) -> bool:
+    return masks.is_secret(fault.path, secrets) and _at(edits, fault.path) in (masks.MASK, masks.CHANGED)
+
+
+def _at(edits: Any, path: str) -> Any:
+    """Return what stands at the path of a fault."""
+    found = edits
+    for part in path.split("/"):
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        else:
+            found = found[int(part)] if isinstance(found, list) and part.isdigit() and int(part) < len(found) else None
+    return found
 
 
 def _refusal(error: InvalidUpdateError) -> str:
-    if "Ambiguous" in str(error):
-        return "Parallel branches stand here: say in as_node which node the edit comes from."
     return f"The graph refused the edit: {str(error).partition(chr(10))[0]}"
 
 
@@ -188,4 +235,7 @@ def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -
     elif name in opaque and edit["op"] != "append":
         yield Fault(name, "This channel holds objects that JSON cannot carry; an edit would lose their type.")
     else:
-        yield from validation.faults(channel.schema, edit["value"], f"{name}/value")
+        value = edit["value"]
+        if channel.merges == "messages" and edit["op"] == "append" and isinstance(value, list):
+            value = [item for item in value if not messages.is_removal(item)]
+        yield from validation.faults(channel.schema, value, f"{name}/value")

@@ -23,6 +23,49 @@ class Head:
     """The last time the thread moved, by clock or count: `mark_indexed` does nothing once there was another."""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Where a value is stored, and how many bytes it has there.
+
+    `place` is `blob` or `write`, `inline` for a text beside the checkpoint, `whole` for a checkpoint in one piece.
+    """
+
+    place: str
+    channel: str
+    key: str
+    size: int
+
+    @property
+    def is_question(self) -> bool:
+        return self.channel == "__interrupt__"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the values of one checkpoint are."""
+
+    checkpoint_id: str
+    values: tuple[Stored, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(value.size for value in self.values)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a stored value without decoding it. `kind` is how it was written; `head` how it begins."""
+
+    value: Stored
+    kind: str
+    size: int
+    sha256: str
+    head: bytes
+
+
+HEAD_BYTES = 4_000
+
+
 class Tables(Protocol):
     """The checkpoints of one store. Threads move when they get a checkpoint, a question, an answer or an error."""
 
@@ -42,6 +85,18 @@ class Tables(Protocol):
         """Say that the thread was read at `head`; does nothing if it has moved since."""
         ...
 
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        """Say how large the values of a checkpoint are, or of the head; None if there is no such checkpoint."""
+        ...
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        """Return digest and beginning of stored values. They are hashed where they are, and not decoded."""
+        ...
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        """Return some of the bytes of a stored value."""
+        ...
+
     def raise_fence(self, thread_id: str, fence: int) -> None:
         """Raise the thread's number: from now on writes with a lower one are refused. Waits for those being made."""
         ...
@@ -50,12 +105,35 @@ class Tables(Protocol):
         """Return the thread's number; 0 if nobody ever raised it."""
         ...
 
+    def lay_tombstone(self, thread_id: str) -> None:
+        """Refuse, from now on, whatever anybody writes to the thread. Who is writing this moment may still be done."""
+        ...
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
         """Return how many rows each table holds for the thread."""
         ...
 
-    def delete_rows(self, thread_id: str) -> dict[str, int]:
-        """Delete everything that is held for the thread but its fence; return the rows deleted from each table."""
+    def count_by_namespace(self, thread_id: str) -> dict[str, int]:
+        """Return how many rows the thread's own graph has, under an empty name, and each of its subgraphs."""
+        ...
+
+    def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
+        """Delete what is held for the thread but its fence and tombstone; return the rows deleted from each table.
+
+        With `limit` no more than so many of each table: call it again until there is none.
+        """
+        ...
+
+    def threads_to_empty(self, *, limit: int) -> list[str]:
+        """Return ids of threads that have a tombstone and rows all the same; longest waiting first."""
+        ...
+
+    def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
+        """Return the threads that have had a tombstone for so long and have no row, with how many were deleted."""
+        ...
+
+    def settle(self, thread_ids: list[str]) -> None:
+        """Say that these threads were emptied, and need not be looked at again."""
         ...
 
 
@@ -73,6 +151,58 @@ def fingerprint(writes: Iterable[Write]) -> str:
 
 
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
+_BESIDE = ("countersign_heads", "countersign_fences", "countersign_tombstones")
+_COUNT_SQL = " UNION ALL ".join(
+    f"SELECT '{table}', {space}, count(*) FROM {table} WHERE thread_id = %(thread)s GROUP BY 2"
+    for table, space in zip(_TABLES, ["checkpoint_ns"] * 3 + ["''"], strict=True)
+)
+_HAS_ROWS_SQL = " OR ".join(f"EXISTS (SELECT FROM {table} r WHERE r.thread_id = t.thread_id)" for table in _TABLES)
+_TO_EMPTY_SQL = f"""
+SELECT thread_id FROM countersign_tombstones t WHERE NOT is_settled AND ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT %s
+"""
+_EMPTIED_SQL = f"""
+SELECT thread_id, deleted FROM countersign_tombstones t WHERE NOT is_settled
+    AND laid_at <= clock_timestamp() - make_interval(secs => %s) AND NOT ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT 1000
+"""
+# Whatever somebody stored in place of a checkpoint: what is no object has no values.
+SIZES_SQL = """
+WITH found AS (
+    SELECT thread_id, checkpoint_id, checkpoint FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = ''
+        AND (%(checkpoint)s::text IS NULL OR checkpoint_id = %(checkpoint)s) ORDER BY checkpoint_id DESC LIMIT 1
+), c AS (
+    SELECT thread_id, checkpoint_id, pg_column_size(checkpoint) AS size,
+        CASE jsonb_typeof(checkpoint -> 'channel_versions') WHEN 'object' THEN checkpoint -> 'channel_versions'
+            ELSE '{}' END AS versions,
+        CASE jsonb_typeof(checkpoint -> 'channel_values') WHEN 'object' THEN checkpoint -> 'channel_values'
+            ELSE '{}' END AS inlined
+    FROM found
+)
+SELECT checkpoint_id, '', '', '', 0 FROM c
+UNION ALL SELECT '', 'blob', b.channel, b.version, octet_length(b.blob)
+    FROM c, jsonb_each_text(c.versions) v JOIN checkpoint_blobs b
+    ON b.thread_id = %(thread)s AND b.checkpoint_ns = '' AND b.channel = v.key AND b.version = v.value
+    WHERE b.blob IS NOT NULL
+UNION ALL SELECT '', 'inline', e.key, '', octet_length(e.value #>> '{}')
+    FROM c, jsonb_each(c.inlined) e
+    WHERE c.size > 4000 AND jsonb_typeof(e.value) = 'string'
+UNION ALL SELECT '', 'write', w.channel, concat(w.idx, ':', w.task_id), octet_length(w.blob)
+    FROM c JOIN checkpoint_writes w ON w.thread_id = c.thread_id AND w.checkpoint_ns = ''
+    AND w.checkpoint_id = c.checkpoint_id
+"""
+_WHERE_SQL = {
+    "blob": "type, blob FROM checkpoint_blobs WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
+    " AND channel = %(channel)s AND version = %(key)s AND %(checkpoint)s::text IS NOT NULL",
+    "inline": "'text' AS type, convert_to(checkpoint -> 'channel_values' ->> %(channel)s, 'UTF8') AS blob FROM"
+    " checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = '' AND checkpoint_id = %(checkpoint)s"
+    " AND %(key)s::text IS NOT NULL",
+    "write": "type, blob FROM checkpoint_writes WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
+    " AND checkpoint_id = %(checkpoint)s AND channel = %(channel)s AND concat(idx, ':', task_id) = %(key)s",
+}
+_MEASURE_SQL = "SELECT type, octet_length(blob), encode(sha256(blob), 'hex'), substring(blob for {}) FROM (SELECT {}) v"
+_SLICE_SQL = "SELECT substring(blob from %(from)s for %(for)s) FROM (SELECT {}) v"
+_DELETE_SOME_SQL = """
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE thread_id = %s LIMIT %s))
+"""
 _ALL_THERE_SQL = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
 # A row written in place of another has another ctid, one of another transaction another xmin; neither reads the value.
 _HEAD_SQL = """
@@ -99,7 +229,7 @@ class PostgresTables:
     cursor: Any
 
     def is_set_up(self) -> bool:
-        self.cursor.execute(_ALL_THERE_SQL, [[*_TABLES, "countersign_heads", "countersign_fences"]])
+        self.cursor.execute(_ALL_THERE_SQL, [[*_TABLES, *_BESIDE]])
         return bool(self.cursor.fetchone()[0])
 
     def read_head(self, thread_id: str) -> Head | None:
@@ -131,6 +261,27 @@ class PostgresTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+        self.cursor.execute(SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id})
+        [found, *values] = self.cursor.fetchall() or [None]
+        return Sizes(found[0], tuple(Stored(*row[1:]) for row in values)) if found else None
+
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+        """One statement a value: each is read by PostgreSQL from end to end, within its time limit."""
+        return [found for value in values if (found := self._measured(thread_id, checkpoint_id, value))]
+
+    def _measured(self, thread_id: str, checkpoint_id: str, value: Stored) -> Measured | None:
+        self.cursor.execute(measure_sql(value), named(thread_id, checkpoint_id, value))
+        row = self.cursor.fetchone()
+        return Measured(value, row[0], row[1], row[2], bytes(row[3])) if row else None
+
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+        where = {"from": offset + 1, "for": length}
+        query = _SLICE_SQL.format(_WHERE_SQL[value.place])
+        self.cursor.execute(query, named(thread_id, checkpoint_id, value) | where)
+        row = self.cursor.fetchone()
+        return bytes(row[0]) if row else b""
+
     def raise_fence(self, thread_id: str, fence: int) -> None:
         """In the caller's transaction. Raise it before touching other rows of the thread: writers lock it first."""
         self.cursor.execute(_RAISE_FENCE_SQL, [thread_id, fence])
@@ -140,17 +291,67 @@ class PostgresTables:
         row = self.cursor.fetchone()
         return row[0] if row else 0
 
+    def lay_tombstone(self, thread_id: str) -> None:
+        """In the caller's transaction, after the fence."""
+        self.cursor.execute(
+            "INSERT INTO countersign_tombstones (thread_id) VALUES (%s) ON CONFLICT DO NOTHING", [thread_id]
+        )
+
     def count_rows(self, thread_id: str) -> dict[str, int]:
-        counts = {}
-        for table in _TABLES:
-            self.cursor.execute(f"SELECT count(*) FROM {table} WHERE thread_id = %s", [thread_id])
-            counts[table] = self.cursor.fetchone()[0]
+        counts = dict.fromkeys(_TABLES, 0)
+        for table, _, count in self._counted(thread_id):
+            counts[table] += count
         return counts
 
-    def delete_rows(self, thread_id: str) -> dict[str, int]:
+    def count_by_namespace(self, thread_id: str) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for _, namespace, count in self._counted(thread_id):
+            counts[namespace] = counts.get(namespace, 0) + count
+        return dict(sorted(counts.items()))
+
+    def _counted(self, thread_id: str) -> list[tuple[str, str, int]]:
+        self.cursor.execute(_COUNT_SQL, {"thread": thread_id})
+        return list(self.cursor.fetchall())
+
+    def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
         counts = {}
         for table in _TABLES:
-            self.cursor.execute(f"DELETE FROM {table} WHERE thread_id = %s", [thread_id])
+            self.cursor.execute(_DELETE_SOME_SQL.format(table=table), [thread_id, limit])
             counts[table] = self.cursor.rowcount
-        self.cursor.execute("DELETE FROM countersign_heads WHERE thread_id = %s", [thread_id])
+        self.cursor.execute(
+            "DELETE FROM countersign_heads WHERE thread_id = %s"
+            " AND NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %s)",
+            [thread_id, thread_id],
+        )
+        if deleted := sum(counts.values()):
+            self.cursor.execute(
+                "UPDATE countersign_tombstones SET deleted = deleted + %s WHERE thread_id = %s", [deleted, thread_id]
+            )
         return counts
+
+    def threads_to_empty(self, *, limit: int) -> list[str]:
+        self.cursor.execute(_TO_EMPTY_SQL, [limit])
+        return [row[0] for row in self.cursor.fetchall()]
+
+    def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
+        self.cursor.execute(_EMPTIED_SQL, [settled_seconds])
+        return dict(self.cursor.fetchall())
+
+    def settle(self, thread_ids: list[str]) -> None:
+        self.cursor.execute(
+            "UPDATE countersign_tombstones SET is_settled = true WHERE thread_id = ANY(%s)", [thread_ids]
+        )
+
+
+def measure_sql(value: Stored) -> str:
+    """Return the statement that gives kind, size, digest and beginning; its parameters are `named`."""
+    return _MEASURE_SQL.format(HEAD_BYTES, _WHERE_SQL[value.place])
+
+
+def named(thread_id: str, checkpoint_id: str, value: Stored) -> dict[str, Any]:
+    return {"thread": thread_id, "checkpoint": checkpoint_id, "channel": value.channel, "key": value.key}
+
+
+def measured(value: Stored, kind: str, stored: bytes) -> Measured:
+    """Measure bytes that are at hand."""
+    return Measured(value, kind, len(stored), hashlib.sha256(stored).hexdigest(), stored[:HEAD_BYTES])

@@ -1,6 +1,8 @@
 """Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
 
+import asyncio
 import copy
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,16 +13,18 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
-from psycopg import DatabaseError
+from psycopg import DatabaseError, DataError
 from psycopg_pool import PoolTimeout
 
 from agentcore import pending
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
+from agentcore.masks import Mask, secret_paths
 from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
 from agentcore.registry import Graph
 from agentcore.serde import canonical, has_objects, to_plain
+from agentcore.skimming import LARGEST_READ, cut_state, skim, skim_for
 from agentcore.strict import noting_blocked
 from agentcore.types import Gate, Look, PendingInterrupt, Snapshot
 
@@ -54,8 +58,15 @@ def config_for(thread_id: str, checkpoint_id: str | None = None) -> RunnableConf
 async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Snapshot | None:
     """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
 
-    Raises UnreadableThread when LangGraph cannot make a state of what is stored.
+    What is too large for a page is an excerpt (see `skimming`), and its channel opaque. Raises UnreadableThread when
+    LangGraph cannot make a state of what is stored.
     """
+    skimmed = await skim(saver, thread_id, checkpoint_id)
+    found = await _snapshot(graph, skimmed.saver, thread_id, checkpoint_id)
+    return await skimmed.shown(found) if found else None
+
+
+async def _snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None) -> Snapshot | None:
     bound = with_saver(graph, saver)
     with _unreadable():
         state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id))
@@ -64,7 +75,12 @@ async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: st
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
             return await _at_questions(bound, saver, state.config)
         gate = await _gate(bound, state)
-        return _record(state, gate, blocked, await _look_at(saver, state) if blocked else None)
+        return await _recorded(bound, state, gate, blocked, await _look_at(saver, state) if blocked else None)
+
+
+async def _recorded(*arguments: Any) -> Snapshot:
+    """Apart from the loop: a state of a million small things takes a second, and everybody else waits."""
+    return await asyncio.to_thread(_record, *arguments)
 
 
 async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
@@ -79,7 +95,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> S
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
         places = await pending.read_places(saver, state)
-    record = _record(state, None, blocked, await _look_at(saver, state) if blocked else None)
+    record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(
         record,
@@ -97,18 +113,27 @@ async def history(
 ) -> list[Snapshot]:
     """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
 
-    Raises UnreadableThread as `snapshot` does.
+    What is large is an excerpt, the sooner the more of them there are. Raises UnreadableThread as `snapshot` does.
     """
+    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)  # judged by the head: the others are like it
+    found = await _history(graph, skimmed.saver, thread_id, limit, before)
+    return [await skimmed.shown(each) for each in found]
+
+
+async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, before: str | None) -> list[Snapshot]:
     bound = with_saver(graph, saver)
     older_than = config_for(thread_id, before) if before else None
     with _unreadable():
         with noting_blocked() as blocked:
             states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
         if not blocked:
-            return [_record(state, None) for state in states]
+            return [await _recorded(bound, state, None) for state in states]
         # LangGraph reads them all before it gives the first: which of them it was is seen one by one.
         again = [await _state_at(bound, state.config) for state in states]
-        return [_record(state, None, names, await _look_at(saver, state) if names else None) for state, names in again]
+        return [
+            await _recorded(bound, state, None, names, await _look_at(saver, state) if names else None)
+            for state, names in again
+        ]
 
 
 async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
@@ -122,7 +147,8 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
 
     Raises UnreadableThread when the row itself is not one of LangGraph's.
     """
-    neutral = with_serializer(saver, neutral_serializer())
+    skimmed = await skim(saver, thread_id, checkpoint_id)
+    neutral = with_serializer(skimmed.saver, neutral_serializer())
     with _unreadable():
         found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id))
         if found is None:
@@ -131,8 +157,26 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
         return Look(
             metadata=to_plain(found.metadata or {}),
             ran=tuple(name for name in found.checkpoint["versions_seen"] if not name.startswith("__")),
-            values={name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)},
+            values=cut_state({name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)}),
         )
+
+
+async def read_part(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str) -> str:
+    """Return one channel (`state/CHANNEL`), or what is asked (`request`), whole: as JSON text, without secrets.
+
+    Nothing is built from it. Everything else that is large stays in the database.
+    """
+    channel = part.removeprefix("state/")
+    reader = with_serializer(await skim_for(saver, thread_id, checkpoint_id, channel), neutral_serializer())
+    with _unreadable():
+        found = await reader.aget_tuple(config_for(thread_id, checkpoint_id))
+        if found is None:
+            raise UnreadableThread("The thread has no such checkpoint.")
+        if part == "request":
+            asked = [to_plain(value) for _, name, value in found.pending_writes or () if name == "__interrupt__"]
+            return json.dumps(asked, indent=1)
+        values = {channel: to_plain(found.checkpoint["channel_values"].get(channel))}
+        return json.dumps(Mask(secret_paths(graph), values).state(values)[channel], indent=1)
 
 
 @contextmanager
@@ -140,7 +184,9 @@ def _unreadable() -> Iterator[None]:
     """LangGraph applies pending writes to read a state, so whatever a node wrote can raise, and what is crafted too."""
     try:
         yield
-    except (DatabaseError, PoolTimeout, sqlite3.Error):
+    except DataError as error:  # PostgreSQL takes it apart, and somebody stored another thing than LangGraph does
+        raise UnreadableThread("This is no checkpoint of LangGraph's.") from error
+    except (DatabaseError, PoolTimeout, sqlite3.Error, UnreadableThread):
         raise
     except Exception as error:
         raise UnreadableThread(f"LangGraph cannot read this thread: {type(error).__name__}.") from error
@@ -170,7 +216,7 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
     for _ in range(_LONGEST_WALK):
         if state.parent_config is None or state.metadata is None:
             return ()
-        is_edit = state.metadata.get("source") in ("update", "fork")
+        is_edit = state.metadata.get("source") == "update"  # a copy ("fork") has the parent of what it is a copy of
         state = await graph.aget_state(state.parent_config)
         if not is_edit:
             return state.next
@@ -178,7 +224,7 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
 
 
 def _record(
-    state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
+    graph: Graph, state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
 ) -> Snapshot:
     """`looked` is the same checkpoint read neutrally, if types were blocked: it has their names."""
     here, metadata = _configurable(state.config), state.metadata or {}
@@ -201,6 +247,7 @@ def _record(
         tasks=tuple(_task(task) for task in state.tasks),
         opaque=tuple(name for name, value in values.items() if has_objects(value) or shown[name] != plain[name]),
         blocked=tuple(sorted(blocked)),
+        secrets=secret_paths(graph),
     )
 
 

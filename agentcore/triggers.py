@@ -2,10 +2,16 @@
 
 from agentcore import bells
 
-VERSION = 2
+VERSION = 3
 """Count up when INSTALL changes: a database that has this number, or a higher one, is left as it is."""
 
-TABLES = ("countersign_meta", "countersign_heads", "countersign_fences", "countersign_effects")
+TABLES = (
+    "countersign_meta",
+    "countersign_heads",
+    "countersign_fences",
+    "countersign_effects",
+    "countersign_tombstones",
+)
 
 # Statements of their own, not one transaction: each locks one table for a moment, so that we are in nobody's deadlock.
 # All of them can be run again, and VERSION is stored after the last.
@@ -102,6 +108,30 @@ CREATE TABLE IF NOT EXISTS countersign_effects (
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 )""",
     "CREATE INDEX IF NOT EXISTS countersign_effects_thread ON countersign_effects (thread_id)",
+    # What was removed stays so: also a saver that knows nothing of us is refused. Empty as a rule, so it costs little.
+    """
+CREATE TABLE IF NOT EXISTS countersign_tombstones (
+    thread_id text PRIMARY KEY,
+    laid_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    deleted bigint NOT NULL DEFAULT 0,
+    is_settled boolean NOT NULL DEFAULT false
+)""",
+    """
+CREATE INDEX IF NOT EXISTS countersign_tombstones_unsettled ON countersign_tombstones (laid_at)
+    WHERE NOT is_settled""",
+    """
+CREATE OR REPLACE FUNCTION countersign_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM countersign_tombstones WHERE thread_id = NEW.thread_id) THEN
+        RAISE EXCEPTION 'this thread was force-cleaned: nothing is written to it any more' USING ERRCODE = 'CSF02';
+    END IF;
+    RETURN NEW;
+END $$""",
+    *(
+        f"CREATE OR REPLACE TRIGGER countersign_refused BEFORE INSERT ON {table}"
+        " FOR EACH ROW EXECUTE FUNCTION countersign_refuse()"
+        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
+    ),
     # Two random uuids are 244 random bits.
     """
 CREATE TABLE IF NOT EXISTS countersign_meta (

@@ -63,6 +63,8 @@ class Snapshot:
     """Answers that LangGraph has stored at this checkpoint, by the id of their interrupt, as plain data."""
     running: tuple[str, ...] = ()
     """Where questions wait: the nodes of the same step that neither have ended nor ask."""
+    secrets: tuple[str, ...] = ()
+    """Channels and dotted paths that nobody is shown: `masks.hidden` gives the snapshot without them."""
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -219,12 +221,18 @@ class Preview:
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel of the state. `is_reducer`: a value is merged in, so an edit must say append or replace."""
+    """A channel of the state. `is_reducer`: a value is merged in, so an edit must say append or replace.
+
+    `merges` is `replaces`, `appends`, `adds`, `messages`, `keys` or `other`; `words` says it to people. Cards of
+    earlier workers have neither.
+    """
 
     name: str
     type: str
     is_reducer: bool
     schema: dict[str, Any] = field(default_factory=dict)
+    merges: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,6 +248,8 @@ class GraphCard:
     input_schema: dict[str, Any] | None
     input_schema_problem: str
     code_digest: str
+    secrets: tuple[str, ...] = ()
+    """Channels and dotted paths inside them that nobody is shown."""
 
     def channel(self, name: str) -> Channel | None:
         return next((channel for channel in self.channels if channel.name == name), None)

@@ -5,9 +5,11 @@ from typing import Any
 
 from agentcore import interrupts
 from agentcore.errors import Fault
+from agentcore.masks import MASK, TYPE_ANEW
 from agentcore.types import Call, Choice, Question
 from approvals.enums import Verdict
 from approvals.models import Approval, Decision
+from approvals.text import iter_texts
 
 BREAKPOINT = "breakpoint"
 
@@ -18,6 +20,8 @@ def question_of(approval: Approval) -> Question:
 
 def faults_in(approval: Approval, answer: Any) -> list[Fault]:
     """Say what is wrong with an answer, with a path for each fault."""
+    if any(MASK in text for text in iter_texts(answer)) and any(MASK in text for text in iter_texts(approval.request)):
+        return [Fault("", TYPE_ANEW)]
     return interrupts.faults_in(question_of(approval), answer)
 
 

@@ -26,6 +26,8 @@ class RunKind(TextChoices):
     START = "start", "Begins with new input."
     RESUME = "resume", "Carries out a decision."
     REPAIR = "repair", "Has a question asked again."
+    FORK = "fork", "Copies a checkpoint of another thread."
+    REPLAY = "replay", "Goes on from an earlier checkpoint."
 
 
 class RunStatus(TextChoices):
@@ -86,6 +88,6 @@ class Role(TextChoices):
 
     VIEWER = "viewer", "Sees approvals and threads."
     REVIEWER = "reviewer", "Votes."
-    OPERATOR = "operator", "Starts, retries and skips."
+    OPERATOR = "operator", "Starts, forks, retries and skips."
     AUDITOR = "auditor", "Reads and verifies the audit log."
-    ADMIN = "admin", "Skips, retries, reads the audit log and force-cleans threads."
+    ADMIN = "admin", "Skips, forks, replays, retries, reads the audit log and force-cleans threads."

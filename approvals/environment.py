@@ -67,6 +67,12 @@ VARIABLES = {
         " [the audit log](../how-to/audit.md).",
         "/var/lib/countersign-audit",
     ),
+    "RETENTION_DAYS": Variable(
+        "0: threads are kept",
+        "Days after which a thread that is over is removed, as by a force-clean. What waits, runs or is stuck stays, and"
+        " so do votes, decisions and the audit log. See [removing threads](../how-to/clean.md).",
+        "365",
+    ),
     "LOG_LEVEL": Variable("INFO", "How much is written to standard error.", "WARNING"),
     "DEMO_PACE": Variable("0.6", "Seconds each node of the demo graphs takes, so that people can watch.", "0"),
 }

@@ -12,6 +12,7 @@ Refusal
  |    +-- KeyReused         the idempotency key belongs to another request
  |    +-- AlreadyExists     a thread of this id exists
  |    +-- Undecided         nobody has decided yet
+ |    +-- Unopened          something is cut on the page, and was not opened whole
  +-- Gone          410
  |    +-- Superseded        the question is no longer asked
  |    +-- Expired           nobody decided in time
@@ -81,6 +82,10 @@ class AlreadyExists(Conflict):
 
 class Undecided(Conflict):
     code, title = "undecided", "Not decided yet"
+
+
+class Unopened(Conflict):
+    code, title = "unopened", "Open it whole first"
 
 
 class Gone(Refusal):

@@ -7,6 +7,7 @@ JSON. Nothing somebody typed is lost: every form renders again from what was sen
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 from django import forms
@@ -149,14 +150,18 @@ def zone_of(shape: Shape) -> str:
     return " (UTC)" if shape.zone == "Z" else f" (UTC{shape.zone})" if shape.zone else ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
-    """The fields of one channel; `why_not` says why it has none, or only some."""
+    """The fields of one channel, its parts or its messages; `why_not` says why it has none, or only some."""
 
     name: str
     title: str
     fields: list[BoundField]
     why_not: str = ""
+    type: str = ""
+    words: str = ""
+    parts: list[Any] = dataclass_field(default_factory=list)
+    talk: Any = None
 
 
 class FaultsForm(forms.Form):
@@ -181,7 +186,16 @@ class FaultsForm(forms.Form):
         return field, "" if field else path
 
 
-class EditForm(FaultsForm):
+_MERGED = {
+    "appends": "Added at the end by the graph.",
+    "messages": "Added at the end by the graph.",
+    "adds": "Added to what is there by the graph.",
+    "keys": "Its keys are put beside those that are there, or in their place.",
+    "other": "Merged with what is there by the graph.",
+}
+
+
+class FlatEditForm(FaultsForm):
     """One field for each channel; `edits()` are the changed ones. A merging channel can be appended to or replaced."""
 
     SET, APPEND, REPLACE = "edit-", "append-", "replace-"
@@ -206,7 +220,7 @@ class EditForm(FaultsForm):
             if channel.name not in self.opaque:
                 self._add_field(self.SET, channel, value, "")
             return
-        note = "Added at the end by the graph; leave empty to add nothing."
+        note = f"{_MERGED.get(channel.merges, _MERGED['other'])} Leave it empty to add nothing."
         if is_conversation(value) or "messages" in channel.name:
             note += ' A message looks like [{"type": "human", "content": "..."}].'
         self._add_field(self.APPEND, channel, MISSING, note)
@@ -239,6 +253,8 @@ class EditForm(FaultsForm):
                 title_of(channel.name, channel.schema),
                 [self[name] for name in names if name in self.fields],
                 why_not if channel.name in self.opaque else "",
+                channel.type,
+                channel.words or ("merges" if channel.is_reducer else "replaces"),
             )
 
     def clean(self) -> dict[str, Any]:

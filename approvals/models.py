@@ -40,10 +40,24 @@ class Graph(models.Model):
     @property
     def record(self) -> GraphCard:
         channels = tuple(Channel(**channel) for channel in self.card["channels"])
-        return GraphCard(**{**self.card, "channels": channels})
+        return GraphCard(**{**self.card, "channels": channels, "secrets": tuple(self.card.get("secrets", ()))})
 
     def node_title(self, node: str) -> str:
         return next((item["title"] for item in self.card["nodes"] if item["id"] == node), node)
+
+
+class Worker(models.Model):
+    """A process that works on runs. It says every few seconds that it lives; one that was killed says no more."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=40)
+    """Host and process, as leases have it."""
+    graphs = models.JSONField(default=list)
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Thread(models.Model):
@@ -65,6 +79,13 @@ class Thread(models.Model):
     problem = models.TextField(blank=True)
     blocked = models.JSONField(default=list)
     """Types in the state that its graph does not allow, as `module.Class`."""
+    is_poisoned = models.BooleanField(default=False)
+    """An answer is stored with a question here that its node failed with."""
+
+    forked_from = models.CharField(max_length=255, blank=True, db_index=True)
+    """The thread this one is a fork of; that one may be gone."""
+    forked_at = models.CharField(max_length=64, blank=True)
+    """The checkpoint, which has the same id in both."""
 
     fence = models.BigIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)
@@ -118,8 +139,12 @@ class Approval(models.Model):
     request = CanonicalJSONField()
     actions = CanonicalJSONField()
     state = CanonicalJSONField()
+    code_digest = models.CharField(max_length=64, blank=True)
+    """Of the graph's source when it was asked."""
     opaque = models.JSONField(default=list)
     blocked = models.JSONField(default=list)
+    cut = models.JSONField(default=list)
+    """What is too long for a page: `state/CHANNEL`, or `request`. Whoever approves must have opened it whole."""
     shown_digest = models.CharField(max_length=64, blank=True)
     """Of what the agent asks, as stored."""
     digest = models.CharField(max_length=64)
@@ -364,6 +389,26 @@ class Draft(models.Model):
 
     def __str__(self) -> str:
         return f"draft of {self.user} on {self.thread}"
+
+
+class Opening(models.Model):
+    """Somebody opened whole what is cut on the page of an approval, as it stood then."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="openings")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    part = models.CharField(max_length=300)
+    shown_digest = models.CharField(max_length=64)
+    opened_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["approval", "user", "part", "shown_digest"], name="one_opening_for_each_part"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.part} opened by {self.user}"
 
 
 class Inquiry(models.Model):

@@ -6,34 +6,10 @@ from django.contrib.auth.models import AbstractUser, AnonymousUser
 
 from approvals.enums import Role
 from approvals.errors import Denied
+from approvals.roles import ROLES_FOR as ROLES_FOR
+from approvals.roles import SENTENCES as SENTENCES
 
 User = AbstractUser | AnonymousUser
-
-ROLES_FOR: dict[str, tuple[Role, ...]] = {
-    "view": tuple(Role),
-    "vote": (Role.REVIEWER,),
-    "preview": (Role.REVIEWER, Role.OPERATOR, Role.ADMIN),
-    "skip": (Role.OPERATOR, Role.ADMIN),
-    "start_run": (Role.OPERATOR, Role.ADMIN),
-    "retry_run": (Role.OPERATOR, Role.REVIEWER, Role.ADMIN),
-    "read_audit": (Role.AUDITOR, Role.ADMIN),
-    "erase_text": (Role.ADMIN,),
-    "force_clean": (Role.ADMIN,),
-    "set_policy": (Role.ADMIN,),
-}
-SENTENCES = {
-    "view": "You have no role here yet. Ask an admin to add you to a group.",
-    "vote": "Only reviewers vote.",
-    "preview": "Only reviewers, operators and admins have the graph try an edit.",
-    "skip": "Only operators and admins skip a node.",
-    "start_run": "Only operators and admins start runs.",
-    "retry_run": "Only reviewers, operators and admins decide how a stopped run goes on.",
-    "read_audit": "Only auditors and admins read the audit log.",
-    "erase_text": "Only admins erase texts that stand beside the audit log.",
-    "force_clean": "Only admins force-clean threads.",
-    "set_policy": "Only admins change policies and who is in a group.",
-}
-
 
 _CACHE = "_countersign_roles"
 
@@ -91,6 +67,22 @@ def check_start_run(user: User) -> None:
 
 def can_start_run(user: User) -> bool:
     return not why_not(user, "start_run")
+
+
+def check_fork(user: User) -> None:
+    _check(user, "fork")
+
+
+def can_fork(user: User) -> bool:
+    return not why_not(user, "fork")
+
+
+def check_replay(user: User) -> None:
+    _check(user, "replay")
+
+
+def can_replay(user: User) -> bool:
+    return not why_not(user, "replay")
 
 
 def check_retry_run(user: User) -> None:

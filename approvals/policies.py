@@ -209,6 +209,12 @@ def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: C
     return due_at is not None and due_at <= now and rule.on_deadline == "deny" and "reject" in allowed
 
 
+def why_not_unopened(*, parts: Sequence[str]) -> str:
+    """Say what a person has to open before they may say yes: a part of it is all that the page shows."""
+    named = ", ".join(part.removeprefix("state/") for part in parts[:5]) + (" and more" if len(parts) > 5 else "")
+    return f"Open the whole of {named} first: only its beginning is shown here." if parts else ""
+
+
 def why_not_edit(*, waiting: Collection[str]) -> str:
     """Say why the state cannot be edited, or a node skipped, at this pause."""
     if len(waiting) < 2:
@@ -238,6 +244,17 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
         return "A run holds this thread. Wait until it stops."
     if status == "error":
         return "The last run of this thread needs a person. Retry it or give it up first."
+    return ""
+
+
+def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> str:
+    """Say why a thread cannot go on from where it stands. `was_asked`: people were asked there, whatever they said."""
+    if refusal:
+        return refusal
+    if not waiting:
+        return "Nothing waits on this thread: give it input, an object with at least one field."
+    if was_asked:
+        return "People were asked here, and how it went on was given up. Have it asked again, or fork it."
     return ""
 
 

@@ -18,7 +18,9 @@ class Rulebook:
     def __init__(self, graph_id: str) -> None:
         policies = Policy.objects.filter(graph_id__in=["", graph_id])
         self._rows = list(policies.prefetch_related("people", "groups", "escalate_to"))
-        self._written = _written_in_graph(graph_id)
+        graph = Graph.objects.filter(pk=graph_id).first()
+        self._written = _written_in(graph)
+        self.code_digest: str = graph.card["code_digest"] if graph else ""
 
     def rule_for(self, pause: Pause) -> Rule:
         """Return the rule of a pause: the most specific policy, else the default.
@@ -47,8 +49,7 @@ def _place_of(policy: Policy) -> tuple[bool, bool, bool]:
     return policy.tool != "", policy.node != "", policy.graph_id != ""
 
 
-def _written_in_graph(graph_id: str) -> dict[str, Any]:
-    graph = Graph.objects.filter(pk=graph_id).first()
+def _written_in(graph: Graph | None) -> dict[str, Any]:
     nodes = graph.card["nodes"] if graph else []
     return {node["id"]: node["approval"]["policy"] for node in nodes if "policy" in node["approval"]}
 

@@ -13,12 +13,13 @@ from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from agentcore import allowlist, cards, checkpointers, registry, sqlite
 from agentcore.caching import Cache, Reads, open_cache
 from agentcore.dsn import Memory, Postgres, Sqlite
 from agentcore.errors import AgentCoreError, CheckpointsElsewhere
+from agentcore.failpoints import is_off
 from agentcore.memory import MemorySaver, MemoryTables
 from agentcore.neutral import neutral_serializer
 from agentcore.registry import Graph
@@ -169,6 +170,11 @@ def checkpoint_params() -> dict[str, str]:
     return {key: str(value) for key, value in params.items() if isinstance(value, str | int) and key != "options"}
 
 
+def checkpoint_database() -> str:
+    """Return which of Django's databases a transaction over the checkpoints belongs to; the console's for none."""
+    return settings.CHECKPOINT_DATABASE or DEFAULT_DB_ALIAS
+
+
 @contextmanager
 def checkpoint_tables() -> Iterator[Tables]:
     """Open the tables of the checkpoints; in the console's own transaction when they share a database.
@@ -192,6 +198,13 @@ def checkpoint_tables() -> Iterator[Tables]:
 def read_head(thread_id: str) -> Head | None:
     with checkpoint_tables() as tables:
         return tables.read_head(thread_id)
+
+
+def lay_tombstone(thread_id: str) -> None:
+    """Let nobody write to the thread any more."""
+    if not is_off("tombstone"):
+        with checkpoint_tables() as tables:
+            tables.lay_tombstone(thread_id)
 
 
 def mark_indexed(thread_id: str, head: Head | None) -> None:

@@ -529,6 +529,10 @@ class SchemaForm(FaultsForm):
         """Return the value; call it when the form is valid."""
         return self.top.value()
 
+    def texts_of(self, value: Any) -> dict[str, str]:
+        """Return the data this form would have sent for another value."""
+        return {self._was: json.dumps(value)}
+
     def field_at(self, path: str) -> str | None:
         return self.place_of(path)[0]
 

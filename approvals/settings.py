@@ -149,6 +149,11 @@ WORKER_CONCURRENCY = 20
 LEASE_SECONDS = _number("LEASE_SECONDS", 30)
 if not 0 < LEASE_SECONDS <= 3600:
     raise ImproperlyConfigured("LEASE_SECONDS must be a number of seconds from 1 to 3600, such as 30.")
+RETENTION_DAYS = _number("RETENTION_DAYS", 0)
+if RETENTION_DAYS > 36_500:
+    raise ImproperlyConfigured(
+        "RETENTION_DAYS must be a number of days up to 36500, such as 365, or 0 to keep threads."
+    )
 
 INSTALLED_APPS = [
     "django.contrib.admin.apps.SimpleAdminConfig",

@@ -5,7 +5,7 @@ from typing import Any
 from procrastinate.contrib.django import app
 
 from approvals import runtime
-from approvals.actions import deadlines, inquire, sign_audit, verify_audit
+from approvals.actions import deadlines, force_clean, inquire, retire_threads, sign_audit, verify_audit
 from approvals.actions import execute_run as execute
 from approvals.actions import index_thread as index
 from approvals.actions import recover_runs as recover
@@ -38,10 +38,11 @@ async def answer_inquiry(inquiry_id: str) -> None:
 @app.periodic(cron="* * * * * */5")
 @app.task(queueing_lock="reconcile", queue="console")
 async def reconcile(timestamp: int) -> None:
-    """Every 5 s: threads that moved without us, approvals that are overdue, runs whose worker died, lost jobs."""
+    """Every 5 s: threads that moved without us or were removed, what is overdue, runs whose worker died, lost jobs."""
     await runtime.in_database(index.sweep)()
     await runtime.in_database(deadlines.close_overdue)()
     await runtime.in_database(recover.find_lost_runs)()
+    await runtime.in_database(force_clean.look_again)()
 
 
 @app.periodic(cron="* * * * * */5")
@@ -56,6 +57,13 @@ async def sign_audit_log(timestamp: int) -> None:
 async def verify_audit_log(timestamp: int) -> None:
     """Every hour: the whole log, so that a broken one is known before somebody asks."""
     await runtime.in_database(verify_audit.check_by_worker)()
+
+
+@app.periodic(cron="29 * * * *")
+@app.task(queueing_lock="retire_threads", queue="console")
+async def retire_threads_by_age(timestamp: int) -> None:
+    """Every hour: threads that are over and older than RETENTION_DAYS."""
+    await runtime.in_database(retire_threads.retire_by_itself)()
 
 
 @app.periodic(cron="17 * * * *")

@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from agentcore.masks import CHANGED
+
 # Controls (but tab and line feed), soft hyphen, fillers, bidi and zero-width characters, variation selectors (but the
 # one that makes an emoji), tags, surrogates, private use.
 ODD = re.compile(
@@ -16,6 +18,9 @@ ODD = re.compile(
     "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
+
+
+_SEAL = re.compile(r"sealed:[A-Za-z0-9_=-]{300,}")
 
 
 def code_of(char: str) -> str:
@@ -33,8 +38,8 @@ def unwound(text: str) -> str:
 
 
 def visible(value: object) -> SafeString:
-    """Escape, then draw each character that cannot be seen as a chip such as U+202E."""
-    return mark_safe(ODD.sub(lambda found: _chip(found[0]), escape(unwound(str(value)))))
+    """Escape, then draw each character that cannot be seen as a chip such as U+202E, and a sealed secret as dots."""
+    return mark_safe(ODD.sub(lambda found: _chip(found[0]), escape(unwound(_SEAL.sub(CHANGED, str(value))))))
 
 
 def _chip(char: str) -> str:

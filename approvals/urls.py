@@ -6,7 +6,21 @@ from approvals import addresses as _addresses  # noqa: F401 - registers the `any
 from approvals import api
 from approvals.admin import site
 from approvals.api import health
-from approvals.views import approval, audit, bulk, clean, queue, runs, session, start, threads, vote
+from approvals.views import (
+    approval,
+    audit,
+    bulk,
+    clean,
+    forks,
+    history,
+    queue,
+    runs,
+    session,
+    start,
+    threads,
+    vote,
+    whole,
+)
 
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
@@ -27,6 +41,7 @@ urlpatterns = [
     path("approvals/<uuid:approval_id>/run/", approval.run, name="approval_run"),
     path("approvals/<uuid:approval_id>/standing/", approval.standing, name="approval_standing"),
     path("approvals/<uuid:approval_id>/raw/", approval.raw, name="approval_raw"),
+    path("approvals/<uuid:approval_id>/whole/", whole.of_approval, name="approval_whole"),
     path("approvals/<uuid:approval_id>/receipt/", audit.receipt, name="receipt"),
     path("beside/", queue.side, name="side"),
     path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry_run"),
@@ -34,8 +49,15 @@ urlpatterns = [
     path("runs/<uuid:run_id>/cancel/", runs.cancel_run, name="cancel_run"),
     path("threads/", threads.threads, name="threads"),
     # Before the page itself: thread ids may have slashes.
-    path("threads/<any:thread_id>/history/", threads.history, name="history"),
+    path("threads/<any:thread_id>/history/<slug:checkpoint_id>/", history.checkpoint, name="checkpoint"),
+    path("threads/<any:thread_id>/history/<slug:checkpoint_id>/fork/", forks.fork, name="fork"),
+    path("threads/<any:thread_id>/history/<slug:checkpoint_id>/replay/", forks.replay, name="replay"),
+    path("threads/<any:thread_id>/history/", history.history, name="history"),
+    path("threads/<any:thread_id>/compare/", history.compare, name="compare"),
+    path("threads/<any:thread_id>/go-on/", forks.go_on, name="go_on"),
     path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
+    path("threads/<any:thread_id>/whole/", whole.of_thread, name="thread_whole"),
+    path("threads/<any:thread_id>/force-clean/export/", clean.export_thread, name="export_thread"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),
     path("start/", start.start, name="start"),

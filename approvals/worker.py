@@ -16,6 +16,7 @@ from procrastinate.contrib.django import app
 from approvals import jobs, runtime
 from approvals.actions.index_thread import store_lost_threads
 from approvals.actions.publish_graphs import publish_graphs
+from approvals.actions.sign_on import signed_on
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ async def running() -> AsyncIterator[None]:
     await runtime.in_database(store_lost_threads)()
     task = asyncio.create_task(_work_on())
     try:
-        yield
+        with signed_on(runtime.load_graphs()):
+            yield
     finally:
         task.cancel()
         await asyncio.wait([task], timeout=LONGEST_STOP_SECONDS)

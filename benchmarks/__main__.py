@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "audit", "decide", "saver"]
+TABLES = ["approve", "audit", "decide", "history", "saver"]
 
 
 def main() -> None:

@@ -96,6 +96,7 @@ two_gates = _builder(one=left, first_gate=act, between=right, second_gate=act).c
 )
 stepping = _builder(**{f"step_{number}": left for number in range(40)}).compile(name="stepping")
 failing = _builder(prepare=prepare, break_once=break_once).compile(interrupt_before=["break_once"], name="failing")
+raising = _builder(prepare=prepare, break_once=break_once).compile(name="raising")
 
 
 def _two_writers() -> StateGraph[Any, Any, Any, Any]:

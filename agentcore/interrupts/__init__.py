@@ -22,6 +22,7 @@ from agentcore.errors import Fault, UnreadableThread
 from agentcore.interrupts import breakpoint, hitl_batched, hitl_per_call, legacy, plain, schema
 from agentcore.interrupts.asked import Asked
 from agentcore.interrupts.breakpoint import last_messages
+from agentcore.masks import hidden
 from agentcore.registry import Graph
 from agentcore.serde import canonical
 from agentcore.tools import tool_schemas
@@ -47,10 +48,11 @@ STEP_FAILED = (
 
 
 def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
-    """Return one pause for each question the thread waits on; none if it waits on nobody.
+    """Return one pause for each question the thread waits on, without its secrets; none if it waits on nobody.
 
     Raises UnreadableThread when the author's metadata, or the agent's payload, is not of a kind that can be shown.
     """
+    snapshot = hidden(snapshot)
     try:
         if snapshot.gate:
             return breakpoint.read(graph, snapshot)

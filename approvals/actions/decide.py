@@ -5,7 +5,7 @@ it happens under the thread's lock.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from agentcore.failpoints import is_off, reach
 from agentcore.serde import digest
+from agentcore.skimming import has_excerpt
 from approvals import answers, audit, events, jobs, notices, permissions, policies, rules, runtime
-from approvals.actions import index_thread, try_edit
+from approvals.actions import index_thread, open_whole, try_edit
 from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
 from approvals.errors import (
     AlreadyVoted,
@@ -33,6 +34,7 @@ from approvals.errors import (
     NotFound,
     Stale,
     Superseded,
+    Unopened,
 )
 from approvals.models import Approval, Decision, Run, Thread, Vote
 from approvals.permissions import User
@@ -109,6 +111,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     """
     permissions.check_view(by)
     approval = found(approval_id)
+    ballot = replace(ballot, edits=try_edit.sealed(approval, ballot.edits))
     if replay := _answer_given_before(approval, ballot, by):
         return replay
     try:
@@ -244,6 +247,9 @@ def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
     )
     if sentence:
         raise InvalidAnswer(sentence, allowed=approval.allowed_verdicts)
+    if ballot.verdict != Verdict.REJECT and (parts := open_whole.unopened(approval, by)):
+        # Also through the API: a yes to what was not seen is no yes. A rejection needs no more than a reason.
+        raise Unopened(policies.why_not_unopened(parts=parts), parts=parts)
 
 
 def check_voter(here: Locked, by: User) -> None:
@@ -268,6 +274,8 @@ def why_not_voter(thread: Thread, approval: Approval, rule: Rule, by: User) -> s
 def _check_content(here: Locked, ballot: Ballot) -> None:
     approval = here.approval
     is_skip = ballot.verdict == Verdict.SKIP
+    if has_excerpt([ballot.edits, ballot.answer]):
+        raise InvalidAnswer("An excerpt stands here for a value that is too long to be shown: send the value itself.")
     try_edit.check_content(approval, ballot.edits, as_node=ballot.as_node, is_skip=is_skip)
     if approval.kind == answers.BREAKPOINT and ballot.is_answered:
         raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")

@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
-from agentcore import interrupts, resume, threads
-from agentcore.errors import FenceLost, UnreadableThread
+from agentcore import interrupts, masks, resume, threads, time_travel
+from agentcore.errors import CannotFork, FenceLost, InvalidEdit, UnreadableThread
 from agentcore.failpoints import is_off, reach
 from agentcore.fencing import fenced
 from agentcore.registry import Graph
@@ -26,10 +26,11 @@ from agentcore.tables import Head
 from agentcore.threads import Saver
 from agentcore.tools import Watch
 from agentcore.types import Call, Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
-from approvals import answers, audit, events, policies, runtime
+from approvals import answers, audit, events, policies, runtime, seals
 from approvals.actions import index_thread, lease
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import RunKind, RunStatus, ThreadStatus
+from approvals.errors import Refusal
 from approvals.models import AuditEntry, Decision, Run, Thread
 from approvals.policies import Rule
 
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 FENCE_KEY = "countersign_fence"
 DECISION_KEY = "countersign_decision"
+MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
 FENCED = "Another worker has this thread, or its run was cancelled."
 NOT_AS_RECORDED = (
     "The decision in the database is not the one in the audit log, so nothing was run. Have an auditor verify the log."
@@ -113,15 +115,43 @@ async def _carry_out(claim: Claim) -> None:
         missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
         return await runtime.in_database(_settle)(claim, missing, None)
     saver = worker.saver(claim.graph_id)
+    mask = masks.Mask(())
     try:
-        outcome = await _run(claim, graph, claim.fenced(saver), _Steps(claim))
-    except UnreadableThread as error:
-        outcome = Failed("UnreadableThread", str(error))
+        claim = _opened(claim, graph)
+        mask = await _mask_for(claim, graph, saver)
+        outcome = await _run(claim, graph, claim.fenced(saver), _Steps(claim, mask))
+    except (UnreadableThread, CannotFork, InvalidEdit) as error:
+        outcome = Failed(type(error).__name__, str(error))
+    except Refusal as error:
+        outcome = Failed(type(error).__name__, error.message)
     except FenceLost:
         return await runtime.in_database(_note_fenced)(claim)
     reach("run.stopped")
+    if isinstance(outcome, Failed):
+        outcome = replace(outcome, message=mask.anywhere(outcome.message))
     await settle(claim, graph, saver, outcome)
     reach("run.settled")
+
+
+def _opened(claim: Claim, graph: Graph) -> Claim:
+    """Break the seals of new secrets: from here on they are in this worker only. Raises Refusal."""
+    if claim.answer is None:
+        return claim
+    edits = seals.opened(claim.answer.edits, masks.secret_paths(graph), claim.thread_id)
+    return replace(claim, answer=replace(claim.answer, edits=edits))
+
+
+async def _mask_for(claim: Claim, graph: Graph, saver: Saver) -> masks.Mask:
+    """Know the secrets of a run before it begins: what its tools are called with, or an error says, may hold them."""
+    secrets = masks.secret_paths(graph)
+    if not secrets:
+        return masks.Mask(())
+    here = await threads.snapshot(graph, saver, claim.thread_id)
+    edits = claim.answer.edits if claim.answer else {}
+    given = claim.input if isinstance(claim.input, dict) else {}
+    inner = given.get("input") if isinstance(given.get("input"), dict) else {}  # of a fork
+    edited = {name: edit["value"] for name, edit in edits.items()}
+    return masks.Mask(secrets, here.values if here else {}, given, inner or {}, edited)
 
 
 async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Outcome:
@@ -135,18 +165,27 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
 
     if claim.kind == RunKind.REPAIR:
         return await resume.ask_again(graph, saver, thread_id=claim.thread_id)
-    if claim.kind == RunKind.START:
+
+    async def start(input: Any) -> Outcome:
         return await resume.start(
             graph,
             saver,
             thread_id=claim.thread_id,
-            input=claim.input,
+            input=input,
             metadata=claim.metadata,
             run_key=RUN_KEY,
             before_entering=enter,
             on_step=steps.note,
             watch=steps.watch,
         )
+
+    if claim.kind == RunKind.START:
+        return await start(claim.input)
+    if claim.kind == RunKind.FORK:
+        forked = await _fork(claim, graph, saver)
+        return forked if claim.input["input"] is None else await start(claim.input["input"])
+    if claim.kind == RunKind.REPLAY:
+        return await _stand_again(claim, graph, saver) or await start(None)
     return await resume.resume(
         graph,
         saver,
@@ -160,6 +199,35 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
         watch=steps.watch,
         is_retried=claim.attempts > 1,
     )
+
+
+async def _fork(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
+    """Copy what `input` names to the run's own thread; nothing is run."""
+    given = claim.input
+    here = await time_travel.fork(
+        graph,
+        saver,
+        thread_id=given["thread_id"],
+        checkpoint_id=given["checkpoint_id"],
+        into=claim.thread_id,
+        edits=seals.opened(given["edits"], masks.secret_paths(graph), claim.thread_id),
+        as_node=given["as_node"] or None,
+        metadata=claim.metadata,
+        run_key=RUN_KEY,
+    )
+    return Paused(here) if here.is_paused else Finished(here)
+
+
+async def _stand_again(claim: Claim, graph: Graph, saver: Saver) -> Conflict | None:
+    """Put the thread where the replay begins; Conflict if it moved since that was asked for."""
+    here = await threads.snapshot(graph, saver, claim.thread_id)
+    is_ours = here is not None and here.metadata.get(RUN_KEY) == claim.run_id
+    if here is None or (here.checkpoint_id != claim.resume_from and not is_ours):
+        return Conflict(claim.resume_from, here.checkpoint_id if here else None, MOVED)
+    checkpoint_id = claim.input["checkpoint_id"]
+    at = {"thread_id": claim.thread_id, "checkpoint_id": checkpoint_id}
+    await time_travel.stand_again(graph, saver, **at, metadata=claim.metadata, run_key=RUN_KEY)
+    return None
 
 
 async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> None:
@@ -314,7 +382,8 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
         case Paused():
             _end(run, RunStatus.PAUSED, "run.paused")
         case Finished():
-            _end(run, RunStatus.FINISHED, "run.finished")
+            is_copy = run.kind == RunKind.FORK and run.entered_at is None
+            _end(run, RunStatus.FINISHED, "run.copied" if is_copy else "run.finished")
         case Failed():
             run.error, run.problem = outcome.error, outcome.message
             if seen:
@@ -372,8 +441,8 @@ def _audit(action: str, run: Run, **about: Any) -> None:
 class _Steps:
     """Keeps the nodes of the run on its row, for pages to show while it goes on."""
 
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
+    def __init__(self, claim: Claim, mask: masks.Mask) -> None:
+        self._claim, self._mask = claim, mask
         self.watch = Watch()
         self._steps: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
@@ -392,7 +461,7 @@ class _Steps:
         if step.state != "running":
             found["ended_at"] = now
         with transaction.atomic():
-            calls = [asdict(call) for call in self.watch.calls]
+            calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
             if not _ours(self._claim).update(steps=self._steps, calls=calls, updated_at=timezone.now()):
                 raise FenceLost(FENCED)
             events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)

@@ -1,11 +1,11 @@
 """Remove a thread that is beyond help: its checkpoints, its open questions and what was stored of its state."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from agentcore.serde import digest
 from approvals import audit, events, permissions, runtime
 from approvals.actions import index_thread, lease
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
@@ -13,14 +13,27 @@ from approvals.errors import Gone, Invalid, NotFound
 from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
 from approvals.permissions import User
 
+BATCH_SIZE = 500
+"""Rows of each table that one transaction deletes: longer ones would keep everybody waiting who writes."""
+PATIENCE_SECONDS = 10.0
+"""How long whoever removes a thread waits for its rows to go; a worker deletes the rest."""
+SWEEP_SECONDS = 3.0
+SWEEP_SIZE = 50
+SETTLED_SECONDS = 30.0
+"""A statement that was under way when the tombstone was laid may still put a row in: none takes so long."""
+
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is, or would be, removed: rows of each checkpoint table, open approvals, runs that are given up."""
+    """What is, or would be, removed: rows of each checkpoint table, open approvals, runs that are given up.
+
+    `namespaces` counts the same rows by the graph they are of: an empty name is the thread's own, others are subgraphs.
+    """
 
     rows: dict[str, int]
     approvals: int
     runs: int
+    namespaces: dict[str, int] = field(default_factory=dict)
 
 
 def plan(*, thread_id: str, by: User) -> Cleaning:
@@ -31,15 +44,16 @@ def plan(*, thread_id: str, by: User) -> Cleaning:
 
 def _plan(thread: Thread) -> Cleaning:
     with runtime.checkpoint_tables() as tables:
-        rows = tables.count_rows(thread.pk)
+        rows, namespaces = tables.count_rows(thread.pk), tables.count_by_namespace(thread.pk)
     open_runs = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).count()
-    return Cleaning(rows, Approval.objects.pending().filter(thread=thread).count(), open_runs)
+    return Cleaning(rows, Approval.objects.pending().filter(thread=thread).count(), open_runs, namespaces)
 
 
 def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
     """Tombstone the thread, fence off its worker and delete its rows. Votes, decisions and the audit log stay.
 
-    A writer that is at work this moment may put rows back; the sweep empties a tombstoned thread again.
+    Once the tombstone is committed nobody can write to the thread, so it can be emptied bit by bit: here, while that
+    is quick, and by a worker, which looks again for what was being written that moment.
     """
     permissions.check_force_clean(by)
     if not reason.strip():
@@ -49,19 +63,73 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
         thread = Thread.objects.select_for_update().get(pk=thread_id)
         if thread.cleaned_at:
             raise Gone("This thread was force-cleaned before.")
-        done = _plan(thread)
-        _erase(thread, f"Force-cleaned by {by.get_username()}: {reason.strip()}")
-        events.publish(thread_id=thread_id)
-        audit.append(
-            "thread.force_cleaned",
-            actor=by.get_username(),
-            thread_id=thread_id,
-            object={"rows": done.rows, "approvals": done.approvals, "runs": done.runs},
-            digests={"reason": digest(reason)},
-        )
-        with runtime.checkpoint_tables() as tables:  # last: where they are elsewhere, no rollback brings them back
-            tables.delete_rows(thread_id)
+        done = remove(thread, "thread.force_cleaned", reason=reason.strip(), by=by.get_username())
+    empty(thread_id)
     return done
+
+
+def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
+    """Take a thread, whose row is locked, from everybody: close what is open, and let no writer in."""
+    done = _plan(thread)
+    _erase(thread, f"Force-cleaned by {by}: {reason}")
+    events.publish(thread_id=thread.pk)
+    audit.append(
+        action,
+        actor=by,
+        actor_kind=kind,
+        thread_id=thread.pk,
+        object={
+            "rows": done.rows,
+            "namespaces": done.namespaces,
+            "approvals": done.approvals,
+            "runs": done.runs,
+            "graph": thread.graph_id,
+            "checkpoint": thread.checkpoint_id,
+        },
+        texts={"reason": reason},
+    )
+    runtime.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
+    return done
+
+
+def empty(thread_id: str) -> None:
+    """Delete what a removed thread has, as far as that is quick; a worker goes on with it."""
+    _empty(thread_id, until=time.monotonic() + PATIENCE_SECONDS)
+
+
+def _empty(thread_id: str, *, until: float) -> bool:
+    """Delete what the thread has, in short transactions; False when there was no time for all of it."""
+    while time.monotonic() < until:
+        try:
+            with transaction.atomic(using=runtime.checkpoint_database()), runtime.checkpoint_tables() as tables:
+                if not any(tables.delete_rows(thread_id, limit=BATCH_SIZE).values()):
+                    return True
+        except OperationalError:  # a writer held one of the rows: a worker will try again
+            return False
+    return False
+
+
+def look_again() -> None:
+    """Every 5 s: delete what removed threads still have, and write down which have nothing left."""
+    until = time.monotonic() + SWEEP_SECONDS
+    with runtime.checkpoint_tables() as tables:
+        waiting = tables.threads_to_empty(limit=SWEEP_SIZE)
+    for thread_id in waiting:
+        _empty(thread_id, until=until)
+    with runtime.checkpoint_tables() as tables:
+        emptied = tables.threads_emptied(settled_seconds=SETTLED_SECONDS)
+    if emptied:
+        _settle(emptied)
+
+
+@transaction.atomic
+def _settle(emptied: dict[str, int]) -> None:
+    """The entry first: an interruption makes it appear twice, and never not at all."""
+    for thread_id, deleted in emptied.items():
+        about = {"deleted": deleted, "left": 0}
+        audit.append("thread.emptied", actor="worker", actor_kind="system", thread_id=thread_id, object=about)
+    with runtime.checkpoint_tables() as tables:
+        tables.settle(list(emptied))
 
 
 def _existing(thread_id: str) -> Thread:

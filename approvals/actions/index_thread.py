@@ -11,15 +11,16 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore import interrupts, state_edit, threads
+from agentcore import interrupts, masks, state_edit, threads
 from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
+from agentcore.skimming import cut, cut_channels, has_excerpt
 from agentcore.tables import Head
 from agentcore.types import Look, Pause, Snapshot
-from approvals import audit, events, jobs, notices, rules, runtime
+from approvals import answers, audit, events, jobs, notices, rules, runtime
 from approvals.actions import inquire
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus, VoteEnd
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
 from approvals.models import Approval, Graph, Run, Thread, Vote
 
@@ -31,6 +32,7 @@ SWEEP_SIZE = 200
 SETTLED_SECONDS = 3.0
 """A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
+LONGEST_PART = 300
 RUN_KEY = "countersign_run"
 """In the metadata of every checkpoint of our runs, so that recovery can tell ours from others'."""
 UNKNOWN_GRAPH = "No graph of langgraph.json fits this thread. Run it with graph_id in the config's metadata."
@@ -78,7 +80,13 @@ async def _graph_of(worker: runtime.Worker, thread_id: str) -> str | None:
 
 async def _list_unread(worker: runtime.Worker, thread_id: str, graph_id: str, head: Head, problem: str) -> None:
     found = await _looked(worker, thread_id, head.checkpoint_id)
-    await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, problem, found.values if found else {})
+    values = found.values if found else {}
+    here = [worker.graphs[graph_id]] if graph_id in worker.graphs else worker.graphs.values()
+    secrets = [
+        path for graph in here for path in masks.secret_paths(graph)
+    ]  # of any graph, if nobody knows which it is
+    seen = masks.Mask(secrets, values).state(values)
+    await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, problem, seen)
 
 
 async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
@@ -154,8 +162,10 @@ def store(
     """
     thread.graph_id = graph_id
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
-    thread.next, thread.state, thread.blocked = list(snapshot.next), snapshot.values, list(snapshot.blocked)
-    thread.problem = "; ".join(snapshot.errors)[:500]
+    seen = masks.hidden(snapshot)
+    thread.next, thread.state, thread.blocked = list(snapshot.next), seen.values, list(snapshot.blocked)
+    thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
+    thread.problem = "; ".join(seen.errors)[:500]
     thread.updated_at = timezone.now()
     opened = _open_all(thread, snapshot, pauses, head, is_asked_again=is_asked_again)
     _close_others(thread, keep=[approval.pk for approval in opened])
@@ -176,7 +186,7 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
         return ThreadStatus.ERROR
-    if snapshot.next and last is not None and last.status == RunStatus.CANCELLED:
+    if snapshot.next and last is not None and (last.status == RunStatus.CANCELLED or last.kind == RunKind.FORK):
         return ThreadStatus.IDLE
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 
@@ -234,7 +244,7 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> No
     if is_other:
         tell_voters([approval], "The agent asks something else now. What you voted or reserved no longer counts.")
     else:
-        kept = {"proposal", "rule", "required_votes", "due_at", "digest"}
+        kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest"}
         asked = {name: value for name, value in asked.items() if name not in kept}
     Approval.objects.filter(pk=approval.pk).update(**asked)
     approval.refresh_from_db()
@@ -250,7 +260,10 @@ def tell_voters(approvals: list[Approval], text: str) -> None:
 
 
 def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, rulebook: rules.Rulebook) -> dict[str, Any]:
-    actions = [asdict(action) for action in pause.actions]
+    actions = cut([asdict(action) for action in pause.actions])
+    # A question that is JSON in a text keeps it: it is read again when it is answered.
+    is_text = isinstance(pause.request, dict) and isinstance(pause.request.get("value"), str)
+    request = pause.request if is_text and pause.kind != "plain" else cut(pause.request)
     shown = {
         "checkpoint_ns": snapshot.checkpoint_ns,
         "checkpoint_id": snapshot.checkpoint_id,
@@ -258,7 +271,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "thread_id": thread.pk,
         "kind": pause.kind,
         "next": list(pause.next),
-        "request": pause.request,
+        "request": request,
         "actions": actions,
         "state": snapshot.values,
     }
@@ -271,20 +284,27 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "shown_digest": shown_digest,
         "digest": shown_digest,
         "graph_id": thread.graph_id,
+        "code_digest": rulebook.code_digest,
         "head_writes": head.writes,
         "kind": pause.kind,
         "next": list(pause.next),
         "title": pause.title[:300],
         "summary": pause.summary[:500],
-        "request": pause.request,
+        "request": request,
         "actions": actions,
-        "state": snapshot.values,
+        "state": masks.hidden(snapshot).values,  # the digest above is over the real ones
         "opaque": list(snapshot.opaque),
         "blocked": list(snapshot.blocked),
         "allowed_verdicts": list(pause.allowed_verdicts),
         "why_not": pause.why_not,
         "answer_schema": pause.answer_schema,
     }
+
+
+def _cut_parts(kind: str, asked: Any, state: dict[str, Any]) -> list[str]:
+    """Name what must be opened before somebody says yes. What a breakpoint asks is of the state."""
+    parts = [f"state/{name}"[:LONGEST_PART] for name in cut_channels(state)]
+    return [*parts, "request"] if kind != answers.BREAKPOINT and has_excerpt(asked) else parts
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
@@ -310,7 +330,7 @@ def _store_gone(thread_id: str) -> None:
     if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         return
     thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE
-    thread.blocked = []
+    thread.blocked, thread.is_poisoned = [], False
     thread.problem = "The thread's checkpoints were deleted."
     thread.save()
     events.publish(thread_id=thread_id)
@@ -324,6 +344,7 @@ def _store_unreadable(thread_id: str, graph_id: str, head: Head, problem: str, s
     if thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         thread.graph_id, thread.checkpoint_id, thread.problem = graph_id, head.checkpoint_id, problem
         thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
+        thread.is_poisoned = False
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
@@ -341,15 +362,14 @@ def store_lost_threads() -> None:
 
 
 def sweep() -> None:
-    """Queue a look at every thread that moved without us, and empty those that an admin removed."""
+    """Queue a look at every thread that moved without us; those that an admin removed are emptied."""
     with runtime.checkpoint_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:
         if thread_id in cleaned:
-            with runtime.checkpoint_tables() as tables:
-                tables.delete_rows(thread_id)
+            runtime.lay_tombstone(thread_id)  # removed before there were tombstones
         elif len(thread_id) > LONGEST_ID:
             logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
             runtime.mark_indexed(thread_id, runtime.read_head(thread_id))

@@ -9,11 +9,11 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from agentcore import state_edit, threads
+from agentcore import masks, state_edit, threads, time_travel
+from agentcore.errors import Ambiguous, CannotFork, UnreadableThread
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
-from agentcore.errors import UnreadableThread
 from agentcore.serde import to_plain
-from approvals import jobs, runtime
+from approvals import jobs, runtime, seals
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.models import Inquiry, Thread
 
@@ -41,6 +41,18 @@ def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) ->
     return found
 
 
+def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    """Return how a fork would stand: `next`, and `opaque` channels that no edit can set."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
+
+
+def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> str:
+    """Return one channel, as `state/CHANNEL`, or what is asked, as `request`: all of it, as JSON text."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    return str(_ask_for("whole", graph_id, **where, part=part)["text"])
+
+
 def wait_for_index(thread_id: str) -> None:
     """Have the thread read again now; return when it was, or after a moment."""
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
@@ -62,7 +74,8 @@ async def answer(inquiry_id: str) -> None:
         return
     reply: dict[str, Any]
     try:
-        reply = {"ok": await _answers[found.kind](**found.payload)}
+        given = await _answers[found.kind](**found.payload)
+        reply = {"ok": masks.hidden_answer(given, await _secrets_of(found.payload["graph_id"]))}
     except Refusal as refusal:
         reply = {"refusal": type(refusal).__name__, "message": refusal.message, "detail": refusal.detail}
     except UnreadableThread as error:
@@ -107,12 +120,14 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
 
 async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
+    edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
     config = threads.config_for(thread_id, checkpoint_id)
     try:
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
     except CoreInvalidEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
-        raise InvalidEdit(error.faults[0].message, faults=faults) from error
+        ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
+        raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
 
 
 async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
@@ -124,11 +139,36 @@ async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None)
     return asdict(found)
 
 
+async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, part: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    return {"text": await threads.read_part(graph, worker.saver(graph_id), thread_id, checkpoint_id, part)}
+
+
 async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
     found = await threads.history(graph, saver, thread_id, limit=limit, before=before)
     return {"snapshots": [asdict(item) for item in found]}
+
+
+async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
+    saver = worker.saver(graph_id)
+    try:
+        found = await time_travel.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)
+    except CannotFork as error:
+        raise Conflict(str(error)) from error
+    except CoreInvalidEdit as error:
+        faults = [fault.as_dict() for fault in error.faults]
+        raise InvalidEdit(error.faults[0].message, faults=faults) from error
+    return {"next": found.waiting, "opaque": found.opaque}
+
+
+async def _secrets_of(graph_id: str) -> tuple[str, ...]:
+    graph, _ = await _loaded(graph_id)
+    return masks.secret_paths(graph)
 
 
 async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
@@ -140,7 +180,9 @@ async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
 
 _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "preview": _preview,
+    "try_fork": _try_fork,
     "snapshot": _snapshot,
+    "whole": _whole,
     "history": _history,
 }
 _REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

@@ -1,6 +1,8 @@
 """The lease of a thread: one worker holds it, the database's clock ends it, each holder gets a larger number."""
 
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,10 +20,21 @@ from approvals.models import Thread
 logger = logging.getLogger(__name__)
 
 _MISSES_BEFORE_GIVING_UP = 2
+_LONGEST_HOST = 20
+
+
+def worker_name() -> str:
+    """Name this process, for people who look for it: host and process id."""
+    return f"{socket.gethostname()[:_LONGEST_HOST]}:{os.getpid()}"
 
 
 def new_owner() -> str:
-    return uuid4().hex
+    """Return an owner nobody had before, with the name of this worker in front."""
+    return f"{worker_name()}/{uuid4().hex}"
+
+
+def worker_of(owner: str) -> str:
+    return owner.rpartition("/")[0]
 
 
 def take(thread: Thread, owner: str) -> int | None:
@@ -62,7 +75,7 @@ class Renewal:
     def __init__(self, thread_id: str, owner: str, on_lost: Callable[[], None]) -> None:
         self._thread_id, self._owner, self._on_lost = thread_id, owner, on_lost
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease-{owner[:8]}", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{owner[-8:]}", daemon=True)
 
     def __enter__(self) -> "Renewal":
         self._thread.start()

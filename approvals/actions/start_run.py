@@ -10,25 +10,31 @@ from agentcore.errors import Fault
 from approvals import audit, events, jobs, permissions, policies
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
-from approvals.models import Graph, Run, Thread
+from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
 
 
 def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
-    """Queue a run; raise Busy while the thread is paused or held by another run, Invalid with a path for each fault."""
+    """Queue a run; raise Busy while the thread is paused or held by another run, Invalid with a path for each fault.
+
+    Without input the thread goes on from where it stands, if nodes wait there that nobody need approve.
+    """
     permissions.check_start_run(by)
     graph = Graph.objects.filter(pk=graph_id).first()
     if graph is None:
         raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
-    check_input(graph, input)
+    if input is not None:
+        check_input(graph, input)
     with transaction.atomic():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")
-        if sentence := policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None):
+        if sentence := why_not_input(thread):
             raise Busy(sentence, status=thread.status)
         if thread.graph_id not in ("", graph_id):
             raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
+        if input is None and (sentence := why_not_go_on(thread)):
+            raise Invalid(sentence)
         run = Run.objects.create(
             thread=thread, graph_id=graph_id, kind=RunKind.START, input=input, started_by=by.get_username()
         )
@@ -41,6 +47,21 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             "run.queued", actor=by.get_username(), thread_id=thread_id, object={"run": str(run.id), "graph": graph_id}
         )
     return run
+
+
+def why_not_go_on(thread: Thread) -> str:
+    """Say why the thread cannot go on from where it stands without input; a query."""
+    asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id)
+    return policies.why_not_go_on(
+        waiting=thread.next,
+        refusal=why_not_input(thread),
+        was_asked=asked.exists(),
+    )
+
+
+def why_not_input(thread: Thread) -> str:
+    """Say why the thread takes no new input as it stands."""
+    return policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None)
 
 
 def check_input(graph: Graph, input: Any) -> None:

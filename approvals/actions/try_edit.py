@@ -7,7 +7,7 @@ from agentcore import state_edit
 from agentcore.errors import Fault
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.types import GraphCard
-from approvals import permissions, policies
+from approvals import permissions, policies, seals
 from approvals.actions import inquire
 from approvals.enums import ApprovalStatus
 from approvals.errors import AlreadyDecided, Expired, InvalidEdit, NotFound, Superseded, Unavailable
@@ -37,9 +37,19 @@ def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False
         thread_id=approval.thread_id,
         graph_id=approval.graph_id,
         checkpoint_id=approval.checkpoint_id,
-        edits=edits,
+        edits=sealed(approval, edits),
         as_node=as_node,
     )
+
+
+def sealed(approval: Approval, edits: Any) -> Any:
+    """Return the edits without any new secret: what is kept and shown of them from here on is a seal."""
+    return seals.sealed(edits, _secrets_of(approval), approval.thread_id) if edits else edits
+
+
+def _secrets_of(approval: Approval) -> list[str]:
+    found = Graph.objects.filter(pk=approval.graph_id).values_list("card__secrets", flat=True).first()
+    return found or []
 
 
 def check_open(approval: Approval) -> None:
@@ -67,8 +77,10 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
     if edits:
         _refuse(policies.why_not_edit_blocked(blocked=approval.blocked))
     _check_node(approval, as_node, is_skip=is_skip)
+    card = _card(approval)
+    edits = seals.opened(edits, card.secrets, approval.thread_id)
     try:
-        state_edit.check_edits(_card(approval).channels, edits, opaque=approval.opaque)
+        state_edit.check_edits(card.channels, edits, opaque=approval.opaque, secrets=card.secrets)
     except CoreInvalidEdit as error:
         raise InvalidEdit(
             "The edit does not fit the graph.", faults=[fault.as_dict() for fault in error.faults]
@@ -86,11 +98,16 @@ def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
         return
     if approval.interrupt_id:
         _refuse("An edit that comes with an answer is put into the state as it is: leave as_node out.", "as_node")
-    allowed = approval.next if is_skip else [node for node in approval.request["ran"] if node not in approval.next]
+    allowed = approval.next if is_skip else origins(approval)
     if as_node not in allowed:
         names = ", ".join(allowed) or "leave it out"
         told = "only a node that waits here can be skipped" if is_skip else "an edit comes from the node that ran last"
         _refuse(f"as_node is not right: {told} ({names}).", "as_node")
+
+
+def origins(approval: Approval) -> list[str]:
+    """Return the nodes that an edit at a breakpoint may come from."""
+    return [node for node in approval.request.get("ran", []) if node not in approval.next]
 
 
 def _card(approval: Approval) -> GraphCard:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from approvals import inbox
 from approvals.actions import claim as claiming
 from approvals.actions import decide, decide_many, try_edit
+from approvals.actions import open_whole as opening
 from approvals.actions.decide import Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
@@ -35,6 +36,7 @@ from approvals.api.schemas import (
 from approvals.enums import ApprovalStatus, Verdict
 from approvals.errors import NotFound, Refusal
 from approvals.models import Approval, ApprovalQuerySet, Vote
+from approvals.presenters.exports import whole_of
 
 router = Router(tags=["approvals"])
 MOST_APPROVALS = 100
@@ -165,6 +167,12 @@ def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     if approval is None:
         raise NotFound("There is no such approval.")
     return approval_out(approval)
+
+
+@router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))
+def open_whole(request: HttpRequest, approval_id: UUID, part: Text = "") -> Any:
+    """Open whole one of `cut`: JSON, or beyond 16 MB the stored bytes. It is remembered: a yes needs it."""
+    return whole_of(opening.of_approval(approval_id=approval_id, part=part, by=person(request)))
 
 
 @router.post("/approvals/{approval_id}/preview", response=answers(PreviewOut, 404, 409, 410, 413))

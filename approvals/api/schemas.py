@@ -12,6 +12,7 @@ from approvals import policies
 from approvals.answers import given
 from approvals.api.fields import PlainList, PlainObject, PlainValue
 from approvals.enums import ApprovalStatus, OnCrash, OnDeadline, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
+from approvals.health import Diagnosis, Health
 from approvals.models import Approval, Decision, Notice, Policy, Run, Thread, Vote
 from approvals.policies import Rule
 from approvals.presenters.policies import sentences_of
@@ -34,6 +35,13 @@ class InterruptOut(BaseModel):
     value: PlainValue
 
 
+class ForkOut(BaseModel):
+    """Where a fork comes from. The checkpoint has the same id in both threads."""
+
+    thread_id: str
+    checkpoint_id: str
+
+
 class ThreadOut(BaseModel):
     """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
 
@@ -51,7 +59,33 @@ class ThreadOut(BaseModel):
     problem: str
     blocked: list[str]
     notice: str
+    forked_from: ForkOut | None
     cleaned_at: datetime | None
+
+
+class StepOut(BaseModel):
+    """Something that can be done: `call` does it here, where it is a call; `action` is one word for it."""
+
+    action: str
+    text: str
+    why: str
+    who: str
+    call: str
+
+
+class DiagnosisOut(BaseModel):
+    """Why a thread is not moving. `steps` are sentences, the first one first; `actions` the same for programs.
+
+    `kind` is finer than `health`; `is_moving` is false where somebody has to do something.
+    """
+
+    health: Health
+    kind: str
+    sentence: str
+    steps: list[str]
+    actions: list[StepOut]
+    is_moving: bool
+    facts: dict[str, str | int | datetime]
 
 
 class CheckpointOut(BaseModel):
@@ -89,11 +123,15 @@ class StateOut(BaseModel):
 
 
 class CleaningOut(BaseModel):
-    """What was removed: rows of each checkpoint table, open approvals, runs that were given up."""
+    """What was removed: rows of each checkpoint table, open approvals, runs that were given up.
+
+    `namespaces` counts the same rows by graph: an empty name is the thread's own, the others are its subgraphs.
+    """
 
     rows: dict[str, int]
     approvals: int
     runs: int
+    namespaces: dict[str, int]
 
 
 class RunOut(BaseModel):
@@ -263,12 +301,14 @@ class ApprovalOut(ApprovalBrief):
     """The whole question: `request`, `actions` and `state` are what people are shown.
 
     `digest` names those bytes and the `proposal`, if there is one. `votes` holds also those that no longer count.
+    `cut` names what is too long to be shown: it holds excerpts, with size and SHA-256; open each whole before a yes.
     An answer must fit `answer_schema`, where there is one; `given` is the value that a decided question was given.
     """
 
     request: PlainValue
     actions: PlainList
     state: PlainObject
+    cut: list[str]
     opaque: list[str]
     answer_schema: PlainObject | None
     policy: RuleOut
@@ -330,8 +370,13 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         problem=thread.problem,
         blocked=thread.blocked,
         notice=policies.why_not_edit_blocked(blocked=thread.blocked),
+        forked_from=_forked_from(thread),
         cleaned_at=thread.cleaned_at,
     )
+
+
+def _forked_from(thread: Thread) -> ForkOut | None:
+    return ForkOut(thread_id=thread.forked_from, checkpoint_id=thread.forked_at) if thread.forked_from else None
 
 
 def _interrupt(approval: Approval) -> InterruptOut:
@@ -357,6 +402,10 @@ def state_out(snapshot: Mapping[str, Any]) -> StateOut:
         blocked=list(snapshot["blocked"]),
         notice=policies.why_not_edit_blocked(blocked=snapshot["blocked"]),
     )
+
+
+def diagnosis_out(found: Diagnosis) -> DiagnosisOut:
+    return DiagnosisOut.model_validate(found.as_dict())
 
 
 def empty_state(thread_id: str) -> StateOut:
@@ -480,6 +529,7 @@ def approval_out(approval: Approval) -> ApprovalOut:
         request=approval.request,
         actions=approval.actions,
         state=approval.state,
+        cut=approval.cut,
         opaque=approval.opaque,
         answer_schema=approval.answer_schema,
         policy=rule_out(Rule.of(approval.rule)),

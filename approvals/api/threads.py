@@ -10,11 +10,22 @@ from pydantic import Field
 
 from approvals import runtime
 from approvals.actions import create_thread as create
-from approvals.actions import force_clean, inquire
+from approvals.actions import diagnose, force_clean, fork_thread, inquire, replay_thread
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
-from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, Text, ThreadId
-from approvals.api.schemas import CleaningOut, StateOut, ThreadOut, empty_state, state_out, thread_out
+from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, PlainValue, Text, ThreadId
+from approvals.api.schemas import (
+    CleaningOut,
+    DiagnosisOut,
+    RunOut,
+    StateOut,
+    ThreadOut,
+    diagnosis_out,
+    empty_state,
+    run_out,
+    state_out,
+    thread_out,
+)
 from approvals.enums import ThreadStatus
 from approvals.errors import Conflict, Gone, NotFound
 from approvals.models import Approval, Thread
@@ -55,6 +66,22 @@ class HistorySearch(Body):
 class AtCheckpoint(Body):
     checkpoint: CheckpointRef
     subgraphs: Literal[False] = False
+
+
+class Fork(Body):
+    """With `edits`, as a vote has them, or with `as_node`, or with `input`: then it runs at once from its beginning."""
+
+    checkpoint_id: CheckpointRef
+    edits: JsonObject | None = None
+    as_node: Text | None = Field(None, max_length=200)
+    input: PlainValue = None
+
+
+class Replay(Body):
+    """`confirm` is the thread's own id, so that nobody does it by mistake."""
+
+    checkpoint_id: CheckpointRef
+    confirm: Text = Field(max_length=255)
 
 
 class Removal(Body):
@@ -110,6 +137,12 @@ def get_state(request: HttpRequest, thread_id: ThreadId) -> StateOut:
     return _state(thread_id, None)
 
 
+@router.get("/threads/{any:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
+def diagnose_thread(request: HttpRequest, thread_id: ThreadId) -> DiagnosisOut:
+    """Say why the thread is not moving, and what is to be done; read by a worker first if it moved just now."""
+    return diagnosis_out(diagnose.diagnose(thread_id=thread_id, by=person(request)))
+
+
 @router.post("/threads/{any:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))
 def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch | None = None) -> list[StateOut]:
     """Read the thread's states, newest first. A worker answers; 503 when none does."""
@@ -120,6 +153,35 @@ def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch 
         return []
     found = inquire.history(thread_id=thread.pk, graph_id=thread.graph_id, limit=asked.limit, before=asked.before)
     return [state_out(snapshot) for snapshot in found]
+
+
+@router.post("/threads/{any:thread_id}/fork", response=answers(ThreadOut, 404, 409, 410, 413))
+def fork(request: HttpRequest, thread_id: ThreadId, asked: Fork) -> ThreadOut:
+    """Copy a checkpoint into a new thread, with an edit or with other input. The old thread stays as it is. Operators.
+
+    The new thread is paused where the copy stands at a gate or a question, and asks people of its own. Any other is
+    ready to run: POST .../runs with `"input": null`. It is `busy` while the copy is being made. 409 for what cannot be
+    copied, 422 `invalid_edit` with a path for each fault; nothing is stored then.
+    """
+    thread = fork_thread.fork_thread(
+        thread_id=thread_id,
+        checkpoint_id=asked.checkpoint_id,
+        edits=asked.edits,
+        as_node=asked.as_node or "",
+        input=asked.input,
+        by=person(request),
+    )
+    return thread_out(thread, _interrupts([thread])[thread.pk])
+
+
+@router.post("/threads/{any:thread_id}/replay", response=answers(RunOut, 404, 409, 410, 413))
+def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
+    """Have the thread itself go back to a checkpoint and on from there. What waits on it is superseded. Admins.
+
+    Nodes run again, with all that they do; gates ask again. Fork the checkpoint instead wherever that will do.
+    """
+    where = {"thread_id": thread_id, "checkpoint_id": asked.checkpoint_id}
+    return run_out(replay_thread.replay_thread(**where, typed_id=asked.confirm, by=person(request)))
 
 
 @router.get("/threads/{any:thread_id}", response=answers(ThreadOut, 404))

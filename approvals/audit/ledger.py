@@ -123,7 +123,8 @@ def _decision_differs(decision: Any, record: dict[str, Any]) -> bool:
 
 def _is_cleaned(row: Any) -> bool:
     """True if the thread was force-cleaned and the log says so: then what was decided on it is gone."""
-    entries = AuditEntry.objects.filter(thread_id=row.approval__thread_id, action="thread.force_cleaned")
+    removals = ("thread.force_cleaned", "thread.retired")
+    entries = AuditEntry.objects.filter(thread_id=row.approval__thread_id, action__in=removals)
     return row.approval__thread__cleaned_at is not None and entries.exists()
 
 

@@ -1,12 +1,12 @@
 """One approval: the action, what may be decided and why not, what an edit would give."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from approvals import permissions, policies
-from approvals.actions import decide
+from approvals.actions import decide, open_whole
 from approvals.answers import BREAKPOINT, given, is_about_actions
 from approvals.enums import Verdict
 from approvals.models import Approval, Decision, Graph
@@ -123,10 +123,12 @@ def shown_first(actions: Iterable[ActionShown]) -> list[str]:
 def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> Choices:
     """The approval comes with its `thread__started_by` and `claimed_by`."""
     why_none = why_not_vote_at_all(approval, by, is_voted=is_voted, now=now)
-    approve, reject, skip = (_choice(approval, by, verdict, why_none) for verdict in ("approve", "reject", "skip"))
+    unopened = open_whole.unopened(approval, by)
+    verdicts = ("approve", "reject", "skip", "respond")
+    approve, reject, skip, answer = (_choice(approval, by, verdict, why_none, unopened) for verdict in verdicts)
     skip = replace(skip, why_not=skip.why_not or policies.why_not_edit(waiting=approval.next))
     edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
-    answer = replace(_choice(approval, by, "respond", why_none), label=_answer_label(approval))
+    answer = replace(answer, label=_answer_label(approval))
     is_any = not (approve.why_not and reject.why_not and skip.why_not and answer.why_not)
     refusals = {answer.why_not} if approval.kind != BREAKPOINT else {approve.why_not, reject.why_not}
     why_none = refusals.pop() if len(refusals) == 1 else ""
@@ -167,7 +169,7 @@ def why_not_claim(approval: Approval, by: User) -> str:
     return decide.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by)
 
 
-def _choice(approval: Approval, by: User, verdict: str, why_none: str) -> Choice:
+def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened: Sequence[str]) -> Choice:
     why_not = permissions.why_not(by, "skip" if verdict == "skip" else "vote") or why_none
     return Choice(
         verdict,
@@ -175,7 +177,8 @@ def _choice(approval: Approval, by: User, verdict: str, why_none: str) -> Choice
         why_not
         or policies.why_not_vote(
             verdict=verdict, allowed=approval.allowed_verdicts, why_not=approval.why_not, comment="x", has_edits=False
-        ),
+        )
+        or (policies.why_not_unopened(parts=unopened) if verdict != "reject" else ""),
     )
 
 

@@ -26,7 +26,10 @@ SENTENCES = {
     "session.started": "{actor} signed in.",
     "text.erased": "{actor} erased the {name} beside entry {seq}.",
     "thread.created": "{actor} made this thread.",
+    "thread.emptied": "None of this thread's rows is left; {deleted} were deleted.",
+    "thread.exported": "{actor} took a copy of this thread ({lines} lines).",
     "thread.force_cleaned": "{actor} removed this thread's checkpoints.",
+    "thread.retired": "This thread was over, and removed because of its age.",
     "vote.cast": "{actor} voted: {verdict}.",
     "vote.withdrawn": "{actor} took their vote back: {verdict}.",
 }

@@ -1,6 +1,7 @@
-"""A copy of the log as a download."""
+"""Copies as downloads: of the log, of a thread."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from io import TextIOWrapper
 from tempfile import TemporaryFile
 from typing import IO
@@ -9,6 +10,8 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from approvals.actions.export_audit import export_audit
+from approvals.actions.export_thread import export_thread
+from approvals.actions.open_whole import Whole
 from approvals.audit.filters import Filters
 from approvals.permissions import User
 
@@ -17,16 +20,38 @@ CHUNK = 256 * 1024
 
 
 def download(*, format: str, filters: Filters, by: User) -> StreamingHttpResponse:
-    """Answer with a copy, by way of a file: a slow reader holds no transaction open. Raises Denied."""
+    """Answer with a copy of the log. Raises Denied."""
+    name = f"audit-{_now()}{'-part' if filters else ''}.{format}"
+    return _streamed(name, format, lambda out: export_audit(out, format=format, filters=filters, by=by))
+
+
+def download_thread(*, thread_id: str, by: User) -> StreamingHttpResponse:
+    """Answer with a copy of a thread, as JSON Lines. Raises Denied or NotFound."""
+    name = f"thread-{re.sub(r'[^0-9A-Za-z_-]', '_', thread_id)[:80]}-{_now()}.jsonl"
+    return _streamed(name, "jsonl", lambda out: export_thread(out, thread_id=thread_id, by=by))
+
+
+def whole_of(whole: Whole) -> StreamingHttpResponse:
+    """Answer with a value as it is. A browser shows text as text, whatever it holds; bytes are saved."""
+    how = "attachment" if whole.type == "application/msgpack" else "inline"
+    headers = {"Content-Disposition": f'{how}; filename="{whole.name}"', "Cache-Control": "no-store"}
+    return StreamingHttpResponse(whole.slices(), content_type=whole.type, headers=headers)
+
+
+def _now() -> str:
+    return f"{timezone.now():%Y%m%dT%H%M%S}"
+
+
+def _streamed(name: str, format: str, write: Callable[[IO[str]], int]) -> StreamingHttpResponse:
+    """By way of a file: a slow reader holds no transaction open, and what fails half-way is told as such."""
     file = TemporaryFile()
     try:
         text = TextIOWrapper(file, encoding="utf-8", newline="\n", write_through=True)
-        export_audit(text, format=format, filters=filters, by=by)
+        write(text)
         text.detach().seek(0)
     except BaseException:
         file.close()
         raise
-    name = f"audit-{timezone.now():%Y%m%dT%H%M%S}{'-part' if filters else ''}.{format}"
     return StreamingHttpResponse(
         _chunks(file),
         content_type=f"{TYPES[format]}; charset=utf-8",

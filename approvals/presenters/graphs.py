@@ -34,6 +34,7 @@ class Line:
 
     path: str
     is_conditional: bool
+    is_taken: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,13 @@ class Drawing:
 
 
 def drawing_of(
-    card: Mapping[str, Any], *, here: Collection[str] = (), states: Mapping[str, str] | None = None
+    card: Mapping[str, Any],
+    *,
+    here: Collection[str] = (),
+    states: Mapping[str, str] | None = None,
+    taken: Collection[tuple[str, str]] = (),
 ) -> Drawing:
-    """Draw the card; `here` are the nodes that wait, `states` what is known of others in a run."""
+    """Draw the card; `here` are the nodes that wait, `states` what is known of others, `taken` edges of the path."""
     nodes = {node["id"]: node for node in card["nodes"]}
     edges = [(edge["source"], edge["target"], bool(edge["conditional"])) for edge in card["edges"]]
     names = [START, *nodes, END]
@@ -66,10 +71,14 @@ def drawing_of(
     states = {**(states or {}), **dict.fromkeys(here, "here")}
     boxes = [_box(name, nodes.get(name), places[name], states.get(name, "")) for name in places]
     lines = [
-        Line(_path(places[a], places[b], rows[b] - rows[a], width), is_conditional) for a, b, is_conditional in edges
+        Line(_path(places[a], places[b], rows[b] - rows[a], width), is_conditional, (a, b) in taken)
+        for a, b, is_conditional in edges
     ]
     told = ", ".join(nodes[name]["title"] for name in here if name in nodes)
     sentence = f"Graph of {len(nodes)} nodes." + (f" Waits at: {told}." if told else "")
+    if taken:
+        done = ", ".join(nodes[name]["title"] for name, state in states.items() if state == "done" and name in nodes)
+        sentence += f" Path so far: {done or 'the start'}."
     return Drawing(width, len(layers) * (NODE_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN, boxes, lines, sentence)
 
 

@@ -65,7 +65,7 @@ def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> Ru
         is_question=run.is_stuck and bool(run.decision and run.decision.approval.interrupt_id),
         word=WORDS[RunStatus(run.status)],
         status=run.status,
-        sentence=str(RunStatus(run.status).label),
+        sentence=_sentence(run),
         kind=str(RunKind(run.kind).label),
         started_by=run.started_by,
         created_at=run.created_at,
@@ -77,6 +77,11 @@ def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> Ru
         is_stuck=run.is_stuck,
         attempts=run.attempts,
     )
+
+
+def _sentence(run: Run) -> str:
+    is_copy = run.kind == RunKind.FORK and run.status == RunStatus.FINISHED and not run.steps
+    return "Done: the copy is there." if is_copy else str(RunStatus(run.status).label)
 
 
 def _step(step: Mapping[str, Any], titles: Mapping[str, str]) -> StepShown:

@@ -7,6 +7,7 @@ from typing import Any
 
 from approvals import policies
 from approvals.enums import ThreadStatus
+from approvals.health import Diagnosis
 from approvals.models import Graph, Thread
 from approvals.text import json_text
 
@@ -23,9 +24,8 @@ class ThreadRow:
     id: str
     title: str
     graph: str
-    status: str
+    health: str
     word: str
-    sentence: str
     next: str
     problem: str
     notice: str
@@ -34,42 +34,26 @@ class ThreadRow:
     is_cleaned: bool
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """One step of the history. `by_us`: a run of the console wrote it."""
-
-    id: str
-    step: int | None
-    source: str
-    created_at: datetime | None
-    next: str
-    by_us: bool
-    values: str
-    notice: str
-
-
-def rows_of(threads: Iterable[Thread], graphs: Mapping[str, Graph]) -> list[ThreadRow]:
+def rows_of(
+    threads: Iterable[Thread], graphs: Mapping[str, Graph], diagnoses: Mapping[str, Diagnosis]
+) -> list[ThreadRow]:
     """The threads come with `started_by`."""
-    return [row_of(thread, graphs.get(thread.graph_id)) for thread in threads]
+    return [row_of(thread, graphs.get(thread.graph_id), diagnoses[thread.pk]) for thread in threads]
 
 
-def row_of(thread: Thread, graph: Graph | None) -> ThreadRow:
-    is_cleaned = thread.cleaned_at is not None
-    is_done = thread.status == ThreadStatus.IDLE and bool(thread.checkpoint_id) and not thread.next
-    word = "Cleaned" if is_cleaned else "Done" if is_done else WORDS[ThreadStatus(thread.status)]
+def row_of(thread: Thread, graph: Graph | None, diagnosis: Diagnosis) -> ThreadRow:
     return ThreadRow(
         id=thread.pk,
         title=thread.title or thread.pk,
         graph=thread.graph_id,
-        status="cleaned" if is_cleaned else "done" if is_done else thread.status,
-        word=word,
-        sentence=_sentence(thread, is_cleaned, is_done),
+        health=chip_of(diagnosis),
+        word=diagnosis.word,
         next=_next(thread, graph),
         problem=thread.problem,
         notice=policies.why_not_edit_blocked(blocked=thread.blocked),
         started_by=thread.started_by.get_username() if thread.started_by else "outside",
         updated_at=thread.updated_at,
-        is_cleaned=is_cleaned,
+        is_cleaned=thread.cleaned_at is not None,
     )
 
 
@@ -79,31 +63,8 @@ def _next(thread: Thread, graph: Graph | None) -> str:
     return "unknown" if is_unread else nodes
 
 
-def _sentence(thread: Thread, is_cleaned: bool, is_done: bool) -> str:
-    if is_cleaned:
-        return "An admin removed this thread's checkpoints."
-    return "The graph reached its end." if is_done else str(ThreadStatus(thread.status).label)
+def chip_of(diagnosis: Diagnosis) -> str:
+    """Name the colour of a thread: its health, but quiet where there is nothing to be done and nothing was reached."""
+    return "quiet" if diagnosis.kind in ("new", "cleaned") else diagnosis.health.value
 
 
-def checkpoints_of(snapshots: Iterable[Mapping[str, Any]], graph: Graph | None) -> list[Checkpoint]:
-    return [_checkpoint(item, graph) for item in snapshots]
-
-
-def _checkpoint(item: Mapping[str, Any], graph: Graph | None) -> Checkpoint:
-    created = item.get("created_at")
-    return Checkpoint(
-        id=item["checkpoint_id"],
-        step=item["step"],
-        source=str(item["source"] or ""),
-        created_at=datetime.fromisoformat(created) if created else None,
-        next=", ".join(_title(node, graph) for node in item["next"]),
-        by_us="countersign_run" in (item.get("metadata") or {}),
-        values=json_text(item["values"]),
-        notice=policies.why_not_edit_blocked(blocked=item["blocked"]),
-    )
-
-
-def _title(node: str, graph: Graph | None) -> str:
-    if node == "__start__":
-        return "Start"
-    return graph.node_title(node) if graph else node

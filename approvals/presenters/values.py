@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentcore.interrupts.breakpoint import is_conversation
+from agentcore.skimming import is_excerpt
 from agentcore.state_edit import changes
 from approvals.text import count_odd, json_text
 
@@ -78,6 +79,8 @@ class Difference:
 
 
 def value_of(item: Any) -> Value:
+    if is_excerpt(item):
+        return Value("text", _excerpt_text(item))
     match item:
         case None:
             return Value("null", "nothing")
@@ -92,6 +95,11 @@ def value_of(item: Any) -> Value:
         case _ if item in ([], {}):  # the pattern {} would match any mapping
             return Value("null", "empty")
     return Value("json", json_text(item))
+
+
+def _excerpt_text(item: Mapping[str, Any]) -> str:
+    of = f"{item['size']:,} bytes of {item['of']}, SHA-256 {item['sha256']}"
+    return f"{item['head']}\n… Cut here. In all {of}."
 
 
 def arguments_of(args: Any, titles: Mapping[str, str]) -> list[Argument]:
@@ -166,7 +174,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[Branch]:
             yield Branch("close")
             continue
         key, item, depth = found
-        if not isinstance(item, dict | list) or not item:
+        if not isinstance(item, dict | list) or not item or is_excerpt(item):
             yield Branch("leaf", key, value_of(item))
             continue
         inner = item.items() if isinstance(item, dict) else ((str(index), one) for index, one in enumerate(item))

@@ -6,8 +6,8 @@ from typing import Any
 from approvals import answers
 from approvals.actions import try_edit
 from approvals.answer_forms import AnswerForm
+from approvals.edit_forms import EditForm
 from approvals.errors import InvalidEdit, Refusal
-from approvals.forms import EditForm
 from approvals.models import Approval, Graph
 from approvals.permissions import User
 from approvals.presenters import answers as shown
@@ -41,7 +41,8 @@ def answering_of(found: Approval, graph: Graph | None, *, answer: Any = None, ed
 def reviewed(found: Approval, graph: Graph | None, post: Any, *, by: User) -> Answering:
     """Make the form from what was posted; say what is wrong, or show what would be sent."""
     answering = Answering(AnswerForm(found, data=post), edit_form(found, graph, post))
-    if answering.form.change(post.get("do", "")):
+    do = post.get("do", "")
+    if answering.form.change(do) or answering.edit.change(do):
         return answering
     is_fine = answering.form.is_valid() & answering.edit.is_valid()
     if not is_fine:

@@ -1,14 +1,17 @@
-"""Force-clean: what would go, why, and the thread's id typed again."""
+"""Force-clean: what would go, a copy of it, why, and the thread's id typed again."""
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals.actions import force_clean as cleaning
 from approvals.errors import Invalid
+from approvals.presenters.exports import download_thread
 from approvals.views.pages import Request, redirect_after_post
 from approvals.views.threads import get_thread
+
+MOST_SUBGRAPHS = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -25,7 +28,21 @@ def force_clean(request: Request, thread_id: str) -> HttpResponse:
         except Invalid as refused:
             problem = refused.message
         else:
-            messages.success(request, f"Removed {sum(done.rows.values())} rows. The record of it stays.")
+            messages.success(request, f"Removed: {sum(done.rows.values())} rows. The record of it stays.")
             return redirect_after_post("thread", thread.pk)
-    context = {"thread": thread, "plan": planned, "reason": reason, "typed": typed, "problem": problem}
+    subgraphs = [(name, count) for name, count in planned.namespaces.items() if name]
+    context = {
+        "thread": thread,
+        "plan": planned,
+        "subgraphs": subgraphs[:MOST_SUBGRAPHS],
+        "reason": reason,
+        "typed": typed,
+        "problem": problem,
+    }
     return render(request, "force_clean.html", context, status=422 if problem else 200)
+
+
+@require_safe
+def export_thread(request: Request, thread_id: str) -> HttpResponseBase:
+    """A copy of the thread as JSON Lines, to keep before it is removed."""
+    return download_thread(thread_id=thread_id.replace("\x00", ""), by=request.user)

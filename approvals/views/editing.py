@@ -1,15 +1,19 @@
 """The edit form of an approval: typed or as JSON, and what a preview of it gave."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.actions import try_edit
+from approvals.answers import BREAKPOINT
+from approvals.edit_forms import EditForm
 from approvals.errors import Invalid, InvalidEdit, Refusal
-from approvals.forms import EditForm, JsonForm
+from approvals.forms import JsonForm
 from approvals.models import Approval, Graph
 from approvals.permissions import User
 from approvals.presenters import approvals as shown
 from approvals.text import json_text
+
+WHICH_NODE = "Several nodes ran last. Say which of them the edit comes from: what runs next depends on it."
 
 
 @dataclass
@@ -22,24 +26,47 @@ class Editing:
     edits: dict[str, Any] | None = None
     problem: str = ""
     preview: shown.PreviewShown | None = None
+    is_redrawn: bool = False
+    """A part was added, removed or turned: nothing is to be previewed yet."""
+    nodes: list[str] = field(default_factory=list)
+    """Those that the edit may come from, once it matters which."""
+    as_node: str = ""
 
     @property
     def is_fine(self) -> bool:
+        if self.is_redrawn:
+            return True
         form = self.json_form if self.mode == "json" else self.form
         return self.edits is not None and not self.problem and not form.errors
 
 
 def editing_of(
-    found: Approval, graph: Graph | None, *, post: Any = None, edits: dict[str, Any] | None = None, mode: str = "form"
+    found: Approval,
+    graph: Graph | None,
+    *,
+    post: Any = None,
+    edits: dict[str, Any] | None = None,
+    mode: str = "form",
+    as_node: str = "",
 ) -> Editing:
     """Make the forms: empty, from what was posted, or from edits that are known."""
+    editing = _forms_of(found, graph, post=post, edits=edits, mode=mode)
+    if found.kind == BREAKPOINT and len(origins := try_edit.origins(found)) > 1:
+        editing.nodes = origins
+        editing.as_node = post.get("as_node", "") if post is not None else as_node
+    return editing
+
+
+def _forms_of(found: Approval, graph: Graph | None, *, post: Any, edits: dict[str, Any] | None, mode: str) -> Editing:
     mode = post.get("mode", "form") if post is not None else mode
     if post is not None and mode == "json":
         json_form = json_form_of(post)
-        given = json_form.value() if json_form.is_valid() else None
+        given = try_edit.sealed(found, json_form.value()) if json_form.is_valid() else None
         return Editing(edit_form(found, graph), json_form, "json", given)
     if post is not None:
         form = edit_form(found, graph, post)
+        if form.change(post.get("do", "")):
+            return Editing(form, json_form_of(None), "form", is_redrawn=True)
         given = form.edits() if form.is_valid() else None
         return Editing(form, json_form_of(None), "form", given)
     texts = edit_form(found, graph).texts_of(edits) if edits else None
@@ -51,15 +78,22 @@ def editing_of(
 def switched(found: Approval, graph: Graph | None, editing: Editing) -> Editing:
     """Show the same edits in the other mode."""
     wanted = "form" if editing.mode == "json" else "json"
-    other = editing_of(found, graph, edits=editing.edits, mode=wanted)
+    other = editing_of(found, graph, edits=editing.edits, mode=wanted, as_node=editing.as_node)
     if other.mode != wanted:
         other.problem = "These edits have no place on the form. Go on in JSON."
     return other
 
 
 def edit_form(found: Approval, graph: Graph | None, data: Any = None) -> EditForm:
-    channels = graph.record.channels if graph else ()
-    return EditForm(channels, found.state, opaque=found.opaque, data=data)
+    card = graph.record if graph else None
+    return EditForm(
+        card.channels if card else (),
+        found.state,
+        opaque=found.opaque,
+        secrets=card.secrets if card else (),
+        thread_id=found.thread_id,
+        data=data,
+    )
 
 
 def json_form_of(data: Any) -> JsonForm:
@@ -73,9 +107,12 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
         editing.problem = "Nothing is changed yet."
         return
     try:
-        given = try_edit.preview(approval_id=found.pk, edits=editing.edits, by=by)
+        given = try_edit.preview(approval_id=found.pk, edits=editing.edits, as_node=editing.as_node, by=by)
     except InvalidEdit as refused:
-        show_faults(editing, refused)
+        if refused.detail.get("ambiguous"):
+            editing.nodes, editing.problem = try_edit.origins(found), WHICH_NODE
+        else:
+            show_faults(editing, refused)
     except Refusal as refused:
         editing.problem = refused.message
     else:

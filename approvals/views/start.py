@@ -31,9 +31,10 @@ def start_graph(request: Request, graph_id: str) -> HttpResponse:
     graph = Graph.objects.filter(pk=graph_id).first()
     if graph is None:
         raise NotFound("No graph has this name. See the graphs on the start page.")
-    form = _form(graph, request.POST if request.method == "POST" else None)
+    form = form_of(graph, request.POST if request.method == "POST" else None)
     context: dict[str, Any] = {"graph": graph, "card": graph.record, "drawing": drawing_of(graph.card), "problem": ""}
-    thread_id, status = request.POST.get("thread_id", "").strip(), 200
+    given = request.POST if request.method == "POST" else request.GET
+    thread_id, status = given.get("thread_id", "").strip(), 200
     if form.owns(request.POST.get("do", "")):
         form = form.changed(request.POST["do"])
     elif request.method == "POST" and form.is_valid():
@@ -41,7 +42,7 @@ def start_graph(request: Request, graph_id: str) -> HttpResponse:
             return _start(request, graph_id, thread_id, form.value())
         except (Invalid, Conflict) as refused:
             context["problem"] = refused.message
-            form.add_faults(_below_input(refused.detail.get("faults") or []))
+            form.add_faults(below_input(refused.detail.get("faults") or []))
     if form.errors or context["problem"]:
         status = 422
     return render(request, "start_graph.html", context | {"form": form, "thread_id": thread_id}, status=status)
@@ -54,7 +55,8 @@ def _start(request: Request, graph_id: str, thread_id: str, value: dict[str, Any
     return redirect_after_post("thread", thread.pk)
 
 
-def _form(graph: Graph, data: Any) -> SchemaForm:
+def form_of(graph: Graph, data: Any) -> SchemaForm:
+    """Make the form of a graph's input."""
     schema = _ordered(graph)
     return SchemaForm(schema, prefix="input", data=data, label="" if schema else "Input as JSON")
 
@@ -70,5 +72,6 @@ def _ordered(graph: Graph) -> dict[str, Any] | None:
     return {**schema, "title": "Input", "properties": properties, "required": required}
 
 
-def _below_input(faults: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+def below_input(faults: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the faults of an input as its form has them: below its root."""
     return [{**fault, "path": fault["path"].removeprefix("input").removeprefix("/")} for fault in faults]

@@ -7,21 +7,21 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from agentcore.skimming import cut_channels
 from approvals import permissions
-from approvals.actions import inquire
+from approvals.actions import diagnose, look_back
 from approvals.enums import ThreadStatus
-from approvals.errors import NotFound, Refusal
+from approvals.errors import NotFound
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
 from approvals.presenters import queue as approval_rows
 from approvals.presenters.graphs import drawing_of
+from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
-from approvals.presenters.threads import WORDS, checkpoints_of, row_of, rows_of
+from approvals.presenters.threads import WORDS, row_of, rows_of
 from approvals.presenters.values import state_of
 from approvals.views.pages import Request, after_key, filtered_by_hand, one_page, other_query, page_or_part, words
 from approvals.views.queue import listed
-
-HISTORY_SIZE = 20
 
 
 @require_safe
@@ -35,7 +35,7 @@ def threads(request: Request) -> HttpResponse:
     )
     graphs = Graph.objects.in_bulk()
     context = {
-        "rows": rows_of(page, graphs),
+        "rows": rows_of(page, graphs, diagnose.diagnose_all(page, by=request.user)),
         "count": found.count(),
         "given": given,
         "is_filtered": any(given.values()),
@@ -67,18 +67,22 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         return _state(request, found)
     runs = list(Run.objects.filter(thread=found).order_by("-created_at")[:20])
     approvals = listed(Approval.objects.filter(thread=found).order_by("-created_at"))[:20]
+    diagnosis = diagnose.diagnose(thread_id=found.pk, by=request.user, may_wait=False)
     busy_here = found.next if found.status == ThreadStatus.INTERRUPTED else ()
     context = {
         "thread": found,
-        "row": row_of(found, graph),
+        "row": row_of(found, graph, diagnosis),
+        "diagnosis": diagnosis_of(diagnosis, found, request.user),
         "drawing": drawing_of(graph.card, here=busy_here, states=node_states(runs[0]) if runs else {})
         if graph
         else None,
         "runs": [run_of(run, graph) for run in runs],
         "approvals": approval_rows.rows_of(approvals),
         "state": state_of(found.state),
+        "cut": _cut(found),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "why_not_clean": permissions.why_not(request.user, "force_clean"),
+        **look_back.lineage(found),
     }
     return page_or_part(request, "thread.html", "live", context)
 
@@ -87,23 +91,12 @@ def _state(request: Request, found: Thread) -> HttpResponse:
     """The state again, if the thread has moved: an unchanged one stays as it was unfolded."""
     if request.GET.get("seen") == found.checkpoint_id:
         return HttpResponse(status=204)
-    return render(request, "thread.html#state", {"thread": found, "state": state_of(found.state)})
+    context = {"thread": found, "state": state_of(found.state), "cut": _cut(found)}
+    return render(request, "thread.html#state", context)
 
 
-@require_safe
-def history(request: Request, thread_id: str) -> HttpResponse:
-    """The checkpoints, newest first. A worker reads them, so this may have to say that none answers."""
-    found = get_thread(request.user, thread_id)
-    before = request.GET.get("before") or None
-    context: dict[str, Any] = {"thread": found, "before": before}
-    try:
-        snapshots = inquire.history(thread_id=found.pk, graph_id=found.graph_id, limit=HISTORY_SIZE, before=before)
-    except Refusal as refused:
-        context["problem"] = refused.message
-    else:
-        context["checkpoints"] = checkpoints_of(snapshots, Graph.objects.filter(pk=found.graph_id).first())
-        context["more"] = snapshots[-1]["checkpoint_id"] if len(snapshots) == HISTORY_SIZE else ""
-    return page_or_part(request, "history.html", "rows", context)
+def _cut(found: Thread) -> list[str]:
+    return [f"state/{name}" for name in cut_channels(found.state)]
 
 
 def get_thread(user: User, thread_id: str) -> Thread:

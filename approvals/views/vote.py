@@ -84,7 +84,7 @@ def preview(request: Request, approval_id: UUID) -> HttpResponse:
     editing = editing_of(found, graph, post=request.POST)
     if editing.edits is not None and request.POST.get("do") in ("as_json", "as_form"):
         editing = switched(found, graph, editing)
-    elif editing.edits is not None and graph is not None:
+    elif editing.edits is not None and graph is not None and not editing.is_redrawn:
         ask_preview(found, graph, editing, by=request.user)
     context = page_context(request, found, graph, editing) | {
         "is_edit_open": True,
@@ -162,7 +162,7 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
 def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Invalid) -> HttpResponse:
     graph = graph_of(found)
     edits = ballot.edits if isinstance(ballot.edits, dict) else {}
-    editing = editing_of(found, graph, edits=edits)
+    editing = editing_of(found, graph, edits=edits, as_node=ballot.as_node)
     if edits:
         show_faults(editing, refused)
     answering = None

@@ -380,6 +380,29 @@ async def test_deleting_leaves_nothing_of_that_thread_and_all_of_the_others(stor
     assert set(store.delete(thread_id).values()) == {0}
 
 
+async def test_a_thread_with_a_tombstone_is_emptied_bit_by_bit_and_takes_no_write(store: Store, thread_id: str) -> None:
+    await run(graphs.asking, store, thread_id, {"text": "x"})
+    await run(with_effect(f"effect-{thread_id}"), store, thread_id, {"text": "x"})
+    found = store.count(thread_id)
+    with store.open() as tables:
+        assert sum(tables.count_by_namespace(thread_id).values()) == sum(found.values())
+        tables.lay_tombstone(thread_id)
+        assert tables.threads_to_empty(limit=10) == [thread_id]
+        assert tables.threads_emptied(settled_seconds=0) == {}
+    with pytest.raises(Exception, match="force-cleaned"):
+        await with_saver(graphs.gated, store.saver).ainvoke({"text": "y"}, config_for(thread_id))
+    assert store.count(thread_id) == found
+    with store.open() as tables:
+        deleted = [sum(tables.delete_rows(thread_id, limit=2).values()) for _ in range(20)]
+        assert (sum(deleted), deleted[-1]) == (sum(found.values()), 0)
+        assert tables.threads_to_empty(limit=10) == []
+        assert tables.threads_emptied(settled_seconds=60) == {}
+        assert tables.threads_emptied(settled_seconds=0) == {thread_id: sum(deleted)}
+        tables.settle([thread_id])
+        assert tables.threads_emptied(settled_seconds=0) == {}
+    assert not store.moved(thread_id)
+
+
 def with_effect(key: str) -> Any:
     """A graph that does an effect once, and so leaves its result in the tables."""
 

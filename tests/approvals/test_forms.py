@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from agentcore.types import Channel
-from approvals.forms import EditForm, JsonForm
+from approvals.edit_forms import EditForm
+from approvals.forms import JsonForm
 from approvals.shapes import JSON, MISSING, Shape, read, read_json, shape_for, shape_of, show
 
 AMOUNT = Channel("amount", "float", False, {"type": "number", "title": "Amount", "exclusiveMinimum": 0})

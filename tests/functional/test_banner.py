@@ -90,7 +90,7 @@ def test_a_vote_is_kept_on_the_page_until_postgresql_is_back(
         expect(alice.locator("#reject-reason")).to_have_value("the order is a double")
     finally:
         postgres.allow()
-    expect(bob.locator("#status")).to_have_text("Waits for people", timeout=15_000)
+    expect(bob.locator("#status")).to_have_text("At a breakpoint", timeout=15_000)
     ask_now(alice)
     expect(alice.locator("#banner")).to_be_empty()
     alice.click("#reject")

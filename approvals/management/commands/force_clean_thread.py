@@ -1,10 +1,13 @@
 """Remove a thread that is beyond help."""
 
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from approvals.actions import force_clean
+from approvals.actions.export_thread import export_thread
+from approvals.actions.force_clean import Cleaning
 from approvals.errors import Refusal
 from approvals.management.people import person
 
@@ -16,14 +19,27 @@ class Command(BaseCommand):
         parser.add_argument("thread_id")
         parser.add_argument("--reason", required=True)
         parser.add_argument("--as", dest="username", default="root", help="the admin who is answerable (root)")
+        parser.add_argument("--export", type=Path, metavar="FILE", help="write a copy of the thread there first")
         parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
-    def handle(self, *, thread_id: str, reason: str, username: str, dry_run: bool, yes: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        thread_id: str,
+        reason: str,
+        username: str,
+        export: Path | None,
+        dry_run: bool,
+        yes: bool,
+        **options: Any,
+    ) -> None:
         by = person(username)
         try:
-            planned = force_clean.plan(thread_id=thread_id, by=by)
-            self.stdout.write(f"{thread_id}: {planned.rows}, {planned.approvals} open approvals, {planned.runs} runs.")
+            self._show(thread_id, force_clean.plan(thread_id=thread_id, by=by))
+            if export:
+                with export.open("x", encoding="utf-8", newline="\n") as out:
+                    self.stdout.write(f"{export}: {export_thread(out, thread_id=thread_id, by=by)} lines.")
             if dry_run:
                 return
             if not yes and not _is_confirmed(thread_id):
@@ -31,7 +47,14 @@ class Command(BaseCommand):
             force_clean.force_clean(thread_id=thread_id, reason=reason, by=by)
         except Refusal as refusal:
             raise CommandError(refusal.message) from refusal
+        except OSError as error:
+            raise CommandError(f"{export} cannot be written: {error.strerror}. Nothing was removed.") from None
         self.stdout.write("Removed.")
+
+    def _show(self, thread_id: str, planned: Cleaning) -> None:
+        self.stdout.write(f"{thread_id}: {planned.rows}, {planned.approvals} open approvals, {planned.runs} runs.")
+        for namespace, count in planned.namespaces.items():
+            self.stdout.write(f"  {namespace or 'the graph itself'}: {count} rows")
 
 
 def _is_confirmed(thread_id: str) -> bool:

@@ -6,19 +6,24 @@ from django.core.management.base import CommandError
 from procrastinate.contrib.django.management.commands.procrastinate import Command as ProcrastinateCommand
 
 from agentcore.errors import AgentCoreError
-from approvals import runtime
+from approvals import jobs, runtime
 from approvals.actions.publish_graphs import publish_graphs
+from approvals.actions.sign_on import signed_on
 from approvals.worker import queues
 
 
 class Command(ProcrastinateCommand):
     def handle(self, *args: Any, **kwargs: Any) -> None:
-        if kwargs.get("command") == "worker":
-            if why := runtime.why_one_process():
-                raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
-            try:
-                publish_graphs()
-                kwargs["queues"] = kwargs.get("queues") or queues()
-            except AgentCoreError as error:
-                raise CommandError(str(error)) from error
-        super().handle(*args, **kwargs)
+        if kwargs.get("command") != "worker":
+            super().handle(*args, **kwargs)
+            return
+        if why := runtime.why_one_process():
+            raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
+        try:
+            publish_graphs()
+            graphs = runtime.load_graphs()
+        except AgentCoreError as error:
+            raise CommandError(str(error)) from error
+        kwargs["queues"] = kwargs.get("queues") or queues()
+        with signed_on(graph_id for graph_id in graphs if jobs.graph_queue(graph_id) in kwargs["queues"]):
+            super().handle(*args, **kwargs)

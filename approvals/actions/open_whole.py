@@ -1,0 +1,110 @@
+"""Open whole what is too long for a page: short of some size as JSON, from a worker; beyond it the stored bytes.
+
+Nothing is hidden by length: an approval that is cut takes a yes only from people who have opened what is cut.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from agentcore.skimming import cut_channels, text_begins
+from agentcore.tables import Stored
+from approvals import permissions, runtime
+from approvals.actions import inquire
+from approvals.errors import Conflict, NotFound
+from approvals.models import Approval, Graph, Opening, Thread
+from approvals.permissions import User
+
+LARGEST_READ = 16 * 2**20
+"""Stored bytes that a worker decodes for one who asks for them."""
+SLICE = 8 * 2**20
+REQUEST = "request"
+_STATE = "state/"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A value to be sent: JSON text, or where its bytes are stored, of which `begins` are no characters."""
+
+    name: str
+    type: str
+    text: str = ""
+    thread_id: str = ""
+    checkpoint_id: str = ""
+    value: Stored | None = None
+    begins: int = 0
+
+    async def slices(self) -> AsyncIterator[bytes]:
+        """Yield the value bit by bit; the database is not held between two."""
+        if self.value is None:
+            yield self.text.encode()
+            return
+        offset = self.begins
+        while offset < self.value.size:
+            yield await runtime.in_database(self._slice)(offset)
+            offset += SLICE
+
+    def _slice(self, offset: int) -> bytes:
+        assert self.value is not None
+        with runtime.checkpoint_tables() as tables:
+            return tables.read_slice(self.thread_id, self.checkpoint_id, self.value, offset, SLICE)
+
+
+def of_approval(*, approval_id: UUID, part: str, by: User) -> Whole:
+    """Return a part of an approval that is cut on its page, and remember who opened it."""
+    permissions.check_view(by)
+    approval = Approval.objects.defer("state", "actions", "request").filter(pk=approval_id).first()
+    if approval is None or part not in approval.cut:
+        raise NotFound("There is no such part.")
+    whole = _whole(approval.thread_id, approval.graph_id, approval.checkpoint_id, part)
+    opened = {"approval": approval, "user_id": by.pk, "part": part, "shown_digest": approval.shown_digest}
+    Opening.objects.bulk_create([Opening(**opened)], ignore_conflicts=True)
+    return whole
+
+
+def of_thread(*, thread_id: str, part: str, by: User) -> Whole:
+    """Return a channel of a thread that is cut on its page."""
+    permissions.check_view(by)
+    thread = Thread.objects.filter(pk=thread_id).first()
+    if thread is None or part.removeprefix(_STATE) not in cut_channels(thread.state):
+        raise NotFound("There is no such part.")
+    return _whole(thread.pk, thread.graph_id, thread.checkpoint_id, part)
+
+
+def unopened(approval: Approval, by: User) -> list[str]:
+    """Return what is cut and this person has not opened as it stands."""
+    if not approval.cut:
+        return []
+    mine = Opening.objects.filter(approval=approval, user_id=by.pk or 0, shown_digest=approval.shown_digest)
+    opened = set(mine.values_list("part", flat=True))
+    return [part for part in approval.cut if part not in opened]
+
+
+def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> Whole:
+    channel = "__interrupt__" if part == REQUEST else part.removeprefix(_STATE)
+    with runtime.checkpoint_tables() as tables:
+        sizes = tables.value_sizes(thread_id, checkpoint_id)
+        if sizes is None:
+            raise Conflict("The thread's checkpoint is gone.")
+        values = [value for value in sizes.values if value.channel == channel]
+        if sum(value.size for value in values) <= LARGEST_READ:
+            values = []
+        measured = tables.measure(thread_id, checkpoint_id, values[:1])
+    if not measured:
+        text = inquire.whole(thread_id=thread_id, graph_id=graph_id, checkpoint_id=checkpoint_id, part=part)
+        return Whole(f"{_safe(part)}.json", "application/json", text)
+    _check_no_secret(graph_id, channel)
+    begins = text_begins(measured[0].kind, measured[0].head[0])
+    name, type = (".txt", "text/plain; charset=utf-8") if begins is not None else (".msgpack", "application/msgpack")
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "value": measured[0].value}
+    return Whole(_safe(part) + name, type, begins=begins or 0, **where)  # type: ignore[arg-type]
+
+
+def _check_no_secret(graph_id: str, channel: str) -> None:
+    secrets = Graph.objects.filter(pk=graph_id).values_list("card__secrets", flat=True).first() or []
+    if any(path.partition(".")[0] == channel for path in secrets):
+        raise Conflict("It holds a secret, and is too large for a worker to take that out. It can only be rejected.")
+
+
+def _safe(part: str) -> str:
+    return "".join(char if char.isascii() and char.isalnum() else "-" for char in part)[:80] or "whole"

@@ -1,0 +1,56 @@
+"""Have a thread go back to an earlier checkpoint of its own, and on from there. What waited there is superseded."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentcore import timeline
+from approvals import audit, events, jobs, permissions, runtime
+from approvals.actions.fork_thread import check_can_be_forked
+from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
+from approvals.errors import Busy, Invalid, NotFound
+from approvals.models import Run, Thread
+from approvals.permissions import User
+
+
+def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User) -> Run:
+    """Queue the run. At a gate it asks people anew; elsewhere nodes run again, with all that they do.
+
+    `typed_id` is the thread's id, typed by the person. Raises Denied, NotFound, Gone, Busy, Conflict or Invalid.
+    """
+    permissions.check_replay(by)
+    with transaction.atomic():
+        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        if thread is None:
+            raise NotFound("There is no such thread.")
+        check_can_be_forked(thread)
+        if typed_id.strip() != thread.pk.strip():
+            raise Invalid("What you typed is not this thread's id. Nothing was run.")
+        if thread.status == ThreadStatus.BUSY:
+            raise Busy("A run holds this thread. Wait until it stops.", status=thread.status)
+        with runtime.checkpoint_tables() as tables:
+            if not timeline.has(tables, thread_id, checkpoint_id):
+                raise NotFound("The thread has no such checkpoint.")
+        return _begin(thread, checkpoint_id, by)
+
+
+def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
+    now = timezone.now()
+    stuck = Run.objects.filter(thread=thread, status__in=STUCK_RUNS)
+    stuck.update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
+    head = runtime.read_head(thread.pk)
+    run = Run.objects.create(
+        thread=thread,
+        graph_id=thread.graph_id,
+        kind=RunKind.REPLAY,
+        input={"checkpoint_id": checkpoint_id},
+        started_by=by.get_username(),
+        resume_from=head.checkpoint_id if head else "",
+    )
+    thread.status, thread.updated_at, thread.problem = ThreadStatus.BUSY, now, ""
+    thread.started_by_id = by.pk
+    thread.save(update_fields=["status", "updated_at", "problem", "started_by"])
+    jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
+    events.publish(thread_id=thread.pk)
+    about = {"run": str(run.pk), "checkpoint": checkpoint_id, "from": run.resume_from}
+    audit.append("thread.replayed", actor=by.get_username(), thread_id=thread.pk, object=about)
+    return run

@@ -1,0 +1,102 @@
+"""The history of a thread: its timeline, one checkpoint, and what lies between two. Read without a worker."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from agentcore import timeline
+from agentcore.timeline import Kept
+from approvals import permissions
+from approvals.actions import look_back
+from approvals.errors import Gone, Invalid
+from approvals.models import Graph, Thread
+from approvals.presenters.history import drawing_at, point_of, points_of
+from approvals.presenters.values import differences_of, state_of
+from approvals.views.pages import Request, page_or_part, words
+from approvals.views.threads import get_thread
+
+
+@require_safe
+def history(request: Request, thread_id: str) -> HttpResponse:
+    """The checkpoints, newest first, a page at a time."""
+    found, graph = _opened(request, thread_id)
+    before = words(request, "before")
+    page = look_back.page(found, before=before)
+    context = {
+        "thread": found,
+        "points": points_of(page, found, graph),
+        "more": page.more,
+        "before": before,
+        "drawing": drawing_at(page.moments, found, graph),
+        **_rights(request),
+    }
+    return page_or_part(request, "history.html", "rows", context)
+
+
+@require_safe
+def compare(request: Request, thread_id: str) -> HttpResponse:
+    """Lead from two picked checkpoints to the page that shows what lies between them, the older one first."""
+    found = get_thread(request.user, thread_id)
+    one, other = words(request, "one"), words(request, "other")
+    if not one or not other:
+        raise Invalid("Pick two checkpoints to compare.")
+    address = reverse("checkpoint", args=[found.pk, max(one, other)])
+    return redirect(f"{address}?{urlencode({'with': min(one, other)})}")
+
+
+@require_safe
+def checkpoint(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
+    """The state at a checkpoint, or what has changed since another: `?with=CHECKPOINT`, `?with=THREAD:CHECKPOINT`."""
+    found, graph = _opened(request, thread_id)
+    other = _other(request, found)
+    secrets = graph.record.secrets if graph else ()
+    kept = look_back.states([(found, checkpoint_id), *([other] if other else [])])
+    moment = kept[0].moment
+    context: dict[str, Any] = {"thread": found, "graph": graph, **_rights(request)}
+    context["point"] = point_of(moment, look_back.around(found, moment), found, graph)
+    context["parent"] = moment.parent_id
+    if other:
+        context |= _comparison(found, kept, other, secrets)
+    else:
+        path = look_back.page(found, before=checkpoint_id).moments
+        context["drawing"] = drawing_at([moment, *path], found, graph)
+        context["state"] = state_of(timeline.shown(kept[0], secrets))
+    return render(request, "checkpoint.html", context)
+
+
+def _comparison(found: Thread, kept: list[Kept], other: tuple[Thread, str], secrets: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "other_thread": other[0],
+        "other_id": other[1],
+        "other_step": kept[-1].moment.step,
+        "is_other_thread": other[0].pk != found.pk,
+        "differences": differences_of(timeline.changes(kept[-1], kept[0], secrets)),
+    }
+
+
+def _other(request: Request, found: Thread) -> tuple[Thread, str] | None:
+    """Read `with`: a checkpoint of this thread, or one of another behind the id of that thread."""
+    given = request.GET.get("with", "").replace("\x00", "").strip()
+    if not given:
+        return None
+    thread_id, _, checkpoint_id = given.rpartition(":")
+    return (get_thread(request.user, thread_id) if thread_id else found), checkpoint_id
+
+
+def _opened(request: Request, thread_id: str) -> tuple[Thread, Graph | None]:
+    found = get_thread(request.user, thread_id)
+    if found.cleaned_at:
+        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+    return found, Graph.objects.filter(pk=found.graph_id).first()
+
+
+def _rights(request: Request) -> dict[str, str]:
+    return {
+        "why_not_fork": permissions.why_not(request.user, "fork"),
+        "why_not_replay": permissions.why_not(request.user, "replay"),
+        "why_not_audit": permissions.why_not(request.user, "read_audit"),
+    }

@@ -1,0 +1,103 @@
+"""What is too large for a page is left where it is, and an excerpt names the very bytes."""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+from agentcore import interrupts, skimming, threads
+from agentcore.checkpointers import open_checkpointer
+from agentcore.runner import run_until_pause
+from agentcore.skimming import LARGEST_PART, LARGEST_READ, LONGEST_TEXT, cut, has_excerpt, is_excerpt, longest_read
+from agentcore.tables import Stored
+from tests import graphs
+
+LONG = "é" * (LARGEST_READ // 2 + 1)
+
+
+async def paused(database: str, input: dict[str, Any]) -> Any:
+    """Return the snapshot of a thread that stands at its gate with this state, and its thread's id."""
+    thread_id = f"large-{uuid.uuid4()}"
+    async with open_checkpointer(database) as saver:
+        await run_until_pause(graphs.gated, saver, thread_id=thread_id, input=input)
+        return await threads.snapshot(graphs.gated, saver, thread_id)
+
+
+@pytest.mark.parametrize("channel", ["text", "notes"])
+async def test_a_large_value_is_an_excerpt_and_the_gate_is_seen_all_the_same(database: str, channel: str) -> None:
+    """A text lies beside the checkpoint, a list in a blob; both are left out."""
+    value: Any = LONG if channel == "text" else [LONG]
+    found = await paused(database, {channel: value, "count": 7})
+    excerpt = found.values[channel]
+    assert (found.next, found.gate.nodes, found.values["count"]) == (("act",), ("act",), 7)
+    assert is_excerpt(excerpt)
+    assert excerpt["size"] >= len(LONG.encode())
+    assert "é" * 900 in excerpt["head"]
+    assert channel in found.opaque
+    [pause] = interrupts.read(graphs.gated, found)
+    assert pause.allowed_verdicts
+    assert len(json.dumps([pause.request, found.values])) < 100_000
+
+
+async def test_the_digest_is_of_the_stored_bytes(database: str) -> None:
+    found = await paused(database, {"text": LONG})
+    assert found.values["text"]["sha256"] == hashlib.sha256(LONG.encode()).hexdigest()
+    assert found.values["text"]["size"] == len(LONG.encode())
+
+
+async def test_what_is_not_large_is_read_as_ever(database: str) -> None:
+    found = await paused(database, {"text": "x" * LONGEST_TEXT, "notes": ["a"]})
+    assert found.values["text"] == "x" * LONGEST_TEXT
+    assert "text" not in found.opaque
+
+
+async def test_one_part_is_read_whole(database: str) -> None:
+    found = await paused(database, {"text": LONG, "notes": [LONG]})
+    async with open_checkpointer(database) as saver:
+        where = (found.thread_id, found.checkpoint_id)
+        text = await threads.read_part(graphs.gated, saver, *where, "state/text")
+        notes = await threads.read_part(graphs.gated, saver, *where, "state/notes")
+    assert json.loads(text) == LONG
+    assert json.loads(notes) == [LONG, "prepared"]
+
+
+async def test_a_saver_that_skims_cannot_write(database: str) -> None:
+    async with open_checkpointer(database) as saver:
+        skimmer = skimming.SkimmingSaver(saver, 10)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="only looks"):
+            await skimmer.aput_writes({"configurable": {"thread_id": "x"}}, [("text", "x")], "task")
+        with pytest.raises(TypeError, match="only looks"):
+            await threads.with_saver(graphs.gated, skimmer).ainvoke({"text": "x"}, threads.config_for("x"))
+
+
+def test_the_librarys_statement_is_still_the_one_that_is_changed() -> None:
+    assert "large:" in skimming._select(10)
+    assert "large:" not in AsyncPostgresSaver.SELECT_SQL
+
+
+@pytest.mark.parametrize(
+    ("sizes", "longest"),
+    [((), None), ((10, 20), None), ((50, 50), None), ((50, 51), 50), ((1, 2, 300), 299), ((101, 101), 100)],
+)
+def test_the_largest_are_left_out_until_the_rest_fits(sizes: tuple[int, ...], longest: int | None) -> None:
+    assert longest_read([Stored("blob", "x", "", size) for size in sizes], 100) == longest
+
+
+def test_questions_are_read_whatever_their_size() -> None:
+    assert longest_read([Stored("write", "__interrupt__", "", 1_000)], 100) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * (LONGEST_TEXT + 1), list(range(LARGEST_PART)), {str(number): "x" for number in range(LARGEST_PART // 5)}],
+    ids=["text", "list", "dict"],
+)
+def test_what_is_too_long_for_a_page_is_cut_where_it_is(value: Any) -> None:
+    shown = cut({"kept": 1, "long": {"inside": value}})
+    assert shown["kept"] == 1
+    assert is_excerpt(shown["long"]["inside"])
+    assert has_excerpt(shown)
+    assert cut(shown) == shown

@@ -1,0 +1,246 @@
+"""What a graph's author marked as secret: nobody is shown it, it can be replaced, and runs and digests have it."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from agentcore.masks import CHANGED, MASK
+from tests.console import Console
+
+pytestmark = pytest.mark.usefixtures("database")
+CONSOLE_TABLES = "approvals_"
+LINK = re.compile(r"""(?:href|hx-get)="(/[^"#]*)""")
+
+
+class Canaries:
+    """Secrets that no two tests share."""
+
+    def __init__(self) -> None:
+        self.key, self.token, self.third, self.new = (f"canary-{name}-{uuid.uuid4().hex}" for name in "abcd")
+        self.all = (self.key, self.token, self.third, self.new)
+
+    @property
+    def input(self) -> dict[str, Any]:
+        return {
+            "api_key": self.key,
+            "account": {"host": "up", "token": self.token},
+            "accounts": [{"host": "third", "token": self.third}],
+        }
+
+    def check(self, text: str, where: str) -> None:
+        for canary in self.all:
+            assert canary not in text, where
+
+
+@pytest.fixture
+def canaries() -> Canaries:
+    return Canaries()
+
+
+@pytest.fixture
+def alice(console: Console) -> Iterator[httpx.Client]:
+    with console.api("alice") as client:
+        yield client
+
+
+def signed_in(console: Console, username: str) -> httpx.Client:
+    client = httpx.Client(follow_redirects=True, timeout=30, verify=False)
+    page = client.get(console.link(username))
+    if "csrfmiddlewaretoken" in page.text:
+        client.post(str(page.url), data={"csrfmiddlewaretoken": client.cookies["csrftoken"]})
+    return client
+
+
+def vote(approval: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"verdict": "approve", "seen_digest": approval["digest"], **more}
+
+
+def ran_with(data_dir: Path, thread_id: str) -> str:
+    return " ".join(file.name for file in (data_dir / "ran" / thread_id).glob("act_with_*"))
+
+
+def test_the_api_masks_a_secret_wherever_it_stands(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
+    approval = console.pause("secretive", canaries.input)
+    assert approval["state"]["api_key"] == approval["state"]["account"]["token"] == MASK
+    assert approval["state"]["account"]["host"] == "up"
+    assert approval["state"]["accounts"] == [{"host": "third", "token": MASK}]
+    assert approval["state"]["note"] == f"calls up with {MASK}"
+    assert approval["summary"] == f"calls up with {MASK} with {MASK}"
+    thread = f"/threads/{approval['thread_id']}"
+    for path in (f"/approvals/{approval['id']}", thread, f"{thread}/state", "/approvals?limit=100", "/audit"):
+        canaries.check(alice.get(path).text, path)
+    with console.api("olga") as olga:
+        canaries.check(olga.post(f"{thread}/history", json={"limit": 20}).text, "history")
+        canaries.check(olga.post("/threads/search", json={"limit": 50}).text, "search")
+
+
+def test_a_preview_tells_that_a_secret_changes_and_no_more(
+    console: Console, alice: httpx.Client, canaries: Canaries
+) -> None:
+    approval = console.pause("secretive", canaries.input)
+    edits = {
+        "api_key": {"op": "set", "value": canaries.new},
+        "account": {"op": "set", "value": {"host": "other", "token": MASK}},
+    }
+    answer = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": edits})
+    assert answer.status_code == 200, answer.text
+    canaries.check(answer.text, "preview")
+    changed = {change["channel"]: (change["before"], change["after"]) for change in answer.json()["diff"]}
+    assert changed["api_key"] == (MASK, CHANGED)
+    assert changed["account"] == ({"host": "up", "token": MASK}, {"host": "other", "token": MASK})
+
+
+def test_a_secret_stays_while_what_is_around_it_is_edited_and_a_new_one_is_used(
+    console: Console, alice: httpx.Client, data_dir: Path, canaries: Canaries
+) -> None:
+    approval = console.pause("secretive", canaries.input)
+    edits = {
+        "api_key": {"op": "set", "value": canaries.new},
+        "account": {"op": "set", "value": {"host": "other", "token": MASK}},
+    }
+    seen = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": edits}).json()["digest"]
+    key = str(uuid.uuid4())
+    ballot = vote(approval, edits=edits, seen_preview=seen, idempotency_key=key)
+    voted = alice.post(f"/approvals/{approval['id']}/votes", json=ballot)
+    assert voted.status_code == 201, voted.text
+    canaries.check(voted.text, "the vote")
+    assert alice.post(f"/approvals/{approval['id']}/votes", json=ballot).status_code == 200, "the same key again"
+    console.run_of(approval["id"])
+    assert f"act_with_{canaries.new}_{canaries.token}" in ran_with(data_dir, approval["thread_id"])
+    canaries.check(alice.get(f"/approvals/{approval['id']}").text, "the decided approval")
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"accounts": {"op": "append", "value": [{"host": "x", "token": MASK}]}},
+        {"accounts": {"op": "replace", "value": [{"host": "x", "token": MASK}, {"host": "y", "token": MASK}]}},
+        {"api_key": {"op": "set", "value": "sealed:bm8="}},
+    ],
+    ids=["appended", "another number", "no seal of ours"],
+)
+def test_a_mask_that_stands_for_nothing_known_is_refused(
+    console: Console, alice: httpx.Client, canaries: Canaries, edits: Any
+) -> None:
+    approval = console.pause("secretive", canaries.input)
+    answer = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": edits})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_edit")
+    assert "type it anew" in answer.text
+
+
+def test_a_seal_is_not_opened_elsewhere(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
+    """Whoever copies a seal from a decision into a text, or into another thread, learns nothing."""
+    first, other = console.pause("secretive", canaries.input), console.pause("secretive", canaries.input)
+    edits = {"api_key": {"op": "set", "value": canaries.new}}
+    voted = alice.post(f"/approvals/{first['id']}/votes", json=vote(first, edits=edits)).json()
+    seal = voted["vote"]["edits"]["api_key"]["value"]
+    assert seal.startswith("sealed:")
+    text = {"note": {"op": "set", "value": seal}}
+    shown = alice.post(f"/approvals/{other['id']}/preview", json={"edits": text}).json()
+    assert shown["values"]["note"] == seal
+    moved = {"api_key": {"op": "set", "value": seal}}
+    assert alice.post(f"/approvals/{other['id']}/preview", json={"edits": moved}).status_code == 422
+
+
+def test_seals_tell_neither_value_nor_length() -> None:
+    from approvals import seals
+
+    short, long, again = (
+        seals.sealed({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"] for value in ("a", "b" * 200, "a")
+    )
+    assert len(short) == len(long)
+    assert short == again != seals.sealed({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
+    assert seals.opened({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
+
+
+def test_the_digest_is_over_the_real_bytes(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
+    approval = console.pause("secretive", canaries.input)
+    digests = [
+        alice.post(
+            f"/approvals/{approval['id']}/preview", json={"edits": {"api_key": {"op": "set", "value": value}}}
+        ).json()["digest"]
+        for value in (canaries.new, canaries.new + "x")
+    ]
+    assert digests[0] != digests[1]
+
+
+def test_an_agent_that_asks_about_its_secret_and_fails_with_it_gives_nothing_away(
+    console: Console, alice: httpx.Client, canaries: Canaries
+) -> None:
+    approval = console.pause(
+        "secretive_asking", canaries.input | {"account": {"host": "down", "token": canaries.token}}
+    )
+    canaries.check(json.dumps(approval), "the question")
+    assert MASK in str(approval["request"])
+    masked = alice.post(
+        f"/approvals/{approval['id']}/votes", json=vote(approval, verdict="respond", answer=f"use {MASK}")
+    )
+    assert masked.status_code == 422
+    voted = alice.post(f"/approvals/{approval['id']}/votes", json=vote(approval, verdict="respond", answer="yes"))
+    assert voted.status_code == 201, voted.text
+    run = console.run_of(approval["id"], until=("failed",))
+    assert MASK in run["problem"]
+    canaries.check(json.dumps(run), "the failed run")
+    for path in (f"/threads/{approval['thread_id']}", f"/threads/{approval['thread_id']}/state"):
+        canaries.check(alice.get(path).text, path)
+
+
+def crawl(client: httpx.Client, console: Console, first: list[str], marks: tuple[str, ...]) -> dict[str, str]:
+    """Get the pages of a thread and all that they link to, one step deep."""
+    pages: dict[str, str] = {}
+    waiting = list(first)
+    while waiting and len(pages) < 80:
+        path = waiting.pop()
+        if path in pages or "sign" in path:
+            continue
+        pages[path] = client.get(console.url + path).text
+        waiting.extend(link for link in LINK.findall(pages[path]) if any(mark in link for mark in marks))
+    return pages
+
+
+def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
+    console: Console, database: str, canaries: Canaries
+) -> None:
+    approval = console.pause("secretive", canaries.input)
+    thread_id = approval["thread_id"]
+    reviewer = signed_in(console, "alice")
+    first = [f"/approvals/{approval['id']}/", f"/approvals/{approval['id']}/?edit=json", f"/threads/{thread_id}/", "/"]
+    pages = crawl(reviewer, console, first, (approval["id"], thread_id))
+    token = reviewer.cookies["csrftoken"]
+    posted = {"csrfmiddlewaretoken": token, "mode": "form", "do": "preview", "edit-note": "other"}
+    pages["preview"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/preview/", data=posted).text
+    assert "preview-title" in pages["preview"]
+    sealed = {**posted, "edit-api_key": canaries.new}
+    pages["sealed"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/preview/", data=sealed).text
+    assert CHANGED in pages["sealed"]
+    decided = {
+        "csrfmiddlewaretoken": token,
+        "verdict": "approve",
+        "seen_digest": approval["digest"],
+        "edits": json.dumps({"api_key": {"op": "set", "value": canaries.new}}),
+    }
+    pages["vote"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/vote/", data=decided).text
+    console.run_of(approval["id"])
+    pages |= crawl(reviewer, console, first, (approval["id"], thread_id))
+    auditor = signed_in(console, "erin")
+    pages |= crawl(auditor, console, [f"/audit/?thread_id={thread_id}"], (approval["id"], thread_id))
+    assert len(pages) > 6
+    for path, text in pages.items():
+        canaries.check(text, path)
+    canaries.check(console.log.read_text(), "the log")
+    canaries.check(console.manage("export_audit_log").stdout, "the export")
+    with psycopg.connect(database) as connection:
+        names = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE tablename LIKE %s", [CONSOLE_TABLES + "%"]
+        ).fetchall()
+        for (name,) in names:
+            skipped = "- 'input'" if name == "approvals_run" else ""
+            rows = connection.execute(f"SELECT (to_jsonb(t) {skipped})::text FROM {name} t").fetchall()
+            canaries.check(str(rows), name)

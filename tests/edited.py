@@ -1,0 +1,90 @@
+"""Graphs to be edited: every kind of channel, and branches that an edit may come from."""
+
+import operator
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+
+class Address(TypedDict):
+    street: str
+    city: str
+
+
+class Order(TypedDict):
+    id: str
+    due: date
+    to: Address
+    lines: list[str]
+
+
+class State(TypedDict, total=False):
+    order: dict[str, Any]
+    priority: Literal["low", "high"]
+    messages: Annotated[list[AnyMessage], add_messages]
+    facts: Annotated[dict[str, int], operator.or_]
+    total: Annotated[int, operator.add]
+    notes: Annotated[list[str], operator.add]
+    stop: bool
+
+
+class Typed(State, total=False):
+    order: Order  # type: ignore[misc]
+
+
+TALK: list[AnyMessage] = [
+    HumanMessage("Send the lamp to Delft.", id="m1"),
+    AIMessage(
+        "I look it up.",
+        id="m2",
+        tool_calls=[{"name": "look_up", "args": {"city": "Delft", "limit": 3}, "id": "call-1", "type": "tool_call"}],
+    ),
+    ToolMessage("Two depots.", id="m3", tool_call_id="call-1", name="look_up"),
+]
+
+
+async def begin(state: State) -> State:
+    return {
+        "order": {
+            "id": "A-1",
+            "due": "2026-03-01",
+            "to": {"street": "Oude Delft 1", "city": "Delft"},
+            "lines": ["lamp"],
+        },
+        "priority": "low",
+        "messages": TALK,
+        "facts": {"depots": 2},
+        "total": 3,
+        "notes": ["begun"],
+    }
+
+
+async def nothing(state: State) -> State:
+    return {}
+
+
+_one: StateGraph[Any, Any, Any, Any] = StateGraph(Typed)
+_one.add_node("begin", begin)
+_one.add_node("send", nothing)
+_one.add_edge(START, "begin")
+_one.add_edge("begin", "send")
+_one.add_edge("send", END)
+graph = _one.compile(interrupt_before=["send"], name="edited")
+
+
+def _route(state: State) -> str:
+    return "stop" if state.get("stop") else "send"
+
+
+_two: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+for name in ("left", "right", "send", "stop"):
+    _two.add_node(name, nothing)
+_two.add_edge(START, "left")
+_two.add_edge(START, "right")
+for name in ("left", "right"):
+    _two.add_conditional_edges(name, _route, ["send", "stop"])
+branched = _two.compile(interrupt_before=["send", "stop"], name="branched")

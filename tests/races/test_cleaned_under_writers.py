@@ -1,0 +1,165 @@
+"""Threads are force-cleaned while somebody runs their graphs: a worker of ours, and agents that know nothing of us.
+
+Both go on writing, the agents for as long as the test lasts. Not a row is left, and none comes back.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from agentcore.dsn import postgres_params
+from tests.console import ROOT, Console, wait_for
+
+TIMES = 20
+"""Of each kind of writer."""
+WATCHED_SECONDS = 8
+LIMIT_SECONDS = 60
+pytestmark = pytest.mark.timeout(240)
+_COUNT_SQL = " UNION ALL ".join(
+    f"SELECT thread_id, count(*) FROM {table} WHERE thread_id = ANY(%(ids)s) GROUP BY 1"
+    for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_heads", "countersign_effects")
+)
+
+
+class Rows:
+    """How many rows threads have, in all the tables."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def of(self, ids: list[str]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for thread_id, count in self.connection.execute(_COUNT_SQL, {"ids": ids}):
+            counts[thread_id] = counts.get(thread_id, 0) + count
+        return counts
+
+
+@contextmanager
+def agents(url: str, ids: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run the graphs of these threads from another process until the block ends."""
+    command = [sys.executable, "-m", "tests.races.running_writer", url]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(ids) + "\n")
+        process.stdin.flush()
+        try:
+            yield process
+        finally:
+            process.stdin.close()  # it ends with its input
+
+
+@contextmanager
+def open_rows(url: str) -> Iterator[Rows]:
+    with psycopg.connect(make_conninfo("", **postgres_params(url)), autocommit=True) as connection:
+        yield Rows(connection)
+
+
+@pytest.fixture
+def rows(database: str) -> Iterator[Rows]:
+    with open_rows(database) as found:
+        yield found
+
+
+def told(process: subprocess.Popen[str]) -> dict[str, list[int]]:
+    """Stop the agents; return of each how often it ran, was refused, and was told that its thread is gone."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.close()
+    return dict(json.loads(process.stdout.read()))
+
+
+def clean(console: Console, ids: list[str]) -> None:
+    """Have root remove these threads, several at a time."""
+    root = console.api("root")
+
+    def one(thread_id: str) -> Any:
+        return root.request("DELETE", f"/threads/{thread_id}", json={"reason": "It runs wild."})
+
+    with root, ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(one, ids))
+    assert [answer.status_code for answer in answers] == [200] * len(ids), [answer.text for answer in answers]
+
+
+def names(kind: str, count: int) -> list[str]:
+    return [f"{kind}-{uuid.uuid4()}" for _ in range(count)]
+
+
+def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> None:
+    """Wait until every writer is at work and the console knows every thread."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda each: console.start_run("gated", {"seconds": 2, "flag": True}, thread_id=each), ours))
+    wait_for(lambda: len(rows.of([*outside, *ours])) == len([*outside, *ours]), what="everybody to write")
+    with console.api("olga") as olga:
+        for each in outside:
+            olga.post("/threads", json={"thread_id": each, "if_exists": "do_nothing"}).raise_for_status()
+
+
+def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
+    console: Console, database: str, rows: Rows
+) -> None:
+    outside, ours = names("agents", TIMES), names("ours", TIMES)
+    with agents(database, outside) as process:
+        begun(console, rows, outside, ours)
+        clean(console, [*outside, *ours])
+        since = time.monotonic()
+        wait_for(lambda: not rows.of([*outside, *ours]), seconds=LIMIT_SECONDS, what="the rows to go")
+        gone_after = time.monotonic() - since
+        came_back = []
+        while time.monotonic() < since + gone_after + WATCHED_SECONDS:
+            came_back += rows.of([*outside, *ours]).items()
+            time.sleep(0.1)
+        runs = told(process)
+    assert came_back == []
+    assert gone_after < LIMIT_SECONDS
+    assert all(gone > 5 for _, _, gone in runs.values()), "each agent went on, and was told"
+    with console.api("root") as root:
+        states = [root.get(f"/threads/{each}").json()["cleaned_at"] is not None for each in [*outside, *ours]]
+    assert all(states)
+
+
+def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, rows: Rows) -> None:
+    """A statement that was under way when the tombstone was laid: here somebody puts the row in past the trigger."""
+    [thread_id] = names("late", 1)
+    console.start_run("gated", {"text": "x"}, thread_id=thread_id)
+    console.pending(thread_id)
+    clean(console, [thread_id])
+    with rows.connection.transaction():
+        rows.connection.execute("SET LOCAL session_replication_role = replica")
+        rows.connection.execute(
+            "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, type, blob)"
+            " VALUES (%s, 'x', 'x', 0, 'x', 'msgpack', '')",
+            [thread_id],
+        )
+    assert rows.of([thread_id])
+    wait_for(lambda: not rows.of([thread_id]), seconds=30, what="the second look")
+    with console.api("erin") as erin:
+
+        def entries() -> Any:
+            return erin.get("/audit", params={"thread_id": thread_id, "action": "thread.emptied"}).json()["items"]
+
+        [entry] = wait_for(entries, seconds=60, what="the entry")
+        [removed] = erin.get("/audit", params={"thread_id": thread_id, "action": "thread.force_cleaned"}).json()[
+            "items"
+        ]
+    assert entry["object"] == {"deleted": sum(removed["object"]["rows"].values()) + 1, "left": 0}
+
+
+def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Callable[..., Console]) -> None:
+    console = own_console("--demo", COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
+    url = f"postgresql://postgres@/postgres?host={console.env['DATA_DIR']}/postgres"
+    outside, ours = names("agents", 3), names("ours", 3)
+    with open_rows(url) as rows, agents(url, outside) as process:
+        begun(console, rows, outside, ours)
+        clean(console, [*outside, *ours])
+        wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=30, what="all of them to come back")
+        runs = told(process)
+    assert [gone for _, _, gone in runs.values()] == [0, 0, 0]
