@@ -1,7 +1,8 @@
-"""Several people at the same question, or at questions of one step, at the same moment: over HTTP, with a worker."""
+"""Several people at the same question, or at questions of one step, at the same moment. Over HTTP, but for the last."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 
 from tests.console import Console, wait_for
 from tests.graphs import times_run
+from tests.races.forked import Arena
+from tests.races.questions import asked as asked_in
+from tests.races.questions import call, copied
 from tests.scale import tries
-from tests.voting import code_of, read, vote
+from tests.voting import code_of, vote
 
 ROUNDS = tries(30, full=300)
 PAIRS = tries(6, full=100)
@@ -32,16 +36,6 @@ def at_once(*sending: Send) -> list[httpx.Response]:
 
     with ThreadPoolExecutor(len(sending)) as people:
         return list(people.map(send, sending))
-
-
-def later(send: Send, seconds: float) -> Send:
-    """Give the other one a head start: at the very same moment, this one wins."""
-
-    def wait() -> httpx.Response:
-        time.sleep(seconds)
-        return send()
-
-    return wait
 
 
 def asked(console: Console, thread_id: str) -> dict[str, dict[str, Any]]:
@@ -161,35 +155,39 @@ def test_a_question_that_two_have_asked_again_is_asked_again_once(console: Conso
         assert got(console, thread_id) == [number]
 
 
-def test_asking_again_and_an_answer_to_the_other_question_take_turns(console: Console) -> None:
-    """The left answer came with an edit that led elsewhere than was shown: it was not given, so both still wait."""
-    turns = {"asked again first": 0, "answered first": 0}
-    edits = {"amount": {"op": "set", "value": 5}}
-    for number, questions in enumerate(asking(console, "d_parallel", PAIRS, questions=2)):
-        left, right = questions["left?"], questions["right?"]
-        thread_id = left["thread_id"]
-        lost = vote(console, "alice", left, "respond", answer="lost", edits=edits, seen_preview="0" * 64)
-        lost.raise_for_status()
-        assert console.run_of(left["id"], until=ENDED)["status"] == "superseded"
-        sending = [repairing(console, thread_id), answering(console, "bob", right, f"R {number}")]
-        answers = at_once(sending[0], later(sending[1], seconds=0.1 * (number % 2)))
-        refused = [answer for answer in answers if answer.is_error]
-        assert len(refused) <= 1, (number, [answer.text for answer in answers])
-        assert {code_of(answer) for answer in refused} <= {(409, "busy"), (409, "conflict")}, number
-        turns["answered first" if answers[0].is_error else "asked again first"] += 1
-        for answer, send in zip(answers, sending, strict=True):
-            if answer.is_error:
-                assert once_free(send).is_success, number
-        assert console.run_of(right["id"], until=ENDED)["status"] == "paused"
-        again = wait_for(lambda t=thread_id: asked(console, t).get("left?"), what="the left one to be asked again")
-        assert again["id"] != left["id"]
-        assert runs_of(thread_id, "repair") == 1
-        assert once_free(answering(console, "carol", again, f"L {number}")).status_code == 201
-        assert console.run_of(again["id"], until=ENDED)["status"] == "finished"
-        assert got(console, thread_id) == [
-            {"left": f"L {number}", "amount": 1},
-            {"right": f"R {number}", "amount": 1},
-        ], number
-        assert read(console, left)["decision"]["answer"] == "lost", "which is still there to be read"
-    assert min(turns.values()) > 0, turns
-    print(f"{PAIRS} times: {turns}")  # noqa: T201
+def test_asking_again_and_an_answer_to_the_other_question_take_turns(arena: Arena) -> None:
+    """The left answer was held when its worker died, and given up. At once, and with a head start for each."""
+    call(arena, "carry_out_in_turn", arena.call("start", "beside", ["at-once"]))
+    threads = copied(arena, "at-once", PAIRS)
+    lefts = [asked_in(arena, each)["left?"] for each in threads]
+    runs = [vote["run"] for vote in call(arena, "answer", [(left, "given up", {}) for left in lefts])]
+    for run in runs:
+        assert arena.fork("carry_out", [run], failpoints="run.entered=kill").died()
+    arena.wait_for_leases()
+    arena.call("recover", runs)
+    call(arena, "give_up", runs)
+    rights = {each: asked_in(arena, each)["right?"] for each in threads}
+    rounds = [((rights[each], f"R {each}", {}), 0.3 * (number % 3 - 1)) for number, each in enumerate(threads)]
+    turns = Counter(call(arena, "repair_beside", rounds))
+    assert turns.keys() == {("", "busy"), ("conflict", "")}, turns
+
+    def carried_out() -> None:
+        due = arena.rows("SELECT id::text FROM approvals_run WHERE thread_id = ANY(%s) AND status = 'queued'", threads)
+        call(arena, "carry_out_in_turn", [run for (run,) in due])
+
+    carried_out()
+    without = [each for each in threads if "left?" not in asked_in(arena, each)]
+    call(arena, "repair", without)
+    carried_out()
+    rounds_of = "SELECT max(round) FROM approvals_approval WHERE thread_id = %s AND title = 'asks: left?'"
+    for words, value in (("left?", "L"), ("right?", "R")):
+        waiting = [(asked_in(arena, each).get(words), f"{value} {each}", {}) for each in threads]
+        call(arena, "answer", [each for each in waiting if each[0]])
+        carried_out()
+    for each in threads:
+        assert arena.rows(rounds_of, each) == [(2,)]
+        [(status, notes)] = arena.rows(
+            "SELECT status, state::json -> 'notes' FROM approvals_thread WHERE id = %s", each
+        )
+        assert (status, sorted(notes)) == ("idle", ["close", f"left: L {each}", f"right: R {each}", "work"])
+    print(f"{PAIRS} times: {dict(turns)}")  # noqa: T201
