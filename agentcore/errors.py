@@ -119,7 +119,12 @@ def without_secrets(text: str) -> str:
     """Blank what looks like a password, token or key: an agent's exception may hold anything, and people see it."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    return text
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """Put a mark in the place of what PostgreSQL cannot keep as text: NUL and lone surrogates."""
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)
 
 
 class InvalidEdit(AgentCoreError):

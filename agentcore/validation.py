@@ -2,11 +2,19 @@
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from uuid import UUID
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
+from pydantic import AnyUrl, TypeAdapter
+from pydantic_core import SchemaError as CoreSchemaError
+from pydantic_core import SchemaValidator, core_schema
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -15,17 +23,86 @@ from agentcore.errors import Fault
 Schema = Mapping[str, Any]
 _DEEPEST = 100
 
-_formats = FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid", "regex"))
+# As Pydantic reads them: what it takes is what a node with a `response_schema` takes.
+_FORMATS: dict[str, Any] = {
+    "date": dt.date,
+    "date-time": dt.datetime,
+    "time": dt.time,
+    "duration": dt.timedelta,
+    "uri": AnyUrl,
+    "uuid": UUID,
+    "ipv4": IPv4Address,
+    "ipv6": IPv6Address,
+}
+_formats = FormatChecker(formats=("email",))
 
 
-@_formats.checks("date-time", raises=ValueError)
-def _is_date_time(value: Any) -> bool:
-    return not isinstance(value, str) or bool(dt.datetime.fromisoformat(value))
+def _format_check(kind: Any) -> Callable[[Any], bool]:
+    adapter = TypeAdapter(kind)
+
+    def fits(value: Any) -> bool:
+        return not isinstance(value, str) or adapter.validate_python(value) is not None
+
+    return fits
 
 
-@_formats.checks("time", raises=ValueError)
-def _is_time(value: Any) -> bool:
-    return not isinstance(value, str) or bool(dt.time.fromisoformat(value))
+for _name, _kind in _FORMATS.items():
+    _formats.checks(_name, raises=ValueError)(_format_check(_kind))
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> SchemaValidator | None:
+    """Return what checks a pattern in linear time; None for one that needs more, as a look-ahead does.
+
+    Python's own engine takes years over some patterns, and holds up everything else while it does.
+    """
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+    except CoreSchemaError:
+        return None
+
+
+def _pattern(validator: Any, pattern: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    found = _compiled(pattern) if isinstance(instance, str) and isinstance(pattern, str) else None
+    if found and not found.isinstance_python(instance):
+        yield ValidationError("does not match")
+
+
+def _additional(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Names that patterns allow are not looked at, as that would be Python's engine again."""
+    if "patternProperties" not in schema:
+        yield from _DRAFT["additionalProperties"](validator, wanted, instance, schema) or ()
+
+
+def _any_of(validator: Any, options: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """A Decimal is a number, or a text that Pydantic reads as one; its schema says the limits for the number alone."""
+    numbers = [option for option in options if isinstance(option, Mapping) and option.get("type") == "number"]
+    number = _number(instance) if len(numbers) == 1 else None
+    if number is not None:
+        yield from validator.descend(number, numbers[0])
+    else:
+        yield from _DRAFT["anyOf"](validator, options, instance, schema) or ()
+
+
+def _number(value: Any) -> float | None:
+    """Read a text as a decimal number; None for any other text, or value."""
+    try:
+        found = Decimal(value) if isinstance(value, str) and len(value) < 400 else Decimal("NaN")
+    except InvalidOperation:
+        return None
+    return float(found) if found.is_finite() else None
+
+
+_DRAFT: Mapping[str, Any] = Draft202012Validator.VALIDATORS
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": lambda *_: iter(()),
+        "additionalProperties": _additional,
+        "anyOf": _any_of,
+    },
+)
 
 
 def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
@@ -37,7 +114,7 @@ def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
         yield from unkept
         return
     # The registry is empty on purpose: without one, jsonschema would fetch what a schema refers to.
-    validator = Draft202012Validator(dict(schema), registry=Registry(), format_checker=_formats)
+    validator = _Validator(dict(schema), registry=Registry(), format_checker=_formats)
     try:
         for error in validator.iter_errors(value):
             for cause in _causes(error):
@@ -141,7 +218,7 @@ _WANTED = {
     "pattern": "This must match the pattern {}.",
     "minItems": "This must have at least {} items.",
     "maxItems": "This may have at most {} items.",
-    "format": "This must be a {}.",
+    "format": "This must be a valid {}.",
 }
 
 

@@ -15,6 +15,7 @@ class ThreadStatus(TextChoices):
 class ApprovalStatus(TextChoices):
     PENDING = "pending", "Waits for a decision."
     APPROVED = "approved", "Approved; the thread was handed to its graph."
+    ANSWERED = "answered", "Answered; the agent was given what people decided."
     REJECTED = "rejected", "Rejected; the gated node did not run."
     SKIPPED = "skipped", "Skipped; the thread went on as if the node had run."
     EXPIRED = "expired", "Nobody decided in time, so it was rejected."
@@ -78,7 +79,7 @@ class OnCrash(TextChoices):
 DECIDED_AS = {
     Verdict.APPROVE: ApprovalStatus.APPROVED,
     Verdict.REJECT: ApprovalStatus.REJECTED,
-    Verdict.RESPOND: ApprovalStatus.APPROVED,
+    Verdict.RESPOND: ApprovalStatus.ANSWERED,
     Verdict.SKIP: ApprovalStatus.SKIPPED,
 }
 

@@ -151,7 +151,7 @@ class Approval(models.Model):
     """Of what people decide: what the agent asks, with the proposal if there is one. A vote must name it."""
     allowed_verdicts = models.JSONField()
     why_not = models.TextField(blank=True)
-    answer_schema = models.JSONField(null=True)
+    answer_schema = CanonicalJSONField(null=True)
     rule = models.JSONField(default=dict)
     """The policy as it stood when the question was asked: `policies.Rule` as plain data."""
     proposal = CanonicalJSONField(null=True)

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from agentcore import validation
+from agentcore.cards import approval_metadata
 from agentcore.errors import Fault, UnreadableThread
 from agentcore.interrupts import breakpoint, hitl_batched, hitl_per_call, legacy, plain, schema
 from agentcore.interrupts.asked import Asked
@@ -66,6 +67,7 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
 
 def _pause(graph: Graph, snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
     kind, asked = _asked(pending, tool_schemas(graph))
+    asked = _with_words(asked, approval_metadata(graph, pending.node).get("description"))
     why_not = _why_not(snapshot, pending)
     return Pause(
         kind=kind,
@@ -92,6 +94,13 @@ def _asked(pending: PendingInterrupt, tools: Mapping[str, Any]) -> tuple[str, As
         if asked := dialect.read(pending, tools):
             return kind, asked
     raise AssertionError("plain reads everything")
+
+
+def _with_words(asked: Asked, description: Any) -> Asked:
+    """Let the author of the node say what the agent does not."""
+    if not isinstance(description, str) or any(action.description for action in asked.actions):
+        return asked
+    return replace(asked, actions=tuple(replace(action, description=description) for action in asked.actions))
 
 
 def _with_call_ids(actions: Sequence[Action], values: Mapping[str, Any]) -> tuple[Action, ...]:

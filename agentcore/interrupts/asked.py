@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentcore.errors import storable
 from agentcore.types import Action
 
 _LONGEST_VALUE = 30
@@ -58,8 +59,8 @@ def _value(value: Any) -> str:
 
 
 def short(text: str, longest: int) -> str:
-    """Cut a text to one line of so many characters."""
-    line = " ".join(text.split())
+    """Cut a text to one line of so many characters, all of which can be stored."""
+    line = " ".join(storable(text).split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
@@ -77,6 +78,12 @@ def one_of(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(schemas[0]) if len(schemas) == 1 else {"oneOf": list(schemas)}
 
 
+def _kind(value: Any) -> Any:
+    """A number stays a number, a text a text; of anything else nobody has said what it must be."""
+    kinds: dict[type, str] = {bool: "boolean", int: "number", float: "number", str: "string"}
+    return {"type": kinds[type(value)]} if type(value) in kinds else True
+
+
 def arguments(action: Action, place: int) -> dict[str, Any]:
     """Return the schema of edited arguments: the tool's own, and no argument that neither it nor the agent names.
 
@@ -84,6 +91,9 @@ def arguments(action: Action, place: int) -> dict[str, Any]:
     """
     known = action.schema or {}
     named = known.get("properties")
+    if not known:
+        kinds = {name: _kind(value) for name, value in action.args.items()}
+        return {"type": "object", "properties": kinds, "$id": f"urn:countersign:action:{place}"}
     if not isinstance(named, Mapping) or known.get("additionalProperties"):
         return {**known, "type": "object", "$id": f"urn:countersign:action:{place}"}
     extra = {name: True for name in action.args if name not in named}

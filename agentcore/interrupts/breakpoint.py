@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentcore.cards import approval_metadata, title_of
+from agentcore.errors import storable
 from agentcore.registry import Graph
 from agentcore.types import Action, Gate, Pause, Snapshot
 
@@ -22,8 +23,8 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
             kind="breakpoint",
             interrupt_id="",
             next=snapshot.next,
-            title=" + ".join(action.title for action in actions),
-            summary=_summary(graph, snapshot),
+            title=storable(" + ".join(action.title for action in actions)),
+            summary=storable(_summary(graph, snapshot)),
             request=_request(graph, snapshot, snapshot.gate),
             actions=actions,
             allowed_verdicts=VERDICTS,

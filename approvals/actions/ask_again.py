@@ -4,7 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from approvals import audit, events, jobs, permissions, policies
-from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.models import Approval, Run, Thread
 from approvals.permissions import User
@@ -45,8 +45,10 @@ def why_not(thread: Thread) -> str:
     """Say why nothing can be asked again on this thread; a query."""
     asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id).exclude(interrupt_id="")
     last = asked.order_by("interrupt_id", "-round").distinct("interrupt_id").values_list("status", "allowed_verdicts")
+    # Not the thread's status: where one question was answered and one given up, no run holds it, and yet nodes wait.
+    is_held = Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
     return policies.why_not_ask_again(
-        status=thread.status,
+        status=ThreadStatus.BUSY if is_held else ThreadStatus.IDLE,
         is_cleaned=thread.cleaned_at is not None,
         can_be_answered=[status == "pending" and bool(allowed) for status, allowed in last],
     )

@@ -10,7 +10,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, DataError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -40,6 +40,7 @@ FENCE_KEY = "countersign_fence"
 DECISION_KEY = "countersign_decision"
 MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
 FENCED = "Another worker has this thread, or its run was cancelled."
+NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 NOT_AS_RECORDED = (
     "The decision in the database is not the one in the audit log, so nothing was run. Have an auditor verify the log."
 )
@@ -243,7 +244,11 @@ async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> 
     if isinstance(outcome, Paused | Finished) and (head is None or snapshot is None):
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
     seen = Seen(snapshot, pauses, head) if snapshot and head else None
-    await runtime.in_database(_settle)(claim, outcome, seen)
+    try:
+        await runtime.in_database(_settle)(claim, outcome, seen)
+    except DataError:
+        logger.exception("what a thread holds could not be stored", extra={"run_id": claim.run_id})
+        await runtime.in_database(_settle)(claim, Failed("NotStorable", NOT_STORABLE), None)
 
 
 @transaction.atomic

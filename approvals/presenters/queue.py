@@ -14,6 +14,7 @@ from approvals.presenters.runs import WORDS as RUN_WORDS
 OUTCOMES = {
     ApprovalStatus.PENDING: "Open",
     ApprovalStatus.APPROVED: "Approved",
+    ApprovalStatus.ANSWERED: "Answered",
     ApprovalStatus.REJECTED: "Rejected",
     ApprovalStatus.SKIPPED: "Skipped",
     ApprovalStatus.EXPIRED: "Timed out",

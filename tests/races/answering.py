@@ -2,14 +2,18 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.db import connection
 
 from approvals import runtime
-from approvals.actions import ask_again, execute_run
+from approvals.actions import ask_again, execute_run, retry_run
+from approvals.errors import Refusal
 from tests.copies import Paused
 from tests.races import works
 
@@ -36,6 +40,47 @@ def repair(thread_ids: Sequence[str]) -> list[str]:
     """Have the questions of these threads asked again; return the runs that do it."""
     olga = User.objects.get(username="olga")
     return [str(ask_again.ask_again(thread_id=thread_id, by=olga).pk) for thread_id in thread_ids]
+
+
+def give_up(run_ids: Sequence[str]) -> None:
+    alice = User.objects.get(username="alice")
+    for run_id in run_ids:
+        retry_run.give_up_run(run_id=UUID(run_id), by=alice)
+
+
+def repair_beside(rounds: Sequence[tuple[Given, float]]) -> list[tuple[str, str]]:
+    """Have a thread's question asked again while another one of it is answered; return what refused each of the two.
+
+    The vote comes so many seconds later, or, below zero, earlier.
+    """
+    together = threading.Barrier(2)
+
+    def ask(thread_id: str, seconds: float) -> str:
+        together.wait(60)
+        time.sleep(max(-seconds, 0))
+        try:
+            repair([thread_id])
+        except Refusal as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+        return ""
+
+    def vote(paused: Paused, value: Any, seconds: float) -> str:
+        together.wait(60)
+        time.sleep(max(seconds, 0))
+        try:
+            return str(works.vote(paused, "bob", "respond", answer=value, is_answered=True).get("refused", ""))
+        finally:
+            connection.close()
+
+    found = []
+    with ThreadPoolExecutor(2) as people:
+        for (paused, value, _), seconds in rounds:
+            asking = people.submit(ask, paused.thread_id, seconds)
+            voting = people.submit(vote, paused, value, seconds)
+            found.append((asking.result(), voting.result()))
+    return found
 
 
 def carry_out_in_turn(run_ids: Sequence[str]) -> None:
