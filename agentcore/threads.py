@@ -154,7 +154,7 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
             return None
         channels = found.checkpoint["channel_values"].items()
         return Look(
-            metadata=to_plain(found.metadata or {}),
+            metadata=to_plain(found.metadata) if isinstance(found.metadata, dict) else {},
             ran=tuple(name for name in found.checkpoint["versions_seen"] if not name.startswith("__")),
             values=cut_state({name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)}),
         )
