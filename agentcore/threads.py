@@ -155,7 +155,7 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
             return None
         channels = found.checkpoint["channel_values"].items()
         return Look(
-            metadata=to_plain(found.metadata or {}),
+            metadata=to_plain(found.metadata) if isinstance(found.metadata, dict) else {},
             ran=tuple(name for name in found.checkpoint["versions_seen"] if not name.startswith("__")),
             values=cut_state({name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)}),
         )
@@ -173,10 +173,14 @@ async def read_part(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: s
         if found is None:
             raise UnreadableThread("The thread has no such checkpoint.")
         if part == "request":
-            asked = [to_plain(value) for _, name, value in found.pending_writes or () if name == "__interrupt__"]
-            return json.dumps(asked, indent=1)
-        values = {channel: to_plain(found.checkpoint["channel_values"].get(channel))}
-        return json.dumps(Mask(secret_paths(graph), values).state(values)[channel], indent=1)
+            asked = [value for _, name, value in found.pending_writes or () if name == "__interrupt__"]
+            return await asyncio.to_thread(json.dumps, asked)
+        values = {channel: found.checkpoint["channel_values"].get(channel)}
+        return await asyncio.to_thread(_masked_text, secret_paths(graph), values, channel)
+
+
+def _masked_text(secrets: Iterable[str], values: dict[str, Any], channel: str) -> str:
+    return json.dumps(Mask(secrets, values).state(values)[channel])
 
 
 @contextmanager

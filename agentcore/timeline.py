@@ -269,7 +269,9 @@ def _ran(seen: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[str]
 
 
 def _upcoming(seen: Mapping[str, Any], checkpoint: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    versions = checkpoint.get("channel_versions") or {}
+    versions = checkpoint.get("channel_versions")
+    if not isinstance(versions, Mapping):  # somebody stored another thing in its place
+        return []
     waiting = {name: name.removeprefix("branch:to:") for name in names if name.startswith("branch:to:")}
     if "__start__" in (checkpoint.get("updated_channels") or ()):  # new input, which is no short value
         waiting["__start__"] = "__start__"

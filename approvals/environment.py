@@ -69,8 +69,8 @@ VARIABLES = {
     ),
     "RETENTION_DAYS": Variable(
         "0: threads are kept",
-        "Days after which a thread that is over is removed, as by a force-clean. What waits, runs or is stuck stays, and"
-        " so do votes, decisions and the audit log. See [removing threads](../how-to/clean.md).",
+        "Days after which a thread that is over is removed, as by a force-clean. What waits, runs or is stuck stays,"
+        " and so do votes, decisions and the audit log. See [removing threads](../how-to/clean.md).",
         "365",
     ),
     "LOG_LEVEL": Variable("INFO", "How much is written to standard error.", "WARNING"),

@@ -292,6 +292,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "summary": pause.summary[:500],
         "request": request,
         "actions": actions,
+        "cut": _cut_parts(pause.kind, [request, actions], snapshot.values),
         "state": masks.hidden(snapshot).values,  # the digest above is over the real ones
         "opaque": list(snapshot.opaque),
         "blocked": list(snapshot.blocked),

@@ -18,6 +18,8 @@ from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailab
 from approvals.models import Inquiry, Thread
 
 LONGEST_WAIT_SECONDS = 10.0
+WHOLE_WAIT_SECONDS = 30.0
+"""For one large value, which somebody asked for by itself."""
 INDEX_WAIT_SECONDS = 3.0
 _LOOK_EVERY_SECONDS = 0.02
 _KEPT_FOR = timedelta(minutes=5)
@@ -107,7 +109,8 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
 
 
 def _wait(asked: Inquiry) -> dict[str, Any]:
-    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else LONGEST_WAIT_SECONDS
+    deadline = time.monotonic() + longest
     while time.monotonic() < deadline:
         reply: dict[str, Any] | None = Inquiry.objects.filter(pk=asked.pk).values_list("answer", flat=True).first()
         if reply is not None:
@@ -115,7 +118,7 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
             return reply
         connection.close()  # to the pool: somebody else may use it while we wait
         time.sleep(_LOOK_EVERY_SECONDS)
-    raise Unavailable(f"No worker answered within {LONGEST_WAIT_SECONDS:.0f} s. Is one running? See /readyz.")
+    raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
 
 
 async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:

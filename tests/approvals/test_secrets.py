@@ -3,7 +3,8 @@
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,19 @@ def alice(console: Console) -> Iterator[httpx.Client]:
         yield client
 
 
-def signed_in(console: Console, username: str) -> httpx.Client:
-    client = httpx.Client(follow_redirects=True, timeout=30, verify=False)
-    page = client.get(console.link(username))
-    if "csrfmiddlewaretoken" in page.text:
-        client.post(str(page.url), data={"csrfmiddlewaretoken": client.cookies["csrftoken"]})
-    return client
+@pytest.fixture
+def signed_in(console: Console) -> Iterator[Callable[[str], httpx.Client]]:
+    """Return what signs a person in, as a browser does."""
+    with ExitStack() as stack:
+
+        def sign_in(username: str) -> httpx.Client:
+            client = stack.enter_context(httpx.Client(follow_redirects=True, timeout=30, verify=False))
+            page = client.get(console.link(username))
+            if "csrfmiddlewaretoken" in page.text:
+                client.post(str(page.url), data={"csrfmiddlewaretoken": client.cookies["csrftoken"]})
+            return client
+
+        yield sign_in
 
 
 def vote(approval: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -206,11 +214,11 @@ def crawl(client: httpx.Client, console: Console, first: list[str], marks: tuple
 
 
 def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
-    console: Console, database: str, canaries: Canaries
+    console: Console, database: str, canaries: Canaries, signed_in: Callable[[str], httpx.Client]
 ) -> None:
     approval = console.pause("secretive", canaries.input)
     thread_id = approval["thread_id"]
-    reviewer = signed_in(console, "alice")
+    reviewer = signed_in("alice")
     first = [f"/approvals/{approval['id']}/", f"/approvals/{approval['id']}/?edit=json", f"/threads/{thread_id}/", "/"]
     pages = crawl(reviewer, console, first, (approval["id"], thread_id))
     token = reviewer.cookies["csrftoken"]
@@ -220,16 +228,18 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
     sealed = {**posted, "edit-api_key": canaries.new}
     pages["sealed"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/preview/", data=sealed).text
     assert CHANGED in pages["sealed"]
+    # The note repeats the old key, which nobody knows any more once it is replaced: see own-graph.md.
+    edits = {"api_key": {"op": "set", "value": canaries.new}, "note": {"op": "set", "value": "other"}}
     decided = {
         "csrfmiddlewaretoken": token,
         "verdict": "approve",
         "seen_digest": approval["digest"],
-        "edits": json.dumps({"api_key": {"op": "set", "value": canaries.new}}),
+        "edits": json.dumps(edits),
     }
     pages["vote"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/vote/", data=decided).text
     console.run_of(approval["id"])
     pages |= crawl(reviewer, console, first, (approval["id"], thread_id))
-    auditor = signed_in(console, "erin")
+    auditor = signed_in("erin")
     pages |= crawl(auditor, console, [f"/audit/?thread_id={thread_id}"], (approval["id"], thread_id))
     assert len(pages) > 6
     for path, text in pages.items():

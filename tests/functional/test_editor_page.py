@@ -1,4 +1,4 @@
-"""The editor in a browser: objects and messages as fields, which node an edit comes from, secrets, a preview of it all."""
+"""The editor in a browser: objects and messages as fields, which node an edit comes from, secrets, and a preview."""
 
 import uuid
 from collections.abc import Callable
