@@ -104,7 +104,8 @@ def test_a_list_holds_no_states(console: Console, customer: str) -> None:
         whole = alice.get(f"/approvals/{item['id']}").json()
     assert item.items() <= whole.items()
     assert whole.keys() - item.keys() == {
-        "request", "actions", "state", "opaque", "answer_schema", "policy", "proposal", "votes", "run",
+        "request", "actions", "state", "opaque", "answer_schema", "policy", "proposal", "votes", "given",
+        "run",
     }  # fmt: skip
 
 

@@ -26,8 +26,7 @@ OPERATIONS = [
     "give_up_run", "create_thread", "search_threads", "get_state_at_checkpoint", "get_state_at", "get_state",
     "get_history", "get_thread", "delete_thread", "list_graphs", "list_entries", "verify_log",
     "withdraw_vote", "cast_votes", "claim_approval", "release_approval", "cancel_run", "list_policies", "list_notices",
-    "put_notice_away",
-    "export_log", "get_receipt", "open_whole",
+    "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
 ]  # fmt: skip
 
 
