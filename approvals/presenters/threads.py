@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from approvals import policies
 from approvals.enums import ThreadStatus
 from approvals.health import Diagnosis
 from approvals.models import Graph, Thread
-from approvals.text import json_text
 
 WORDS = {
     ThreadStatus.IDLE: "Idle",
@@ -66,5 +64,3 @@ def _next(thread: Thread, graph: Graph | None) -> str:
 def chip_of(diagnosis: Diagnosis) -> str:
     """Name the colour of a thread: its health, but quiet where there is nothing to be done and nothing was reached."""
     return "quiet" if diagnosis.kind in ("new", "cleaned") else diagnosis.health.value
-
-
