@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -22,8 +23,10 @@ from tests.console import ROOT, Console, wait_for
 
 TIMES = 20
 """Of each kind of writer."""
-WATCHED_SECONDS = 8
+WATCHED_SECONDS = 5
 LIMIT_SECONDS = 60
+NODE_SECONDS = 20
+"""How long our worker is inside a node: it comes out, and writes, after its thread was removed."""
 pytestmark = pytest.mark.timeout(240)
 _COUNT_SQL = " UNION ALL ".join(
     f"SELECT thread_id, count(*) FROM {table} WHERE thread_id = ANY(%(ids)s) GROUP BY 1"
@@ -96,7 +99,11 @@ def names(kind: str, count: int) -> list[str]:
 def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> None:
     """Wait until every writer is at work and the console knows every thread."""
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda each: console.start_run("gated", {"seconds": 2, "flag": True}, thread_id=each), ours))
+        list(
+            pool.map(
+                lambda each: console.start_run("gated", {"seconds": NODE_SECONDS, "flag": True}, thread_id=each), ours
+            )
+        )
     wait_for(lambda: len(rows.of([*outside, *ours])) == len([*outside, *ours]), what="everybody to write")
     with console.api("olga") as olga:
         for each in outside:
@@ -113,8 +120,16 @@ def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
         since = time.monotonic()
         wait_for(lambda: not rows.of([*outside, *ours]), seconds=LIMIT_SECONDS, what="the rows to go")
         gone_after = time.monotonic() - since
+        fenced = {"action": "run.fenced", "limit": 100}
         came_back = []
-        while time.monotonic() < since + gone_after + WATCHED_SECONDS:
+        with console.api("erin") as erin:
+
+            def refused() -> set[str]:
+                return {entry["thread_id"] for entry in erin.get("/audit", params=fenced).json()["items"]}
+
+            wait_for(lambda: refused() >= set(ours), seconds=90, what="our worker to be refused on each thread")
+        until = time.monotonic() + WATCHED_SECONDS
+        while time.monotonic() < until:
             came_back += rows.of([*outside, *ours]).items()
             time.sleep(0.1)
         runs = told(process)
@@ -157,9 +172,10 @@ def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Cal
     console = own_console("--demo", COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
     url = f"postgresql://postgres@/postgres?host={console.env['DATA_DIR']}/postgres"
     outside, ours = names("agents", 3), names("ours", 3)
+    wait_for(lambda: httpx.get(f"{console.url}/readyz").status_code == 200, seconds=60, what="it to be ready")
     with open_rows(url) as rows, agents(url, outside) as process:
         begun(console, rows, outside, ours)
         clean(console, [*outside, *ours])
-        wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=30, what="all of them to come back")
+        wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=90, what="all of them to come back")
         runs = told(process)
     assert [gone for _, _, gone in runs.values()] == [0, 0, 0]
