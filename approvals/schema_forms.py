@@ -107,7 +107,7 @@ class PartField(ShapedField):
     def clean(self, value: Any) -> Any:
         is_touched = normal(value) != normal(self.initial)
         kept = self.spot.untouched()
-        if not is_touched and (kept is not MISSING or not self.spot.is_needed):
+        if not is_touched and (kept is not MISSING or not self.spot.is_needed or not self.spot.is_new):
             return kept
         found = super().clean(value)
         if self.spot.is_needed and (found is MISSING or found == "" and self.spot.base is MISSING):

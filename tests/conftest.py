@@ -12,15 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import forks, programs
 from tests.console import Console, free_port, stop_postgres, wait_for
+from tests.scale import IS_FULL
 
 _tmp = Path(tempfile.mkdtemp(prefix="countersign-"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before anything imports Django."""
+    settings.register_profile("countersign", derandomize=not IS_FULL)  # the same cases every time, unless all are tried
+    settings.load_profile("countersign")
     _tmp.chmod(0o755)
     os.environ.update(
         DJANGO_SETTINGS_MODULE="approvals.settings",

@@ -247,3 +247,13 @@ deep = _builder(
 )
 deep = deep.compile(name="deep")
 fanned = _fanned().compile(name="fanned")
+
+
+async def nul(state: State, config: RunnableConfig) -> State:
+    """Asks with a character that PostgreSQL cannot keep as text, in words and in what a tool is given."""
+    request = {"action": "pay\x00", "args": {"to\x00": "A\x00B"}}
+    config_of = {"allow_accept": True, "allow_edit": True}
+    return {"got": [interrupt("a\x00b"), interrupt([{"action_request": request, "config": config_of}])[0]["type"]]}
+
+
+with_nul = _builder(nul=nul).compile(name="with_nul")

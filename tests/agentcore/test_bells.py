@@ -175,10 +175,17 @@ async def test_nobody_is_told_of_a_thread_whose_bell_nobody_holds(
     assert await heard(listener) == []
 
 
+OURS = """
+    SELECT pid FROM pg_locks JOIN pg_database ON pg_locks.database = pg_database.oid
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
+"""Other databases of the server have bells, and queues, of their own."""
+
+
 async def test_who_tries_a_bell_lets_go_of_it(writer: Session, listener: Session, thread_id: str) -> None:
     async with writer.transaction():
         await writer.execute(CHECKPOINT, [thread_id, "a"])
-        found = await listener.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")
+        found = await listener.execute(OURS)
         assert await found.fetchall() == []
 
 

@@ -519,3 +519,9 @@ def test_what_is_written_fits_and_is_read_back_as_it_was_chosen(asked: tuple[Pau
     large = any(isinstance(each, int) and each.bit_length() > 63 for c in choices for each in (c.args or {}).values())
     assert large or faults(pause, answer) == {}
     assert interrupts.choices_in(question_of(pause), answer) == choices
+
+
+async def test_a_nul_in_a_question_is_marked_where_it_is_kept_as_text() -> None:
+    [pause] = await read(question("a\x00b"), {"amount": 1})
+    assert "\x00" not in pause.title + pause.summary
+    assert pause.request["value"] == "a\x00b"

@@ -444,3 +444,13 @@ def test_only_what_waits_for_no_answer_can_be_asked_again(console: Console) -> N
     assert answer(console, waiting, 1)["status"] == "finished"
     refused = ask_again(console, waiting["thread_id"])
     assert code_of(refused) == (409, "conflict"), "a graph that has ended asks nothing"
+
+
+def test_a_nul_in_what_an_agent_asks_hangs_nothing(console: Console) -> None:
+    words = console.pause("d_with_nul", {"amount": 1})
+    assert answer(console, words, "yes")["status"] == "paused"
+    action = console.pending(words["thread_id"])
+    assert action["actions"][0]["args"] == {"to\x00": "A\x00B"}
+    vote(console, "alice", action, "approve").raise_for_status()
+    assert console.run_of(action["id"])["status"] == "finished"
+    assert values(console, words["thread_id"])["got"] == ["yes", "accept"]

@@ -40,6 +40,10 @@ def test_votes_come_to(rule: Rule, approving: int, rejecting: int, voters: int, 
     assert tally(rule, approving=approving, rejecting=rejecting, voters=voters) == outcome
 
 
+def answer(value: object) -> Proposal:
+    return Proposal(verdict="respond", answer=value, is_answered=True)
+
+
 EDIT, OTHER = {"a": {"op": "set", "value": 1}}, {"a": {"op": "set", "value": 2}}
 
 
@@ -54,7 +58,10 @@ EDIT, OTHER = {"a": {"op": "set", "value": 1}}, {"a": {"op": "set", "value": 2}}
         (Proposal(edits=EDIT), Proposal(), False),
         (Proposal(verdict="skip"), Proposal(), False),
         (Proposal(verdict="skip"), Proposal(verdict="skip"), True),
-        (Proposal(verdict="respond", answer="a"), Proposal(verdict="respond", answer="b"), False),
+        (answer("a"), answer("b"), False),
+        (answer(1), answer(True), False),
+        (answer(None), answer("a"), False),
+        (Proposal(verdict="respond"), answer("a"), True),
     ],
 )
 def test_a_vote_agrees_with_the_same_or_with_no_content_of_its_own(

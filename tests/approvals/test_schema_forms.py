@@ -7,12 +7,13 @@ from html.parser import HTMLParser
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from approvals.schema_forms import SchemaForm, name_for
 from approvals.shapes import MISSING, same
+from tests.scale import tries
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -291,11 +292,16 @@ def kinds(draw: st.DrawFn, depth: int = 0) -> Pair:
     )
 
 
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=tries(40, full=1000), deadline=None, suppress_health_check=list(HealthCheck))
+WITHOUT_THE_KEY = (
+    {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}]},
+    {},
+)
 
 
 @SETTINGS
 @given(pairs())
+@example(WITHOUT_THE_KEY)
 def test_any_value_of_any_schema_comes_back_as_it_was(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair
     assert exactly(value_of(posted(schema, value)), value)

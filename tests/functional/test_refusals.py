@@ -58,19 +58,6 @@ def test_who_may_not_vote_reads_why(console: Console, sign_in: SignIn) -> None:
     expect(olga.locator("#decide")).to_contain_text("Only reviewers vote.")
 
 
-def test_a_question_inside_a_node_is_shown_raw_and_says_that_it_cannot_be_answered(
-    console: Console, sign_in: SignIn
-) -> None:
-    approval = console.pause("asking", {"text": "the limit"})
-    alice = sign_in("alice")
-    alice.goto(f"{console.url}/?tab=open&graph=asking")
-    expect(alice.locator(f"#row-{approval['id']}")).to_be_visible()
-    alice.goto(f"{console.url}/approvals/{approval['id']}/")
-    expect(alice.locator("#item")).to_contain_text("What is the limit?")
-    expect(alice.locator("#why-none")).to_contain_text("cannot answer it yet")
-    expect(alice.locator("#approve")).to_have_count(0)
-
-
 def test_a_wrong_type_is_said_at_the_field_and_the_form_keeps_it(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("refund", refund(640))
     alice = sign_in("alice")
