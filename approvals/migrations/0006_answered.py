@@ -7,7 +7,7 @@ import approvals.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0008_large_states"),
+        ("approvals", "0005_answers"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0007_forks"),
+        ("approvals", "0008_forks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0006_diagnosis"),
+        ("approvals", "0007_diagnosis"),
     ]
 
     operations = [
