@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,15 @@ from django.db import connection, connections
 from agentcore import checkpointers
 from agentcore.threads import config_for, with_saver
 from approvals import audit, runtime, worker
-from approvals.actions import decide, execute_run, inquire, recover_runs, retry_run
+from approvals.actions import (
+    decide,
+    execute_run,
+    fork_thread,
+    inquire,
+    recover_runs,
+    replay_thread,
+    retry_run,
+)
 from approvals.actions.create_thread import create_thread
 from approvals.actions.sign_in import make_token
 from approvals.actions.start_run import start_run
@@ -70,11 +79,40 @@ def votes(each: Sequence[tuple[Paused, str, str]], **more: Any) -> list[dict[str
 
 def edit_votes(each: Sequence[tuple[Paused, str, str]], edits: dict[str, Any]) -> list[dict[str, Any]]:
     """As `votes`, with an edit, which a worker beside us tries on the real graph first."""
+    with _a_worker_beside_us():
+        return votes(each, edits=edits)
+
+
+def forks(places: Sequence[tuple[str, str]], **more: Any) -> list[tuple[str, str]]:
+    """Fork threads at checkpoints; return the new threads and their runs. No worker has carried them out."""
+    fork_thread.WAIT_SECONDS = 0
+    by = User.objects.get(username="olga")
+    with _a_worker_beside_us():
+        made = [
+            fork_thread.fork_thread(thread_id=thread_id, checkpoint_id=checkpoint_id, by=by, **more)
+            for thread_id, checkpoint_id in places
+        ]
+    return [(thread.pk, str(Run.objects.get(thread=thread).pk)) for thread in made]
+
+
+def replays(places: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Have threads go back to checkpoints; return them and their runs. No worker has carried them out."""
+    by = User.objects.get(username="root")
+    made = [
+        replay_thread.replay_thread(thread_id=thread_id, checkpoint_id=checkpoint_id, typed_id=thread_id, by=by)
+        for thread_id, checkpoint_id in places
+    ]
+    return [(run.thread_id, str(run.pk)) for run in made]
+
+
+@contextmanager
+def _a_worker_beside_us() -> Iterator[None]:
+    """Have what is asked of a worker answered; no run is carried out."""
     is_over = threading.Event()
     with ThreadPoolExecutor(1) as beside:
         answering = beside.submit(asyncio.run, _answer_inquiries(is_over))
         try:
-            return votes(each, edits=edits)
+            yield
         finally:
             is_over.set()
             answering.result()
