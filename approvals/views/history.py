@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from agentcore import timeline
 from agentcore.timeline import Kept
-from approvals import permissions
+from approvals import permissions, policies
 from approvals.actions import look_back
 from approvals.errors import Gone, Invalid
 from approvals.models import Graph, Thread
@@ -32,6 +32,7 @@ def history(request: Request, thread_id: str) -> HttpResponse:
         "more": page.more,
         "before": before,
         "drawing": drawing_at(page.moments, found, graph),
+        "notice": policies.why_not_edit_blocked(blocked=found.blocked),
         **_rights(request),
     }
     return page_or_part(request, "history.html", "rows", context)
