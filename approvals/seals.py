@@ -33,6 +33,25 @@ def opened(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
     return _changed(edits, secrets, lambda value, place: _open(value, f"{thread_id}\0{place}"))
 
 
+def sealed_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
+    """Return what a graph is started with, without any secret of it."""
+    return _values(sealed(_edits(given), secrets, thread_id))
+
+
+def opened_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
+    """Return it with the values back; raise InvalidEdit as `opened` does."""
+    return _values(opened(_edits(given), secrets, thread_id))
+
+
+def _edits(given: Any) -> Any:
+    """Lay an input out as edits are."""
+    return {name: {"value": value} for name, value in given.items()} if isinstance(given, Mapping) else given
+
+
+def _values(edits: Any) -> Any:
+    return {name: edit["value"] for name, edit in edits.items()} if isinstance(edits, Mapping) else edits
+
+
 def masked(edits: Any, secrets: Iterable[str]) -> Any:
     """Return the edits as people are shown them."""
     return _changed(edits, secrets, lambda value, place: MASK if value == MASK else CHANGED)

@@ -136,9 +136,19 @@ async def _carry_out(claim: Claim) -> None:
 
 def _opened(claim: Claim, graph: Graph) -> Claim:
     """Break the seals of new secrets: from here on they are in this worker only. Raises Refusal."""
+    secrets = masks.secret_paths(graph)
+    if claim.kind == RunKind.START:
+        return replace(claim, input=seals.opened_input(claim.input, secrets, claim.thread_id))
+    if claim.kind == RunKind.FORK:  # sealed for the thread it was asked for at
+        source, given = claim.input["thread_id"], claim.input
+        opened = {
+            "edits": seals.opened(given["edits"], secrets, source),
+            "input": seals.opened_input(given["input"], secrets, source),
+        }
+        return replace(claim, input=given | opened)
     if claim.answer is None:
         return claim
-    edits = seals.opened(claim.answer.edits, masks.secret_paths(graph), claim.thread_id)
+    edits = seals.opened(claim.answer.edits, secrets, claim.thread_id)
     return replace(claim, answer=replace(claim.answer, edits=edits))
 
 
@@ -148,11 +158,11 @@ async def _mask_for(claim: Claim, graph: Graph, saver: Saver) -> masks.Mask:
     if not secrets:
         return masks.Mask(())
     here = await threads.snapshot(graph, saver, claim.thread_id)
-    edits = claim.answer.edits if claim.answer else {}
-    given = claim.input if isinstance(claim.input, dict) else {}
-    inner = given.get("input") if isinstance(given.get("input"), dict) else {}  # of a fork
+    forked = claim.input if claim.kind == RunKind.FORK else {}
+    edits = claim.answer.edits if claim.answer else forked.get("edits", {})
+    given = forked.get("input") if forked else claim.input
     edited = {name: edit["value"] for name, edit in edits.items()}
-    return masks.Mask(secrets, here.values if here else {}, given, inner or {}, edited)
+    return masks.Mask(secrets, here.values if here else {}, given or {}, edited)
 
 
 async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Outcome:
@@ -211,7 +221,7 @@ async def _fork(claim: Claim, graph: Graph, saver: Saver) -> Outcome:
         thread_id=given["thread_id"],
         checkpoint_id=given["checkpoint_id"],
         into=claim.thread_id,
-        edits=seals.opened(given["edits"], masks.secret_paths(graph), claim.thread_id),
+        edits=given["edits"],
         as_node=given["as_node"] or None,
         metadata=claim.metadata,
         run_key=RUN_KEY,

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from agentcore import state_edit, timeline
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import digest
-from approvals import audit, events, jobs, permissions, runtime
+from approvals import audit, events, jobs, permissions, runtime, seals
 from approvals.actions import inquire, start_run
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
@@ -30,10 +30,13 @@ def fork_thread(
     """
     permissions.check_fork(by)
     source, graph = _source(thread_id)
-    _check(graph, edits, as_node, input)
+    _check(source, graph, edits, as_node, input)
     if not _is_there(thread_id, checkpoint_id):
         raise NotFound("The thread has no such checkpoint.")
+    secrets = graph.record.secrets
+    edits = seals.sealed(edits, secrets, source.pk)
     _have_it_tried(source, graph, checkpoint_id, edits, as_node)
+    input = seals.sealed_input(input, secrets, source.pk)
     run = _begin(source, checkpoint_id, edits=edits, as_node=as_node, input=input, by=by)
     return _awaited(run)
 
@@ -57,7 +60,7 @@ def _source(thread_id: str) -> tuple[Thread, Graph]:
     return thread, graph
 
 
-def _check(graph: Graph, edits: Any, as_node: str, input: Any) -> None:
+def _check(source: Thread, graph: Graph, edits: Any, as_node: str, input: Any) -> None:
     if input is not None:
         if edits or as_node:
             raise Invalid("Fork with other input or with an edit, not with both.")
@@ -65,12 +68,14 @@ def _check(graph: Graph, edits: Any, as_node: str, input: Any) -> None:
     nodes = [node["id"] for node in graph.card["nodes"]]
     if as_node and as_node not in nodes:
         raise _invalid_edit(f"as_node is not right: the graph has {', '.join(nodes)}.", "as_node")
-    _check_edits(graph, edits or {})
+    _check_edits(source, graph, edits or {})
 
 
-def _check_edits(graph: Graph, edits: Any, opaque: tuple[str, ...] = ()) -> None:
+def _check_edits(source: Thread, graph: Graph, edits: Any, opaque: tuple[str, ...] = ()) -> None:
+    card = graph.record
+    edits = seals.opened(edits, card.secrets, source.pk)
     try:
-        state_edit.check_edits(graph.record.channels, edits, opaque=opaque)
+        state_edit.check_edits(card.channels, edits, opaque=opaque, secrets=card.secrets)
     except CoreInvalidEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
         raise InvalidEdit("The edit does not fit the graph.", faults=faults) from None
@@ -89,7 +94,7 @@ def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any,
     """Have a worker make the fork in memory first: what it would refuse leaves no thread behind."""
     where = {"thread_id": source.pk, "graph_id": source.graph_id, "checkpoint_id": checkpoint_id}
     found = inquire.try_fork(**where, edits=edits or {}, as_node=as_node)
-    _check_edits(graph, edits or {}, tuple(found["opaque"]))
+    _check_edits(source, graph, edits or {}, tuple(found["opaque"]))
 
 
 @transaction.atomic

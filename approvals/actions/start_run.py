@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from agentcore import validation
 from agentcore.errors import Fault
-from approvals import audit, events, jobs, permissions, policies
+from approvals import audit, events, jobs, permissions, policies, seals
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
 from approvals.models import Approval, Graph, Run, Thread
@@ -35,8 +35,9 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
         if input is None and (sentence := why_not_go_on(thread)):
             raise Invalid(sentence)
+        kept = seals.sealed_input(input, graph.record.secrets, thread.pk)
         run = Run.objects.create(
-            thread=thread, graph_id=graph_id, kind=RunKind.START, input=input, started_by=by.get_username()
+            thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
         )
         thread.graph_id, thread.status, thread.updated_at = graph_id, ThreadStatus.BUSY, timezone.now()
         thread.started_by_id = by.pk

@@ -11,8 +11,8 @@ from agentcore import timeline
 from agentcore.serde import canonical
 from approvals import permissions
 from approvals.actions import fork_thread, look_back, replay_thread, start_run
+from approvals.edit_forms import EditForm
 from approvals.errors import Conflict, Invalid, InvalidEdit, Unavailable
-from approvals.forms import FlatEditForm
 from approvals.models import Graph, Thread
 from approvals.presenters.history import Point, point_of
 from approvals.schema_forms import SchemaForm
@@ -29,10 +29,12 @@ def fork(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
     permissions.check_fork(request.user)
     thread, graph, point, values = _at(request, thread_id, checkpoint_id)
     how = request.POST.get("how", "same")
-    edit, input = _edit_form(graph, values, request, how), _input_form(graph, request, how)
-    problem = ""
-    if request.method == "POST" and input and input.owns(request.POST.get("do", "")):
-        input, how = input.changed(request.POST["do"]), "input"
+    edit, input = _edit_form(thread, graph, values, request, how), _input_form(graph, request, how)
+    problem, do = "", request.POST.get("do", "")
+    if input.owns(do):
+        input, how = input.changed(do), "input"
+    elif edit.change(do):
+        how = "edit"
     elif request.method == "POST":
         try:
             given = _given(how, edit, input, request)
@@ -50,6 +52,7 @@ def fork(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
         "how": how,
         "ways": HOW.items(),
         "edit": edit,
+        "groups": list(edit.groups()),
         "input": input,
         "as_node": request.POST.get("as_node", ""),
         "nodes": graph.card["nodes"],
@@ -69,17 +72,18 @@ def _at(request: Request, thread_id: str, checkpoint_id: str) -> tuple[Thread, G
     return thread, graph, point, timeline.shown(kept, graph.record.secrets)
 
 
-def _edit_form(graph: Graph, values: dict[str, Any], request: Request, how: str) -> FlatEditForm:
+def _edit_form(thread: Thread, graph: Graph, values: dict[str, Any], request: Request, how: str) -> EditForm:
+    card = graph.record
     opaque = [name for name, value in values.items() if '"__type__"' in canonical(value)]
     data = request.POST if request.method == "POST" and how == "edit" else None
-    return FlatEditForm(graph.record.channels, values, opaque=opaque, data=data)
+    return EditForm(card.channels, values, opaque=opaque, secrets=card.secrets, thread_id=thread.pk, data=data)
 
 
 def _input_form(graph: Graph, request: Request, how: str) -> SchemaForm:
     return form_of(graph, request.POST if request.method == "POST" and how == "input" else None)
 
 
-def _given(how: str, edit: FlatEditForm, input: SchemaForm, request: Request) -> dict[str, Any] | None:
+def _given(how: str, edit: EditForm, input: SchemaForm, request: Request) -> dict[str, Any] | None:
     """Return what to fork with; None if a form has faults."""
     if how == "edit":
         return {"edits": edit.edits(), "as_node": request.POST.get("as_node", "")} if edit.is_valid() else None
@@ -88,7 +92,7 @@ def _given(how: str, edit: FlatEditForm, input: SchemaForm, request: Request) ->
     return {}
 
 
-def _placed(refused: Any, how: str, edit: FlatEditForm, input: SchemaForm) -> str:
+def _placed(refused: Any, how: str, edit: EditForm, input: SchemaForm) -> str:
     """Put each fault where it belongs; return what is said above the form."""
     faults = refused.detail.get("faults") or []
     if how == "input":

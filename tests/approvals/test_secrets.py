@@ -200,6 +200,28 @@ def test_an_agent_that_asks_about_its_secret_and_fails_with_it_gives_nothing_awa
         canaries.check(alice.get(path).text, path)
 
 
+def fork(console: Console, approval: dict[str, Any], **given: Any) -> dict[str, Any]:
+    """Fork where the approval was asked; return the approval of the fork."""
+    with console.api("olga") as olga:
+        where = {"checkpoint_id": approval["checkpoint_id"], **given}
+        answer = olga.post(f"/threads/{approval['thread_id']}/fork", json=where)
+    assert answer.status_code == 200, answer.text
+    return console.pending(answer.json()["thread_id"])
+
+
+def test_a_fork_is_given_a_new_secret_or_other_input_with_one(
+    console: Console, alice: httpx.Client, data_dir: Path, canaries: Canaries
+) -> None:
+    approval = console.pause("secretive", canaries.input)
+    edited = fork(console, approval, edits={"api_key": {"op": "set", "value": canaries.new}})
+    began_anew = fork(console, approval, input={**canaries.input, "api_key": canaries.new})
+    for asked in (edited, began_anew):
+        canaries.check(json.dumps(asked), "the fork")
+        assert alice.post(f"/approvals/{asked['id']}/votes", json=vote(asked)).status_code == 201
+        assert console.run_of(asked["id"])["status"] == "finished"
+        assert f"act_with_{canaries.new}_{canaries.token}" in ran_with(data_dir, asked["thread_id"])
+
+
 def crawl(client: httpx.Client, console: Console, first: list[str], marks: tuple[str, ...]) -> dict[str, str]:
     """Get the pages of a thread and all that they link to, one step deep."""
     pages: dict[str, str] = {}
@@ -238,6 +260,7 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
     }
     pages["vote"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/vote/", data=decided).text
     console.run_of(approval["id"])
+    fork(console, approval, edits={"api_key": {"op": "set", "value": canaries.new}})
     pages |= crawl(reviewer, console, first, (approval["id"], thread_id))
     auditor = signed_in("erin")
     pages |= crawl(auditor, console, [f"/audit/?thread_id={thread_id}"], (approval["id"], thread_id))
@@ -251,6 +274,5 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
             "SELECT tablename FROM pg_tables WHERE tablename LIKE %s", [CONSOLE_TABLES + "%"]
         ).fetchall()
         for (name,) in names:
-            skipped = "- 'input'" if name == "approvals_run" else ""
-            rows = connection.execute(f"SELECT (to_jsonb(t) {skipped})::text FROM {name} t").fetchall()
+            rows = connection.execute(f"SELECT to_jsonb(t)::text FROM {name} t").fetchall()
             canaries.check(str(rows), name)
