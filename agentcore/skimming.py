@@ -82,9 +82,18 @@ async def skim_for(saver: Saver, thread_id: str, checkpoint_id: str, channel: st
     return SkimmingSaver(saver, longest)
 
 
-def _check(size: int) -> None:
+async def check_can_be_copied(saver: Saver, thread_id: str, checkpoint_id: str) -> None:
+    """Raise UnreadableThread for a checkpoint that is too large to be copied in a worker, to try an edit or to fork."""
+    if isinstance(saver, PostgresSaver):
+        size = sum(value.size for value in await _sizes(saver, thread_id, checkpoint_id))
+    else:
+        size = await _total(saver, thread_id, checkpoint_id) if isinstance(saver, SqliteSaver) else 0
+    _check(size, "copied")
+
+
+def _check(size: int, what: str = "shown") -> None:
     if size > LARGEST_WHOLE:
-        raise UnreadableThread(f"This is too large to be shown here: {size / 2**20:.0f} MB.")
+        raise UnreadableThread(f"This is too large to be {what} here: {size / 2**20:.0f} MB.")
 
 
 async def _sizes(saver: PostgresSaver, thread_id: str, checkpoint_id: str | None) -> Sequence[Stored]:

@@ -4,6 +4,7 @@ An edit is `{channel: {"op": "set" | "append" | "replace", "value": ...}}`. `set
 value; a channel with a reducer takes `append` (merged in by the reducer) or `replace` (put in its place).
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import masks, messages, pending, trial, validation
+from agentcore import masks, messages, pending, skimming, trial, validation
 from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
@@ -65,6 +66,7 @@ async def preview(
     if before is None:
         raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
+    await skimming.check_can_be_copied(saver, thread_id, before.checkpoint_id)
     edits = masks.restored(edits, before.values, before.secrets)
     if before.interrupts:
         await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
@@ -184,7 +186,8 @@ async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
     assert found is not None
     copy = InMemorySaver(serde=saver.serde)
     parent = found.parent_config or config_for(at.thread_id)
-    await copy.aput(parent, found.checkpoint, found.metadata, found.checkpoint["channel_versions"])
+    versions = found.checkpoint["channel_versions"]
+    await asyncio.to_thread(copy.put, parent, found.checkpoint, found.metadata, versions)  # it may be large
     by_task: dict[str, list[tuple[str, Any]]] = {}
     for task_id, channel, value in found.pending_writes or []:
         by_task.setdefault(task_id, []).append((channel, value))

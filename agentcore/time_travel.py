@@ -17,7 +17,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateSnapshot, _interrupt_id
 
-from agentcore import masks, state_edit
+from agentcore import masks, skimming, state_edit
 from agentcore.errors import CannotFork, UnreadableThread
 from agentcore.registry import Graph
 from agentcore.strict import blocked_sentence, noting_blocked
@@ -143,6 +143,7 @@ async def _copy(graph: Graph, saver: Saver, target: Saver, thread_id: str, check
 
 
 async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str) -> list[_Line]:
+    await skimming.check_can_be_copied(saver, thread_id, checkpoint_id)
     found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
     if found is None:
         raise CannotFork(NO_CHECKPOINT)

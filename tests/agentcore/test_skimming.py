@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from agentcore import interrupts, skimming, threads
+from agentcore import interrupts, skimming, state_edit, threads, time_travel
 from agentcore.checkpointers import open_checkpointer
+from agentcore.errors import UnreadableThread
 from agentcore.runner import run_until_pause
 from agentcore.skimming import LARGEST_PART, LARGEST_READ, LONGEST_TEXT, cut, has_excerpt, is_excerpt, longest_read
 from agentcore.tables import Stored
@@ -62,6 +63,21 @@ async def test_one_part_is_read_whole(database: str) -> None:
         notes = await threads.read_part(graphs.gated, saver, *where, "state/notes")
     assert json.loads(text) == LONG
     assert json.loads(notes) == [LONG, "prepared"]
+
+
+async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await paused(database, {"notes": ["x" * 1_000]})
+    where = {"thread_id": found.thread_id, "checkpoint_id": found.checkpoint_id}
+    monkeypatch.setattr(skimming, "LARGEST_WHOLE", 900)
+    async with open_checkpointer(database) as saver:
+        with pytest.raises(UnreadableThread, match="too large to be copied"):
+            edits = {"text": {"op": "set", "value": "y"}}
+            await state_edit.preview(graphs.gated, saver, threads.config_for(**where), edits)
+        with pytest.raises(UnreadableThread, match="too large to be copied"):
+            await time_travel.fork(graphs.gated, saver, **where, into=f"{found.thread_id}-fork")
+        assert await threads.snapshot(graphs.gated, saver, f"{found.thread_id}-fork") is None
 
 
 async def test_a_saver_that_skims_cannot_write(database: str) -> None:
