@@ -26,7 +26,7 @@ async def keep_running(saver: AsyncPostgresSaver, thread_id: str, counts: dict[s
         except Error as error:
             counts[thread_id][1] += 1
             counts[thread_id][2] += error.sqlstate == "CSF02"
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
 
 async def main(url: str) -> None:

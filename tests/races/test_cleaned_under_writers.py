@@ -21,12 +21,13 @@ from psycopg.conninfo import make_conninfo
 from agentcore.dsn import postgres_params
 from tests.console import ROOT, Console, wait_for
 
-TIMES = 20
-"""Of each kind of writer."""
+OUTSIDE, OURS = 28, 12
+"""Threads that each kind of writer has."""
 WATCHED_SECONDS = 5
 LIMIT_SECONDS = 60
-NODE_SECONDS = 20
-"""How long our worker is inside a node: it comes out, and writes, after its thread was removed."""
+NODE_SECONDS = 15
+"""How long our worker is inside a node: it comes out, and writes, after its thread was removed. After 20 s without its
+lease it would have been stopped."""
 pytestmark = pytest.mark.timeout(240)
 _COUNT_SQL = " UNION ALL ".join(
     f"SELECT thread_id, count(*) FROM {table} WHERE thread_id = ANY(%(ids)s) GROUP BY 1"
@@ -113,7 +114,7 @@ def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> 
 def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
     console: Console, database: str, rows: Rows
 ) -> None:
-    outside, ours = names("agents", TIMES), names("ours", TIMES)
+    outside, ours = names("agents", OUTSIDE), names("ours", OURS)
     with agents(database, outside) as process:
         begun(console, rows, outside, ours)
         clean(console, [*outside, *ours])
