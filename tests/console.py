@@ -26,12 +26,12 @@ def free_port() -> int:
 
 
 def wait_for(ask: Callable[[], T], *, seconds: float = 30, what: str = "") -> T:
-    """Ask until the answer is true; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Ask until the answer is true, less and less often; fail with `what` after `seconds`."""
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
         if answer := ask():
             return answer
-        time.sleep(0.03)
+        time.sleep(min(0.03 + passed / 5, 0.25))
     raise AssertionError(f"waited {seconds} s for {what or ask}")
 
 

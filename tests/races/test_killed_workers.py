@@ -1,6 +1,6 @@
 """Workers die at each step of a run, and again while they recover. Nothing is lost, nothing is done twice unasked.
 
-`FULL=1` does it ten times.
+`FULL=1` does it for each verdict, ten times.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from tests.console import wait_for
 from tests.copies import Paused
 from tests.graphs import times_run
 from tests.races.forked import Arena
-from tests.scale import tries
+from tests.scale import IS_FULL, tries
 
 SEED = 20261121
 TIMES = tries(1, full=10)
@@ -29,6 +29,7 @@ WRITES = ("saver.before_put", "saver.after_put", "saver.before_writes", "saver.a
 IN_NODES = [f"{node}:{place}" for node in (GATED, LATER) for place in ("began", "paying", "paid")]
 VOTERS = {"approve": "alice", "edit": "alice", "reject": "alice", "skip": "root", "skip with": "root"}
 EDITS = {"notes": {"op": "append", "value": ["looked at"]}}
+USUAL = [("asking", "approve"), ("asking", "edit"), ("resuming", "edit")]
 NOTES = {
     "approve": ["prepared", "pay", "close"],
     "edit": ["prepared", "looked at", "pay", "close"],
@@ -117,8 +118,8 @@ def die_everywhere(trials: Iterator[Trial]) -> list[Trial]:
 
 
 def killed_once(arena: Arena, history: History) -> list[Trial]:
-    plans = [("asking", verdict) for verdict in VOTERS] + [("resuming", verdict) for verdict in ("approve", "edit")]
-    plans += [(graph, verdict) for graph in ("asking", "resuming") for verdict in VOTERS] * (TIMES - 1)
+    every = [(graph, verdict) for graph in ("asking", "resuming") for verdict in VOTERS]
+    plans = every * TIMES if IS_FULL else USUAL
     stories = [decided(arena, history, *plan, count=30) for plan in plans]
     with ThreadPoolExecutor(AT_A_TIME) as killers:
         return [trial for dead in killers.map(die_everywhere, stories) for trial in dead]
@@ -194,8 +195,8 @@ def test_a_worker_that_dies_at_any_step_loses_nothing_and_repeats_no_more_than_i
         assert notes == NOTES[trial.verdict], (trial.verdict, trial.killed_at)
     facts = read_facts(arena.rows, arena.folder / "ran", names_of(trials), arena.call("verify"))
     theirs = {trial.paused.thread_id for trial in trials}
-    assert len(theirs) >= 100
-    assert history.faults.total() >= 200 * TIMES, history.faults
+    assert len(theirs) >= tries(60, full=1_000)
+    assert history.faults.total() >= tries(90, full=2_000), history.faults
     print(f"seed {SEED}: {len(theirs)} threads, {history.faults.total()} kills, {dict(history.faults)}")  # noqa: T201
     assert complaints(history, facts) == []
 
