@@ -4,6 +4,7 @@ A refusal changes nothing, so each dialect is paused once for all of them. The c
 LangGraph alone.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -385,7 +386,11 @@ def test_an_answer_that_fits_does_what_it_says(
     else:
         with console.api("erin") as erin:
             [got] = erin.get(f"/threads/{thread_id}/state").json()["values"]["got"]
-        assert json.dumps(got, sort_keys=True) == json.dumps(expected, sort_keys=True), "false is not 0"
+        wanted = json.dumps(expected, sort_keys=True)
+        if isinstance(got, dict) and got.get("__type__") == "excerpt":  # too long for a page
+            assert got["sha256"] == hashlib.sha256(wanted.encode()).hexdigest()
+        else:
+            assert json.dumps(got, sort_keys=True) == wanted, "false is not 0"
     assert read(console, approval)["decision"]["deviations"] == []
 
 

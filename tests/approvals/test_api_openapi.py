@@ -27,6 +27,7 @@ OPERATIONS = [
     "get_history", "get_thread", "delete_thread", "list_graphs", "list_entries", "verify_log",
     "withdraw_vote", "cast_votes", "claim_approval", "release_approval", "cancel_run", "list_policies", "list_notices",
     "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
+    "diagnose_thread", "fork", "replay",
 ]  # fmt: skip
 
 
