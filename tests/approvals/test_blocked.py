@@ -187,7 +187,7 @@ def test_who_corrects_langgraph_json_and_starts_again_can_edit(
         page = alice.get(f"/threads/{thread_id}/").text
         assert "<dt>Next</dt><dd>unknown</dd>" in page
         assert NAME in page
-        assert "not known which graph" in alice.get(f"/threads/{thread_id}/history/").text
+        assert "Outside Countersign" in alice.get(f"/threads/{thread_id}/history/").text
     console.stop()
 
     langgraph_json(tmp_path, "refund", "holding")
