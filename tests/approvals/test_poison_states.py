@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import ormsgpack
@@ -84,7 +84,7 @@ VALUES: dict[str, Callable[[], Row]] = {
         ormsgpack.packb({"a": ormsgpack.Ext(0, ormsgpack.packb(["gone", "Gone", 1]))}),
     ),
     "set, bytes, Decimal, dates and paths": lambda: packed(
-        [{1, "a"}, b"\x00\xff", Decimal("1.10"), datetime(2026, 1, 1), PurePosixPath("/etc/passwd")]
+        [{1, "a"}, b"\x00\xff", Decimal("1.10"), datetime(2026, 1, 1), Path("/etc/passwd")]
     ),
     # Bytes that are none of LangGraph's.
     "an unknown kind": lambda: ("cbor", b"\xa1"),

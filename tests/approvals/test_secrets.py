@@ -213,7 +213,8 @@ def test_a_fork_is_given_a_new_secret_or_other_input_with_one(
     console: Console, alice: httpx.Client, data_dir: Path, canaries: Canaries
 ) -> None:
     approval = console.pause("secretive", canaries.input)
-    edited = fork(console, approval, edits={"api_key": {"op": "set", "value": canaries.new}})
+    edits = {"api_key": {"op": "set", "value": canaries.new}, "note": {"op": "set", "value": "other"}}
+    edited = fork(console, approval, edits=edits)
     began_anew = fork(console, approval, input={**canaries.input, "api_key": canaries.new})
     for asked in (edited, began_anew):
         canaries.check(json.dumps(asked), "the fork")
@@ -260,7 +261,7 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
     }
     pages["vote"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/vote/", data=decided).text
     console.run_of(approval["id"])
-    fork(console, approval, edits={"api_key": {"op": "set", "value": canaries.new}})
+    fork(console, approval, edits=edits)
     pages |= crawl(reviewer, console, first, (approval["id"], thread_id))
     auditor = signed_in("erin")
     pages |= crawl(auditor, console, [f"/audit/?thread_id={thread_id}"], (approval["id"], thread_id))
