@@ -148,6 +148,14 @@ def store(database: str, console: Console) -> Iterator[Store]:
     found.connection.close()
 
 
+@pytest.fixture(scope="module")
+def stored(store: Store) -> dict[str, str]:
+    """Store all of them at once; return the threads' ids. Each is then listed while the others are there too."""
+    values = {name: row() for name, row in VALUES.items()}
+    made = {name: store.put(_VALUE, type=type, content=content) for name, (type, content) in values.items()}
+    return made | {name: store.put(query) for name, query in STRUCTURES.items()}
+
+
 @pytest.fixture(autouse=True)
 def no_traceback(console: Console) -> Iterator[None]:
     """Nothing of it may break the server, whatever status it then answers."""
@@ -160,14 +168,15 @@ def no_traceback(console: Console) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_value_that_nobody_expected(console: Console, store: Store, name: str) -> None:
-    type, content = VALUES[name]()
-    go_through(console, store, store.put(_VALUE, type=type, content=content), is_cut=name in CUT)
+def test_a_value_that_nobody_expected(console: Console, store: Store, stored: dict[str, str], name: str) -> None:
+    go_through(console, store, stored[name], is_cut=name in CUT)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_a_checkpoint_that_is_not_as_it_should_be(console: Console, store: Store, name: str) -> None:
-    go_through(console, store, store.put(STRUCTURES[name]))
+def test_a_checkpoint_that_is_not_as_it_should_be(
+    console: Console, store: Store, stored: dict[str, str], name: str
+) -> None:
+    go_through(console, store, stored[name])
 
 
 def test_a_thousand_questions_at_once(console: Console, store: Store) -> None:
