@@ -23,31 +23,28 @@ _DELTAS = "counters_since_delta_snapshot"
 _neutral = neutral_serializer()
 
 # The values stay where they are: a checkpoint's JSON has the short ones, and only their names are asked for.
-# The parent is asked for row by row, behind the limit: joined, all rows of the thread might be read.
-_MOMENT_SQL = """
+# Each row is "the first from here on", one look-up after the other: see `_in_order`.
+_ROWS = "checkpoints o WHERE o.thread_id = {thread} AND o.checkpoint_ns = '' AND o.checkpoint_id"
+_AT_SQL = f"SELECT * FROM {_ROWS} >= {{id}} ORDER BY o.checkpoint_id LIMIT 1"
+_BELOW_SQL = f"SELECT o.checkpoint_id FROM {_ROWS} < {{id}} ORDER BY o.checkpoint_id DESC LIMIT 1"
+_MOMENT_SQL = f"""
 SELECT c.thread_id, c.checkpoint_id, coalesce(c.parent_checkpoint_id, ''), c.metadata::text,
-    CASE jsonb_typeof(c.checkpoint) WHEN 'object' THEN (c.checkpoint - 'channel_values')::text ELSE '{}' END,
+    CASE jsonb_typeof(c.checkpoint) WHEN 'object' THEN (c.checkpoint - 'channel_values')::text ELSE '{{}}' END,
     ARRAY(SELECT jsonb_object_keys(CASE jsonb_typeof(c.checkpoint -> 'channel_values')
-        WHEN 'object' THEN c.checkpoint -> 'channel_values' ELSE '{}' END)),
+        WHEN 'object' THEN c.checkpoint -> 'channel_values' ELSE '{{}}' END)),
     (SELECT CASE jsonb_typeof(p.checkpoint) WHEN 'object' THEN (p.checkpoint - 'channel_values')::text END
-     FROM checkpoints p
-     WHERE (p.thread_id, p.checkpoint_ns, p.checkpoint_id) = (c.thread_id, '', c.parent_checkpoint_id))
+     FROM ({_AT_SQL.format(thread="c.thread_id", id="c.parent_checkpoint_id")}) p
+     WHERE p.checkpoint_id = c.parent_checkpoint_id)
 """
-# One index look-up after the other: a plain ORDER BY may read and sort the whole thread, if that seems cheaper.
 _PAGE_SQL = f"""
 WITH RECURSIVE ids(checkpoint_id, number) AS (
-    SELECT max(checkpoint_id), 1 FROM checkpoints
-    WHERE thread_id = %(thread)s AND checkpoint_ns = '' AND checkpoint_id < %(before)s
+    SELECT ({_BELOW_SQL.format(thread="%(thread)s", id="%(before)s")}), 1
     UNION ALL
-    SELECT (SELECT max(o.checkpoint_id) FROM checkpoints o
-            WHERE o.thread_id = %(thread)s AND o.checkpoint_ns = '' AND o.checkpoint_id < ids.checkpoint_id),
-        number + 1
+    SELECT ({_BELOW_SQL.format(thread="%(thread)s", id="ids.checkpoint_id")}), number + 1
     FROM ids WHERE number < %(limit)s AND checkpoint_id IS NOT NULL
 )
-{_MOMENT_SQL} FROM ids CROSS JOIN LATERAL (
-    SELECT * FROM checkpoints o
-    WHERE (o.thread_id, o.checkpoint_ns, o.checkpoint_id) = (%(thread)s, '', ids.checkpoint_id) OFFSET 0
-) c ORDER BY ids.number
+{_MOMENT_SQL} FROM ids CROSS JOIN LATERAL ({_AT_SQL.format(thread="%(thread)s", id="ids.checkpoint_id")}) c
+WHERE c.checkpoint_id = ids.checkpoint_id ORDER BY ids.number
 """
 _STATES_SQL = f"""
 {_MOMENT_SQL}, (c.checkpoint -> 'channel_values')::text, ARRAY(
@@ -58,8 +55,9 @@ _STATES_SQL = f"""
         ON (b.thread_id, b.checkpoint_ns, b.channel, b.version) = (c.thread_id, c.checkpoint_ns, v.key, v.value)
     WHERE b.type <> 'empty'
 )
-FROM unnest(%s::text[], %s::text[]) w(thread_id, checkpoint_id) JOIN checkpoints c USING (thread_id, checkpoint_id)
-WHERE c.checkpoint_ns = ''
+FROM unnest(%s::text[], %s::text[]) w(thread_id, checkpoint_id)
+CROSS JOIN LATERAL ({_AT_SQL.format(thread="w.thread_id", id="w.checkpoint_id")}) c
+WHERE c.checkpoint_id = w.checkpoint_id
 """
 _LAST = "~"  # sorts behind every id
 _SQLITE_SQL = """
@@ -125,8 +123,8 @@ def read_page(tables: Tables, thread_id: str, *, limit: int, before: str = "") -
     """Return up to `limit` checkpoints older than `before`, newest first."""
     match tables:
         case PostgresTables(cursor):
-            cursor.execute(_PAGE_SQL, {"thread": thread_id, "before": before or _LAST, "limit": limit})
-            return [_of_postgres(row) for row in cursor.fetchall()]
+            asked = {"thread": thread_id, "before": before or _LAST, "limit": limit}
+            return [_of_postgres(row) for row in _in_order(cursor, _PAGE_SQL, asked)]
         case SqliteTables(connection):
             query = f"{_SQLITE_SQL} WHERE c.thread_id = ? AND c.checkpoint_ns = '' AND c.checkpoint_id < ?"
             rows = connection.execute(
@@ -147,8 +145,8 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
     match tables:
         case PostgresTables(cursor):
             threads, ids = zip(*places, strict=True)
-            cursor.execute(_STATES_SQL, [list(threads), list(ids)])
-            found = [(_of_postgres(row[:7]), _values_of_postgres(row[7], row[8])) for row in cursor.fetchall()]
+            rows = _in_order(cursor, _STATES_SQL, [list(threads), list(ids)])
+            found = [(_of_postgres(row[:7]), _values_of_postgres(row[7], row[8])) for row in rows]
         case SqliteTables(connection):
             one = "(c.thread_id = ? AND c.checkpoint_ns = '' AND c.checkpoint_id = ?)"
             where = " OR ".join([one] * len(places))
@@ -160,6 +158,14 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
         case _:
             raise TypeError(type(tables).__name__)
     return {(moment.thread_id, moment.checkpoint_id): _kept(moment, values) for moment, values in found}
+
+
+def _in_order(cursor: Any, query: str, asked: Any) -> list[tuple[Any, ...]]:
+    """Have the primary key give the rows. Where its statistics are old, PostgreSQL would take LangGraph's index of
+    thread ids for as good, and read and sort the whole thread for each row. One statement to the network."""
+    cursor.execute(f"SET LOCAL enable_sort = off; {query}; SET LOCAL enable_sort = on", asked)
+    cursor.nextset()
+    return list(cursor.fetchall())
 
 
 def shown(kept: Kept, secrets: Iterable[str]) -> dict[str, Any]:

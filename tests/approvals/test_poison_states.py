@@ -264,7 +264,7 @@ def decide(alice: Any, browser: Any, asked: dict[str, Any]) -> list[str]:
     for part in shown["cut"]:
         whole = browser.get(f"{path}/whole/", params={"part": part})
         assert whole.status_code == 200, whole.text[:500]
-        assert len(whole.content) > 100_000
+        assert len(whole.content) > 100_000 or b'"__type__": "bytes"' in whole.content
     voted = alice.post(f"{path}/votes", json=ballot)
     assert voted.status_code in (201, 409, 410, 422), voted.text[:500]
     if voted.status_code == 201 and voted.json()["run"]:
