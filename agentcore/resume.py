@@ -57,6 +57,7 @@ class _At:
     on_step: OnStep
     watch: Watch
     is_retried: bool = False
+    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
 
 
 async def start(
@@ -98,15 +99,17 @@ async def resume(
     on_step: OnStep,
     watch: Watch | None = None,
     is_retried: bool = False,
+    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None,
 ) -> Outcome:
     """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
 
     `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
     this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
-    begun before. `watch` notes the tools that are called.
+    begun before. `watch` notes the tools that are called. `may_pass` is asked about a gate that an edit leads to:
+    what it refuses is asked anew.
     """
     run = str(metadata[run_key])
-    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried)
+    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried, may_pass)
     here = await snapshot(graph, saver, thread_id)
     is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
@@ -133,6 +136,8 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
         here = await _edited(at, answer.edits, answer.as_node)
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
         return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if answer.edits and here.gate and at.may_pass and not await at.may_pass(here):
+        return Paused(here)
     return await _go_on(at, None, here.checkpoint_id)
 
 

@@ -145,8 +145,8 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
     match tables:
         case PostgresTables(cursor):
             threads, ids = zip(*places, strict=True)
-            rows = _in_order(cursor, _STATES_SQL, [list(threads), list(ids)])
-            found = [(_of_postgres(row[:7]), _values_of_postgres(row[7], row[8])) for row in rows]
+            stored = _in_order(cursor, _STATES_SQL, [list(threads), list(ids)])
+            found = [(_of_postgres(row[:7]), _values_of_postgres(row[7], row[8])) for row in stored]
         case SqliteTables(connection):
             one = "(c.thread_id = ? AND c.checkpoint_ns = '' AND c.checkpoint_id = ?)"
             where = " OR ".join([one] * len(places))

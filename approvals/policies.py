@@ -56,6 +56,15 @@ class Rule:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def covers(self, other: "Rule") -> bool:
+        """True if whatever is decided under this rule could have been decided under `other`."""
+        return (
+            self.approvals >= other.approvals
+            and set(self.voters) >= set(other.voters)
+            and (other.may_decide_own or not self.may_decide_own)
+            and (self.needs_reason or not other.needs_reason)
+        )
+
 
 @dataclass(frozen=True)
 class Proposal:

@@ -67,6 +67,13 @@ async def nothing(state: State) -> State:
     return {}
 
 
+def leave_note(word: str) -> Any:
+    async def run(state: State) -> State:
+        return {"notes": [word]}
+
+    return run
+
+
 _one: StateGraph[Any, Any, Any, Any] = StateGraph(Typed)
 _one.add_node("begin", begin)
 _one.add_node("send", nothing)
@@ -87,4 +94,20 @@ _two.add_edge(START, "left")
 _two.add_edge(START, "right")
 for name in ("left", "right"):
     _two.add_conditional_edges(name, _route, ["send", "stop"])
+
 branched = _two.compile(interrupt_before=["send", "stop"], name="branched")
+
+
+def _strict_route(state: State) -> list[str]:
+    return ["strict", "send"] if state.get("total") else ["strict"] if state.get("stop") else ["send"]
+
+
+_three: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+_three.add_node("begin", nothing)
+_three.add_node("send", leave_note("send"))
+_three.add_node(
+    "strict", leave_note("strict"), metadata={"approval": {"policy": {"approvals": 2, "needs_reason": True}}}
+)
+_three.add_edge(START, "begin")
+_three.add_conditional_edges("begin", _strict_route, ["send", "strict"])
+strict = _three.compile(interrupt_before=["send", "strict"], name="strict")

@@ -33,6 +33,7 @@ from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Refusal
 from approvals.models import AuditEntry, Decision, Run, Thread
 from approvals.policies import Rule
+from approvals.rules import Rulebook
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +172,9 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
         await runtime.in_database(_enter)(claim)
         reach("run.entered")
 
+    async def may_pass(here: Snapshot) -> bool:
+        return await runtime.in_database(_is_enough)(claim, interrupts.read(graph, here))
+
     if not await runtime.in_database(_is_as_recorded)(claim):
         return Failed("DecisionChanged", NOT_AS_RECORDED)
 
@@ -209,6 +213,7 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
         on_step=steps.note,
         watch=steps.watch,
         is_retried=claim.attempts > 1,
+        may_pass=may_pass,
     )
 
 
@@ -357,6 +362,13 @@ def _is_as_recorded(claim: Claim) -> bool:
         return False
     wanted = {"answer": claim.answer_digest, "given": digest(claim.answer.answer)}
     return all(told["digests"].get(name, value) == value for name, value in wanted.items())
+
+
+def _is_enough(claim: Claim, pauses: list[Pause]) -> bool:
+    """Whether what was decided is enough for the gates an edit led to: their policies may ask for more."""
+    approval = Decision.objects.select_related("approval").get(pk=claim.decision_id).approval
+    asked, book = Rule.of(approval.rule), Rulebook(claim.graph_id)
+    return all(set(pause.next) <= set(approval.next) or asked.covers(book.rule_for(pause)) for pause in pauses)
 
 
 def _enter(claim: Claim) -> None:

@@ -41,6 +41,42 @@ def test_an_edit_from_the_node_that_ran_last_runs_the_gated_node_and_stops_at_th
     assert console.pending(approval["thread_id"])["next"] == ["second_gate"]
 
 
+@pytest.mark.parametrize(
+    ("edit", "leads_to"), [({"stop": True}, ["strict"]), ({"total": 1}, ["send", "strict"])], ids=["another", "both"]
+)
+@pytest.mark.parametrize("is_previewed", [True, False])
+def test_an_edit_that_leads_to_a_stricter_gate_asks_there_anew(
+    console: Console, edit: dict[str, Any], leads_to: list[str], is_previewed: bool
+) -> None:
+    approval = console.pause("strict", {"notes": ["begun"]})
+    assert (approval["next"], approval["policy"]["approvals"]) == (["send"], 1)
+    ops = {"stop": "set", "total": "append"}
+    ballot: dict[str, Any] = {"edits": {name: {"op": ops[name], "value": value} for name, value in edit.items()}}
+    if is_previewed:
+        with console.api("alice") as alice:
+            tried = alice.post(f"/approvals/{approval['id']}/preview", json=ballot).json()
+        assert sorted(tried["next"]) == leads_to
+        ballot["seen_preview"] = tried["digest"]
+    assert vote(console, approval, **ballot).status_code == 201
+    assert console.run_of(approval["id"])["status"] == "paused"
+    asked = console.pending(approval["thread_id"])
+    assert (sorted(asked["next"]), asked["policy"]["approvals"]) == (leads_to, 2)
+    assert asked["state"]["notes"] == ["begun"], "no gated node has run"
+    assert vote(console, asked).status_code == 422, "the policy of this gate asks for a reason"
+
+
+def test_an_edit_that_leads_back_to_a_gate_of_less_is_carried_out(console: Console) -> None:
+    approval = console.pause("strict", {"notes": ["begun"], "stop": True})
+    edits = {"stop": {"op": "set", "value": False}}
+    with console.api("alice") as alice, console.api("bob") as bob:
+        for voter in (alice, bob):
+            ballot = {"verdict": "approve", "seen_digest": approval["digest"], "edits": edits, "comment": "safer"}
+            answer = voter.post(f"/approvals/{approval['id']}/votes", json=ballot)
+            assert answer.status_code == 201, answer.text
+            approval = voter.get(f"/approvals/{approval['id']}").json()
+    assert console.run_of(approval["id"])["status"] == "finished"
+
+
 def test_parallel_branches_are_not_edited_or_skipped_in_part(console: Console) -> None:
     approval = console.pause("branching", {"text": "x"})
     answer = vote(console, approval, edits=EDIT)
