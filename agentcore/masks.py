@@ -157,6 +157,19 @@ def is_secret(path: str, paths: Iterable[str]) -> bool:
     return any(parts[: len(wanted)] == wanted for wanted in (given.split(".") for given in paths))
 
 
+def lost_in(edits: Mapping[str, Any], paths: tuple[str, ...]) -> Iterator[str]:
+    """Yield the path of each text that repeats a secret as dots, where nobody could put it back."""
+    waiting = [(f"{name}/value", edit.get("value")) for name, edit in edits.items() if isinstance(edit, Mapping)]
+    while waiting and paths:
+        path, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend((f"{path}/{key}", item) for key, item in value.items())
+        elif isinstance(value, list | tuple):
+            waiting.extend((f"{path}/{number}", item) for number, item in enumerate(value))
+        elif isinstance(value, str) and MASK in value and not is_secret(path, paths):
+            yield path
+
+
 def restored(edits: Mapping[str, Any], values: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
     """Put the real values back where an edit has the mask; raise InvalidEdit where it is not known which."""
     split = [path.split(".") for path in paths]

@@ -43,6 +43,7 @@ def check_edits(
     known = {channel.name: channel for channel in channels}
     found = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
     faults = [fault for fault in found if not _is_of_mask(fault, edits, tuple(secrets))]
+    faults += [Fault(path, masks.TYPE_ANEW) for path in masks.lost_in(edits, tuple(secrets))]
     if faults:
         raise InvalidEdit(faults)
 

@@ -39,7 +39,7 @@ class Cleaning:
 def plan(*, thread_id: str, by: User) -> Cleaning:
     """Count what a force-clean would remove; change nothing."""
     permissions.check_force_clean(by)
-    return _plan(_existing(thread_id))
+    return _plan(_existing(thread_id) or Thread(pk=thread_id))
 
 
 def _plan(thread: Thread) -> Cleaning:
@@ -58,7 +58,8 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
     permissions.check_force_clean(by)
     if not reason.strip():
         raise Invalid("Say why the thread is removed: the reason goes into the record.")
-    _existing(thread_id)
+    if _existing(thread_id) is None:
+        Thread.objects.get_or_create(pk=thread_id)
     with transaction.atomic():
         thread = Thread.objects.select_for_update().get(pk=thread_id)
         if thread.cleaned_at:
@@ -132,9 +133,10 @@ def _settle(emptied: dict[str, int]) -> None:
         tables.settle(list(emptied))
 
 
-def _existing(thread_id: str) -> Thread:
+def _existing(thread_id: str) -> Thread | None:
+    """Return the thread; None for one that has checkpoints and was not listed yet. Raises NotFound."""
     thread = Thread.objects.filter(pk=thread_id).first()
-    if thread is None:
+    if thread is None and (len(thread_id) > index_thread.LONGEST_ID or runtime.read_head(thread_id) is None):
         raise NotFound("There is no such thread.")
     return thread
 

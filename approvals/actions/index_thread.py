@@ -31,6 +31,8 @@ _TRIES = 5
 SWEEP_SIZE = 200
 SETTLED_SECONDS = 3.0
 """A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
+MOVING_SECONDS = 15.0
+"""One that never stands still is read this often, and one that nobody knows at once: it can be seen, and cleaned."""
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
 LONGEST_PART = 300
 RUN_KEY = "countersign_run"
@@ -41,7 +43,7 @@ UNKNOWN_GRAPH = "No graph of langgraph.json fits this thread. Run it with graph_
 async def index_thread(thread_id: str) -> None:
     """Bring our rows up to the thread's head, unless a run of ours holds it and will do so itself."""
     worker = await runtime.worker()
-    for _ in range(_TRIES):
+    for tried in range(1, _TRIES + 1):
         head = await runtime.in_database(runtime.read_head)(thread_id)
         if head is None:
             return await runtime.in_database(_store_gone)(thread_id)
@@ -56,9 +58,13 @@ async def index_thread(thread_id: str) -> None:
             pauses = interrupts.read(graph, snapshot) if snapshot else []
         except UnreadableThread as error:
             return await _list_unread(worker, thread_id, graph_id, head, str(error))
-        if snapshot is None or snapshot.checkpoint_id != head.checkpoint_id:
+        if snapshot is None:
+            continue
+        if tried == _TRIES:  # it never stands still: seen as it was a moment ago, and asking nobody
+            await runtime.in_database(_store_if_free)(graph_id, snapshot, [], None)
+        elif snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
-        if await runtime.in_database(_store_if_free)(graph_id, snapshot, pauses, head):
+        elif await runtime.in_database(_store_if_free)(graph_id, snapshot, pauses, head):
             return None
     return None
 
@@ -110,12 +116,17 @@ def _hand_on(thread_id: str, graph_id: str) -> None:
 
 
 @transaction.atomic
-def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: Head) -> bool:
-    """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run."""
+def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: Head | None) -> bool:
+    """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run.
+
+    Without `head` it is stored although it moves; it is read again later.
+    """
     thread = _locked(snapshot.thread_id)
     if thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         return True
-    if runtime.read_head(thread.pk) != head:
+    if head is None:
+        head = Head(snapshot.checkpoint_id, "")
+    elif runtime.read_head(thread.pk) != head:
         return False
     _supersede_stopped_runs(thread, head)
     if _is_ours_and_stopped(snapshot):
@@ -366,6 +377,9 @@ def sweep() -> None:
     """Queue a look at every thread that moved without us; those that an admin removed are emptied."""
     with runtime.checkpoint_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
+        moving = tables.threads_to_index(limit=SWEEP_SIZE)
+    lately = Thread.objects.filter(pk__in=moving, updated_at__gt=Now() - timedelta(seconds=MOVING_SECONDS))
+    moved += set(moving).difference(moved, lately.values_list("pk", flat=True))
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:

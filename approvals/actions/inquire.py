@@ -15,7 +15,7 @@ from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import to_plain
 from approvals import jobs, runtime, seals
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
-from approvals.models import Inquiry, Thread
+from approvals.models import Graph, Inquiry, Thread
 
 LONGEST_WAIT_SECONDS = 10.0
 WHOLE_WAIT_SECONDS = 30.0
@@ -98,6 +98,8 @@ def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
 def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
     if not graph_id:
         raise Conflict("No worker can read this thread: it is not known which graph it belongs to.")
+    if not Graph.objects.filter(pk=graph_id).exists():
+        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
     with transaction.atomic():
         Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
         asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})

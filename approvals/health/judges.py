@@ -17,6 +17,7 @@ QUIET_SECONDS = 300
 OUTSIDE_SECONDS = 120
 """How long a thread that somebody else runs may stand before a node without its process is suspected."""
 _MOST_QUESTIONS = 5
+_UNREADABLE = ("UnreadableThread", "NotStorable")
 
 
 def judge(facts: Facts) -> Diagnosis:
@@ -169,7 +170,7 @@ def _asked(f: Facts) -> Diagnosis | None:
     first = next((each for each in f.asked if each.is_votable), f.asked[0])
     health = Health.BREAKPOINT if first.is_breakpoint else Health.WAITING
     told = _waits(f, first)
-    if hindered := _graph_gone(f, first, told) or _node_gone(f, first, told):
+    if hindered := _graph_gone(f, told) or _node_gone(f, first, told):
         return hindered
     if not first.is_votable:
         told = f"{told} It cannot be decided: {ended(first.why_not)}"
@@ -178,12 +179,11 @@ def _asked(f: Facts) -> Diagnosis | None:
     return Diagnosis(health, health.value, told, (*map(do.decide, votable), *do.need_worker(f)))
 
 
-def _graph_gone(f: Facts, asked: Asked, told: str) -> Diagnosis | None:
+def _graph_gone(f: Facts, told: str) -> Diagnosis | None:
     if not f.is_graph_gone:
         return None
     told = f"{told} But {_no_worker(f)}: what is decided would not be carried out."
-    steps = (*do.need_worker(f), do.decide(asked), do.clean(f))
-    return Diagnosis(Health.UNKNOWN, "graph_gone", told, steps, word="Graph missing")
+    return Diagnosis(Health.UNKNOWN, "graph_gone", told, (*do.need_worker(f), do.clean(f)), word="Graph missing")
 
 
 def _node_gone(f: Facts, asked: Asked, told: str) -> Diagnosis | None:
@@ -229,6 +229,11 @@ def _failed(f: Facts) -> Diagnosis | None:
         told = f"{ended(run.problem)} The run stopped before it did anything."
         add_first = (do.add_graph(f), do.retry(run), do.give_up(run))
         return Diagnosis(Health.UNKNOWN, "graph_gone", told, add_first, word="Graph missing")
+    if run.error in _UNREADABLE:
+        told = f"The run stopped {f.ago(run.ended_at)} ago before it did anything. {ended(run.problem)}"
+        mend = do.operate("code", "Mend what was stored, or the graph, and restart the worker", "then retry")
+        others = (do.retry(run, "once it is mended"), do.fork(f), do.give_up(run), do.clean(f))
+        return Diagnosis(Health.UNKNOWN, "unreadable", told, (mend, *others), word="Unreadable")
     told = f"{f'Node {run.node}' if run.node else 'The run'} failed {f.ago(run.ended_at)} ago: {run.error_words}"
     if f.published_at and run.ended_at and f.published_at > run.ended_at:
         told += " The graph's code was changed since: a retry runs the new code."

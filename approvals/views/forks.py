@@ -85,8 +85,13 @@ def _input_form(graph: Graph, request: Request, how: str) -> SchemaForm:
 
 def _given(how: str, edit: EditForm, input: SchemaForm, request: Request) -> dict[str, Any] | None:
     """Return what to fork with; None if a form has faults."""
+    if how == "edit" and edit.is_valid():
+        given = {"edits": edit.edits(), "as_node": request.POST.get("as_node", "")}
+        if not any(given.values()):
+            raise Invalid("Nothing is changed yet. Change a field, or fork it as it is.")
+        return given
     if how == "edit":
-        return {"edits": edit.edits(), "as_node": request.POST.get("as_node", "")} if edit.is_valid() else None
+        return None
     if how == "input":
         return {"input": input.value()} if input.is_valid() else None
     return {}

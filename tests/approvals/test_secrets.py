@@ -131,8 +131,9 @@ def test_a_secret_stays_while_what_is_around_it_is_edited_and_a_new_one_is_used(
         {"accounts": {"op": "append", "value": [{"host": "x", "token": MASK}]}},
         {"accounts": {"op": "replace", "value": [{"host": "x", "token": MASK}, {"host": "y", "token": MASK}]}},
         {"api_key": {"op": "set", "value": "sealed:bm8="}},
+        {"note": {"op": "set", "value": f"calls up with {MASK}!"}},
     ],
-    ids=["appended", "another number", "no seal of ours"],
+    ids=["appended", "another number", "no seal of ours", "in a text that repeats it"],
 )
 def test_a_mask_that_stands_for_nothing_known_is_refused(
     console: Console, alice: httpx.Client, canaries: Canaries, edits: Any

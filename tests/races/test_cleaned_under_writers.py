@@ -98,7 +98,7 @@ def names(kind: str, count: int) -> list[str]:
 
 
 def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> None:
-    """Wait until every writer is at work and the console knows every thread."""
+    """Wait until every writer is at work. The console need not know the threads of others yet."""
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(
@@ -106,9 +106,6 @@ def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> 
             )
         )
     wait_for(lambda: len(rows.of([*outside, *ours])) == len([*outside, *ours]), what="everybody to write")
-    with console.api("olga") as olga:
-        for each in outside:
-            olga.post("/threads", json={"thread_id": each, "if_exists": "do_nothing"}).raise_for_status()
 
 
 def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
@@ -140,6 +137,18 @@ def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
     with console.api("root") as root:
         states = [root.get(f"/threads/{each}").json()["cleaned_at"] is not None for each in [*outside, *ours]]
     assert all(states)
+
+
+def test_a_thread_that_never_stands_still_is_listed_all_the_same(console: Console, database: str) -> None:
+    [thread_id] = names("restless", 1)
+    with agents(database, [thread_id]) as process, console.api("alice") as alice:
+        wait_for(lambda: alice.get(f"/threads/{thread_id}").status_code == 200, seconds=40, what="it to be listed")
+        assert process.poll() is None
+        seen = alice.get(f"/threads/{thread_id}").json()["checkpoint_id"]
+        wait_for(
+            lambda: alice.get(f"/threads/{thread_id}").json()["checkpoint_id"] != seen, seconds=60, what="another look"
+        )
+        clean(console, [thread_id])
 
 
 def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, rows: Rows) -> None:

@@ -29,6 +29,8 @@ class Command(BaseCommand):
             for each in found:
                 told = f"{each.threads} threads, the oldest from {each.oldest:%Y-%m-%d}"
                 self.stdout.write(f"{each.graph or 'of no known graph'}: {told}.")
+            if not found:
+                self.stdout.write(f"Nothing is over and older than {days} days{f' in {graph}' if graph else ''}.")
             if dry_run or not found:
                 self.stdout.write("Nothing was removed.")
                 return
