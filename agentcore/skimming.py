@@ -19,7 +19,7 @@ from agentcore.pending import Saver
 from agentcore.postgres import PostgresSaver
 from agentcore.serde import canonical
 from agentcore.sqlite import SqliteSaver
-from agentcore.tables import SIZES_SQL, Measured, Stored, measure_sql, named
+from agentcore.tables import SIZES_SQL, Measured, Stored, measure_sql, named, object_in, texts_cut
 from agentcore.types import Snapshot
 
 LARGEST_READ = 4 * 2**20
@@ -37,6 +37,7 @@ LONGEST_HEAD = 2_000
 EXCERPT = "excerpt"
 _LONGEST_KEY = 1_000
 _LARGE = b"large:"
+_EMPTY_TEXT = "'\"\"'::jsonb"
 
 
 @dataclass(frozen=True)
@@ -128,14 +129,15 @@ def longest_read(values: Iterable[Stored], most: int = LARGEST_READ) -> int | No
 
 
 # Sizes and beginnings of values that are stored out of line are known without reading them.
-_INLINE = """
-    CASE WHEN pg_column_size(checkpoint) <= 4000 OR jsonb_typeof(checkpoint -> 'channel_values') <> 'object'
-    THEN checkpoint
-    ELSE jsonb_set(checkpoint, '{{channel_values}}', coalesce((
-        SELECT jsonb_object_agg(key, CASE WHEN jsonb_typeof(value) = 'string' AND octet_length(value #>> '{{}}') > {0}
-            THEN '""'::jsonb ELSE value END)
-        FROM jsonb_each(checkpoint -> 'channel_values')
-    ), '{{}}')) END AS checkpoint,
+def _inline(longest: int) -> str:
+    values = texts_cut(longest, _EMPTY_TEXT)
+    return f"""
+    CASE WHEN pg_column_size(checkpoint) <= 4000 THEN checkpoint ELSE (
+        SELECT CASE WHEN v IS NULL THEN checkpoint
+            ELSE (whole - 'channel_values') || jsonb_build_object('channel_values', {values}) END
+        FROM (SELECT {object_in("checkpoint")} AS whole OFFSET 0) unpacked
+        CROSS JOIN LATERAL (SELECT {object_in("whole", "$.channel_values")} AS v OFFSET 0) held
+    ) END AS checkpoint,
 """
 
 
@@ -145,7 +147,7 @@ def _select(longest: int) -> str:
     blob = f"octet_length(bl.blob) > {longest}"
     write = f"octet_length(cw.blob) > {longest} AND cw.channel <> '__interrupt__'"
     for old, new in (
-        ("    checkpoint,\n", _INLINE.format(longest)),
+        ("    checkpoint,\n", _inline(longest)),
         ("bl.type::bytea, bl.blob]", _cut_sql("bl", blob) + "]"),
         ("cw.type::bytea, cw.blob,", _cut_sql("cw", write) + ","),
     ):

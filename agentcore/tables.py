@@ -164,27 +164,48 @@ _EMPTIED_SQL = f"""
 SELECT thread_id, deleted FROM countersign_tombstones t WHERE NOT is_settled
     AND laid_at <= clock_timestamp() - make_interval(secs => %s) AND NOT ({_HAS_ROWS_SQL}) ORDER BY laid_at LIMIT 1000
 """
-# Whatever somebody stored in place of a checkpoint: what is no object has no values.
-SIZES_SQL = """
+
+
+def object_in(column: str, path: str = "$") -> str:
+    """Return SQL for the object there, unpacked once; NULL for what is none, as anybody may have stored anything.
+
+    In a subquery with OFFSET 0 it is kept: each look at the column itself would unpack it anew.
+    """
+    return f"""jsonb_path_query_first({column}, 'strict {path} ? (@.type() == "object")', '{{}}', true)"""
+
+
+# The keys of the object `v`; `size` is how long a text is, and 0 for all else. Both functions keep to the stored order.
+_KEYS_SQL = """
+    ROWS FROM (jsonb_object_keys(v), jsonb_path_query(v, 'strict $.*.type()')) AS named(k, kind)
+    CROSS JOIN LATERAL (SELECT CASE kind WHEN '"string"' THEN octet_length(v ->> k) ELSE 0 END AS size OFFSET 0) each
+"""
+
+
+def texts_cut(longest: int, instead: str) -> str:
+    """Return SQL for the object `v`, with `instead` in place of each text whose `size` is larger."""
+    kept = f"CASE WHEN size > {longest} THEN {instead} ELSE v -> k END"
+    return f"coalesce((SELECT jsonb_object_agg(k, {kept}) FROM {_KEYS_SQL}), '{{}}')"
+
+
+SIZES_SQL = f"""
 WITH found AS (
     SELECT thread_id, checkpoint_id, checkpoint FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = ''
         AND (%(checkpoint)s::text IS NULL OR checkpoint_id = %(checkpoint)s) ORDER BY checkpoint_id DESC LIMIT 1
-), c AS (
-    SELECT thread_id, checkpoint_id, pg_column_size(checkpoint) AS size,
-        CASE jsonb_typeof(checkpoint -> 'channel_versions') WHEN 'object' THEN checkpoint -> 'channel_versions'
-            ELSE '{}' END AS versions,
-        CASE jsonb_typeof(checkpoint -> 'channel_values') WHEN 'object' THEN checkpoint -> 'channel_values'
-            ELSE '{}' END AS inlined
-    FROM found
+), c AS MATERIALIZED (
+    SELECT thread_id, checkpoint_id, {object_in("whole", "$.channel_versions")} AS versions,
+        CASE WHEN pg_column_size(checkpoint) > 4000 THEN (
+            SELECT jsonb_object_agg(k, size)
+            FROM (SELECT {object_in("whole", "$.channel_values")} AS v OFFSET 0) held CROSS JOIN {_KEYS_SQL}
+            WHERE kind = '"string"'
+        ) END AS lengths
+    FROM found CROSS JOIN LATERAL (SELECT {object_in("checkpoint")} AS whole OFFSET 0) unpacked
 )
 SELECT checkpoint_id, '', '', '', 0 FROM c
 UNION ALL SELECT '', 'blob', b.channel, b.version, octet_length(b.blob)
     FROM c, jsonb_each_text(c.versions) v JOIN checkpoint_blobs b
     ON b.thread_id = %(thread)s AND b.checkpoint_ns = '' AND b.channel = v.key AND b.version = v.value
     WHERE b.blob IS NOT NULL
-UNION ALL SELECT '', 'inline', e.key, '', octet_length(e.value #>> '{}')
-    FROM c, jsonb_each(c.inlined) e
-    WHERE c.size > 4000 AND jsonb_typeof(e.value) = 'string'
+UNION ALL SELECT '', 'inline', e.key, '', e.value::int FROM c, jsonb_each_text(c.lengths) e
 UNION ALL SELECT '', 'write', w.channel, concat(w.idx, ':', w.task_id), octet_length(w.blob)
     FROM c JOIN checkpoint_writes w ON w.thread_id = c.thread_id AND w.checkpoint_ns = ''
     AND w.checkpoint_id = c.checkpoint_id
@@ -198,7 +219,9 @@ _WHERE_SQL = {
     "write": "type, blob FROM checkpoint_writes WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
     " AND checkpoint_id = %(checkpoint)s AND channel = %(channel)s AND concat(idx, ':', task_id) = %(key)s",
 }
-_MEASURE_SQL = "SELECT type, octet_length(blob), encode(sha256(blob), 'hex'), substring(blob for {}) FROM (SELECT {}) v"
+_MEASURE_SQL = """
+SELECT type, octet_length(blob), encode(sha256(blob), 'hex'), substring(blob for {}) FROM (SELECT {} OFFSET 0) v
+"""
 _SLICE_SQL = "SELECT substring(blob from %(from)s for %(for)s) FROM (SELECT {}) v"
 _DELETE_SOME_SQL = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE thread_id = %s LIMIT %s))

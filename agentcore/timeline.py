@@ -5,7 +5,7 @@ Which nodes ran is read from what LangGraph notes for itself: the versions that 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentcore import masks, state_edit
@@ -14,11 +14,17 @@ from agentcore.neutral import neutral_serializer
 from agentcore.serde import to_plain
 from agentcore.skimming import LARGEST_READ, cut, cut_state
 from agentcore.sqlite import SqliteTables
-from agentcore.tables import PostgresTables, Tables
+from agentcore.tables import PostgresTables, Tables, object_in, texts_cut
 
 INTERNAL = ("__", "branch:", "join:", "start:")
 """How names of channels begin that LangGraph keeps for itself."""
 _TASKS = "__pregel_tasks"
+LARGEST_LISTED = 256 * 2**10
+"""Stored bytes, packed, of a checkpoint that is read for a list. PostgreSQL knows them without unpacking it."""
+_TOO_LARGE = "too large to be read here"
+_DIGEST_SQL = "encode(sha256(convert_to(v ->> k, 'UTF8')), 'hex')"
+_LEFT_OUT_SQL = f"jsonb_build_object('__type__', '{_TOO_LARGE}', 'size', size, 'sha256', {_DIGEST_SQL})"
+"""The digest tells two texts of the same length apart."""
 _DELTAS = "counters_since_delta_snapshot"
 _neutral = neutral_serializer()
 
@@ -27,15 +33,29 @@ _neutral = neutral_serializer()
 _ROWS = "checkpoints o WHERE o.thread_id = {thread} AND o.checkpoint_ns = '' AND o.checkpoint_id"
 _AT_SQL = f"SELECT * FROM {_ROWS} >= {{id}} ORDER BY o.checkpoint_id LIMIT 1"
 _BELOW_SQL = f"SELECT o.checkpoint_id FROM {_ROWS} < {{id}} ORDER BY o.checkpoint_id DESC LIMIT 1"
-_MOMENT_SQL = f"""
-SELECT c.thread_id, c.checkpoint_id, coalesce(c.parent_checkpoint_id, ''), c.metadata::text,
-    CASE jsonb_typeof(c.checkpoint) WHEN 'object' THEN (c.checkpoint - 'channel_values')::text ELSE '{{}}' END,
-    ARRAY(SELECT jsonb_object_keys(CASE jsonb_typeof(c.checkpoint -> 'channel_values')
-        WHEN 'object' THEN c.checkpoint -> 'channel_values' ELSE '{{}}' END)),
-    (SELECT CASE jsonb_typeof(p.checkpoint) WHEN 'object' THEN (p.checkpoint - 'channel_values')::text END
-     FROM ({_AT_SQL.format(thread="c.thread_id", id="c.parent_checkpoint_id")}) p
-     WHERE p.checkpoint_id = c.parent_checkpoint_id)
+_PARENT_SQL = f"""
+LEFT JOIN LATERAL ({_AT_SQL.format(thread="c.thread_id", id="c.parent_checkpoint_id")}) p
+    ON p.checkpoint_id = c.parent_checkpoint_id
 """
+_MOMENT_SQL = """
+SELECT c.thread_id, c.checkpoint_id, coalesce(c.parent_checkpoint_id, ''), c.metadata::text,
+    (here - 'channel_values')::text, ARRAY(SELECT jsonb_object_keys(v)), above::text
+"""
+
+
+def _unpacked(here: str, above: str) -> str:
+    """Return SQL for a checkpoint, its values and its parent, each unpacked once."""
+    return f"""
+CROSS JOIN LATERAL (SELECT {here} AS here, {above} - 'channel_values' AS above OFFSET 0) unpacked
+CROSS JOIN LATERAL (SELECT {object_in("here", "$.channel_values")} AS v OFFSET 0) held
+"""
+
+
+def _if_small(table: str) -> str:
+    small = f"pg_column_size({table}.checkpoint) <= {LARGEST_LISTED}"
+    return f"CASE WHEN {small} THEN {object_in(f'{table}.checkpoint')} END"
+
+
 _PAGE_SQL = f"""
 WITH RECURSIVE ids(checkpoint_id, number) AS (
     SELECT ({_BELOW_SQL.format(thread="%(thread)s", id="%(before)s")}), 1
@@ -43,21 +63,23 @@ WITH RECURSIVE ids(checkpoint_id, number) AS (
     SELECT ({_BELOW_SQL.format(thread="%(thread)s", id="ids.checkpoint_id")}), number + 1
     FROM ids WHERE number < %(limit)s AND checkpoint_id IS NOT NULL
 )
-{_MOMENT_SQL} FROM ids CROSS JOIN LATERAL ({_AT_SQL.format(thread="%(thread)s", id="ids.checkpoint_id")}) c
+{_MOMENT_SQL}, greatest(pg_column_size(c.checkpoint), pg_column_size(p.checkpoint)) > {LARGEST_LISTED}
+FROM ids CROSS JOIN LATERAL ({_AT_SQL.format(thread="%(thread)s", id="ids.checkpoint_id")}) c
+{_PARENT_SQL} {_unpacked(_if_small("c"), _if_small("p"))}
 WHERE c.checkpoint_id = ids.checkpoint_id ORDER BY ids.number
 """
 _STATES_SQL = f"""
-{_MOMENT_SQL}, (c.checkpoint -> 'channel_values')::text, ARRAY(
+{_MOMENT_SQL}, false, {texts_cut(LARGEST_READ, _LEFT_OUT_SQL)}::text, ARRAY(
     SELECT ARRAY[convert_to(b.channel, 'UTF8'), convert_to(b.type, 'UTF8'),
         CASE WHEN octet_length(b.blob) <= {LARGEST_READ} THEN b.blob END, octet_length(b.blob)::text::bytea]
-    FROM jsonb_each_text(CASE jsonb_typeof(c.checkpoint -> 'channel_versions')
-        WHEN 'object' THEN c.checkpoint -> 'channel_versions' ELSE '{{}}' END) v JOIN checkpoint_blobs b
-        ON (b.thread_id, b.checkpoint_ns, b.channel, b.version) = (c.thread_id, c.checkpoint_ns, v.key, v.value)
+    FROM jsonb_each_text({object_in("here", "$.channel_versions")}) w JOIN checkpoint_blobs b
+        ON (b.thread_id, b.checkpoint_ns, b.channel, b.version) = (c.thread_id, c.checkpoint_ns, w.key, w.value)
     WHERE b.type <> 'empty'
 )
-FROM unnest(%s::text[], %s::text[]) w(thread_id, checkpoint_id)
-CROSS JOIN LATERAL ({_AT_SQL.format(thread="w.thread_id", id="w.checkpoint_id")}) c
-WHERE c.checkpoint_id = w.checkpoint_id
+FROM unnest(%s::text[], %s::text[]) wanted(thread_id, checkpoint_id)
+CROSS JOIN LATERAL ({_AT_SQL.format(thread="wanted.thread_id", id="wanted.checkpoint_id")}) c
+{_PARENT_SQL} {_unpacked(object_in("c.checkpoint"), object_in("p.checkpoint"))}
+WHERE c.checkpoint_id = wanted.checkpoint_id
 """
 _LAST = "~"  # sorts behind every id
 _SQLITE_SQL = """
@@ -72,6 +94,7 @@ class Moment:
     """One checkpoint. `ran` are the nodes of the step that led to it, `has_run` all that have run so far.
 
     `upcoming` are the nodes that wait here, as far as the checkpoint itself tells: not those that tasks were sent to.
+    `is_large`: it, or the one before, is too large to be read for a list, and nobody looked which nodes ran.
     """
 
     thread_id: str
@@ -82,6 +105,7 @@ class Moment:
     ran: tuple[str, ...]
     has_run: tuple[str, ...]
     upcoming: tuple[str, ...]
+    is_large: bool = False
 
     @property
     def step(self) -> int | None:
@@ -146,7 +170,7 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
         case PostgresTables(cursor):
             threads, ids = zip(*places, strict=True)
             stored = _in_order(cursor, _STATES_SQL, [list(threads), list(ids)])
-            found = [(_of_postgres(row[:7]), _values_of_postgres(row[7], row[8])) for row in stored]
+            found = [(_of_postgres(row[:8]), _values_of_postgres(row[8], row[9])) for row in stored]
         case SqliteTables(connection):
             one = "(c.thread_id = ? AND c.checkpoint_ns = '' AND c.checkpoint_id = ?)"
             where = " OR ".join([one] * len(places))
@@ -191,21 +215,22 @@ def _kept(moment: Moment, values: Mapping[str, Any]) -> Kept:
 
 
 def _of_postgres(row: Sequence[Any]) -> Moment:
-    thread_id, checkpoint_id, parent, metadata, checkpoint, names, above = row
-    before = json.loads(above) if above else None
-    return _moment(thread_id, checkpoint_id, parent, json.loads(metadata), json.loads(checkpoint), names, before)
+    thread_id, checkpoint_id, parent, metadata, here, names, above, is_large = row
+    before, checkpoint = json.loads(above or "null"), json.loads(here or "{}")
+    found = _moment(thread_id, checkpoint_id, parent, json.loads(metadata), checkpoint, names, before)
+    return replace(found, is_large=is_large)
 
 
-def _values_of_postgres(inline: str | None, blobs: Sequence[Sequence[bytes]]) -> dict[str, Any]:
+def _values_of_postgres(inline: str, blobs: Sequence[Sequence[bytes]]) -> dict[str, Any]:
     apart = {
         bytes(name).decode(): _left_out(size) if blob is None else _loaded(bytes(kind).decode(), bytes(blob))
         for name, kind, blob, size in blobs
     }
-    return {**json.loads(inline or "{}"), **apart}
+    return {**json.loads(inline), **apart}
 
 
 def _left_out(size: bytes) -> dict[str, Any]:
-    return {"__type__": "too large to be read here", "size": int(size)}
+    return {"__type__": _TOO_LARGE, "size": int(size)}
 
 
 def _of_sqlite(row: Sequence[Any]) -> tuple[Moment, dict[str, Any]]:

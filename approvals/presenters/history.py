@@ -79,6 +79,8 @@ def _what(moment: Moment, graph: Graph | None) -> str:
             return f"Edit, as if {nodes} had run" if nodes else "Edit"
         case "fork":
             return "Back to an earlier step"
+    if moment.is_large:
+        return "Too large to be read here"
     if moment.ran == (START,):
         return "Start"
     return nodes or ("Tasks in parallel" if moment.parent_id else "Step")

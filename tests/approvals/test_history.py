@@ -1,6 +1,7 @@
 """The history of a thread: as few queries and rows for a thousand checkpoints as for ten, and what its pages show."""
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from agentcore import timeline
 from agentcore.checkpointers import open_checkpointer
@@ -17,8 +19,11 @@ from agentcore.threads import config_for, with_saver
 from benchmarks.history import fill, rows_read
 from tests.approvals.test_fork import approve, finished, forked, read
 from tests.console import Console
+from tests.graphs import gated
 
 SIZES = (10, 1_000)
+HUGE = {"random": secrets.token_hex(10_000_000), "repeated": "x" * 30_000_000}
+"""Texts that LangGraph keeps in the row of the checkpoint itself; PostgreSQL packs the second into a hundredth."""
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +213,48 @@ def test_a_replay_on_its_page_wants_the_id_typed(console: Console, page: httpx.C
     page.post(place, data={**form, "typed_id": approval["thread_id"]}, headers={"Referer": console.url})
     anew = console.pending(approval["thread_id"])
     approve(console, anew)
+
+
+@pytest.mark.parametrize("text", HUGE)
+def test_a_huge_text_in_the_row_stays_in_the_database(
+    database: str, console: Console, page: httpx.Client, text: str
+) -> None:
+    thread_id = f"t-{uuid.uuid4()}"
+    asyncio.run(run_outside(database, thread_id, {"text": HUGE[text]}))
+    console.pending(thread_id)
+    newest, middle, oldest = ids_of(thread_id)
+
+    timeline_page = page.get(f"/threads/{thread_id}/history/")
+    state_page = page.get(f"/threads/{thread_id}/history/{newest}/")
+    same = page.get(f"/threads/{thread_id}/history/{newest}/", params={"with": middle})
+    other = page.get(f"/threads/{thread_id}/history/{newest}/", params={"with": oldest})
+    answers = [timeline_page, state_page, same, other]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert max(len(answer.content) for answer in answers) < 1_000_000
+    assert timeline_page.text.count("Too large to be read here") == 2
+    assert "step 1: prepare" in state_page.text.lower()
+    for answer in (state_page, other):
+        assert str(len(HUGE[text])) in answer.text.replace(",", "")
+        assert HUGE[text][:1_000] not in answer.text
+    assert "too large" not in same.text, "the text is the same"
+
+
+async def run_outside(database: str, thread_id: str, input: dict[str, Any]) -> None:
+    async with AsyncPostgresSaver.from_conn_string(database) as saver:
+        config = {**config_for(thread_id), "metadata": {"graph_id": "gated"}}
+        await with_saver(gated, saver).ainvoke(input, config)  # type: ignore[call-overload]
+
+
+async def test_two_huge_texts_of_one_length_are_told_apart(database: str) -> None:
+    ids = [f"t-{uuid.uuid4()}" for _ in range(2)]
+    for thread_id, text in zip(ids, "xy", strict=True):
+        await run_outside(database, thread_id, {"text": text * 5_000_000})
+
+    def changed() -> list[str]:
+        with connection.cursor() as cursor:
+            tables = PostgresTables(cursor)
+            places = [(each, timeline.read_page(tables, each, limit=1)[0].checkpoint_id) for each in ids]
+            kept = timeline.read_states(tables, places)
+        return [change["channel"] for change in timeline.changes(kept[places[0]], kept[places[1]], ())]
+
+    assert await asyncio.to_thread(changed) == ["text"]
