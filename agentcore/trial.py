@@ -1,13 +1,11 @@
 """Trying what an agent's author wrote, routing and reducers, apart from the worker: it may raise, wait or block.
 
-Each trial has a thread with a loop of its own, so that code which blocks holds up nobody else. Code that spins is ended
-with an exception. What blocks outside of Python cannot be ended: it stays until the process ends, and after a few such
-no more are begun.
+Each trial has a thread with a loop of its own, so that code which blocks holds up nobody else. A thread cannot be
+ended from outside: one that blocks for ever stays until the process ends, and after a few of them no more are begun.
 """
 
 import asyncio
 import contextlib
-import ctypes
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,19 +45,10 @@ async def apart(work: Callable[[], Coroutine[Any, Any, T]], *, limit_seconds: fl
         if trial.came.done() and not trial.came.cancelled():
             raise  # its own, a TimeoutError perhaps
         trial.stop()
-        stuck = [thread, *trial.threads.begun]
-        for each in stuck:
-            _interrupt(each)
-        _stuck.update(stuck)
+        _stuck.update([thread, *trial.threads.begun])
         if isinstance(error, TimeoutError):
             raise TrialTooLong(f"It was not done within {limit_seconds:g} s.") from None
         raise
-
-
-def _interrupt(thread: threading.Thread) -> None:
-    """Have the thread raise SystemExit as soon as it is at a line of Python."""
-    if thread.is_alive() and thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
 
 
 class _Trial:

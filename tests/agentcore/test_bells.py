@@ -273,7 +273,10 @@ async def test_changes_are_told_while_somebody_asks_for_them(
         assert await changed.get() == mark
         before = notices.session(mark)
         monkeypatch.setattr("agentcore.notices.IDLE_SECONDS", 0.1)
-        is_held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        is_held = (
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         while await (await writer.execute(is_held, [bells.LOCKS, bells.bell_of(mark)])).fetchone():  # noqa: ASYNC110 - a lock
             await asyncio.sleep(0.01)
         await writer.execute(CHECKPOINT, [thread_id, "b"])

@@ -128,18 +128,6 @@ async def trials_over() -> None:
     await asyncio.to_thread(wait_for, ask, seconds=5, what="the trials to end")
 
 
-def spin() -> str:
-    while not released.is_set():
-        pass
-    return "second"
-
-
-async def test_routing_that_spins_is_ended_and_takes_no_time_from_others() -> None:
-    graph, saver = await at_the_gate(with_routing(when_edited(spin)))
-    assert "not done within 0.5 s" in await refusal(graph, saver)
-    await trials_over()
-
-
 async def test_after_a_few_that_block_for_good_no_more_are_begun_until_they_end() -> None:
     graph, saver = await at_the_gate(with_routing(when_edited(lambda: released.wait(30))))
     said = ""
