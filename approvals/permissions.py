@@ -1,4 +1,4 @@
-"""May this person? `check_...` raises Denied, `can_...` asks. Buttons ask, actions check."""
+"""May this person? `check_...` raises Denied, `can_...` and `why_not` ask. Buttons show why not, actions check."""
 
 from typing import Any
 
@@ -57,64 +57,32 @@ def check_preview(user: User) -> None:
     _check(user, "preview")
 
 
-def can_preview(user: User) -> bool:
-    return not why_not(user, "preview")
-
-
 def check_start_run(user: User) -> None:
     _check(user, "start_run")
-
-
-def can_start_run(user: User) -> bool:
-    return not why_not(user, "start_run")
 
 
 def check_fork(user: User) -> None:
     _check(user, "fork")
 
 
-def can_fork(user: User) -> bool:
-    return not why_not(user, "fork")
-
-
 def check_replay(user: User) -> None:
     _check(user, "replay")
-
-
-def can_replay(user: User) -> bool:
-    return not why_not(user, "replay")
 
 
 def check_retry_run(user: User) -> None:
     _check(user, "retry_run")
 
 
-def can_retry_run(user: User) -> bool:
-    return not why_not(user, "retry_run")
-
-
 def check_read_audit(user: User) -> None:
     _check(user, "read_audit")
-
-
-def can_read_audit(user: User) -> bool:
-    return not why_not(user, "read_audit")
 
 
 def check_erase_text(user: User) -> None:
     _check(user, "erase_text")
 
 
-def can_erase_text(user: User) -> bool:
-    return not why_not(user, "erase_text")
-
-
 def check_force_clean(user: User) -> None:
     _check(user, "force_clean")
-
-
-def can_force_clean(user: User) -> bool:
-    return not why_not(user, "force_clean")
 
 
 def check_set_policy(user: User) -> None:
