@@ -16,7 +16,7 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from psycopg import DatabaseError, DataError
 from psycopg_pool import PoolTimeout
 
-from agentcore import pending
+from agentcore import pending, sends
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
 from agentcore.masks import Mask, secret_paths
@@ -74,7 +74,7 @@ async def _snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: s
             return None
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
             return await _at_questions(bound, saver, state.config)
-        gate = await _gate(bound, state)
+        gate = await _gate(bound, saver, state)
         return await _recorded(bound, state, gate, blocked, await _look_at(saver, state) if blocked else None)
 
 
@@ -201,7 +201,7 @@ async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
     return await look(saver, here["thread_id"], here["checkpoint_id"])
 
 
-async def _gate(graph: Graph, state: StateSnapshot) -> Gate | None:
+async def _gate(graph: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
     """Say at which breakpoint the thread stands. The tables do not tell, so this reads what would run and what ran."""
     if not state.next or any(task.interrupts for task in state.tasks):
         return None
@@ -210,9 +210,10 @@ async def _gate(graph: Graph, state: StateSnapshot) -> Gate | None:
         return None
     ran = await _ran_last(graph, state)
     after = tuple(name for name in ran if is_gated(graph.interrupt_after_nodes, name))
-    if before:
-        return Gate("before", before, ran)
-    return Gate("after", after, ran) if after else None
+    if not before and not after:
+        return None
+    tasks = await sends.gate_tasks(saver, state)
+    return Gate("before", before, ran, tasks) if before else Gate("after", after, ran, tasks)
 
 
 async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:

@@ -27,15 +27,34 @@ class PendingInterrupt:
 
 
 @dataclass(frozen=True)
+class GateTask:
+    """A task that would run if a gate were passed. `path` are the nodes from the outermost graph down to its own.
+
+    `namespace` and `checkpoint_id` say where its own graph stands. `is_sent`: it came by a `Send`, which carries `sent`
+    to it, as plain data; any other task reads the state.
+    """
+
+    id: str
+    node: str
+    path: tuple[str, ...]
+    namespace: str
+    checkpoint_id: str
+    is_sent: bool = False
+    sent: Any = None
+
+
+@dataclass(frozen=True)
 class Gate:
     """A breakpoint at which a thread stands: `interrupt_before` or `interrupt_after`, and the nodes named there.
 
-    `ran` are the nodes of the step before: an edit can come from one of these and from no other.
+    `ran` are the nodes of the step before: an edit can come from one of these and from no other. `tasks` are those
+    that wait behind it, each by itself.
     """
 
     when: Literal["before", "after"]
     nodes: tuple[str, ...]
     ran: tuple[str, ...] = field(default=(), compare=False)
+    tasks: tuple[GateTask, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
