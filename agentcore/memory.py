@@ -79,8 +79,9 @@ class MemorySaver(Fenceable, InMemorySaver):
         with self.guard:
             self.check_may_write(config["configurable"]["thread_id"])
             stored = super().put(config, checkpoint, metadata, new_versions)
-            if not stored["configurable"]["checkpoint_ns"]:
-                self.note(stored["configurable"]["thread_id"])
+            thread_id = stored["configurable"]["thread_id"]
+            if not stored["configurable"]["checkpoint_ns"] or thread_id in self.moves:
+                self.note(thread_id)
             return stored
 
     def put_writes(
@@ -140,17 +141,20 @@ class MemoryTables:
             elif head and move and head.change == move.number:
                 move.is_indexed = True
 
-    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+    def value_sizes(
+        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+    ) -> Sizes | None:
         with self.saver.guard:
-            found = self.saver.storage.get(thread_id, {}).get("", {})
+            found = self.saver.storage.get(thread_id, {}).get(namespace, {})
             here = checkpoint_id or max(found, default="")
             if here not in found:
                 return None
             versions = self.saver.serde.loads_typed(found[here][0])["channel_versions"]
-            blobs = ((name, str(v), self.saver.blobs.get((thread_id, "", name, v))) for name, v in versions.items())
-            values = [Stored("blob", name, version, len(blob[1])) for name, version, blob in blobs if blob]
-            writes = self.saver.writes.get((thread_id, "", here), {}).items()
-            values += [Stored("write", each[1], f"{idx}:{task}", len(each[2][1])) for (task, idx), each in writes]
+            place = (thread_id, namespace)
+            blobs = ((name, str(v), self.saver.blobs.get((*place, name, v))) for name, v in versions.items())
+            values = [Stored("blob", name, version, len(blob[1]), namespace) for name, version, blob in blobs if blob]
+            for (task, idx), each in self.saver.writes.get((*place, here), {}).items():
+                values.append(Stored("write", each[1], f"{idx}:{task}", len(each[2][1]), namespace))
             return Sizes(here, tuple(values))
 
     def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
@@ -163,11 +167,11 @@ class MemoryTables:
         with self.saver.guard:
             if value.place == "write":
                 idx, _, task = value.key.partition(":")
-                writes = self.saver.writes.get((thread_id, "", checkpoint_id), {})
+                writes = self.saver.writes.get((thread_id, value.namespace, checkpoint_id), {})
                 found = writes.get((task, int(idx)))
                 return found[2] if found else ("empty", b"")
             blobs = self.saver.blobs.items()
-            here = (thread_id, "", value.channel)
+            here = (thread_id, value.namespace, value.channel)
             return next((blob for key, blob in blobs if key[:3] == here and str(key[3]) == value.key), ("empty", b""))
 
     def raise_fence(self, thread_id: str, fence: int) -> None:

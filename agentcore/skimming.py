@@ -57,38 +57,40 @@ class Skimmed:
         return replace(found, values=values, opaque=(*found.opaque, *cut_there))
 
 
-async def skim(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, most: int = LARGEST_READ) -> Skimmed:
+async def skim(
+    saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "", most: int = LARGEST_READ
+) -> Skimmed:
     """Return how to look at a checkpoint, or at the head, without reading what is too large for a page.
 
     Raises UnreadableThread for one that is too large to be looked at where values cannot be left out, and for a
     question that is.
     """
     if isinstance(saver, PostgresSaver):
-        sizes = await _sizes(saver, thread_id, checkpoint_id)
+        sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
         _check(sum(value.size for value in sizes if value.is_question))
         longest = longest_read(sizes, most)
         return Skimmed(saver if longest is None else SkimmingSaver(saver, longest))
     if isinstance(saver, SqliteSaver):
-        _check(await _total(saver, thread_id, checkpoint_id))
+        _check(await _total(saver, thread_id, checkpoint_id, namespace))
     return Skimmed(saver)
 
 
-async def skim_for(saver: Saver, thread_id: str, checkpoint_id: str, channel: str) -> Saver:
+async def skim_for(saver: Saver, thread_id: str, checkpoint_id: str, channel: str, *, namespace: str = "") -> Saver:
     """Return a saver that reads this channel whole, and leaves out what is larger."""
     if not isinstance(saver, PostgresSaver):
         return saver
-    sizes = await _sizes(saver, thread_id, checkpoint_id)
+    sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
     longest = max((value.size for value in sizes if value.channel == channel), default=0)
     _check(longest)
     return SkimmingSaver(saver, longest)
 
 
-async def check_can_be_copied(saver: Saver, thread_id: str, checkpoint_id: str) -> None:
+async def check_can_be_copied(saver: Saver, thread_id: str, checkpoint_id: str, *, namespace: str = "") -> None:
     """Raise UnreadableThread for a checkpoint that is too large to be copied in a worker, to try an edit or to fork."""
     if isinstance(saver, PostgresSaver):
-        size = sum(value.size for value in await _sizes(saver, thread_id, checkpoint_id))
+        size = sum(value.size for value in await _sizes(saver, thread_id, checkpoint_id, namespace))
     else:
-        size = await _total(saver, thread_id, checkpoint_id) if isinstance(saver, SqliteSaver) else 0
+        size = await _total(saver, thread_id, checkpoint_id, namespace) if isinstance(saver, SqliteSaver) else 0
     _check(size, "copied")
 
 
@@ -97,9 +99,11 @@ def _check(size: int, what: str = "shown") -> None:
         raise UnreadableThread(f"This is too large to be {what} here: {size / 2**20:.0f} MB.")
 
 
-async def _sizes(saver: PostgresSaver, thread_id: str, checkpoint_id: str | None) -> Sequence[Stored]:
-    rows = await _rows(saver, SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id})
-    return [Stored(*row[1:]) for row in rows if row[1]]
+async def _sizes(
+    saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str
+) -> Sequence[Stored]:
+    rows = await _rows(saver, SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
+    return [Stored(place, name, key, size, namespace) for _, place, name, key, size in rows if place]
 
 
 async def _rows(saver: PostgresSaver, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -109,11 +113,11 @@ async def _rows(saver: PostgresSaver, query: str, parameters: Mapping[str, Any])
         return await cursor.fetchall()
 
 
-async def _total(saver: SqliteSaver, thread_id: str, checkpoint_id: str | None) -> int:
+async def _total(saver: SqliteSaver, thread_id: str, checkpoint_id: str | None, namespace: str) -> int:
     rows = await saver.conn.execute_fetchall(
-        "SELECT length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ''"
+        "SELECT length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?3"
         " AND (?2 IS NULL OR checkpoint_id = ?2) ORDER BY checkpoint_id DESC LIMIT 1",
-        [thread_id, checkpoint_id],
+        [thread_id, checkpoint_id, namespace],
     )
     return sum(row[0] for row in rows)
 
@@ -173,7 +177,7 @@ class SkimmingSaver(PostgresSaver):
 
     async def measured(self, found: Snapshot) -> list[Measured]:
         """Return what is known of the values that were left out. PostgreSQL hashes them where they are."""
-        sizes = await _sizes(self, found.thread_id, found.checkpoint_id)
+        sizes = await _sizes(self, found.thread_id, found.checkpoint_id, found.checkpoint_ns)
         large = [value for value in sizes if value.size > self.longest and not value.is_question]
         return [each for value in large if (each := await self._measured(found, value))]
 

@@ -55,6 +55,8 @@ _REFUSE = """
 _TRIGGERS = {
     "countersign_checkpoint": ("INSERT ON checkpoints WHEN NEW.checkpoint_ns = ''", _NOTE_CHECKPOINT),
     "countersign_checkpoint_again": ("UPDATE ON checkpoints WHEN NEW.checkpoint_ns = ''", _NOTE_CHECKPOINT),
+    "countersign_below": ("INSERT ON checkpoints WHEN NEW.checkpoint_ns <> ''", _NOTE_WRITE),
+    "countersign_below_again": ("UPDATE ON checkpoints WHEN NEW.checkpoint_ns <> ''", _NOTE_WRITE),
     "countersign_checkpoint_gone": ("DELETE ON checkpoints WHEN OLD.checkpoint_ns = ''", _NOTE_CHECKPOINT_GONE),
     "countersign_write": (f"INSERT ON writes WHEN NEW.channel IN ({_CHANNELS})", _NOTE_WRITE),
     "countersign_write_again": (f"UPDATE ON writes WHEN NEW.channel IN ({_CHANNELS})", _NOTE_WRITE),
@@ -339,22 +341,26 @@ class SqliteTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
-    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+    def value_sizes(
+        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+    ) -> Sizes | None:
         """A checkpoint is one piece here, whatever it holds."""
         row = self._one(
-            "SELECT checkpoint_id, length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ''"
+            "SELECT checkpoint_id, length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?3"
             " AND (?2 IS NULL OR checkpoint_id = ?2) ORDER BY checkpoint_id DESC LIMIT 1",
             thread_id,
             checkpoint_id,
+            namespace,
         )
         if row is None:
             return None
         writes = self.connection.execute(
             "SELECT 'write', channel, idx || ':' || task_id, coalesce(length(value), 0) FROM writes"
-            " WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?",
-            [thread_id, row[0]],
+            " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+            [thread_id, namespace, row[0]],
         )
-        return Sizes(row[0], (Stored("whole", "", "", row[1]), *(Stored(*write) for write in writes)))
+        whole = Stored("whole", "", "", row[1], namespace)
+        return Sizes(row[0], (whole, *(Stored(place, name, key, size, namespace) for place, name, key, size in writes)))
 
     def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
         return [
@@ -366,9 +372,9 @@ class SqliteTables:
         place, key = ("checkpoint FROM checkpoints", "") if value.place == "whole" else ("value FROM writes", value.key)
         column, _, rest = place.partition(" ")
         row = self._one(
-            f"SELECT substr({column}, ?4, ?5) {rest} WHERE thread_id = ?1 AND checkpoint_ns = '' AND checkpoint_id = ?2"
+            f"SELECT substr({column}, ?4, ?5) {rest} WHERE thread_id = ?1 AND checkpoint_ns = ?6 AND checkpoint_id = ?2"
             + (" AND idx || ':' || task_id = ?3" if key else " AND ?3 = ''"),
-            *(thread_id, checkpoint_id, key, offset + 1, length),
+            *(thread_id, checkpoint_id, key, offset + 1, length, value.namespace),
         )
         return bytes(row[0]) if row and row[0] else b""
 

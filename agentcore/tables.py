@@ -34,6 +34,8 @@ class Stored:
     channel: str
     key: str
     size: int
+    namespace: str = ""
+    """Of the subgraph that holds it."""
 
     @property
     def is_question(self) -> bool:
@@ -85,7 +87,9 @@ class Tables(Protocol):
         """Say that the thread was read at `head`; does nothing if it has moved since."""
         ...
 
-    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
+    def value_sizes(
+        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+    ) -> Sizes | None:
         """Say how large the values of a checkpoint are, or of the head; None if there is no such checkpoint."""
         ...
 
@@ -189,7 +193,7 @@ def texts_cut(longest: int, instead: str) -> str:
 
 SIZES_SQL = f"""
 WITH found AS (
-    SELECT thread_id, checkpoint_id, checkpoint FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = ''
+    SELECT thread_id, checkpoint_id, checkpoint FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s
         AND (%(checkpoint)s::text IS NULL OR checkpoint_id = %(checkpoint)s) ORDER BY checkpoint_id DESC LIMIT 1
 ), c AS MATERIALIZED (
     SELECT thread_id, checkpoint_id, {object_in("whole", "$.channel_versions")} AS versions,
@@ -203,20 +207,20 @@ WITH found AS (
 SELECT checkpoint_id, '', '', '', 0 FROM c
 UNION ALL SELECT '', 'blob', b.channel, b.version, octet_length(b.blob)
     FROM c, jsonb_each_text(c.versions) v JOIN checkpoint_blobs b
-    ON b.thread_id = %(thread)s AND b.checkpoint_ns = '' AND b.channel = v.key AND b.version = v.value
+    ON b.thread_id = %(thread)s AND b.checkpoint_ns = %(ns)s AND b.channel = v.key AND b.version = v.value
     WHERE b.blob IS NOT NULL
 UNION ALL SELECT '', 'inline', e.key, '', e.value::int FROM c, jsonb_each_text(c.lengths) e
 UNION ALL SELECT '', 'write', w.channel, concat(w.idx, ':', w.task_id), octet_length(w.blob)
-    FROM c JOIN checkpoint_writes w ON w.thread_id = c.thread_id AND w.checkpoint_ns = ''
+    FROM c JOIN checkpoint_writes w ON w.thread_id = c.thread_id AND w.checkpoint_ns = %(ns)s
     AND w.checkpoint_id = c.checkpoint_id
 """
 _WHERE_SQL = {
-    "blob": "type, blob FROM checkpoint_blobs WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
+    "blob": "type, blob FROM checkpoint_blobs WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s"
     " AND channel = %(channel)s AND version = %(key)s AND %(checkpoint)s::text IS NOT NULL",
     "inline": "'text' AS type, convert_to(checkpoint -> 'channel_values' ->> %(channel)s, 'UTF8') AS blob FROM"
-    " checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = '' AND checkpoint_id = %(checkpoint)s"
+    " checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = %(checkpoint)s"
     " AND %(key)s::text IS NOT NULL",
-    "write": "type, blob FROM checkpoint_writes WHERE thread_id = %(thread)s AND checkpoint_ns = ''"
+    "write": "type, blob FROM checkpoint_writes WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s"
     " AND checkpoint_id = %(checkpoint)s AND channel = %(channel)s AND concat(idx, ':', task_id) = %(key)s",
 }
 _MEASURE_SQL = """
@@ -284,10 +288,12 @@ class PostgresTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
-    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None) -> Sizes | None:
-        self.cursor.execute(SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id})
+    def value_sizes(
+        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+    ) -> Sizes | None:
+        self.cursor.execute(SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
         [found, *values] = self.cursor.fetchall() or [None]
-        return Sizes(found[0], tuple(Stored(*row[1:]) for row in values)) if found else None
+        return Sizes(found[0], tuple(Stored(place, name, key, size, namespace) for _, place, name, key, size in values)) if found else None
 
     def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
         """One statement a value: each is read by PostgreSQL from end to end, within its time limit."""
@@ -372,7 +378,8 @@ def measure_sql(value: Stored) -> str:
 
 
 def named(thread_id: str, checkpoint_id: str, value: Stored) -> dict[str, Any]:
-    return {"thread": thread_id, "checkpoint": checkpoint_id, "channel": value.channel, "key": value.key}
+    place = {"thread": thread_id, "ns": value.namespace, "checkpoint": checkpoint_id}
+    return {**place, "channel": value.channel, "key": value.key}
 
 
 def measured(value: Stored, kind: str, stored: bytes) -> Measured:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -20,12 +20,14 @@ from agentcore import pending, sends
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
 from agentcore.masks import Mask, secret_paths
+from agentcore.namespaces import path_of
 from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
 from agentcore.registry import Graph
 from agentcore.serde import canonical, has_objects, to_plain
 from agentcore.skimming import LARGEST_READ, cut_state, skim, skim_for
 from agentcore.strict import noting_blocked
+from agentcore.subgraphs import graph_at
 from agentcore.types import Gate, Look, PendingInterrupt, Snapshot
 
 Saver = BaseCheckpointSaver[Any]
@@ -48,34 +50,75 @@ def with_serializer(saver: Saver, serializer: SerializerProtocol) -> Saver:
     return other
 
 
-def config_for(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
-    configurable = {"thread_id": thread_id, "checkpoint_ns": ""}
+def config_for(thread_id: str, checkpoint_id: str | None = None, namespace: str = "") -> RunnableConfig:
+    configurable = {"thread_id": thread_id, "checkpoint_ns": namespace}
     if checkpoint_id:
         configurable["checkpoint_id"] = checkpoint_id
     return {"configurable": configurable}
 
 
-async def snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Snapshot | None:
+async def snapshot(
+    graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+) -> Snapshot | None:
     """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
 
+    With `namespace` it is that subgraph's checkpoint. At a head, the subgraphs that stand at a breakpoint come with it.
     What is too large for a page is an excerpt (see `skimming`), and its channel opaque. Raises UnreadableThread when
     LangGraph cannot make a state of what is stored.
     """
-    skimmed = await skim(saver, thread_id, checkpoint_id)
-    found = await _snapshot(graph, skimmed.saver, thread_id, checkpoint_id)
-    return await skimmed.shown(found) if found else None
-
-
-async def _snapshot(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None) -> Snapshot | None:
-    bound = with_saver(graph, saver)
+    skimmed = await skim(saver, thread_id, checkpoint_id, namespace=namespace)
+    bound = with_saver(graph, skimmed.saver)
     with _unreadable():
-        state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id))
+        state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id, namespace))
         if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
             return None
+        below = await _below(graph, saver, state) if checkpoint_id is None else _NOTHING_BELOW
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
-            return await _at_questions(bound, saver, state.config)
-        gate = await _gate(bound, saver, state)
-        return await _recorded(bound, state, gate, blocked, await _look_at(saver, state) if blocked else None)
+            found = await _at_questions(bound, skimmed.saver, state.config, below)
+        else:
+            gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, skimmed.saver, state)
+            looked = await _look_at(skimmed.saver, state) if blocked else None
+            found = await _recorded(bound, state, gate, blocked, looked)
+    found = await skimmed.shown(found)
+    return replace(found, inner=below.gates, unseen=below.unseen)
+
+
+@dataclass(frozen=True)
+class _Below:
+    """What is known of the subgraphs of a step. `has_begun`: a task of it has, so its own breakpoint was passed."""
+
+    has_begun: bool
+    gates: tuple[Snapshot, ...]
+    unseen: tuple[str, ...] = ()
+
+
+_NOTHING_BELOW = _Below(False, ())
+
+
+async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
+    """Look into the subgraphs of the tasks that wait. One that has begun in this step stands where it stopped."""
+    here, found = _configurable(state.config), _NOTHING_BELOW
+    for task in state.tasks:
+        if task.result is not None:
+            continue
+        if task.state is None:
+            inside = "|".join(filter(None, [here.get("checkpoint_ns", ""), f"{task.name}:{task.id}"]))
+            found = replace(found, unseen=(*found.unseen, *([] if task.interrupts else [inside])))
+            continue
+        inner = await snapshot(graph, saver, here["thread_id"], namespace=_namespace_of(graph, task))
+        if inner is None or inner.metadata.get("parents", {}).get(here.get("checkpoint_ns", "")) != here["checkpoint_id"]:
+            continue
+        gates = (inner,) if inner.gate else inner.inner
+        found = _Below(True, (*found.gates, *gates), (*found.unseen, *inner.unseen))
+    return found
+
+
+def _namespace_of(graph: Graph, task: PregelTask) -> str:
+    """Return where the subgraph of a task keeps its checkpoints: one history a thread has no task's id in its name."""
+    namespace = str(_configurable(task.state)["checkpoint_ns"])
+    inner = graph_at(graph, namespace)
+    is_one_history = inner is not None and inner.checkpointer is True
+    return "|".join(part.partition(":")[0] for part in namespace.split("|")) if is_one_history else namespace
 
 
 async def _recorded(*arguments: Any) -> Snapshot:
@@ -90,7 +133,7 @@ async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> lis
         return await pending.read_places(saver, state)
 
 
-async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> Snapshot:
+async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
     """Read by its id, a checkpoint is as the nodes see it that ask there: without what others have written since."""
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
@@ -104,8 +147,12 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig) -> S
         # What a task failed with before it asked again is over.
         tasks=tuple({**task, "error": None} if task["id"] in asking else task for task in record.tasks),
         answers=pending.answers_in(places),
-        running=pending.running(state, places),
+        running=pending.running(state, [place for place in places if not _stands_at_gate(place, below)]),
     )
+
+
+def _stands_at_gate(place: Place, below: _Below) -> bool:
+    return place.config["configurable"]["checkpoint_ns"] in {gate.checkpoint_ns for gate in below.gates}
 
 
 async def history(
@@ -142,15 +189,17 @@ async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot
         return await bound.aget_state(config), blocked
 
 
-async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
+async def look(
+    saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+) -> Look | None:
     """Read a checkpoint without its graph and without building anything; None if there is no such checkpoint.
 
     Raises UnreadableThread when the row itself is not one of LangGraph's.
     """
-    skimmed = await skim(saver, thread_id, checkpoint_id)
+    skimmed = await skim(saver, thread_id, checkpoint_id, namespace=namespace)
     neutral = with_serializer(skimmed.saver, neutral_serializer())
     with _unreadable():
-        found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id))
+        found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
         if found is None:
             return None
         channels = found.checkpoint["channel_values"].items()
@@ -161,15 +210,18 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None) -
         )
 
 
-async def read_part(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str) -> str:
+async def read_part(
+    graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str, *, namespace: str = ""
+) -> str:
     """Return one channel (`state/CHANNEL`), or what is asked (`request`), whole: as JSON text, without secrets.
 
     Nothing is built from it. Everything else that is large stays in the database.
     """
     channel = part.removeprefix("state/")
-    reader = with_serializer(await skim_for(saver, thread_id, checkpoint_id, channel), neutral_serializer())
+    skimming = await skim_for(saver, thread_id, checkpoint_id, channel, namespace=namespace)
+    reader = with_serializer(skimming, neutral_serializer())
     with _unreadable():
-        found = await reader.aget_tuple(config_for(thread_id, checkpoint_id))
+        found = await reader.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
         if found is None:
             raise UnreadableThread("The thread has no such checkpoint.")
         if part == "request":
@@ -198,21 +250,24 @@ def _unreadable() -> Iterator[None]:
 
 async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
     here = _configurable(state.config)
-    return await look(saver, here["thread_id"], here["checkpoint_id"])
+    return await look(saver, here["thread_id"], here["checkpoint_id"], namespace=here.get("checkpoint_ns", ""))
 
 
-async def _gate(graph: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
-    """Say at which breakpoint the thread stands. The tables do not tell, so this reads what would run and what ran."""
-    if not state.next or any(task.interrupts for task in state.tasks):
+async def _gate(graph: Graph | None, bound: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
+    """Say at which breakpoint the thread stands. The tables do not tell, so this reads what would run and what ran.
+
+    `graph` is the one whose checkpoint it is, `bound` the outermost.
+    """
+    if graph is None or not state.next or any(task.interrupts for task in state.tasks):
         return None
     before = tuple(name for name in state.next if is_gated(graph.interrupt_before_nodes, name))
     if not before and not graph.interrupt_after_nodes:
         return None
-    ran = await _ran_last(graph, state)
+    ran = await _ran_last(bound, state)
     after = tuple(name for name in ran if is_gated(graph.interrupt_after_nodes, name))
     if not before and not after:
         return None
-    tasks = await sends.gate_tasks(saver, state)
+    tasks = await sends.gate_tasks(saver, state, path_of(_configurable(state.config).get("checkpoint_ns", "")))
     return Gate("before", before, ran, tasks) if before else Gate("after", after, ran, tasks)
 
 

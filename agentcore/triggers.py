@@ -2,7 +2,7 @@
 
 from agentcore import bells
 
-VERSION = 3
+VERSION = 4
 """Count up when INSTALL changes: a database that has this number, or a higher one, is left as it is."""
 
 TABLES = (
@@ -54,6 +54,10 @@ CREATE OR REPLACE TRIGGER countersign_checkpoint AFTER INSERT OR UPDATE ON check
     """
 CREATE OR REPLACE TRIGGER countersign_checkpoint_gone AFTER DELETE ON checkpoints
     FOR EACH ROW WHEN (OLD.checkpoint_ns = '') EXECUTE FUNCTION countersign_note_checkpoint()""",
+    # A subgraph that stops at a breakpoint writes a checkpoint of its own, and leaves the thread's newest as it is.
+    """
+CREATE OR REPLACE TRIGGER countersign_below AFTER INSERT OR UPDATE ON checkpoints
+    FOR EACH ROW WHEN (NEW.checkpoint_ns <> '') EXECUTE FUNCTION countersign_note_write()""",
     """
 CREATE OR REPLACE TRIGGER countersign_write AFTER INSERT OR UPDATE ON checkpoint_writes
     FOR EACH ROW WHEN (NEW.channel IN ('__interrupt__', '__resume__', '__error__'))

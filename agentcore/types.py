@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agentcore.namespaces import path_of
+
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 Verdict = Literal["approve", "reject", "respond", "skip"]
 
@@ -84,6 +86,19 @@ class Snapshot:
     """Where questions wait: the nodes of the same step that neither have ended nor ask."""
     secrets: tuple[str, ...] = ()
     """Channels and dotted paths that nobody is shown: `masks.hidden` gives the snapshot without them."""
+    inner: "tuple[Snapshot, ...]" = ()
+    """The subgraphs that stand at a breakpoint, each as a snapshot of its own namespace."""
+    unseen: tuple[str, ...] = ()
+    """Namespaces of waiting tasks in which a graph may stand that cannot be looked into."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The nodes on the way down to the subgraph; none for the thread's own graph."""
+        return path_of(self.checkpoint_ns)
+
+    def at(self, namespace: str) -> "Snapshot | None":
+        """Return the snapshot of a namespace: this one, or a subgraph's that stands at a breakpoint."""
+        return next((each for each in (self, *self.inner) if each.checkpoint_ns == namespace), None)
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -91,7 +106,7 @@ class Snapshot:
 
     @property
     def is_paused(self) -> bool:
-        return bool(self.interrupts) or self.gate is not None
+        return bool(self.interrupts or self.gate or self.inner)
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -142,6 +157,10 @@ class Pause:
     """A sentence for people when `allowed_verdicts` is empty."""
     tools: tuple[str, ...] = ()
     """Tools that would be called, as far as the agent says so: a policy may be about one."""
+    checkpoint_ns: str = ""
+    """Of the subgraph whose breakpoint it is; empty for the thread's own graph, and for every `interrupt()`."""
+    path: tuple[str, ...] = ()
+    """The nodes on the way down to that subgraph."""
 
 
 @dataclass(frozen=True)
