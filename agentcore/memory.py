@@ -141,9 +141,7 @@ class MemoryTables:
             elif head and move and head.change == move.number:
                 move.is_indexed = True
 
-    def value_sizes(
-        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
-    ) -> Sizes | None:
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Sizes | None:
         with self.saver.guard:
             found = self.saver.storage.get(thread_id, {}).get(namespace, {})
             here = checkpoint_id or max(found, default="")

@@ -99,9 +99,7 @@ def _check(size: int, what: str = "shown") -> None:
         raise UnreadableThread(f"This is too large to be {what} here: {size / 2**20:.0f} MB.")
 
 
-async def _sizes(
-    saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str
-) -> Sequence[Stored]:
+async def _sizes(saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str) -> Sequence[Stored]:
     rows = await _rows(saver, SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
     return [Stored(place, name, key, size, namespace) for _, place, name, key, size in rows if place]
 

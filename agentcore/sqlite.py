@@ -341,9 +341,7 @@ class SqliteTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
-    def value_sizes(
-        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
-    ) -> Sizes | None:
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Sizes | None:
         """A checkpoint is one piece here, whatever it holds."""
         row = self._one(
             "SELECT checkpoint_id, length(checkpoint) FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?3"

@@ -87,9 +87,7 @@ class Tables(Protocol):
         """Say that the thread was read at `head`; does nothing if it has moved since."""
         ...
 
-    def value_sizes(
-        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
-    ) -> Sizes | None:
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Sizes | None:
         """Say how large the values of a checkpoint are, or of the head; None if there is no such checkpoint."""
         ...
 
@@ -288,12 +286,11 @@ class PostgresTables:
             [thread_id, head.checkpoint_id, head.change],
         )
 
-    def value_sizes(
-        self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
-    ) -> Sizes | None:
+    def value_sizes(self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Sizes | None:
         self.cursor.execute(SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
         [found, *values] = self.cursor.fetchall() or [None]
-        return Sizes(found[0], tuple(Stored(place, name, key, size, namespace) for _, place, name, key, size in values)) if found else None
+        stored = (Stored(place, name, key, size, namespace) for _, place, name, key, size in values)
+        return Sizes(found[0], tuple(stored)) if found else None
 
     def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
         """One statement a value: each is read by PostgreSQL from end to end, within its time limit."""

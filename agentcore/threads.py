@@ -106,7 +106,10 @@ async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
             found = replace(found, unseen=(*found.unseen, *([] if task.interrupts else [inside])))
             continue
         inner = await snapshot(graph, saver, here["thread_id"], namespace=_namespace_of(graph, task))
-        if inner is None or inner.metadata.get("parents", {}).get(here.get("checkpoint_ns", "")) != here["checkpoint_id"]:
+        if (
+            inner is None
+            or inner.metadata.get("parents", {}).get(here.get("checkpoint_ns", "")) != here["checkpoint_id"]
+        ):
             continue
         gates = (inner,) if inner.gate else inner.inner
         found = _Below(True, (*found.gates, *gates), (*found.unseen, *inner.unseen))
@@ -189,9 +192,7 @@ async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot
         return await bound.aget_state(config), blocked
 
 
-async def look(
-    saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
-) -> Look | None:
+async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Look | None:
     """Read a checkpoint without its graph and without building anything; None if there is no such checkpoint.
 
     Raises UnreadableThread when the row itself is not one of LangGraph's.

@@ -323,7 +323,7 @@ async def test_pruning_old_checkpoints_moves_nothing(store: Store, thread_id: st
     assert not store.moved(thread_id)
 
 
-async def test_checkpoints_of_subgraphs_do_not_move_the_head(store: Store, thread_id: str) -> None:
+async def test_a_checkpoint_of_a_subgraph_leaves_the_head_and_has_the_thread_read_again(store: Store, thread_id: str) -> None:
     await run(graphs.gated, store, thread_id, {"text": "x"})
     head = store.index(thread_id)
     found = await store.saver.aget_tuple(config_for(thread_id))
@@ -331,7 +331,7 @@ async def test_checkpoints_of_subgraphs_do_not_move_the_head(store: Store, threa
     inner = {"configurable": {"thread_id": thread_id, "checkpoint_ns": "sub:1"}}
     await store.saver.aput(inner, {**found.checkpoint, "id": "ffffffff"}, {}, {})
     assert store.head(thread_id) == head
-    assert not store.moved(thread_id)
+    assert store.moved(thread_id)
 
 
 async def test_a_thread_that_is_gone_is_forgotten_and_one_that_came_back_is_not(store: Store, thread_id: str) -> None:
