@@ -32,6 +32,7 @@ MECHANISMS = {
     "fence": "Checkpoint writes of a worker that lost its thread are refused.",
     "head_check": "A vote is refused when the thread moved since.",
     "digest_check": "A vote must name what was shown.",
+    "rights_again": "Under a lock a person's rights are read again.",
     "one_decision": "What was decided is not decided again.",
     "chain_lock": "The head of the audit log is locked while an entry is appended.",
     "tombstone": "What is written to a thread that was removed is refused, and looked for again.",

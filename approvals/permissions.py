@@ -3,15 +3,20 @@
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.contrib.auth.models import User as Person
+from django.db.models import Exists
 
+from agentcore.failpoints import is_off
 from approvals.enums import Role
 from approvals.errors import Denied
+from approvals.models import ApiToken
 from approvals.roles import ROLES_FOR as ROLES_FOR
 from approvals.roles import SENTENCES as SENTENCES
 
 User = AbstractUser | AnonymousUser
 
 _CACHE = "_countersign_roles"
+_TOKEN = "_countersign_token"
 
 
 def roles_of(user: User) -> frozenset[str]:
@@ -27,9 +32,42 @@ def roles_of(user: User) -> frozenset[str]:
     return cached
 
 
+def note_token(user: User, token_digest: str) -> None:
+    """Remember which token a person came with: with it their rights end."""
+    setattr(user, _TOKEN, token_digest)
+
+
+def token_of(user: User) -> str:
+    return str(getattr(user, _TOKEN, ""))
+
+
+def read_again(user: User) -> None:
+    """Read a person's rights as they are this moment. Under a lock those of the moment count: they may have waited."""
+    if user.pk is None or is_off("rights_again"):
+        return
+    token = token_of(user)
+    found = Person.objects.filter(pk=user.pk, is_active=True)
+    if token:
+        found = found.filter(Exists(ApiToken.objects.filter(token_digest=token, user_id=user.pk)))
+    rows = list(found.values_list("groups__name", "is_superuser"))
+    names = {name for name, _ in rows if name} | {Role.ADMIN.value for _, is_superuser in rows if is_superuser}
+    setattr(user, _CACHE, frozenset(names))
+
+
+def check_again(user: User, permission: str) -> None:
+    """Raise Denied unless this person may, this moment. For whoever has just waited for a lock."""
+    read_again(user)
+    _check(user, permission)
+
+
 def why_not(user: User, permission: str) -> str:
     """Return the sentence that refuses, or an empty string."""
     return "" if roles_of(user).intersection(ROLES_FOR[permission]) else SENTENCES[permission]
+
+
+def for_verdict(verdict: str) -> str:
+    """Name the permission that a verdict needs."""
+    return "skip" if verdict == "skip" else "vote"
 
 
 def _check(user: User, permission: str) -> None:
@@ -46,11 +84,11 @@ def can_view(user: User) -> bool:
 
 
 def check_vote(user: User, verdict: str) -> None:
-    _check(user, "skip" if verdict == "skip" else "vote")
+    _check(user, for_verdict(verdict))
 
 
 def can_vote(user: User, verdict: str) -> bool:
-    return not why_not(user, "skip" if verdict == "skip" else "vote")
+    return not why_not(user, for_verdict(verdict))
 
 
 def check_preview(user: User) -> None:

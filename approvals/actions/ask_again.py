@@ -18,6 +18,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
     permissions.check_retry_run(by)
     with transaction.atomic():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "retry_run")
         if thread is None:
             raise NotFound("There is no such thread.")
         if sentence := why_not(thread):

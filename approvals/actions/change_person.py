@@ -33,6 +33,7 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User) -> N
     if before == after:
         return
     Group.objects.select_for_update().get(name=Role.ADMIN)  # two admins who remove each other: one after the other
+    permissions.check_again(by, "set_policy")
     if why_not := why_not_change(person, is_active=after["active"], groups=after["groups"], by=by):
         raise Conflict(why_not)
     if not _admins().exists():
@@ -63,6 +64,7 @@ def remove_group(group: Group, *, by: User) -> None:
     permissions.check_set_policy(by)
     if why_not := why_not_remove(group):
         raise Conflict(why_not)
+    permissions.check_again(by, "set_policy")
     members = list(Person.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
     about = {"group": group.name, "change": "removed", "members": members}
     group.delete()

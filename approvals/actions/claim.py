@@ -22,9 +22,10 @@ def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approva
     permissions.check_vote(by, "approve")
     with transaction.atomic():
         here = decide.lock(decide.found(approval_id))
+        permissions.check_again(by, "vote")
         approval = here.approval
-        try_edit.check_open(approval)
         decide.check_voter(here, by)
+        try_edit.check_open(approval)
         holder = approval.claimed_by.get_username() if approval.claimed_by else ""
         held = policies.why_not_claimed(
             claimed_by=holder, claimed_until=approval.claimed_until, now=here.now, voter=by.get_username()
@@ -44,6 +45,7 @@ def release(*, approval_id: UUID, by: User) -> Approval:
     permissions.check_view(by)
     with transaction.atomic():
         approval = decide.lock(decide.found(approval_id)).approval
+        permissions.check_again(by, "view")
         if approval.claimed_by_id is None or approval.claimed_by_id != by.pk:
             raise NotFound("You hold no claim on this.")
         approval.claimed_by, approval.claimed_until = None, None

@@ -32,6 +32,7 @@ from approvals.errors import (
     InvalidEdit,
     KeyReused,
     NotFound,
+    Refusal,
     Stale,
     Superseded,
     Unopened,
@@ -111,12 +112,13 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     """
     permissions.check_view(by)
     approval = found(approval_id)
+    permissions.check_vote(by, ballot.verdict)
     ballot = replace(ballot, edits=try_edit.sealed(approval, ballot.edits))
     if replay := _answer_given_before(approval, ballot, by):
         return replay
     try:
         if not is_off("one_decision"):
-            try_edit.check_open(approval)  # what is over stays over: no need to wait in line for the lock
+            _check_open(approval, by)  # what is over stays over: no need to wait in line for the lock
         refused = _try_edit(approval, ballot, by)
         with transaction.atomic():
             voted = _vote(approval, ballot, by, refused)
@@ -132,6 +134,7 @@ def withdraw(*, approval_id: UUID, by: User) -> Vote:
     permissions.check_view(by)
     with transaction.atomic():
         here = lock(found(approval_id))
+        permissions.check_again(by, "view")
         try_edit.check_open(here.approval)
         cast = here.approval.votes.counting().filter(voter_id=by.pk).first()
         if cast is None:
@@ -162,6 +165,16 @@ def lock(seen: Approval) -> Locked:
     return Locked(thread, approval, Rule.of(approval.rule), now=getattr(approval, "read_at"))  # noqa: B009
 
 
+def _check_open(approval: Approval, by: User) -> None:
+    """Raise what `check_open` does; only who may vote here learns so what became of it."""
+    try:
+        try_edit.check_open(approval)
+    except Refusal:
+        if sentence := why_not_voter(approval.thread, approval, Rule.of(approval.rule), by):
+            raise Denied(sentence, permission="policy", policy=approval.rule.get("source", "")) from None
+        raise
+
+
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:
     """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
     if not ballot.edits or not permissions.can_vote(by, ballot.verdict):
@@ -176,10 +189,13 @@ def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | Non
 def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None) -> Voted:
     here = lock(seen)
     reach("decide.locked")
+    permissions.check_again(by, permissions.for_verdict(ballot.verdict))
+    check_voter(here, by)
     if replay := _answer_given_before(here.approval, ballot, by):
         return replay
     if not is_off("one_decision"):
         try_edit.check_open(here.approval)
+    _check_free(here, by)
     _check_seen(here, ballot)
     check_head(here)
     _check_allowed(here, ballot, by)
@@ -226,9 +242,7 @@ def _check_seen(here: Locked, ballot: Ballot) -> None:
     raise Stale("This is not what you were shown: the digest differs. Look at it again.")
 
 
-def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
-    permissions.check_vote(by, ballot.verdict)
-    check_voter(here, by)
+def _check_free(here: Locked, by: User) -> None:
     approval = here.approval
     if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
         raise Expired("The time to decide this is over; it is being rejected.")
@@ -237,6 +251,10 @@ def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
         claimed_by=claimed_by, claimed_until=approval.claimed_until, now=here.now, voter=by.get_username()
     ):
         raise Claimed(sentence, by=claimed_by)
+
+
+def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
+    approval = here.approval
     sentence = policies.why_not_vote(
         verdict=ballot.verdict,
         allowed=approval.allowed_verdicts,

@@ -20,6 +20,7 @@ def erase_text(*, seq: int, name: str, reason: str, by: User) -> None:
         raise NotFound("There is no such entry.")
     with transaction.atomic():
         Thread.objects.select_for_update().filter(pk=entry.thread_id).first()
+        permissions.check_again(by, "erase_text")
         text = AuditText.objects.select_for_update().filter(seq=seq, name=name).first()
         _check(entry, text)
         assert text

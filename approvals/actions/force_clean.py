@@ -64,6 +64,7 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
         Thread.objects.get_or_create(pk=thread_id)
     with transaction.atomic():
         thread = Thread.objects.select_for_update().get(pk=thread_id)
+        permissions.check_again(by, "force_clean")
         if thread.cleaned_at:
             raise Gone("This thread was force-cleaned before.")
         done = remove(thread, "thread.force_cleaned", reason=reason.strip(), by=by.get_username())

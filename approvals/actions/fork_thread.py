@@ -99,6 +99,7 @@ def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any,
 
 @transaction.atomic
 def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, input: Any, by: User) -> Run:
+    permissions.check_again(by, "fork")
     thread = Thread.objects.create(
         id=str(uuid4()),
         graph_id=source.graph_id,

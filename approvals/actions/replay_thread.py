@@ -20,6 +20,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
     permissions.check_replay(by)
     with transaction.atomic():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "replay")
         if thread is None:
             raise NotFound("There is no such thread.")
         check_can_be_forked(thread)

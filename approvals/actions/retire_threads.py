@@ -45,6 +45,7 @@ def retire(*, days: int, graph_id: str = "", by: User) -> int:
     count = 0
     while done := _retire(days, graph_id, by=by.get_username(), kind="person", until=time.monotonic() + 3600):
         count += done
+        permissions.check_again(by, "force_clean")
     return count
 
 

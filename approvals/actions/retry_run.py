@@ -77,7 +77,9 @@ def _locked(run_id: UUID, by: User) -> tuple[Thread, Run]:
     thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
     if thread_id is None:
         raise NotFound("There is no such run.")
-    return Thread.objects.select_for_update().get(pk=thread_id), Run.objects.get(pk=run_id)
+    thread = Thread.objects.select_for_update().get(pk=thread_id)
+    permissions.check_again(by, "retry_run")
+    return thread, Run.objects.get(pk=run_id)
 
 
 def _thread_becomes(thread: Thread, status: ThreadStatus) -> None:

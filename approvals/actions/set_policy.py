@@ -14,6 +14,7 @@ def note_change(policy: Policy, *, by: User) -> PolicyVersion:
     """Make what was just saved the policy's next version. Open questions keep the rule they were asked under."""
     permissions.check_set_policy(by)
     policy = Policy.objects.select_for_update().get(pk=policy.pk)
+    permissions.check_again(by, "set_policy")
     policy.version, policy.changed_at = policy.version + 1, timezone.now()
     policy.save(update_fields=["version", "changed_at"])
     rule = rules.rule_of(policy).as_dict()
@@ -25,6 +26,7 @@ def remove_policy(policy: Policy, *, by: User) -> PolicyVersion:
     """Remove it; its versions stay."""
     permissions.check_set_policy(by)
     policy = Policy.objects.select_for_update().get(pk=policy.pk)
+    permissions.check_again(by, "set_policy")
     removed = _record("policy.removed", policy, policy.version + 1, None, by)
     policy.delete()
     return removed

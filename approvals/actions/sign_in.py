@@ -9,7 +9,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import audit
+from approvals import audit, permissions
 from approvals.errors import LinkUsed
 from approvals.models import ApiToken, SignInLink
 
@@ -47,9 +47,12 @@ def make_token(user: AbstractUser) -> str:
 
 def user_of_token(token: str) -> AbstractUser | None:
     """Return the person a token belongs to, if they are still active."""
-    return get_user_model().objects.filter(
-        pk__in=ApiToken.objects.filter(token_digest=_digest(token)).values("user"), is_active=True
-    ).first()  # fmt: skip
+    digest = _digest(token)
+    of_token = ApiToken.objects.filter(token_digest=digest).values("user")
+    found = get_user_model().objects.filter(pk__in=of_token, is_active=True).first()
+    if found is not None:
+        permissions.note_token(found, digest)
+    return found
 
 
 def _digest(token: str) -> str:

@@ -27,6 +27,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         check_input(graph, input)
     with transaction.atomic():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "start_run")
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")
         if sentence := why_not_input(thread):

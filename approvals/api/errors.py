@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from approvals import audit, outages
 from approvals.api.fields import PlainObject
+from approvals.api.parser import RepeatedKey
 from approvals.context import current_request_id
 from approvals.errors import Denied, NotFound, Refusal, TooLarge
 
@@ -51,6 +52,10 @@ def answer(request: HttpRequest, error: Any) -> HttpResponse:
             return _shape(422, "invalid", "Something needs mending.", {"faults": _faults(error.errors)})
         case AuthenticationError():
             return _unauthenticated()
+        case HttpError(__cause__=RepeatedKey() as repeated):
+            return _shape(
+                422, "invalid", str(repeated), {"faults": [{"path": repeated.name, "message": str(repeated)}]}
+            )
         case HttpError():
             return _shape(error.status_code, "broken_json", str(error.__cause__ or error))
         case RequestDataTooBig():

@@ -9,16 +9,25 @@ from ninja.types import DictStrAny
 
 DEEPEST = 200
 """Levels of nesting."""
+LONGEST_NAME = 60
 
 
 class BrokenJson(ValueError):
-    """The body cannot be read. The message says why and repeats nothing of it."""
+    """The body cannot be read. The message says why and repeats nothing of it but the name of a key."""
+
+
+class RepeatedKey(BrokenJson):
+    """An object names a key twice."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"The key {json.dumps(name)} is given twice. Send it once.")
 
 
 class StrictParser(Parser):
     def parse_body(self, request: HttpRequest) -> DictStrAny:
         try:
-            body: DictStrAny = json.loads(request.body, parse_constant=_refuse_constant)
+            body: DictStrAny = json.loads(request.body, parse_constant=_refuse_constant, object_pairs_hook=_once)
         except BrokenJson:
             raise
         except RecursionError:
@@ -34,6 +43,16 @@ _TOO_DEEP = f"The body is nested deeper than {DEEPEST} levels."
 
 def _refuse_constant(name: str) -> Any:
     raise BrokenJson(f"{name} is not JSON. Leave it out, or send null or a text.")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that is given twice: who reads the first value and who reads the last would see two bodies."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RepeatedKey(twice[:LONGEST_NAME])
+    return found
 
 
 def _check_depth(body: Any) -> None:

@@ -152,6 +152,9 @@ RAW: list[Any] = [
     pytest.param(b'{"edits": ' + b"9" * 5_000 + b"}", 400, "broken_json", id="number of 5,000 digits"),
     pytest.param(b"[" * 100_000, 400, "broken_json", id="100,000 brackets"),
     pytest.param(b"[" * 500 + b"]" * 500, 400, "broken_json", id="500 levels"),
+    pytest.param(b'{"verdict": "reject", "verdict": "approve"}', 422, "invalid", id="a key twice"),
+    pytest.param(b'{"edits": {"amount": {"op": "set", "value": 1, "value": 2}}}', 422, "invalid", id="twice, inside"),
+    pytest.param(b'{"verdict": "reject", "\\u0076erdict": "approve"}', 422, "invalid", id="twice, once escaped"),
     pytest.param(b"[]", 422, "invalid", id="a list"),
     pytest.param(b'"hunter2-canary"', 422, "invalid", id="a text"),
     pytest.param(b"null", 422, "invalid", id="null"),
@@ -167,6 +170,13 @@ def test_a_body_that_cannot_be_read_is_refused(
 ) -> None:
     response = alice.post(f"/approvals/{approval['id']}/{to}", content=content)
     assert (response.status_code, refusal(response)["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("to", ["/threads", "/threads/search", "/votes", "/threads/t/runs", "/threads/t/fork"])
+def test_a_key_that_is_given_twice_is_named_wherever_a_body_is_read(olga: httpx.Client, to: str) -> None:
+    error = refusal(olga.post(to, content=b'{"metadata": [{"color": 1, "color": 2}]}'))
+    assert (error["code"], error["message"]) == ("invalid", 'The key "color" is given twice. Send it once.')
+    assert paths(error) == {"color"}
 
 
 def test_5_mb_without_a_length_are_refused_too(alice: httpx.Client, approval: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.console import Console, wait_for
+from tests.voting import policy
 
 ROLES = ("anonymous", "no role", "viewer", "reviewer", "operator", "auditor", "admin")
 PEOPLE = {
@@ -174,6 +175,31 @@ def test_nobody_decides_what_they_started(console: Console) -> None:
         refused = olga.post(f"/approvals/{approval['id']}/votes", json=ballot)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "denied")
     assert "somebody else must decide" in refused.json()["error"]["message"]
+
+
+def test_who_may_not_vote_learns_nothing_of_how_it_stands(console: Console) -> None:
+    """Permission comes first: an old digest, a decision or a claim are told only to who might have voted."""
+    with policy("gated", people=["alice"]):
+        asked = console.pause("gated", {"text": "first"})
+    refused = {"carol": "policy", "erin": "vote", "olga": "vote"}
+
+    def tries(digest: str) -> dict[str, tuple[int, str]]:
+        ballot = {"verdict": "approve", "seen_digest": digest}
+        came = {}
+        for name in refused:
+            with console.api(name) as api:
+                answer = api.post(f"/approvals/{asked['id']}/votes", json=ballot)
+            came[name] = answer.status_code, answer.json()["error"]["detail"]["permission"]
+        return came
+
+    wanted = {name: (403, permission) for name, permission in refused.items()}
+    assert tries(asked["digest"]) == tries("0" * 64) == wanted
+    with console.api("alice") as alice:
+        alice.post(f"/approvals/{asked['id']}/claim", json={}).raise_for_status()
+        assert tries("0" * 64) == wanted
+        ballot = {"verdict": "approve", "seen_digest": asked["digest"]}
+        alice.post(f"/approvals/{asked['id']}/votes", json=ballot).raise_for_status()
+    assert tries(asked["digest"]) == tries("0" * 64) == wanted
 
 
 def test_a_refused_permission_is_in_the_audit_log(console: Console) -> None:
