@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, get_args, get_origin
 
 from langgraph.channels import BinaryOperatorAggregate
@@ -10,6 +11,7 @@ from langgraph.channels.base import BaseChannel
 
 from agentcore.masks import secret_paths
 from agentcore.registry import Graph
+from agentcore.subgraphs import graphs_in
 from agentcore.types import Channel, GraphCard
 
 _MERGING = {"Topic", "DeltaChannel"}
@@ -29,16 +31,27 @@ _SHORT_MESSAGE = {
 def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
     """Describe `graph` as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
     input_schema, problem = _schema(graph, "get_input_jsonschema")
-    input_schema = _with_short_messages(input_schema)
+    inner = {"|".join(path): each for path, each in graphs_in(graph).items() if path}
+    return replace(
+        _bare_card(graph_id, graph),
+        input_schema=_with_short_messages(input_schema),
+        input_schema_problem=problem,
+        code_digest=code_digest,
+        secrets=secret_paths(graph),
+        subgraphs={path: _bare_card(graph_id, each) for path, each in inner.items()},
+    )
+
+
+def _bare_card(graph_id: str, graph: Graph) -> GraphCard:
+    """Describe what can be looked at and edited of a graph: its nodes, edges and channels."""
     return GraphCard(
         id=graph_id,
         nodes=tuple(_node(graph, name) for name in graph.nodes if not name.startswith("__")),
         edges=tuple(_edges(graph)),
         channels=tuple(_channels(graph)),
-        input_schema=input_schema,
-        input_schema_problem=problem,
-        code_digest=code_digest,
-        secrets=secret_paths(graph),
+        input_schema=None,
+        input_schema_problem="",
+        code_digest="",
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from langgraph.pregel import Pregel
+
 from agentcore.errors import Fault, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.types import Snapshot
@@ -22,10 +24,15 @@ TYPE_ANEW = "This is a secret that cannot be kept here: type it anew, or leave i
 
 
 def secret_paths(graph: Graph) -> tuple[str, ...]:
-    """Return what the metadata of the graph and of its nodes calls secret."""
-    nodes = getattr(getattr(graph, "builder", None), "nodes", {}).values()
-    given = [getattr(node, "metadata", None) for node in nodes] + [(graph.config or {}).get("metadata")]
+    """Return what the metadata of the graph and of its nodes calls secret, subgraphs included."""
+    inner = [each for _, each in graph.get_subgraphs(recurse=True) if isinstance(each, Pregel)]
+    given = [metadata for each in [graph, *inner] for metadata in _metadata_of(each)]
     return tuple(dict.fromkeys(path for metadata in given for path in _named_in(metadata)))
+
+
+def _metadata_of(graph: Graph) -> list[Any]:
+    nodes = getattr(getattr(graph, "builder", None), "nodes", {}).values()
+    return [*(getattr(node, "metadata", None) for node in nodes), (graph.config or {}).get("metadata")]
 
 
 def _named_in(metadata: Any) -> list[str]:

@@ -4,7 +4,7 @@ LangGraph keeps the answers of a task with it (`__resume__`, a list: one for eac
 until the task ends. A task that failed keeps them too, so every later answer fails with the same error: it is poisoned.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,11 +86,14 @@ def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
             )
 
 
-def running(state: StateSnapshot, places: list[Place]) -> tuple[str, ...]:
-    """Name the nodes that neither have ended nor ask: where a process died, they may have been running."""
+def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[str] = ()) -> tuple[str, ...]:
+    """Name the nodes that neither have ended nor ask: where a process died, they may have been running.
+
+    Nor do the tasks of which it is known that a subgraph of theirs stands at a breakpoint.
+    """
     asking = {place.root for place in places if place.task.interrupts}
     silent = {place.root for place in places if not place.task.interrupts}
-    open_tasks = [task for task in state.tasks if task.result is None]
+    open_tasks = [task for task in state.tasks if task.result is None and task.id not in at_gates]
     return tuple(task.name for task in open_tasks if task.id in silent or task.id not in asking)
 
 
@@ -122,6 +125,11 @@ async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
     for task_id, channel, value in (stored.pending_writes if stored else None) or []:
         if stored and (task_id, channel) == (NULL_TASK_ID, RESUME) and value is not None:
             await saver.aput_writes(_plain(stored.config), [(RESUME, None)], NULL_TASK_ID)
+
+
+async def send_on(saver: Saver, config: RunnableConfig, node: str, update: Mapping[str, Any] | None) -> None:
+    """Have a subgraph go on with `node`, as `Command(goto=node, update=...)` has a thread: by writes of no task."""
+    await saver.aput_writes(config, [*(update or {}).items(), (f"branch:to:{node}", None)], NULL_TASK_ID)
 
 
 async def read_updates(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ At a breakpoint the answer is to go on, to edit first, to skip or to end. At an 
 the id of the question, so that it cannot answer another one.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from agentcore.failpoints import reach
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
 from agentcore.serde import canonical, to_plain
-from agentcore.threads import Saver, config_for, read_places, snapshot
+from agentcore.subgraphs import NOTHING_HELD, Hold, graph_at
+from agentcore.threads import Saver, config_for, read_places, snapshot, standing
 from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
 
@@ -58,6 +59,11 @@ class _At:
     watch: Watch
     is_retried: bool = False
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
+    namespace: str = ""
+    """Of the subgraph that stands at the breakpoint."""
+    head: str = ""
+    """The thread's newest checkpoint, where it is a subgraph that is edited."""
+    hold: Hold = NOTHING_HELD
 
 
 async def start(
@@ -83,7 +89,12 @@ async def start(
         return await _go_on(at, input, here.checkpoint_id if here else None)
     if here is None or here.is_paused and not here.running or not here.waiting:
         return await outcome(graph, saver, thread_id)
-    return await _go_on(at, None, here.checkpoint_id)
+    return await _go_on(replace(at, hold=_hold(here)), None, here.checkpoint_id)
+
+
+def _hold(here: Snapshot, *, but: str = "") -> Hold:
+    """Hold every breakpoint inside subgraphs, but the one that was decided."""
+    return Hold((inner.checkpoint_ns for inner in here.inner if inner.checkpoint_ns != but), here.unseen)
 
 
 async def resume(
@@ -100,8 +111,12 @@ async def resume(
     watch: Watch | None = None,
     is_retried: bool = False,
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None,
+    namespace: str = "",
 ) -> Outcome:
     """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
+
+    With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
+    stay where they are.
 
     `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
     this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
@@ -110,7 +125,13 @@ async def resume(
     """
     run = str(metadata[run_key])
     at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried, may_pass)
-    here = await snapshot(graph, saver, thread_id)
+    head = await snapshot(graph, saver, thread_id)
+    if head is None:
+        return Conflict(expected=expected_head, found=None)
+    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace))
+    if namespace and _is_our_end(head, metadata, run_key):
+        return await outcome(graph, saver, thread_id)
+    here = await standing(graph, saver, head, namespace)
     is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
@@ -123,6 +144,11 @@ async def resume(
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except InvalidEdit as error:
         return Failed("InvalidEdit", str(error))
+
+
+def _is_our_end(head: Snapshot, metadata: Mapping[str, Any], run_key: str) -> bool:
+    """True once this run has ended the whole thread, as a rejection inside a subgraph does."""
+    return head.source == "update" and head.metadata.get(run_key) == metadata[run_key]
 
 
 def _is_our_edit(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
@@ -180,19 +206,31 @@ def _gone(here: Snapshot) -> Conflict:
 
 async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     """End the thread, or go where the node's metadata says: `{"reject": {"goto": node, "reason_to": channel}}`."""
-    at_gate = await snapshot(at.graph, at.saver, at.thread_id, here.parent_checkpoint_id) if is_edited else here
-    route = _route_of_rejection(at.graph, at_gate.waiting if at_gate else ())
+    at_gate = await _before(at, here) if is_edited else here
+    route = _route_of_rejection(at.graph, at_gate) if at_gate else None
+    if at.namespace and route is None:
+        await state_edit.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
+        return await outcome(at.graph, at.saver, at.thread_id)
     if not is_edited:
         # First end it: Command(goto=...) alone would run the gated node beside the one it goes to.
         here = await _edited(at, None, END)
     if route is None:
         return await outcome(at.graph, at.saver, at.thread_id)
     told = {route["reason_to"]: answer.reason} if "reason_to" in route else None
+    if at.namespace:
+        await pending.send_on(at.saver, config_for(at.thread_id, here.checkpoint_id, at.namespace), route["goto"], told)
+        return await _go_on(at, None, here.checkpoint_id)
     return await _go_on(at, Command(goto=route["goto"], update=told), here.checkpoint_id)
 
 
-def _route_of_rejection(graph: Graph, nodes: Iterable[str]) -> dict[str, Any] | None:
-    routes = [approval_metadata(graph, node).get("reject") for node in nodes]
+async def _before(at: _At, here: Snapshot) -> Snapshot | None:
+    """Return the checkpoint that an edit was made from."""
+    return await snapshot(at.graph, at.saver, at.thread_id, here.parent_checkpoint_id, namespace=at.namespace)
+
+
+def _route_of_rejection(graph: Graph, here: Snapshot) -> dict[str, Any] | None:
+    inner = graph_at(graph, here.checkpoint_ns)
+    routes = [approval_metadata(inner, node).get("reject") for node in here.waiting] if inner else []
     return next((route for route in routes if isinstance(route, dict) and "goto" in route), None)
 
 
@@ -203,13 +241,13 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
     # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
     if here.interrupts or (here.gate and here.gate.when == "before"):
         return Paused(here)
-    return await _go_on(at, None, here.checkpoint_id) if here.waiting else Finished(here)
+    return await _go_on(at, None, here.checkpoint_id) if here.waiting or at.namespace else Finished(here)
 
 
 async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) -> Snapshot:
-    await state_edit.apply(at.graph, at.saver, _config(at), edits, as_node)
+    await state_edit.apply(at.graph, at.saver, _config(at, namespace=at.namespace), edits, as_node)
     reach("resume.edited")
-    here = await snapshot(at.graph, at.saver, at.thread_id)
+    here = await snapshot(at.graph, at.saver, at.thread_id, namespace=at.namespace)
     assert here is not None
     return here
 
@@ -222,15 +260,16 @@ async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expect
         at.saver,
         thread_id=at.thread_id,
         input=input,
-        expected_head=expected_head,
+        expected_head=at.head if at.namespace else expected_head,
         metadata=at.metadata,
         on_step=at.on_step,
         watch=at.watch,
+        hold=at.hold,
     )
 
 
-def _config(at: _At) -> Any:
-    return config_for(at.thread_id) | {"metadata": dict(at.metadata)}
+def _config(at: _At, *, namespace: str) -> Any:
+    return config_for(at.thread_id, namespace=namespace) | {"metadata": dict(at.metadata)}
 
 
 _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip}

@@ -11,6 +11,7 @@ from agentcore.errors import FenceLost, without_secrets
 from agentcore.failpoints import is_off
 from agentcore.fencing import lost_told
 from agentcore.registry import Graph
+from agentcore.subgraphs import NOTHING_HELD, Hold, held
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.tools import Watch
 from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Step
@@ -18,6 +19,10 @@ from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Step
 OnStep = Callable[[Step], Awaitable[None]]
 
 LONGEST_RUN_SECONDS = 3600.0
+UNFINISHED = (
+    "The run stopped inside {} without saying why: a graph that it calls may stand at a breakpoint, where the console"
+    " cannot see it. Nothing passes that breakpoint. Compile the graph where the node's function can be seen to use it."
+)
 _LONGEST_MESSAGE = 500
 _STRICT_RESUME = "__pregel_strict_resume"  # LangGraph's own, private; a test pins it
 
@@ -36,13 +41,14 @@ async def run_until_pause(
     metadata: Mapping[str, Any] | None = None,
     on_step: OnStep = _ignore,
     watch: Watch | None = None,
+    hold: Hold = NOTHING_HELD,
     time_limit_seconds: float = LONGEST_RUN_SECONDS,
 ) -> Outcome:
     """Run `graph` on the thread and say how it stopped.
 
     `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread that stands
     at another checkpoint is left alone: Conflict. `metadata` is kept in every checkpoint of the run; `watch` notes the
-    tools that are called.
+    tools that are called. Subgraphs that are held stay where they stand.
     Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a
     fence and a write was refused, or if `on_step` raised it.
     """
@@ -57,7 +63,9 @@ async def run_until_pause(
     running = _Running(on_step)
     with lost_told(saver):
         try:
-            stream = with_saver(graph, saver).astream(input, config, stream_mode="tasks", durability=durability)
+            stream = with_saver(graph, held(saver, hold)).astream(
+                input, config, stream_mode="tasks", durability=durability
+            )
             async with asyncio.timeout(time_limit_seconds), aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
                     await running.note(event)
@@ -78,7 +86,7 @@ async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
     if here.is_paused:
         return Paused(here)
     if here.waiting:
-        return Failed("Unfinished", f"The run stopped before {', '.join(here.waiting)} without saying why.")
+        return Failed("Unfinished", UNFINISHED.format(", ".join(here.waiting)))
     return Finished(here)
 
 

@@ -22,6 +22,7 @@ from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
 from agentcore.strict import blocked_sentence
+from agentcore.subgraphs import graph_at
 from agentcore.threads import Saver, config_for, snapshot, with_saver
 from agentcore.types import Change, Channel, Preview, Snapshot
 
@@ -62,12 +63,12 @@ async def preview(
     Raises InvalidEdit, also when the graph itself refuses the update (Ambiguous: name `as_node`), when its routing or a
     reducer raises, and when they are not done in time.
     """
-    thread_id = config["configurable"]["thread_id"]
-    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"))
+    thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
+    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
     if before is None:
         raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
-    await skimming.check_can_be_copied(saver, thread_id, before.checkpoint_id)
+    await skimming.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
     edits = masks.restored(edits, before.values, before.secrets)
     if before.interrupts:
         await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
@@ -91,8 +92,8 @@ async def preview(
 
 async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """Have the real graph apply the edit to a copy in memory."""
-    await apply(graph, copy, config_for(before.thread_id), edits, as_node)
-    after = await snapshot(graph, copy, before.thread_id)
+    await apply(graph, copy, config_for(before.thread_id, namespace=before.checkpoint_ns), edits, as_node)
+    after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns)
     assert after is not None
     return after
 
@@ -115,14 +116,28 @@ def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str,
 
 
 async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
-    """Return the edits as LangGraph takes them; raise InvalidEdit for a mask that stands for nothing, or a message."""
+    """Return the edits as LangGraph takes them; raise InvalidEdit for a mask that stands for nothing, or a message.
+
+    With a namespace in `config` they are of the channels of the subgraph there.
+    """
     secrets = masks.secret_paths(graph)
     values: dict[str, Any] = {}
-    if secrets or any(messages.merges_messages(graph, name) for name in edits):
+    inner = _graph_of(graph, config)
+    if secrets or any(messages.merges_messages(inner, name) for name in edits):
         values = (await with_saver(graph, saver).aget_state(config)).values
     if secrets:
         edits = masks.restored(edits, {name: to_plain(value) for name, value in values.items()}, secrets)
-    return {name: _written(graph, name, edit, values.get(name)) for name, edit in edits.items()}
+    return {name: _written(inner, name, edit, values.get(name)) for name, edit in edits.items()}
+
+
+def _graph_of(graph: Graph, config: RunnableConfig) -> Graph:
+    namespace = config["configurable"].get("checkpoint_ns", "")
+    inner = graph_at(graph, namespace)
+    if inner is None:
+        raise InvalidEdit(
+            [Fault("", f"The graph of {namespace!r:.60} cannot be found, so its state cannot be edited.")]
+        )
+    return inner
 
 
 async def check_not_edited_already(saver: Saver, config: RunnableConfig, edits: Edits) -> None:
@@ -183,10 +198,10 @@ def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None =
 
 
 async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
-    found = await saver.aget_tuple(config_for(at.thread_id, at.checkpoint_id))
+    found = await saver.aget_tuple(config_for(at.thread_id, at.checkpoint_id, at.checkpoint_ns))
     assert found is not None
     copy = InMemorySaver(serde=saver.serde)
-    parent = found.parent_config or config_for(at.thread_id)
+    parent = found.parent_config or config_for(at.thread_id, namespace=at.checkpoint_ns)
     versions = found.checkpoint["channel_versions"]
     await asyncio.to_thread(copy.put, parent, found.checkpoint, found.metadata, versions)  # it may be large
     by_task: dict[str, list[tuple[str, Any]]] = {}

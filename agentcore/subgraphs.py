@@ -53,6 +53,9 @@ class Hold:
         return any(namespace == task or namespace.startswith(f"{task}|") for task in self.tasks)
 
 
+NOTHING_HELD = Hold()
+
+
 def held(saver: Saver, hold: Hold) -> Saver:
     """Return the same saver for a run that leaves what is held where it stands.
 
@@ -73,7 +76,7 @@ def _holding(kind: Any) -> Any:
     """Return a kind of saver that holds: also LangGraph's own can be one, as every saver reads with these two."""
 
     class Holding(kind):  # type: ignore[misc]
-        hold = Hold()
+        hold = NOTHING_HELD
 
         def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
             return self._unless_held(config, super().get_tuple(config))

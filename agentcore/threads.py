@@ -79,41 +79,65 @@ async def snapshot(
             gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, skimmed.saver, state)
             looked = await _look_at(skimmed.saver, state) if blocked else None
             found = await _recorded(bound, state, gate, blocked, looked)
-    found = await skimmed.shown(found)
-    return replace(found, inner=below.gates, unseen=below.unseen)
+            found = replace(found, running=below.running if below.gates else ())
+    return replace(await skimmed.shown(found), inner=below.gates, unseen=below.unseen)
+
+
+async def standing(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
+    """Return how the subgraph of a namespace stands, at a breakpoint or not; None if the thread's step has not it."""
+    if not namespace:
+        return here
+    there = await snapshot(graph, saver, here.thread_id, namespace=namespace)
+    is_of_step = there is not None and there.metadata.get("parents", {}).get("") == here.checkpoint_id
+    return there if is_of_step else None
 
 
 @dataclass(frozen=True)
 class _Below:
-    """What is known of the subgraphs of a step. `has_begun`: a task of it has, so its own breakpoint was passed."""
+    """What is known of the subgraphs of a step. `has_begun`: a task of it has, so its own breakpoint was passed.
+
+    `running` are the nodes that neither have ended, nor ask, nor stand at a breakpoint; `at_gates` are the tasks of
+    those that do.
+    """
 
     has_begun: bool
-    gates: tuple[Snapshot, ...]
+    gates: tuple[Snapshot, ...] = ()
     unseen: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    at_gates: tuple[str, ...] = ()
 
 
-_NOTHING_BELOW = _Below(False, ())
+_NOTHING_BELOW = _Below(False)
 
 
 async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
     """Look into the subgraphs of the tasks that wait. One that has begun in this step stands where it stopped."""
-    here, found = _configurable(state.config), _NOTHING_BELOW
+    here = _configurable(state.config)
+    namespace, has_begun = here.get("checkpoint_ns", ""), False
+    gates: list[Snapshot] = []
+    unseen: list[str] = []
+    running: list[str] = []
+    at_gates: list[str] = []
     for task in state.tasks:
-        if task.result is not None:
+        if task.result is not None or task.interrupts and task.state is None:
             continue
         if task.state is None:
-            inside = "|".join(filter(None, [here.get("checkpoint_ns", ""), f"{task.name}:{task.id}"]))
-            found = replace(found, unseen=(*found.unseen, *([] if task.interrupts else [inside])))
+            unseen.append("|".join(filter(None, [namespace, f"{task.name}:{task.id}"])))
+            running.append(task.name)
             continue
         inner = await snapshot(graph, saver, here["thread_id"], namespace=_namespace_of(graph, task))
-        if (
-            inner is None
-            or inner.metadata.get("parents", {}).get(here.get("checkpoint_ns", "")) != here["checkpoint_id"]
-        ):
+        if inner is None or inner.metadata.get("parents", {}).get(namespace) != here["checkpoint_id"]:
+            running.append(task.name)
             continue
-        gates = (inner,) if inner.gate else inner.inner
-        found = _Below(True, (*found.gates, *gates), (*found.unseen, *inner.unseen))
-    return found
+        has_begun = True
+        stand = (inner,) if inner.gate else inner.inner
+        gates += stand
+        unseen += inner.unseen
+        if stand and not inner.running:
+            at_gates.append(task.id)
+        elif inner.running or not task.interrupts:
+            running.append(task.name)
+    return _Below(has_begun, tuple(gates), tuple(unseen), tuple(running), tuple(at_gates))
 
 
 def _namespace_of(graph: Graph, task: PregelTask) -> str:
@@ -150,12 +174,8 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
         # What a task failed with before it asked again is over.
         tasks=tuple({**task, "error": None} if task["id"] in asking else task for task in record.tasks),
         answers=pending.answers_in(places),
-        running=pending.running(state, [place for place in places if not _stands_at_gate(place, below)]),
+        running=pending.running(state, places, at_gates=below.at_gates),
     )
-
-
-def _stands_at_gate(place: Place, below: _Below) -> bool:
-    return place.config["configurable"]["checkpoint_ns"] in {gate.checkpoint_ns for gate in below.gates}
 
 
 async def history(

@@ -289,5 +289,15 @@ class GraphCard:
     secrets: tuple[str, ...] = ()
     """Channels and dotted paths inside them that nobody is shown."""
 
+    subgraphs: Mapping[str, "GraphCard"] = field(default_factory=dict)
+    """The cards of its subgraphs, by the nodes on the way down, joined by `|`."""
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "GraphCard":
+        """Read a card that was stored as JSON; earlier workers wrote fewer fields."""
+        below = {path: cls.of(card) for path, card in plain.get("subgraphs", {}).items()}
+        channels = tuple(Channel(**channel) for channel in plain["channels"])
+        return cls(**{**plain, "channels": channels, "secrets": tuple(plain.get("secrets", ())), "subgraphs": below})
+
     def channel(self, name: str) -> Channel | None:
         return next((channel for channel in self.channels if channel.name == name), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +12,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore.types import Channel, GraphCard
+from agentcore.namespaces import path_of
+from agentcore.types import GraphCard
 from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
@@ -39,8 +41,15 @@ class Graph(models.Model):
 
     @property
     def record(self) -> GraphCard:
-        channels = tuple(Channel(**channel) for channel in self.card["channels"])
-        return GraphCard(**{**self.card, "channels": channels, "secrets": tuple(self.card.get("secrets", ()))})
+        return GraphCard.of(self.card)
+
+    def at(self, path: Sequence[str]) -> Graph:
+        """Return the graph, with the card of the subgraph down that path; its own where no worker told of that one."""
+        card = self.card.get("subgraphs", {}).get("|".join(path))
+        if card is None:
+            return self
+        told = {name: self.card[name] for name in ("code_digest", "secrets") if name in self.card}
+        return Graph(pk=self.pk, card={**card, **told}, published_at=self.published_at)
 
     def node_title(self, node: str) -> str:
         return next((item["title"] for item in self.card["nodes"] if item["id"] == node), node)
@@ -130,6 +139,8 @@ class Approval(models.Model):
     graph_id = models.CharField(max_length=200, blank=True)
     checkpoint_ns = models.CharField(max_length=500, blank=True)
     checkpoint_id = models.CharField(max_length=64)
+    head_id = models.CharField(max_length=64, blank=True)
+    """The thread's newest checkpoint when it was asked, where a subgraph stands at the breakpoint."""
     head_writes = models.CharField(max_length=32, blank=True)
     interrupt_id = models.CharField(max_length=64, blank=True)
     kind = models.CharField(max_length=20)
@@ -196,6 +207,11 @@ class Approval(models.Model):
     @property
     def is_pending(self) -> bool:
         return self.status == ApprovalStatus.PENDING
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The nodes on the way down to the subgraph that stands at a breakpoint; none for the thread's own graph."""
+        return path_of(self.checkpoint_ns)
 
 
 class VoteQuerySet(models.QuerySet["Vote"]):

@@ -26,6 +26,7 @@ from agentcore.interrupts.breakpoint import last_messages
 from agentcore.masks import hidden
 from agentcore.registry import Graph
 from agentcore.serde import canonical
+from agentcore.subgraphs import graph_at
 from agentcore.tools import tool_schemas
 from agentcore.types import Action, Choice, Pause, PendingInterrupt, Question, Snapshot
 
@@ -56,13 +57,24 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
     snapshot = hidden(snapshot)
     try:
         if snapshot.gate:
-            return breakpoint.read(graph, snapshot)
-        return [_pause(graph, snapshot, pending) for pending in snapshot.interrupts]
+            return _at_gate(graph, snapshot)
+        asked = [_pause(graph, snapshot, pending) for pending in snapshot.interrupts]
+        return asked + [pause for inner in snapshot.inner for pause in _at_gate(graph, hidden(inner))]
     except Exception as error:
         nodes = ", ".join(snapshot.next)
         raise UnreadableThread(
             f"The question at {nodes} cannot be read: {type(error).__name__}. Look at the node's approval metadata."
         ) from error
+
+
+def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+    """Read a breakpoint by the graph that stands there, which may be a subgraph of `graph`."""
+    path = snapshot.path
+    pauses = breakpoint.read(graph_at(graph, snapshot.checkpoint_ns) or graph, snapshot)
+    return [
+        replace(pause, checkpoint_ns=snapshot.checkpoint_ns, path=path, request={**pause.request, "path": list(path)})
+        for pause in pauses
+    ]
 
 
 def _pause(graph: Graph, snapshot: Snapshot, pending: PendingInterrupt) -> Pause:

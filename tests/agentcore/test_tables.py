@@ -323,7 +323,7 @@ async def test_pruning_old_checkpoints_moves_nothing(store: Store, thread_id: st
     assert not store.moved(thread_id)
 
 
-async def test_a_checkpoint_of_a_subgraph_leaves_the_head_and_has_the_thread_read_again(store: Store, thread_id: str) -> None:
+async def test_a_checkpoint_of_a_subgraph_has_the_thread_read_again(store: Store, thread_id: str) -> None:
     await run(graphs.gated, store, thread_id, {"text": "x"})
     head = store.index(thread_id)
     found = await store.saver.aget_tuple(config_for(thread_id))
