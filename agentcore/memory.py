@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from agentcore import bound
+from agentcore.bound import Bound
 from agentcore.errors import ThreadCleaned
 from agentcore.fencing import Fenceable
 from agentcore.serde import check_serializer
@@ -126,6 +128,57 @@ class MemoryTables:
             writes = fingerprint((*place, channel, *value) for place, (_, channel, value, _) in stored)
             move = self.saver.moves.get(thread_id)
             return Head(newest, writes, move.number if move else None)
+
+    def read_bound(
+        self,
+        thread_id: str,
+        *,
+        unread: Collection[str] = (),
+        at: tuple[str, str] | None = None,
+        is_hashed: bool = False,
+    ) -> Bound | None:
+        """Always hashed: what lies in memory has no rows."""
+        with self.saver.guard:
+            stored = self.saver.storage.get(thread_id, {})
+            places = {space: max(found) for space, found in stored.items() if found and space not in unread}
+            places |= {space: found for space, found in [at] if space in places} if at else {}
+            if "" not in places:
+                return None
+            read = [self._part(thread_id, *place) for place in places.items()]
+            noted = self.saver.effects.items()
+            effects = sorted((key, result) for key, (thread, result) in noted if thread == thread_id)
+            return bound.of_values(read, effects).without(unread)
+
+    def _part(self, thread_id: str, namespace: str, checkpoint_id: str) -> bound.Values:
+        found = self.saver.storage[thread_id][namespace]
+        packed, metadata, parent = found.get(checkpoint_id, ((b"", b""), (b"", b""), None))
+        told = bound.metadata_of(metadata[1])
+        names = told.get(bound.DELTAS) or {}
+        above: list[Any] = []
+        here, seen = parent, set[str]()
+        while here in found and here not in seen and names:
+            seen.add(here)
+            above += [here, found[here][0], found[here][2], self._blobs(thread_id, namespace, here)]
+            above += [each for each in self._writes(thread_id, namespace, here) if each[1] in names]
+            here = found[here][2]
+        sent = self._writes(thread_id, namespace, parent) if parent else []
+        above += [each for each in sent if each[1] == bound.TASKS]
+        return bound.Values(
+            *(namespace, checkpoint_id, told),
+            stored=[parent, packed, metadata, self._blobs(thread_id, namespace, checkpoint_id)],
+            above=above,
+            writes=self._writes(thread_id, namespace, checkpoint_id),
+        )
+
+    def _writes(self, thread_id: str, namespace: str, checkpoint_id: str) -> list[tuple[Any, ...]]:
+        stored = self.saver.writes.get((thread_id, namespace, checkpoint_id), {}).items()
+        return sorted((place, channel, *value, path) for place, (_, channel, value, path) in stored)
+
+    def _blobs(self, thread_id: str, namespace: str, checkpoint_id: str) -> list[tuple[Any, ...]]:
+        packed = self.saver.storage[thread_id][namespace].get(checkpoint_id)
+        versions = self.saver.serde.loads_typed(packed[0])["channel_versions"] if packed else {}
+        blobs = ((name, v, self.saver.blobs.get((thread_id, namespace, name, v))) for name, v in versions.items())
+        return sorted((name, str(version), blob) for name, version, blob in blobs if blob)
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         latest = time.monotonic() - settled_seconds

@@ -1,10 +1,11 @@
 """Checkpoints in a SQLite file, for one process at a time: a lock beside the file keeps the others out."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from agentcore import bound
+from agentcore.bound import Bound
 from agentcore.errors import CheckpointsElsewhere, FileUnusable
 from agentcore.failpoints import reach
 from agentcore.fencing import Fenceable
@@ -106,6 +109,32 @@ _WRITES_SQL = """
 SELECT task_id, idx, channel, coalesce(type, ''), CAST(coalesce(value, '') AS BLOB) FROM writes
 WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?
 """
+_NEWEST_SQL = "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns"
+_CHECKPOINT_SQL = """
+SELECT parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
+"""
+_ALL_WRITES_SQL = """
+SELECT task_id, idx, channel, type, value FROM writes
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? ORDER BY task_id, idx
+"""
+# Channels that keep changes apart are read from all that lies above; what an old format sends, from the parent.
+_ABOVE_SQL = """
+WITH RECURSIVE above(id) AS (
+    SELECT ?3 WHERE ?3 IS NOT NULL
+    UNION SELECT c.parent_checkpoint_id FROM above JOIN checkpoints c
+        ON c.thread_id = ?1 AND c.checkpoint_ns = ?2 AND c.checkpoint_id = above.id
+    WHERE json_array_length(?4) > 0
+)
+SELECT w.checkpoint_id, w.task_id, w.idx, w.channel, w.type, w.value FROM above JOIN writes w
+    ON w.thread_id = ?1 AND w.checkpoint_ns = ?2 AND w.checkpoint_id = above.id
+WHERE w.channel IN (SELECT value FROM json_each(?4)) OR w.channel = ?5 AND w.checkpoint_id = ?3
+UNION ALL SELECT c.checkpoint_id, c.parent_checkpoint_id, 0, '', c.type, c.checkpoint FROM above JOIN checkpoints c
+    ON c.thread_id = ?1 AND c.checkpoint_ns = ?2 AND c.checkpoint_id = above.id
+WHERE json_array_length(?4) > 0
+ORDER BY 1, 2, 3, 4
+"""
+_EFFECTS_SQL = "SELECT key, result FROM countersign_effects WHERE thread_id = ? ORDER BY key"
 _SENTENCES = {
     "SQLITE_NOTADB": "is not a SQLite database. Name another file",
     "SQLITE_CORRUPT": "is damaged. Name another file, or put a copy of it in its place",
@@ -319,6 +348,36 @@ class SqliteTables:
             return None
         writes = self.connection.execute(_WRITES_SQL, [thread_id, row[0]])
         return Head(row[0], fingerprint(writes), row[1])
+
+    def read_bound(
+        self,
+        thread_id: str,
+        *,
+        unread: Collection[str] = (),
+        at: tuple[str, str] | None = None,
+        is_hashed: bool = False,
+    ) -> Bound | None:
+        """Always hashed: SQLite does not name the versions of a row."""
+        newest = self.connection.execute(_NEWEST_SQL, [thread_id])
+        places = {namespace: found for namespace, found in newest if namespace not in unread}
+        places |= {namespace: found for namespace, found in [at] if namespace in places} if at else {}
+        if "" not in places:
+            return None
+        read = [self._part(thread_id, *place) for place in places.items()]
+        effects = self.connection.execute(_EFFECTS_SQL, [thread_id]).fetchall()
+        return bound.of_values(read, effects).without(unread)
+
+    def _part(self, thread_id: str, namespace: str, checkpoint_id: str) -> bound.Values:
+        here = [thread_id, namespace, checkpoint_id]
+        parent, kind, stored, metadata = self._one(_CHECKPOINT_SQL, *here) or (None, "", b"", b"")
+        told = bound.metadata_of(metadata)
+        names = json.dumps(list(told.get(bound.DELTAS) or {}))
+        return bound.Values(
+            *(namespace, checkpoint_id, told),
+            stored=[parent, kind, stored, metadata],
+            above=self.connection.execute(_ABOVE_SQL, [thread_id, namespace, parent, names, bound.TASKS]).fetchall(),
+            writes=self.connection.execute(_ALL_WRITES_SQL, here).fetchall(),
+        )
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         rows = self.connection.execute(

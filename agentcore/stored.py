@@ -1,7 +1,7 @@
 """What PostgreSQL says of checkpoints this moment, in pieces: where a thread stands, a document, a blob.
 
-A stamp names the very rows of a checkpoint and of its pending writes: PostgreSQL gives every version of a row another
-`xmin` and `ctid`. So two equal stamps mean that nothing was written in between, in place or not.
+A stamp names the very rows of a checkpoint, of its values and of its pending writes: PostgreSQL gives every version of
+a row another `xmin` and `ctid`. So two equal stamps mean that nothing was written in between, in place or not.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.types import TASKS
 from psycopg.rows import tuple_row
 
+from agentcore.bound import VERSIONS_OF_C
 from agentcore.schema import Pool
 
 K = TypeVar("K")
@@ -33,13 +34,20 @@ _SENDS_OF_C = (
 )
 _BLOBS_OF_C = (
     "SELECT b.channel, b.version, b.type, concat(b.xmin, b.ctid) AS stamp"
-    " FROM jsonb_each_text(c.checkpoint -> 'channel_versions') v JOIN checkpoint_blobs b"
+    f" FROM {VERSIONS_OF_C} v JOIN checkpoint_blobs b"
     " ON b.thread_id = c.thread_id AND b.checkpoint_ns = c.checkpoint_ns AND b.channel = v.key AND b.version = v.value"
 )
-_STAMP = f"""md5(concat(c.xmin, c.ctid,
+
+
+def _stamp(blobs: str) -> str:
+    return f"""md5(concat(c.xmin, c.ctid,
     (SELECT string_agg(concat(w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx) FROM {_WRITES_OF_C}), ';',
-    (SELECT string_agg(concat(s.xmin, s.ctid), ',' ORDER BY s.task_id, s.idx) FROM {_SENDS_OF_C})
+    (SELECT string_agg(concat(s.xmin, s.ctid), ',' ORDER BY s.task_id, s.idx) FROM {_SENDS_OF_C}), ';',
+    (SELECT string_agg(stamp, ',' ORDER BY channel) FROM ({blobs}) blob)
 ))"""
+
+
+_STAMP = _stamp(_BLOBS_OF_C)
 _DOCUMENT_SQL = """
 SELECT {stamp}, c.parent_checkpoint_id, c.checkpoint::text, c.metadata::text, (
     SELECT array_agg(ARRAY[convert_to(w.task_id, 'UTF8'), convert_to(w.channel, 'UTF8'), convert_to(w.type, 'UTF8'),
@@ -51,12 +59,9 @@ SELECT {stamp}, c.parent_checkpoint_id, c.checkpoint::text, c.metadata::text, (
     SELECT array_agg(ARRAY[channel, version, type, stamp]) FROM ({blobs}) blob
 ) FROM {c} c
 """
-_parts = {"stamp": _STAMP, "writes": _WRITES_OF_C, "sends": _SENDS_OF_C}
-SAVED_SQL = _DOCUMENT_SQL.format(
-    **_parts,
-    c="saved",
-    blobs=f"{_BLOBS_OF_C} UNION ALL SELECT channel, version, type, concat(xmin, ctid) FROM new_blob",
-)
+_parts = {"writes": _WRITES_OF_C, "sends": _SENDS_OF_C}
+_SAVED_BLOBS = f"{_BLOBS_OF_C} UNION ALL SELECT channel, version, type, concat(xmin, ctid) FROM new_blob"
+SAVED_SQL = _DOCUMENT_SQL.format(**_parts, c="saved", blobs=_SAVED_BLOBS, stamp=_stamp(_SAVED_BLOBS))
 """The document of a checkpoint that a statement saves: it sees the blobs that were there, and not those of its own."""
 _LATEST_SQL = f"""
 SELECT q.n, head.checkpoint_id, head.stamp FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY q(thread_id, ns, n)
@@ -77,7 +82,7 @@ _LISTED_SQL = f"SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, {_STAMP} F
 _DOCUMENTS_SQL = f"""
 SELECT q.n, document.* FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY q(thread_id, ns, id, n)
 CROSS JOIN LATERAL (
-    {_DOCUMENT_SQL.format(**_parts, c="checkpoints", blobs=_BLOBS_OF_C)}
+    {_DOCUMENT_SQL.format(**_parts, c="checkpoints", blobs=_BLOBS_OF_C, stamp=_STAMP)}
     WHERE c.thread_id = q.thread_id AND c.checkpoint_ns = q.ns AND c.checkpoint_id = q.id LIMIT 1
 ) document(stamp, parent, checkpoint, metadata, writes, sends, blobs)
 """

@@ -4,10 +4,13 @@
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from agentcore import bound
+from agentcore.bound import Bound
 
 NOTED_CHANNELS = ("__interrupt__", "__resume__", "__error__")
 """Writes that people care for: a thread that gets one has moved, though its newest checkpoint stays."""
@@ -77,6 +80,21 @@ class Tables(Protocol):
 
     def read_head(self, thread_id: str) -> Head | None:
         """Return the head of the thread, or None if it has no checkpoint."""
+        ...
+
+    def read_bound(
+        self,
+        thread_id: str,
+        *,
+        unread: Collection[str] = (),
+        at: tuple[str, str] | None = None,
+        is_hashed: bool = False,
+    ) -> Bound | None:
+        """Return what tasks can read of the thread, in one statement; None if it has no checkpoint.
+
+        Namespaces in `unread` are left out. `at` names a namespace and the checkpoint that is read there, where that is
+        not the newest. With `is_hashed` every byte is read, and there are digests.
+        """
         ...
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
@@ -262,6 +280,21 @@ class PostgresTables:
         self.cursor.execute(_HEAD_SQL, [thread_id, thread_id, thread_id])
         row = self.cursor.fetchone()
         return Head(*row) if row else None
+
+    def read_bound(
+        self,
+        thread_id: str,
+        *,
+        unread: Collection[str] = (),
+        at: tuple[str, str] | None = None,
+        is_hashed: bool = False,
+    ) -> Bound | None:
+        """Look-ups by primary keys: the namespaces, and for each its checkpoint, its values and its writes."""
+        namespace, checkpoint_id = at or (None, None)
+        where = {"thread": thread_id, "unread": list(unread), "at_ns": namespace, "at_id": checkpoint_id}
+        self.cursor.execute(bound.SQL[is_hashed], where)
+        found = bound.of_rows(self.cursor.fetchall())
+        return found.without(unread) if found else None
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         self.cursor.execute(

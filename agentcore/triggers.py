@@ -91,6 +91,24 @@ END $$""",
             ("truncate", "TRUNCATE", "STATEMENT"),
         )
     ),
+    # LangGraph changes no stored value in place, nor takes one from its checkpoint. Whoever does so is noticed.
+    """
+CREATE OR REPLACE FUNCTION countersign_note_rewritten() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE countersign_heads SET is_indexed = false, changed_at = clock_timestamp()
+        WHERE thread_id IN (SELECT thread_id FROM gone);
+    PERFORM countersign_ring(each.thread_id) FROM (SELECT DISTINCT thread_id FROM gone) each;
+    RETURN NULL;
+END $$""",
+    *(
+        f"CREATE OR REPLACE TRIGGER countersign_{name} AFTER {event} ON {table}"
+        " REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION countersign_note_rewritten()"
+        for name, event, table in (
+            ("rewritten", "UPDATE", "checkpoint_blobs"),
+            ("removed", "DELETE", "checkpoint_blobs"),
+            ("removed", "DELETE", "checkpoint_writes"),
+        )
+    ),
     # A write with another number than the thread's is refused; who raises the number waits for writes that are made.
     """
 CREATE TABLE IF NOT EXISTS countersign_fences (

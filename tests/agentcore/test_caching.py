@@ -14,10 +14,12 @@ import psycopg
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.conninfo import make_conninfo
 
 from agentcore import entries, schema
 from agentcore.caching import Cache, CachedPostgresSaver, open_cache
 from agentcore.checkpointers import open_checkpointer, open_pool
+from agentcore.dsn import postgres_params
 from agentcore.entries import Seal
 from agentcore.serde import strict_serializer
 from agentcore.stored import Stored
@@ -99,6 +101,31 @@ async def test_a_pending_write_costs_a_document_and_no_blob(
             assert found and found.pending_writes == [("task", "__interrupt__", "May I?")]
             await saver.cache.entries.written()
         assert asked == {"documents": 1, "blobs": 0}
+
+
+@pytest.mark.parametrize("near_bytes", [0, 10_000_000], ids=["in Redis", "in memory"])
+@pytest.mark.parametrize("reads", ["validated", "notified"])
+async def test_a_value_that_somebody_changed_in_place_is_read_as_it_is_now(
+    database: str, own_redis: RedisServer, thread_id: str, near_bytes: int, reads: Any
+) -> None:
+    async with process(database, own_redis.url, near_bytes=near_bytes) as saver:
+        saved = await put(saver, thread_id, BIG)
+        saver, other = saver.reading(reads), await put(saver, f"{thread_id}-other", ["changed"])
+        await saver.cache.entries.written()
+        assert await value_of(saver, thread_id) == BIG
+        with psycopg.connect(make_conninfo("", **postgres_params(database)), autocommit=True) as connection:
+            changed = connection.execute(
+                "UPDATE checkpoint_blobs b SET (type, blob) = (SELECT o.type, o.blob FROM checkpoint_blobs o"
+                " WHERE o.thread_id = %s) WHERE b.thread_id = %s",
+                [other["configurable"]["thread_id"], thread_id],
+            )
+            assert changed.rowcount == 1
+        for _ in range(1_000 if reads == "notified" else 0):  # a notification takes its time, as it does for a page
+            if await value_of(saver, thread_id) != BIG:
+                break
+            await asyncio.sleep(0.01)
+        assert await value_of(saver, thread_id) == ["changed"]
+        assert await value_of(saver, thread_id, saved["configurable"]["checkpoint_id"]) == ["changed"]
 
 
 async def test_history_reads_what_its_checkpoints_share_once(
