@@ -13,7 +13,7 @@ from langgraph.pregel import Pregel
 
 from agentcore.errors import Fault, InvalidEdit
 from agentcore.registry import Graph
-from agentcore.types import Snapshot
+from agentcore.types import Gate, Snapshot
 
 MASK = "••••••"
 """The same for every secret: its length is not told."""
@@ -97,11 +97,37 @@ def _texts_at(value: Any, path: list[str]) -> Iterator[str]:
         yield str(value)
 
 
+def channels_of(paths: Iterable[str]) -> set[str]:
+    return {path.partition(".")[0] for path in paths}
+
+
+def states_in_sent(plain: Any) -> list[Mapping[str, Any]]:
+    """Return what is laid out like a state in what a Send carries: itself, an object's fields, the state of a call."""
+    if not isinstance(plain, Mapping):
+        return []
+    inner = [plain[name] for name in ("value", "state") if isinstance(plain.get(name), Mapping)]
+    return [plain, *inner]
+
+
+def hidden_sent(mask: Mask, plain: Any) -> Any:
+    """Mask what a Send carries."""
+    if not isinstance(plain, Mapping):
+        return mask.anywhere(plain)
+    masked = mask.state(dict(plain))
+    inner = {name: mask.state(masked[name]) for name in ("value", "state") if isinstance(masked.get(name), dict)}
+    return {**masked, **inner}
+
+
+def _hidden_gate(mask: Mask, gate: Gate) -> Gate:
+    return replace(gate, tasks=tuple(replace(task, sent=hidden_sent(mask, task.sent)) for task in gate.tasks))
+
+
 def hidden(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot as people may see it."""
     if not snapshot.secrets:
         return snapshot
-    mask = Mask(snapshot.secrets, snapshot.values)
+    sent = [state for each in snapshot.sent for state in states_in_sent(each["args"])]
+    mask = Mask(snapshot.secrets, snapshot.values, *sent)
     asked = [
         replace(each, value=mask.anywhere(each.value), response_schema=mask.anywhere(each.response_schema))
         for each in snapshot.interrupts
@@ -113,10 +139,19 @@ def hidden(snapshot: Snapshot) -> Snapshot:
         interrupts=tuple(asked),
         tasks=tuple(mask.anywhere(task) for task in snapshot.tasks),
         answers=mask.anywhere(snapshot.answers),
+        gate=_hidden_gate(mask, snapshot.gate) if snapshot.gate else None,
+        sent=tuple({**each, "args": hidden_sent(mask, each["args"])} for each in snapshot.sent),
     )
 
 
 _STATES = ("values", "values_before")
+_SENT = "sent"
+
+
+def _carried_in(sent: Any) -> list[Any]:
+    """Return what each Send carries: a snapshot has them all, a task its own."""
+    each = sent if isinstance(sent, list | tuple) else [sent]
+    return [item["args"] if isinstance(item, Mapping) and item.keys() == {"node", "args"} else item for item in each]
 
 
 def hidden_answer(plain: Any, paths: tuple[str, ...]) -> Any:
@@ -134,6 +169,8 @@ def _states_in(plain: Any) -> Iterator[Mapping[str, Any]]:
         for name, item in plain.items():
             if name in _STATES and isinstance(item, Mapping):
                 yield item
+            elif name == _SENT:
+                yield from (state for each in _carried_in(item) for state in states_in_sent(each))
             else:
                 yield from _states_in(item)
 
@@ -145,8 +182,16 @@ def _hidden(plain: Any, mask: Mask) -> Any:
         return mask.anywhere(plain)
     if {"channel", "before", "after"} <= plain.keys():
         return _hidden_change(mask, dict(plain))
-    is_state = {name: name in _STATES and isinstance(item, dict) for name, item in plain.items()}
-    return {name: mask.state(item) if is_state[name] else _hidden(item, mask) for name, item in plain.items()}
+    return {name: _hidden_item(mask, name, item) for name, item in plain.items()}
+
+
+def _hidden_item(mask: Mask, name: str, item: Any) -> Any:
+    if name in _STATES and isinstance(item, dict):
+        return mask.state(item)
+    if name != _SENT:
+        return _hidden(item, mask)
+    is_all = isinstance(item, list | tuple)
+    return [{**each, "args": hidden_sent(mask, each["args"])} for each in item] if is_all else hidden_sent(mask, item)
 
 
 def _hidden_change(mask: Mask, change: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import Any
 from langgraph.graph import END
 from langgraph.types import Command
 
-from agentcore import masks, pending, state_edit
+from agentcore import each_task, masks, pending, state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
 from agentcore.failpoints import reach
+from agentcore.interrupts.hitl_batched import choice_in
 from agentcore.registry import Graph
 from agentcore.runner import OnStep, outcome, run_until_pause
 from agentcore.serde import canonical, to_plain
@@ -138,6 +139,8 @@ async def resume(
     try:
         if answer.edits and not is_edited:
             state_edit.check_nothing_blocked(here)
+            if answer.verdict == "approve" and not answer.interrupt_id:
+                state_edit.check_nothing_sent(here)
             answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
         if answer.interrupt_id:
             return await _respond(at, here, answer)
@@ -208,15 +211,19 @@ async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> O
     """End the thread, or go where the node's metadata says: `{"reject": {"goto": node, "reason_to": channel}}`."""
     at_gate = await _before(at, here) if is_edited else here
     route = _route_of_rejection(at.graph, at_gate) if at_gate else None
-    if at.namespace and route is None:
-        await state_edit.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
-        return await outcome(at.graph, at.saver, at.thread_id)
-    if not is_edited:
+    if not is_edited and (route or not at.namespace):
         # First end it: Command(goto=...) alone would run the gated node beside the one it goes to.
         here = await _edited(at, None, END)
+    return await _end_or_go(at, here, route, answer.reason)
+
+
+async def _end_or_go(at: _At, here: Snapshot, route: Mapping[str, Any] | None, reason: str) -> Outcome:
+    """From where nothing waits any more go where a rejected node says; without that the whole thread ends."""
     if route is None:
+        if at.namespace:
+            await state_edit.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
         return await outcome(at.graph, at.saver, at.thread_id)
-    told = {route["reason_to"]: answer.reason} if "reason_to" in route else None
+    told = {route["reason_to"]: reason} if "reason_to" in route else None
     if at.namespace:
         await pending.send_on(at.saver, config_for(at.thread_id, here.checkpoint_id, at.namespace), route["goto"], told)
         return await _go_on(at, None, here.checkpoint_id)
@@ -234,6 +241,25 @@ def _route_of_rejection(graph: Graph, here: Snapshot) -> dict[str, Any] | None:
     return next((route for route in routes if isinstance(route, dict) and "goto" in route), None)
 
 
+async def _decide_each(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    """Decide each task of the gate by itself; where none is left, it ends as a rejection does."""
+    at_gate = await _before(at, here) if is_edited else here
+    inner = graph_at(at.graph, at.namespace)
+    if at_gate is None or at_gate.gate is None or inner is None:
+        return _gone(here)
+    choices = [choice_in(each) for each in answer.answer["decisions"]]
+    if not is_edited:
+        state_edit.check_nothing_blocked(here)
+        await each_task.write(inner, at.saver, _config(at, namespace=at.namespace), at_gate, choices)
+        here = await _after_edit(at)
+    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
+        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if any(choice.verdict != "reject" for choice in choices):
+        return await _go_on(at, None, here.checkpoint_id)
+    told = "\n".join(filter(None, [answer.reason, *(choice.message for choice in choices)]))
+    return await _end_or_go(at, here, _route_of_rejection(at.graph, at_gate), told)
+
+
 async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     """Count the node as done with the edits as its output; a gate behind it holds as ever."""
     if not is_edited:
@@ -246,6 +272,10 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
 
 async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) -> Snapshot:
     await state_edit.apply(at.graph, at.saver, _config(at, namespace=at.namespace), edits, as_node)
+    return await _after_edit(at)
+
+
+async def _after_edit(at: _At) -> Snapshot:
     reach("resume.edited")
     here = await snapshot(at.graph, at.saver, at.thread_id, namespace=at.namespace)
     assert here is not None
@@ -272,7 +302,7 @@ def _config(at: _At, *, namespace: str) -> Any:
     return config_for(at.thread_id, namespace=namespace) | {"metadata": dict(at.metadata)}
 
 
-_VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip}
+_VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _decide_each}
 
 
 async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:

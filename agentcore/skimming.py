@@ -20,7 +20,7 @@ from agentcore.postgres import PostgresSaver
 from agentcore.serde import canonical
 from agentcore.sqlite import SqliteSaver
 from agentcore.tables import SIZES_SQL, Measured, Stored, measure_sql, named, object_in, texts_cut
-from agentcore.types import Snapshot
+from agentcore.types import Gate, Snapshot
 
 LARGEST_READ = 4 * 2**20
 """Stored bytes of one checkpoint that are decoded for people to look at."""
@@ -54,7 +54,8 @@ class Skimmed:
             values = _with_excerpts(values, await self.saver.measured(found), found.secrets)
         values = await asyncio.to_thread(cut_state, values)
         cut_there = [name for name in cut_channels(values) if name not in found.opaque]
-        return replace(found, values=values, opaque=(*found.opaque, *cut_there))
+        sent, gate = await asyncio.to_thread(_cut_sent, found)
+        return replace(found, values=values, opaque=(*found.opaque, *cut_there), sent=sent, gate=gate)
 
 
 async def skim(
@@ -146,7 +147,7 @@ def _inline(longest: int) -> str:
 def _select(longest: int) -> str:
     """Return the library's statement, changed so that large values stay where they are."""
     query = AsyncPostgresSaver.SELECT_SQL
-    blob = f"octet_length(bl.blob) > {longest}"
+    blob = f"octet_length(bl.blob) > {longest} AND bl.channel <> '__pregel_tasks'"
     write = f"octet_length(cw.blob) > {longest} AND cw.channel <> '__interrupt__'"
     for old, new in (
         ("    checkpoint,\n", _inline(longest)),
@@ -242,6 +243,18 @@ def _excerpt_of(found: Measured, is_hidden: bool) -> dict[str, Any]:
 
 def _excerpt(of: str, size: int, sha256: str, head: str) -> dict[str, Any]:
     return {"__type__": EXCERPT, "of": of, "size": size, "sha256": sha256, "head": head[:LONGEST_HEAD]}
+
+
+def _cut_sent(found: Snapshot) -> tuple[tuple[dict[str, Any], ...], Gate | None]:
+    """Cut what Sends carry, and what each task of a gate is given by one."""
+    if not found.sent:
+        return found.sent, found.gate
+    room = max(LARGEST_PART // len(found.sent), LONGEST_HEAD)
+    sent = tuple({**each, "args": cut(each["args"], room)} for each in found.sent)
+    if found.gate is None:
+        return sent, None
+    tasks = tuple(replace(task, sent=cut(task.sent, room)) for task in found.gate.tasks)
+    return sent, replace(found.gate, tasks=tasks)
 
 
 def cut_state(values: Mapping[str, Any]) -> dict[str, Any]:

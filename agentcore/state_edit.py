@@ -5,7 +5,7 @@ value; a channel with a reducer takes `append` (merged in by the reducer) or `re
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,17 +17,21 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import masks, messages, pending, skimming, trial, validation
+from agentcore import each_task, masks, messages, pending, skimming, trial, validation
 from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
 from agentcore.strict import blocked_sentence
 from agentcore.subgraphs import graph_at
 from agentcore.threads import Saver, config_for, snapshot, with_saver
-from agentcore.types import Change, Channel, Preview, Snapshot
+from agentcore.types import Change, Channel, Choice, Preview, Snapshot
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
+SENDS_WAIT = (
+    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
+    " something else. Edit those arguments instead."
+)
 OPS = ("set", "append", "replace")
 Edits = Mapping[str, Mapping[str, Any]]
 
@@ -73,13 +77,50 @@ async def preview(
     if before.interrupts:
         await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
     copy = await _copy_in_memory(saver, before)
+    if not before.interrupts and as_node not in before.next:
+        check_nothing_sent(before)
     work = _merged if before.interrupts else _tried
+    return _preview(before, await _apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds), edits)
+
+
+async def preview_each(
+    graph: Graph,
+    saver: Saver,
+    config: RunnableConfig,
+    choices: Sequence[Choice],
+    *,
+    limit_seconds: float = trial.LIMIT_SECONDS,
+) -> Preview:
+    """Return what deciding each task of a gate by itself would give, tried on a copy in memory; nothing is stored."""
+    thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
+    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
+    inner = graph_at(graph, namespace)
+    if before is None or before.gate is None or inner is None:
+        raise InvalidEdit([Fault("", f"Thread {thread_id} stands at no breakpoint.")])
+    check_nothing_blocked(before)
+    await skimming.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
+    copy = await _copy_in_memory(saver, before)
+
+    async def work() -> Snapshot:
+        place = config_for(thread_id, namespace=namespace)
+        await each_task.write(inner, copy, place, before, choices)
+        after = await snapshot(graph, copy, thread_id, namespace=namespace)
+        assert after is not None
+        return after
+
+    return _preview(before, await _apart(work, limit_seconds))
+
+
+async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_seconds: float) -> Snapshot:
     try:
-        after = await trial.apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds=limit_seconds)
+        return await trial.apart(work, limit_seconds=limit_seconds)
     except (trial.TrialTooLong, trial.TrialsStuck) as error:
         raise InvalidEdit([Fault("", f"The graph's own routing or reducers did not answer. {error}")]) from error
     except trial.TrialStopped as error:
         raise InvalidEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
+
+
+def _preview(before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
     return Preview(
         values_before=before.values,
         values=after.values,
@@ -87,6 +128,7 @@ async def preview(
         next=after.next,
         diff=tuple(changes(before.values, after.values, edits)),
         digest=result_digest(after),
+        sent=after.sent,
     )
 
 
@@ -152,6 +194,12 @@ def check_nothing_blocked(before: Snapshot) -> None:
         raise InvalidEdit([Fault("", blocked_sentence(before.blocked))])
 
 
+def check_nothing_sent(before: Snapshot) -> None:
+    """Raise InvalidEdit where Sends are pending: LangGraph drops them when a state is edited, or makes others."""
+    if before.sent:
+        raise InvalidEdit([Fault("", SENDS_WAIT)])
+
+
 async def apply(
     graph: Graph,
     saver: Saver,
@@ -175,8 +223,12 @@ async def apply(
 
 
 def result_digest(after: Snapshot) -> str:
-    """Name what an edit led to: the values and what would run next, but for the ids that reducers give to messages."""
-    return digest({"values": without_message_ids(after.values), "next": list(after.next)})
+    """Name what an edit led to: the values, what would run next and what Sends carry to it.
+
+    The ids that reducers give to messages are left out.
+    """
+    sent = {"sent": without_message_ids(list(after.sent))} if after.sent else {}
+    return digest({"values": without_message_ids(after.values), "next": list(after.next), **sent})
 
 
 def without_message_ids(plain: Any) -> Any:

@@ -15,6 +15,9 @@ from agentcore.bound import Bound
 NOTED_CHANNELS = ("__interrupt__", "__resume__", "__error__")
 """Writes that people care for: a thread that gets one has moved, though its newest checkpoint stays."""
 
+ASKED_CHANNELS = ("__interrupt__", "__pregel_tasks")
+"""What an agent asks in `interrupt()`, and what Sends carry to the nodes behind a gate."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -42,7 +45,8 @@ class Stored:
 
     @property
     def is_question(self) -> bool:
-        return self.channel == "__interrupt__"
+        """Whether it is what people are asked about: it is read whole, or not at all."""
+        return self.channel in ASKED_CHANNELS
 
 
 @dataclass(frozen=True)

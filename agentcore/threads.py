@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout
 from agentcore import pending, sends
 from agentcore.cards import is_gated
 from agentcore.errors import UnreadableThread, without_secrets
-from agentcore.masks import Mask, secret_paths
+from agentcore.masks import Mask, hidden_sent, secret_paths, states_in_sent
 from agentcore.namespaces import path_of
 from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
@@ -79,7 +79,8 @@ async def snapshot(
             gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, skimmed.saver, state)
             looked = await _look_at(skimmed.saver, state) if blocked else None
             found = await _recorded(bound, state, gate, blocked, looked)
-            found = replace(found, running=below.running if below.gates else ())
+            sent = await sends.sent_at(skimmed.saver, state)
+            found = replace(found, running=below.running if below.gates else (), sent=sent)
     return replace(await skimmed.shown(found), inner=below.gates, unseen=below.unseen)
 
 
@@ -247,13 +248,22 @@ async def read_part(
             raise UnreadableThread("The thread has no such checkpoint.")
         if part == "request":
             asked = [value for _, name, value in found.pending_writes or () if name == "__interrupt__"]
-            return await asyncio.to_thread(json.dumps, asked)
+            sent = sends.sends_in(found.checkpoint["channel_values"])
+            return await asyncio.to_thread(_request_text, secret_paths(graph), asked, sent)
         values = {channel: found.checkpoint["channel_values"].get(channel)}
         return await asyncio.to_thread(_masked_text, secret_paths(graph), values, channel)
 
 
 def _masked_text(secrets: Iterable[str], values: dict[str, Any], channel: str) -> str:
     return json.dumps(Mask(secrets, values).state(values)[channel])
+
+
+def _request_text(secrets: Iterable[str], asked: list[Any], sent: list[Any]) -> str:
+    if asked or not sent:
+        return json.dumps(asked)
+    carried = [each["value"][:2] for each in sent]  # node and arguments, as the neutral serialiser has a Send
+    mask = Mask(secrets, *(state for _, args in carried for state in states_in_sent(args)))
+    return json.dumps([{"node": node, "args": hidden_sent(mask, args)} for node, args in carried])
 
 
 @contextmanager

@@ -85,6 +85,7 @@ async def _edit(
 ) -> None:
     if edits:
         here = await _standing(graph, saver, config["configurable"]["thread_id"])
+        state_edit.check_nothing_sent(here)
         edits = masks.restored(edits, here.values, here.secrets)
     if edits or as_node:
         await state_edit.apply(graph, saver, config, edits or None, as_node)

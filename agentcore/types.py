@@ -32,8 +32,9 @@ class PendingInterrupt:
 class GateTask:
     """A task that would run if a gate were passed. `path` are the nodes from the outermost graph down to its own.
 
-    `namespace` and `checkpoint_id` say where its own graph stands. `is_sent`: it came by a `Send`, which carries `sent`
-    to it, as plain data; any other task reads the state.
+    `namespace` and `checkpoint_id` say where its own graph stands. `is_sent`: it came by a `Send`, the one at `place`
+    in the checkpoint, which carries `sent` to it, as plain data; any other task reads the state. `opaque` are the
+    arguments in it that an edit would spoil; an empty name stands for all of them.
     """
 
     id: str
@@ -43,6 +44,8 @@ class GateTask:
     checkpoint_id: str
     is_sent: bool = False
     sent: Any = None
+    place: int = -1
+    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Snapshot:
     """The subgraphs that stand at a breakpoint, each as a snapshot of its own namespace."""
     unseen: tuple[str, ...] = ()
     """Namespaces of waiting tasks in which a graph may stand that cannot be looked into."""
+    sent: tuple[dict[str, Any], ...] = ()
+    """`{node, args}` of each pending Send: what runs next, and is not in the state."""
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -247,7 +252,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Preview:
-    """What an edit would give. `digest` names the values and `next` after it."""
+    """What an edit would give. `digest` names the values after it, `next`, and what Sends carry there (`sent`)."""
 
     values_before: dict[str, Any]
     values: dict[str, Any]
@@ -255,6 +260,7 @@ class Preview:
     next: tuple[str, ...]
     diff: tuple[Change, ...]
     digest: str
+    sent: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

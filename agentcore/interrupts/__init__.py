@@ -7,7 +7,7 @@ Each dialect of `interrupt()` is one module with the same three functions; the f
 * `choices_in(question, answer) -> [Choice]`: the same read back.
 
 An answer is checked against the schema alone (`faults_in`), so one check serves all; the resume is keyed by the
-interrupt's id. Breakpoints are no payloads and take no answer: `breakpoint.read`.
+interrupt's id. Breakpoints are no payloads: `breakpoint.read`. They take an answer only where several tasks wait.
 
 To add a dialect, copy `legacy.py` and put it before `plain` in `DIALECTS`.
 """
@@ -37,6 +37,7 @@ DIALECTS: dict[str, ModuleType] = {
     "schema": schema,
     "plain": plain,
 }
+_WRITERS = DIALECTS | {"breakpoint": breakpoint}
 LONGEST_ANSWER = 1_000_000  # characters of JSON
 
 POISONED = (
@@ -145,12 +146,12 @@ def faults_in(question: Question, answer: Any) -> list[Fault]:
 
 def write(question: Question, choices: Sequence[Choice]) -> Any:
     """Return the answer for one choice an action, as the graph takes it."""
-    return DIALECTS[question.kind].write(question, choices)
+    return _WRITERS[question.kind].write(question, choices)
 
 
 def choices_in(question: Question, answer: Any) -> list[Choice]:
     """Return what was chosen for each action; none where the question is not about actions."""
-    return list(DIALECTS[question.kind].choices_in(question, answer)) if question.kind in DIALECTS else []
+    return list(_WRITERS[question.kind].choices_in(question, answer)) if question.kind in _WRITERS else []
 
 
 def plain_answer(question: Question, verdict: str, reason: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agentcore.skimming import cut_channels, text_begins
-from agentcore.tables import Stored
+from agentcore.tables import ASKED_CHANNELS, Stored
 from approvals import permissions, runtime
 from approvals.actions import inquire
 from approvals.errors import Conflict, NotFound
@@ -81,19 +81,19 @@ def unopened(approval: Approval, by: User) -> list[str]:
 
 
 def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> Whole:
-    channel = "__interrupt__" if part == REQUEST else part.removeprefix(_STATE)
+    channels = ASKED_CHANNELS if part == REQUEST else (part.removeprefix(_STATE),)
     with runtime.checkpoint_tables() as tables:
         sizes = tables.value_sizes(thread_id, checkpoint_id)
         if sizes is None:
             raise Conflict("The thread's checkpoint is gone.")
-        values = [value for value in sizes.values if value.channel == channel]
+        values = [value for value in sizes.values if value.channel in channels]
         if sum(value.size for value in values) <= LARGEST_READ:
             values = []
         measured = tables.measure(thread_id, checkpoint_id, values[:1])
     if not measured:
         text = inquire.whole(thread_id=thread_id, graph_id=graph_id, checkpoint_id=checkpoint_id, part=part)
         return Whole(f"{_safe(part)}.json", "application/json", text)
-    _check_no_secret(graph_id, channel)
+    _check_no_secret(graph_id, measured[0].value.channel)
     begins = text_begins(measured[0].kind, measured[0].head[0])
     name, type = (".txt", "text/plain; charset=utf-8") if begins is not None else (".msgpack", "application/msgpack")
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "value": measured[0].value}
