@@ -16,7 +16,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
-from approvals import permissions, rules
+from approvals import editable, permissions, rules
 from approvals.actions import change_person, set_policy
 from approvals.errors import NotFound
 from approvals.models import AuditEntry, Policy, PolicyVersion
@@ -106,12 +106,27 @@ class _ForAdmins(_ModelAdmin):
 
 
 FLAGS = ("one_reject_ends", "may_decide_own", "needs_reason")
+EDITS = {"all": "everything", "some": "only what is named", "none": "nothing"}
 
 
 class PolicyForm(_PolicyForm):
+    edits = forms.ChoiceField(
+        choices=list(EDITS.items()),
+        initial="all",
+        label="What may be edited",
+        help_text="Channels of the state, and arguments of a tool call.",
+    )
+    named = forms.CharField(
+        required=False,
+        label="Names",
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 40}),
+        help_text="One in a line: a channel or an argument, such as amount, or something in one, such as draft.text"
+        " or items.*.price.",
+    )
+
     class Meta:
         model = Policy
-        exclude: Iterable[str] = ()
+        exclude: Iterable[str] = ("may_edit",)
         help_texts = {
             "graph_id": "Leave empty for every graph.",
             "node": "The node that waits. Leave empty for every node.",
@@ -121,7 +136,9 @@ class PolicyForm(_PolicyForm):
             "people": "Who may vote. With nobody and no group named, every reviewer may. They must be reviewers too.",
             "groups": "Members of these groups may vote as well as the people named.",
             "one_reject_ends": "Without it, one rejection ends it only when too few are left to approve.",
-            "may_decide_own": "Without it, nobody votes on what they started.",
+            "may_decide_own": "Without it, nobody votes on a thread that they gave its input, forked or replayed.",
+            "edit_needs_another": "Who proposes an edit, an answer or to skip a node then does not count as one who"
+            " approves it.",
             "needs_reason": "A rejection needs one always.",
             "deadline_minutes": "Minutes from the question. Leave empty for no deadline.",
             "on_deadline": "Nothing is ever approved by itself.",
@@ -138,6 +155,10 @@ class PolicyForm(_PolicyForm):
         self.fields["graph_id"] = forms.ChoiceField(
             choices=choices, required=False, label="Graph", help_text=self.fields["graph_id"].help_text
         )
+
+        entries = self.instance.may_edit
+        self.initial.setdefault("edits", "all" if entries is None else "some" if entries else "none")
+        self.initial.setdefault("named", "\n".join(entries or ()))
 
     def clean_approvals(self) -> int:
         return self._within("approvals", MOST_APPROVALS)
@@ -160,7 +181,22 @@ class PolicyForm(_PolicyForm):
             self.add_error("node", told)
         if not self.errors and (told := _too_few(given)):
             self.add_error("approvals", told)
+        self.instance.may_edit = self._may_edit(given)
         return given
+
+    def _may_edit(self, given: dict[str, Any]) -> list[str] | None:
+        names = [line.strip() for line in given.get("named", "").splitlines() if line.strip()]
+        if given.get("edits") != "some":
+            if names:
+                self.add_error("named", f"Only with {EDITS['some']}.")
+            return [] if given.get("edits") == "none" else None
+        if not names:
+            self.add_error("named", f"Name something, or choose {EDITS['none']}.")
+        try:
+            return list(editable.checked(names) or ())
+        except ValueError as error:
+            self.add_error("named", f"{str(error)[:1].upper()}{str(error)[1:]}.")
+            return None
 
 
 def _no_such_node(graph_id: str, node: str) -> str:
@@ -173,10 +209,13 @@ def _too_few(given: dict[str, Any]) -> str:
     people = tuple(person.get_username() for person in given["people"])
     groups = tuple(group.name for group in given["groups"])
     rule = Rule(voters=(Voters(people, groups),) if people or groups else ())
-    voters = rules.count_voters(rule, started_by_id=None, is_escalated=False)
-    if voters >= given["approvals"]:
-        return ""
-    return f"{given['approvals']} approvals can never be reached: {voters} reviewer{'s' * (voters != 1)} may vote."
+    voters = rules.count_voters(rule, is_escalated=False)
+    reviewers = f"{voters} reviewer{'s' * (voters != 1)} may vote."
+    if voters < given["approvals"]:
+        return f"{given['approvals']} approvals can never be reached: {reviewers}"
+    if given["edit_needs_another"] and voters == given["approvals"]:
+        return f"No edit could ever be approved, as who proposes it does not count: {reviewers}"
+    return ""
 
 
 @admin.register(Policy, site=site)
@@ -193,6 +232,7 @@ class PolicyAdmin(_ForAdmins):
     fieldsets = (
         ("Where it counts", {"fields": ("graph_id", "node", "tool")}),
         ("Who decides", {"fields": ("approvals", "people", "groups", *FLAGS)}),
+        ("What may be edited", {"fields": ("edits", "named", "edit_needs_another")}),
         ("When nobody does", {"fields": ("deadline_minutes", "on_deadline", "escalate_to")}),
         ("When a worker dies", {"fields": ("on_crash",)}),
     )  # fmt: skip

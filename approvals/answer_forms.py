@@ -10,9 +10,11 @@ from agentcore import interrupts
 from agentcore.interrupts.plain import words_of
 from agentcore.serde import canonical
 from agentcore.types import Choice
+from approvals import policies
 from approvals.answers import is_about_actions, question_of
 from approvals.forms import FaultsForm, normal
 from approvals.models import Approval
+from approvals.policies import Rule
 from approvals.schema_forms import SchemaForm
 from approvals.shapes import read_json
 from approvals.text import json_text
@@ -31,11 +33,20 @@ class ChoiceForm(FaultsForm):
     message = forms.CharField(widget=_LONG, required=False, strip=False, label="Your answer")
 
     def __init__(
-        self, action: Mapping[str, Any], place: int, *, data: Mapping[str, Any] | None, choice: Choice | None
+        self,
+        action: Mapping[str, Any],
+        place: int,
+        *,
+        rule: Rule = Rule(),  # noqa: B008 - frozen
+        data: Mapping[str, Any] | None,
+        choice: Choice | None,
     ) -> None:
         self.name, self.allowed = str(action["name"]), [verdict for verdict in LABELS if verdict in action["allowed"]]
+        self.why_closed = policies.why_closed(rule) if "edit" in self.allowed else ""
+        if "edit" in self.allowed and policies.why_not_edited(rule, action["args"]):
+            self.allowed.remove("edit")
         edited = choice.args if choice and choice.verdict == "edit" else action["args"]
-        self.args = SchemaForm(action["schema"], edited, prefix=f"a{place}-args", data=data)
+        self.args = SchemaForm(action["schema"], edited, prefix=f"a{place}-args", data=data, may_edit=rule.may_edit)
         self.base = action["args"]
         initial = {"verdict": choice.verdict, "reason": choice.message, "message": choice.message} if choice else None
         super().__init__(data, prefix=f"a{place}", initial=initial)
@@ -156,11 +167,12 @@ class AnswerForm:
         self.schema: SchemaForm | None = None
         self.words: WordsForm | None = None
         if is_about_actions(approval):
+            rule = Rule.of(approval.rule)
             chosen: Sequence[Choice | None] = [None] * len(approval.actions)
             if answer is not None:
                 chosen = interrupts.choices_in(self.question, answer)
             self.choices = [
-                ChoiceForm(action, place, data=data, choice=choice)
+                ChoiceForm(action, place, rule=rule, data=data, choice=choice)
                 for place, (action, choice) in enumerate(zip(approval.actions, chosen, strict=True))
             ]
         elif approval.answer_schema:

@@ -7,8 +7,10 @@ from agentcore import interrupts
 from agentcore.errors import Fault
 from agentcore.masks import MASK, TYPE_ANEW
 from agentcore.types import Call, Choice, Question
+from approvals import editable, policies
 from approvals.enums import Verdict
 from approvals.models import Approval, Decision
+from approvals.policies import Rule
 from approvals.text import iter_texts
 
 BREAKPOINT = "breakpoint"
@@ -22,7 +24,19 @@ def faults_in(approval: Approval, answer: Any) -> list[Fault]:
     """Say what is wrong with an answer, with a path for each fault."""
     if any(MASK in text for text in iter_texts(answer)) and any(MASK in text for text in iter_texts(approval.request)):
         return [Fault("", TYPE_ANEW)]
-    return interrupts.faults_in(question_of(approval), answer)
+    return interrupts.faults_in(question_of(approval), answer) or _closed(approval, answer)
+
+
+def _closed(approval: Approval, answer: Any) -> list[Fault]:
+    """Say which arguments were changed that the policy lets nobody change."""
+    rule = Rule.of(approval.rule)
+    choices = [] if rule.may_edit is None else interrupts.choices_in(question_of(approval), answer)
+    return [
+        Fault("/".join([str(place), "args", *path]), policies.why_closed(rule))
+        for place, (action, choice) in enumerate(zip(approval.actions, choices, strict=False))
+        if choice.verdict == "edit"
+        for path in editable.closed_in_arguments(rule.may_edit, action["args"], choice.args)
+    ]
 
 
 def given(approval: Approval, decision: Decision) -> Any:

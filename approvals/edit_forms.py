@@ -12,6 +12,7 @@ from agentcore.messages import REMOVAL, is_removal
 from agentcore.types import Channel
 from approvals import seals
 from approvals.forms import FaultsForm, FlatEditForm, Group, ShapedField, normal, title_of, widget_for
+from approvals.policies import Rule
 from approvals.schema_forms import SchemaForm, name_for
 from approvals.shapes import MISSING, read, same, shape_for, show
 from approvals.text import plain_visible
@@ -31,6 +32,7 @@ class EditForm(FlatEditForm):
         state: Mapping[str, Any],
         *,
         opaque: Iterable[str] = (),
+        rule: Rule = Rule(),  # noqa: B008 - frozen
         secrets: Sequence[str] = (),
         thread_id: str = "",
         data: Mapping[str, Any] | None = None,
@@ -39,7 +41,7 @@ class EditForm(FlatEditForm):
         self.parts: dict[str, SchemaForm] = {}
         self.talks: dict[str, TalkForm] = {}
         self.given = data
-        super().__init__(channels, state, opaque=opaque, data=data)
+        super().__init__(channels, state, opaque=opaque, rule=rule, data=data)
 
     def _add(self, channel: Channel) -> None:
         if channel.merges == "messages" and is_conversation(self.state.get(channel.name)):
@@ -70,6 +72,8 @@ class EditForm(FlatEditForm):
             prefix=name_for(prefix.rstrip("-"), channel.name),
             data=self.given,
             label=label,
+            may_edit=self.rule.may_edit,
+            at=[channel.name],
         )
         return made if made.can_turn else None
 

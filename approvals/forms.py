@@ -15,6 +15,8 @@ from django.forms.boundfield import BoundField
 
 from agentcore.interrupts.breakpoint import is_conversation
 from agentcore.types import Channel
+from approvals import editable, policies
+from approvals.policies import Rule
 from approvals.shapes import (
     MISSING,
     PICKERS,
@@ -206,13 +208,16 @@ class FlatEditForm(FaultsForm):
         state: Mapping[str, Any],
         *,
         opaque: Iterable[str] = (),
+        rule: Rule = Rule(),  # noqa: B008 - frozen
         data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data)
-        self.channels, self.state, self.opaque = channels, state, set(opaque)
+        self.channels, self.state, self.opaque, self.rule = channels, state, set(opaque), rule
+        self.closed = [each.name for each in channels if not editable.is_ajar(rule.may_edit, [each.name])]
         self._base: dict[str, Any] = {}
         for channel in channels:
-            self._add(channel)
+            if channel.name not in self.closed:
+                self._add(channel)
 
     def _add(self, channel: Channel) -> None:
         value = self.state.get(channel.name, MISSING)
@@ -246,16 +251,28 @@ class FlatEditForm(FaultsForm):
         """Yield the channels in order, those named in `first` before the others."""
         order = {name: place for place, name in enumerate(first)}
         for channel in sorted(self.channels, key=lambda channel: order.get(channel.name, len(order))):
+            if channel.name in self.closed:
+                continue
             names = [prefix + channel.name for prefix in (self.SET, self.APPEND, self.REPLACE)]
             why_not = "This channel holds objects that JSON cannot carry; an edit would lose their type."
             yield Group(
                 channel.name,
                 title_of(channel.name, channel.schema),
                 [self[name] for name in names if name in self.fields],
-                why_not if channel.name in self.opaque else "",
+                why_not if channel.name in self.opaque else self._why_closed(channel.name),
                 channel.type,
                 channel.words or ("merges" if channel.is_reducer else "replaces"),
             )
+
+    @property
+    def why_closed(self) -> str:
+        """Say of which channels there are no fields, because the policy lets nobody change them."""
+        names = ", ".join(self.closed)
+        return f"{policies.why_closed(self.rule)} Not: {names}." if names else ""
+
+    def _why_closed(self, name: str) -> str:
+        """Of a channel of which only a part may be changed: its fields stay."""
+        return "" if editable.is_open(self.rule.may_edit, [name]) else policies.why_closed(self.rule)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -1,6 +1,7 @@
 """Which approvals are whose to look at: questions over many rows, each a condition of one query."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import BooleanField, Count, Exists, F, OuterRef, Q, Subquery, Value
@@ -16,12 +17,15 @@ _RULE_LETS_VOTE = """
     COALESCE(approvals_approval.rule -> 'voters', '[]') = '[]'
     OR NOT EXISTS (
         SELECT FROM jsonb_array_elements(approvals_approval.rule -> 'voters') AS voters
-        WHERE NOT (voters -> 'people' ? %s OR voters -> 'groups' ?| %s)
+        WHERE NOT (voters -> 'people' ? %s OR voters -> 'groups' ?| {groups})
           AND NOT (voters -> 'people' = '[]' AND voters -> 'groups' = '[]')
     )
     OR approvals_approval.escalated_at IS NOT NULL
-       AND (approvals_approval.rule -> 'escalate_to' = '[]' OR approvals_approval.rule -> 'escalate_to' ?| %s)
-"""
+       AND (approvals_approval.rule -> 'escalate_to' = '[]' OR approvals_approval.rule -> 'escalate_to' ?| {groups})
+""".format(
+    groups="ARRAY(SELECT name FROM unnest(%s::text[], %s::timestamptz[]) AS member (name, since)"
+    " WHERE since <= approvals_approval.asked_at)"
+)
 """`policies.why_not_voter` in SQL: a list of a hundred thousand cannot ask it for each row."""
 
 
@@ -33,15 +37,32 @@ def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
     return (
         found.pending()
         .exclude(allowed_verdicts=[])
-        .filter(Q(rule__may_decide_own=True) | Q(thread__started_by=None) | ~Q(thread__started_by_id=by.pk))
-        .filter(_rule_lets_vote(by.get_username(), permissions.roles_of(by)))
+        .filter(asked_at__gte=permissions.granted_at(by, "approve"))
+        .filter(Q(rule__may_decide_own=True) | _is_not_of(by))
+        .filter(_needs_no_other() | ~_has_author(by, "edit"))
+        .filter(_rule_lets_vote(by.get_username(), permissions.memberships_of(by)))
         .exclude(Exists(voted))
     )
 
 
-def _rule_lets_vote(username: str, groups: Collection[str]) -> RawSQL:
-    names = sorted(groups)
-    return RawSQL(_RULE_LETS_VOTE, [username, names, names], output_field=BooleanField())
+def _is_not_of(by: User) -> Q:
+    """`policies.why_not_author` in SQL."""
+    is_author = _has_author(by, "input") | _has_author(by, "fork") | _has_author(by, "replay")
+    return (Q(thread__started_by=None) | ~Q(thread__started_by_id=by.pk)) & ~is_author
+
+
+def _has_author(by: User, how: str) -> Q:
+    return Q(thread__authors__contains=[{"name": by.get_username(), "how": how}])
+
+
+def _needs_no_other() -> Q:
+    """A rule from before edits could need another person does not say so."""
+    return Q(rule__edit_needs_another=False) | Q(rule__edit_needs_another__isnull=True)
+
+
+def _rule_lets_vote(username: str, memberships: Mapping[str, datetime]) -> RawSQL:
+    names = [[*memberships], [*memberships.values()]]
+    return RawSQL(_RULE_LETS_VOTE, [username, *names, *names], output_field=BooleanField())
 
 
 def held_by(found: ApprovalQuerySet, username: str) -> ApprovalQuerySet:
@@ -56,7 +77,7 @@ def stuck(found: ApprovalQuerySet) -> ApprovalQuerySet:
 
 def with_tally(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """Add `approvals_so_far` to each: the votes that count and are no rejection."""
-    votes = Vote.objects.counting().filter(approval=OuterRef("pk")).exclude(verdict=Verdict.REJECT)
+    votes = Vote.objects.counting().filter(approval=OuterRef("pk"), is_own=False).exclude(verdict=Verdict.REJECT)
     counted = votes.order_by().values("approval").annotate(number=Count("pk")).values("number")
     return found.annotate(approvals_so_far=Coalesce(Subquery(counted), Value(0)))
 

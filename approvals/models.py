@@ -91,6 +91,8 @@ class Thread(models.Model):
     is_poisoned = models.BooleanField(default=False)
     """An answer is stored with a question here that its node failed with."""
 
+    authors = models.JSONField(default=list)
+    """Whom the thread has something of, through forks too: `policies.Author` as plain data."""
     forked_from = models.CharField(max_length=255, blank=True, db_index=True)
     """The thread this one is a fork of; that one may be gone."""
     forked_at = models.CharField(max_length=64, blank=True)
@@ -176,6 +178,8 @@ class Approval(models.Model):
     """How often this was asked: again, when the answer was one that the node failed with."""
     status = models.CharField(max_length=12, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
     created_at = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(db_default=Now())
+    """By the database's clock, and anew when something else is asked in its place: older roles may vote on it."""
     closed_at = models.DateTimeField(null=True)
 
     objects = ApprovalQuerySet.as_manager()
@@ -237,6 +241,8 @@ class Vote(models.Model):
     idempotency_key = models.CharField(max_length=200, null=True)
     seen_preview = models.CharField(max_length=64, blank=True)
     request_digest = models.CharField(max_length=64)
+    is_own = models.BooleanField(default=False)
+    """Its voter proposed what it is for, and the policy asks for others: it is no approval."""
     created_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
     ended_as = models.CharField(max_length=10, choices=VoteEnd, blank=True)
@@ -345,6 +351,9 @@ class Policy(models.Model):
     on_deadline = models.CharField(max_length=8, choices=OnDeadline, default=OnDeadline.ESCALATE)
     escalate_to = models.ManyToManyField("auth.Group", blank=True, related_name="+")
     on_crash = models.CharField(max_length=6, choices=OnCrash, default=OnCrash.ASK)
+    may_edit = models.JSONField(null=True, blank=True)
+    """Names and dotted paths; None for everything."""
+    edit_needs_another = models.BooleanField("an edit needs another person", default=False)
     version = models.PositiveIntegerField(default=0, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -372,6 +381,21 @@ class PolicyVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.place} v{self.version}"
+
+
+class Membership(models.Model):
+    """Django's own table of who is in which group, with the time that our migration put beside it."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, related_name="memberships")
+    group = models.ForeignKey("auth.Group", on_delete=models.DO_NOTHING, related_name="+")
+    granted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        managed = False
+        db_table = "auth_user_groups"
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.group}"
 
 
 class Notice(models.Model):

@@ -1,5 +1,6 @@
 """May this person? `check_...` raises Denied, `can_...` and `why_not` ask. Buttons show why not, actions check."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
@@ -9,7 +10,7 @@ from django.db.models import Exists
 from agentcore.failpoints import is_off
 from approvals.enums import Role
 from approvals.errors import Denied
-from approvals.models import ApiToken
+from approvals.models import ApiToken, Membership
 from approvals.roles import ROLES_FOR as ROLES_FOR
 from approvals.roles import SENTENCES as SENTENCES
 
@@ -21,13 +22,18 @@ _TOKEN = "_countersign_token"
 
 def roles_of(user: User) -> frozenset[str]:
     """Return the person's roles. Read once for each request: the user object lives as long."""
+    return frozenset(memberships_of(user))
+
+
+def memberships_of(user: User) -> dict[str, datetime]:
+    """Return the person's groups, and since when they are in each."""
     if not user.is_authenticated or not user.is_active:
-        return frozenset()
-    cached: frozenset[str] | None = getattr(user, _CACHE, None)
+        return {}
+    cached: dict[str, datetime] | None = getattr(user, _CACHE, None)
     if cached is None:
-        cached = frozenset(user.groups.values_list("name", flat=True))
+        cached = dict(Membership.objects.filter(user_id=user.pk).values_list("group__name", "granted_at"))
         if user.is_superuser:
-            cached |= {Role.ADMIN.value}
+            cached.setdefault(Role.ADMIN.value, user.date_joined)
         setattr(user, _CACHE, cached)  # noqa: B010 - an attribute of ours on a model of Django's
     return cached
 
@@ -49,15 +55,28 @@ def read_again(user: User) -> None:
     found = Person.objects.filter(pk=user.pk, is_active=True)
     if token:
         found = found.filter(Exists(ApiToken.objects.filter(token_digest=token, user_id=user.pk)))
-    rows = list(found.values_list("groups__name", "is_superuser"))
-    names = {name for name, _ in rows if name} | {Role.ADMIN.value for _, is_superuser in rows if is_superuser}
-    setattr(user, _CACHE, frozenset(names))
+    rows = list(found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined"))
+    found_now = {name: since for name, since, _, _ in rows if name}
+    if rows and rows[0][2]:
+        found_now.setdefault(Role.ADMIN.value, rows[0][3])
+    setattr(user, _CACHE, found_now)
 
 
 def check_again(user: User, permission: str) -> None:
     """Raise Denied unless this person may, this moment. For whoever has just waited for a lock."""
     read_again(user)
     _check(user, permission)
+
+
+def groups_at(user: User, at: datetime) -> frozenset[str]:
+    """Return the groups the person is in now and was in at a time already."""
+    return frozenset(name for name, since in memberships_of(user).items() if since <= at)
+
+
+def granted_at(user: User, verdict: str) -> datetime | None:
+    """Say since when the person may vote, or skip; None if they may not."""
+    wanted = ROLES_FOR["skip" if verdict == "skip" else "vote"]
+    return min((since for name, since in memberships_of(user).items() if name in wanted), default=None)
 
 
 def why_not(user: User, permission: str) -> str:

@@ -1,12 +1,15 @@
 """Does the state allow it? Plain values in; a sentence that refuses, or an empty string. No database, no clock."""
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from agentcore.serde import digest
 from agentcore.strict import blocked_sentence
+from approvals import editable
+from approvals.editable import Editable
 from approvals.enums import OnCrash, OnDeadline, Verdict
 
 LONGEST_COMMENT = 5_000
@@ -46,12 +49,19 @@ class Rule:
     on_deadline: str = OnDeadline.ESCALATE.value
     escalate_to: tuple[str, ...] = ()
     on_crash: str = OnCrash.ASK.value
+    may_edit: Editable = None
+    """Which channels and arguments people may change; None for all."""
+    edit_needs_another: bool = False
+    """Who proposes an edit, an answer or to skip is no approver of it, nor of what comes of it later."""
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Rule":
         """Read what `as_dict` gave; a question from before there were policies has the default."""
         voters = tuple(Voters(tuple(each["people"]), tuple(each["groups"])) for each in plain.get("voters", ()))
-        return cls(**{**plain, "voters": voters, "escalate_to": tuple(plain.get("escalate_to", ()))})
+        entries = plain.get("may_edit")
+        may_edit = None if entries is None else tuple(entries)
+        escalate_to = tuple(plain.get("escalate_to", ()))
+        return cls(**{**plain, "voters": voters, "escalate_to": escalate_to, "may_edit": may_edit})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,6 +73,8 @@ class Rule:
             and set(self.voters) >= set(other.voters)
             and (other.may_decide_own or not self.may_decide_own)
             and (self.needs_reason or not other.needs_reason)
+            and (self.edit_needs_another or not other.edit_needs_another)
+            and (other.may_edit is None or editable.both(self.may_edit, other.may_edit) == self.may_edit)
         )
 
 
@@ -77,6 +89,8 @@ class Proposal:
     seen_preview: str = ""
     is_answered: bool = False
     """An answer was given; it may be null."""
+    by: str = ""
+    """Who proposed it first; who says the same later only agrees."""
 
     @property
     def is_plain(self) -> bool:
@@ -123,6 +137,7 @@ def rule_from_metadata(plain: Any) -> Rule:
     people, groups = _names(rule.pop("people", ())), _names(rule.pop("groups", ()))
     rule["voters"] = (Voters(people, groups),) if people or groups else ()
     rule["escalate_to"] = _names(rule.get("escalate_to", ()))
+    rule["may_edit"] = editable.checked(rule.get("may_edit"))
     return _checked(Rule(**rule))
 
 
@@ -143,7 +158,7 @@ def _checked(rule: Rule) -> Rule:
             raise ValueError(f"deadline_minutes is a whole number from 1 to {MOST_MINUTES}, or left out")
     if rule.on_deadline not in OnDeadline.values or rule.on_crash not in OnCrash.values:
         raise ValueError("on_deadline is deny or escalate, on_crash is ask or resume")
-    for name in ("one_reject_ends", "may_decide_own", "needs_reason"):
+    for name in ("one_reject_ends", "may_decide_own", "needs_reason", "edit_needs_another"):
         if not isinstance(getattr(rule, name), bool):
             raise ValueError(f"{name} is true or false")
     return rule
@@ -165,6 +180,8 @@ def strictest(rules: Sequence[Rule]) -> Rule:
         on_deadline="deny" if any(rule.on_deadline == "deny" for rule in timed) else "escalate",
         escalate_to=tuple(dict.fromkeys(name for rule in rules for name in rule.escalate_to)),
         on_crash="ask" if any(rule.on_crash == "ask" for rule in rules) else "resume",
+        may_edit=functools.reduce(editable.both, (rule.may_edit for rule in rules)),
+        edit_needs_another=any(rule.edit_needs_another for rule in rules),
     )
 
 
@@ -237,10 +254,84 @@ def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:
     return blocked_sentence(blocked) if blocked else ""
 
 
-def why_not_own_run(*, started_by: str, voter: str, may_decide_own: bool = False) -> str:
-    """Nobody approves what they started, unless the policy says so."""
-    is_own = bool(started_by) and started_by == voter and not may_decide_own
-    return "You started this thread, so somebody else must decide." if is_own else ""
+@dataclass(frozen=True)
+class Author:
+    """Somebody whom a thread has something of. `of` is the thread that they gave it to, if this is a fork of that one.
+
+    `after` is where the thread stood then: a fork of that place, or of an earlier one, has nothing of it.
+    """
+
+    name: str
+    how: Literal["input", "fork", "replay", "edit"]
+    of: str = ""
+    after: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def authors_of(plain: Iterable[Mapping[str, str]]) -> list[Author]:
+    """Read what a thread keeps."""
+    return [Author(**each) for each in plain]  # type: ignore[arg-type]
+
+
+def authors_at(authors: Iterable[Author], checkpoint_id: str, *, thread_id: str) -> list[Author]:
+    """Return the authors of what stood at a checkpoint of a thread, for a fork of it. Ids of checkpoints grow."""
+    return [
+        replace(author, of=author.of or thread_id)
+        for author in authors
+        if not author.after or author.after < checkpoint_id
+    ]
+
+
+_GAVE = {
+    "input": "You gave this thread its input",
+    "fork": "You forked this thread",
+    "replay": "You had this thread go back to an earlier checkpoint",
+    "edit": "You proposed an edit or an answer that this thread went on with, and the policy asks for somebody else"
+    " after an edit",
+}
+
+
+def why_not_author(*, authors: Iterable[Author], started_by: str, voter: str, rule: Rule) -> str:
+    """Nobody approves what is their own, unless the policy says so: not through a fork, nor a replay."""
+    for author in authors:
+        is_refused = rule.edit_needs_another if author.how == "edit" else not rule.may_decide_own
+        if author.name == voter and is_refused:
+            through = f", through {author.of}, of which it is a fork" if author.of else ""
+            return f"{_GAVE[author.how]}{through}, so somebody else must decide."
+    if started_by and started_by == voter and not rule.may_decide_own:
+        return "You started this thread, so somebody else must decide."
+    return ""
+
+
+def own_names(*, authors: Iterable[Author], started_by: str, rule: Rule) -> set[str]:
+    """Name everybody whom `why_not_author` refuses."""
+    names = {author.name for author in authors} | ({started_by} if started_by else set())
+    listed = list(authors)
+    return {name for name in names if why_not_author(authors=listed, started_by=started_by, voter=name, rule=rule)}
+
+
+def why_not_edited(rule: Rule, names: Collection[str]) -> str:
+    """Say why the policy lets none of these channels or arguments be changed, nor anything in them."""
+    if any(editable.is_ajar(rule.may_edit, [name]) for name in names):
+        return ""
+    return why_closed(rule)
+
+
+def why_closed(rule: Rule) -> str:
+    """Say what alone the policy lets people change."""
+    if rule.may_edit is None:
+        return ""
+    what = f"only {_listed(rule.may_edit)}" if rule.may_edit else "nothing"
+    return f"The policy ({rule.source}) lets {what} be edited here."
+
+
+def why_not_granted(*, granted_at: datetime | None, asked_at: datetime) -> str:
+    """A role counts for what is asked after it was given."""
+    if granted_at is None or granted_at <= asked_at:
+        return ""
+    return "You were given this role after this was asked: others must decide it."
 
 
 def why_not_start(*, status: str, is_cleaned: bool) -> str:

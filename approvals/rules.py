@@ -1,6 +1,7 @@
 """Which policy counts for a question, and who may vote under it. Reads Policy rows; `policies` judges."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -8,8 +9,8 @@ from django.db.models import Q
 
 from agentcore.types import Pause
 from approvals.enums import Role
-from approvals.models import Graph, Policy
-from approvals.policies import Rule, Voters, rule_from_metadata, strictest
+from approvals.models import Graph, Membership, Policy, Thread
+from approvals.policies import Author, Rule, Voters, authors_of, own_names, rule_from_metadata, strictest
 
 
 class Rulebook:
@@ -78,17 +79,41 @@ def rule_of(policy: Policy) -> Rule:
         on_deadline=policy.on_deadline,
         escalate_to=tuple(sorted(group.name for group in policy.escalate_to.all())),
         on_crash=policy.on_crash,
+        may_edit=None if policy.may_edit is None else tuple(policy.may_edit),
+        edit_needs_another=policy.edit_needs_another,
     )
 
 
-def count_voters(rule: Rule, *, started_by_id: int | None, is_escalated: bool) -> int:
-    """Count the people who may vote under a rule."""
-    people = User.objects.filter(is_active=True, groups__name=Role.REVIEWER)
-    if started_by_id is not None and not rule.may_decide_own:
-        people = people.exclude(pk=started_by_id)
+def starter_of(thread: Thread) -> str:
+    """The thread comes with its `started_by`."""
+    return thread.started_by.get_username() if thread.started_by else ""
+
+
+def owners(thread: Thread, rule: Rule) -> set[str]:
+    """Name those who may not vote because it is their own. The thread comes with its `started_by`."""
+    return own_names(authors=authors_of(thread.authors), started_by=starter_of(thread), rule=rule)
+
+
+def with_author(thread: Thread, author: Author) -> None:
+    """Keep an author with the thread; the caller saves `authors`, and holds the thread's lock."""
+    told = author.as_dict()
+    if not any({**each, "after": ""} == {**told, "after": ""} for each in thread.authors):
+        thread.authors = [*thread.authors, told]
+
+
+def count_voters(
+    rule: Rule, *, without: Collection[str] = (), asked_at: datetime | None = None, is_escalated: bool
+) -> int:
+    """Count the people who may vote under a rule, on what was asked then; by what they are now, if nothing was."""
     fits = Q()
     for voters in rule.voters:
-        fits &= Q(username__in=voters.people) | Q(pk__in=User.objects.filter(groups__name__in=voters.groups))
+        fits &= Q(username__in=voters.people) | Q(pk__in=_members(voters.groups, asked_at))
     if is_escalated and rule.voters:
-        fits |= Q(pk__in=User.objects.filter(groups__name__in=rule.escalate_to)) if rule.escalate_to else Q(pk__gt=0)
-    return people.filter(fits).distinct().count()
+        fits |= Q(pk__in=_members(rule.escalate_to, asked_at)) if rule.escalate_to else Q(pk__gt=0)
+    people = User.objects.filter(is_active=True, pk__in=_members([Role.REVIEWER], asked_at))
+    return people.exclude(username__in=without).filter(fits).count()
+
+
+def _members(groups: Collection[str], at: datetime | None) -> Any:
+    found = Membership.objects.filter(group__name__in=groups)
+    return (found if at is None else found.filter(granted_at__lte=at)).values("user_id")

@@ -7,7 +7,7 @@ was typed. A part that no field can show whole is JSON, alone. What nobody touch
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 
+from approvals.editable import Editable, is_ajar, is_open
 from approvals.forms import FaultsForm, ShapedField, hint, normal, notes_on, title_of, widget_for, zone_of
 from approvals.shapes import (
     JSON,
@@ -146,6 +147,9 @@ class Part:
         """Return the field that a path means, and what of the path is left."""
         raise NotImplementedError
 
+    def close(self, path: list[str]) -> None:
+        """Disable the fields of what the policy lets nobody change: they give back what was there."""
+
     def framed(self, inner: Iterator[Line], field: BoundField | None = None, note: str = "") -> Iterator[Line]:
         """Draw the title around `inner`."""
         if not self.spot.is_bare:
@@ -177,6 +181,9 @@ class Leaf(Part):
         if not self.spot.is_needed:
             return "(left out)"
         return "Choose…" if self.spot.shown is MISSING else ""
+
+    def close(self, path: list[str]) -> None:
+        self.form.fields[self.spot.name].disabled = not is_ajar(self.form.may_edit, path)
 
     def lines(self) -> Iterator[Line]:
         yield Line("field", field=self.form[self.spot.name])
@@ -226,6 +233,10 @@ class Group(Part):
             depth=spot.depth + 1,
         )
 
+    def close(self, path: list[str]) -> None:
+        for key, part in self.children.items():
+            part.close([*path, key])
+
     def lines(self) -> Iterator[Line]:
         yield from self.framed(line for part in self.children.values() for line in part.lines())
 
@@ -254,6 +265,7 @@ class Items(Part):
         self.order = list(first) if self.row else _numbers(form.text_of(self.order_name, " ".join(map(str, first))))
         form.hide(self.order_name, " ".join(map(str, first)))
         self.items = [form.make(self._item(number, place)) for place, number in enumerate(self.order)]
+        self.is_closed = False
 
     def _fewest(self) -> int:
         fewest = self.spot.known.get("minItems")
@@ -288,6 +300,11 @@ class Items(Part):
             return None
         return next(number for number in count(len(self.there)) if number not in self.order)
 
+    def close(self, path: list[str]) -> None:
+        self.is_closed = not is_open(self.form.may_edit, path)
+        for place, part in enumerate(self.items):
+            part.close([*path, str(place)])
+
     def lines(self) -> Iterator[Line]:
         yield from self.framed(self._inner(), self.form[self.order_name])
 
@@ -296,10 +313,10 @@ class Items(Part):
         for part in self.items:
             yield Line("item")
             yield from part.lines()
-            if not self.row:
+            if not self.row and not self.is_closed:
                 yield Line("remove", part.spot.name, part.spot.title)
             yield Line("end")
-        if self.next_number() is not None:
+        if self.next_number() is not None and not self.is_closed:
             yield Line("add", self.spot.name, self.spot.title)
 
     def value(self) -> Any:
@@ -379,6 +396,11 @@ class Union(Part):
             if name.startswith(f"{self.spot.name}--of") and not is_shown:
                 yield name
 
+    def close(self, path: list[str]) -> None:
+        self.form.fields[self.pick_name].disabled = not is_open(self.form.may_edit, path)
+        if self.inner:
+            self.inner.close(path)
+
     def lines(self) -> Iterator[Line]:
         yield from self.framed(self._inner())
 
@@ -429,9 +451,13 @@ class SchemaForm(FaultsForm):
         prefix: str,
         data: Mapping[str, Any] | None = None,
         label: str = "",
+        may_edit: Editable = None,
+        at: Sequence[str] = (),
     ) -> None:
+        """`may_edit` is what a policy lets people change; the value stands at the path `at`."""
         super().__init__(None if data is None else {})
         self.schema, self.given, self.name, self.label = schema, value, prefix, label
+        self.may_edit, self.at = may_edit, list(at)
         self.root: Schema = schema or {}
         self.problem = ""
         self.data: dict[str, str] = dict(_own(data or {}, prefix))
@@ -439,6 +465,8 @@ class SchemaForm(FaultsForm):
         self.parts: dict[str, Part] = {}
         self.is_json = self.data.get(self._mode) == "json"
         self.top = self._made()
+        if may_edit is not None:
+            self.top.close(self.at)
         self._keep()
         for name, field in self.fields.items():
             self.data.setdefault(name, field.initial)
@@ -559,7 +587,15 @@ class SchemaForm(FaultsForm):
 
     def _again(self, data: Mapping[str, str], *, is_checked: bool = False) -> "SchemaForm":
         """Draw the form with this text; what is still empty is no mistake yet."""
-        form = SchemaForm(self.schema, self.given, prefix=self.name, data=data, label=self.label)
+        form = SchemaForm(
+            self.schema,
+            self.given,
+            prefix=self.name,
+            data=data,
+            label=self.label,
+            may_edit=self.may_edit,
+            at=self.at,
+        )
         if not is_checked:
             form.initial, form.is_bound = form.data, False
         return form

@@ -39,7 +39,7 @@ from approvals.errors import (
 )
 from approvals.models import Approval, Decision, Run, Thread, Vote
 from approvals.permissions import User
-from approvals.policies import Proposal, Rule
+from approvals.policies import Author, Proposal, Rule
 
 LONGEST_KEY = 200
 LARGE = ("state", "request", "actions", "answer_schema")
@@ -190,7 +190,7 @@ def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None)
     here = lock(seen)
     reach("decide.locked")
     permissions.check_again(by, permissions.for_verdict(ballot.verdict))
-    check_voter(here, by)
+    check_voter(here, by, ballot.verdict)
     if replay := _answer_given_before(here.approval, ballot, by):
         return replay
     if not is_off("one_decision"):
@@ -270,22 +270,26 @@ def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
         raise Unopened(policies.why_not_unopened(parts=parts), parts=parts)
 
 
-def check_voter(here: Locked, by: User) -> None:
+def check_voter(here: Locked, by: User, verdict: str = "approve") -> None:
     """Raise Denied if the policy does not let this person vote here."""
-    if sentence := why_not_voter(here.thread, here.approval, here.rule, by):
+    if sentence := why_not_voter(here.thread, here.approval, here.rule, by, verdict):
         raise Denied(sentence, permission="policy", policy=here.rule.source)
 
 
-def why_not_voter(thread: Thread, approval: Approval, rule: Rule, by: User) -> str:
+def why_not_voter(thread: Thread, approval: Approval, rule: Rule, by: User, verdict: str = "approve") -> str:
     """Say why the policy does not let this person vote here."""
-    starter = thread.started_by.get_username() if thread.started_by else ""
-    return policies.why_not_own_run(
-        started_by=starter, voter=by.get_username(), may_decide_own=rule.may_decide_own
-    ) or policies.why_not_voter(
-        rule,
-        username=by.get_username(),
-        groups=permissions.roles_of(by),
-        is_escalated=approval.escalated_at is not None,
+    authors = policies.authors_of(thread.authors)
+    return (
+        policies.why_not_author(
+            authors=authors, started_by=rules.starter_of(thread), voter=by.get_username(), rule=rule
+        )
+        or policies.why_not_granted(granted_at=permissions.granted_at(by, verdict), asked_at=approval.asked_at)
+        or policies.why_not_voter(
+            rule,
+            username=by.get_username(),
+            groups=permissions.groups_at(by, approval.asked_at),
+            is_escalated=approval.escalated_at is not None,
+        )
     )
 
 
@@ -325,8 +329,9 @@ def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:
         _end(here, standing, VoteEnd.CLEARED)
         text = "Somebody proposed something else, so your vote on this no longer counts. Look at it again."
         notices.tell(((vote.voter_id, approval.pk) for vote in standing), text)
-        proposal, standing = ballot.proposal, []
-    cast = _stored(approval, ballot, by)
+        proposal, standing = replace(ballot.proposal, by=by.get_username()), []
+    is_own = ballot.verdict != Verdict.REJECT and _needs_others(here, proposal) == by.get_username()
+    cast = _stored(approval, ballot, by, is_own=is_own)
     reach("decide.voted")
     outcome = _outcome(here, proposal, [*standing, cast])
     if not outcome:
@@ -353,10 +358,15 @@ def _standing(here: Locked) -> list[Vote]:
 
 def _may_still_vote(here: Locked, vote: Vote) -> bool:
     may_vote = permissions.can_vote(vote.voter, vote.verdict)
-    return may_vote and not why_not_voter(here.thread, here.approval, here.rule, vote.voter)
+    return may_vote and not why_not_voter(here.thread, here.approval, here.rule, vote.voter, vote.verdict)
 
 
-def _stored(approval: Approval, ballot: Ballot, by: User) -> Vote:
+def _needs_others(here: Locked, proposal: Proposal) -> str:
+    """Return who proposed this, if the policy lets them not approve it themselves."""
+    return proposal.by if here.rule.edit_needs_another and not proposal.is_plain else ""
+
+
+def _stored(approval: Approval, ballot: Ballot, by: User, *, is_own: bool) -> Vote:
     assert isinstance(by, Person)
     return Vote.objects.create(
         approval=approval,
@@ -370,17 +380,20 @@ def _stored(approval: Approval, ballot: Ballot, by: User) -> Vote:
         seen_preview=ballot.seen_preview,
         idempotency_key=ballot.idempotency_key,
         request_digest=ballot.fingerprint,
+        is_own=is_own,
     )
 
 
 def _outcome(here: Locked, proposal: Proposal, standing: Sequence[Vote]) -> Outcome | None:
     against = [vote for vote in standing if vote.verdict == Verdict.REJECT]
     approving = [vote for vote in standing if vote.verdict != Verdict.REJECT]
+    proposer = _needs_others(here, proposal)
     voters = 0
     if against and not here.rule.one_reject_ends:
-        is_escalated = here.approval.escalated_at is not None
-        voters = rules.count_voters(here.rule, started_by_id=here.thread.started_by_id, is_escalated=is_escalated)
-    result = policies.tally(here.rule, approving=len(approving), rejecting=len(against), voters=voters)
+        voters = _count_voters(here, without=proposer)
+        voters += any(vote.voter.get_username() == proposer for vote in against)
+    others = [vote for vote in approving if vote.voter.get_username() != proposer]
+    result = policies.tally(here.rule, approving=len(others), rejecting=len(against), voters=voters)
     if not result:
         return None
     made_by = against if result == "reject" else approving
@@ -392,6 +405,12 @@ def _outcome(here: Locked, proposal: Proposal, standing: Sequence[Vote]) -> Outc
         vote=standing[-1],
         votes=tuple(made_by),
     )
+
+
+def _count_voters(here: Locked, *, without: str) -> int:
+    is_escalated, asked_at = here.approval.escalated_at is not None, here.approval.asked_at
+    excluded = rules.owners(here.thread, here.rule) | ({without} if without else set())
+    return rules.count_voters(here.rule, without=excluded, asked_at=asked_at, is_escalated=is_escalated)
 
 
 def settle(here: Locked, outcome: Outcome) -> None:
@@ -420,6 +439,8 @@ def _store(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
             comment=outcome.comment,
         ),
     )
+    if proposal.by and not proposal.is_plain:
+        rules.with_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
     approval.status = DECIDED_AS[Verdict(outcome.verdict)] if outcome.vote else ApprovalStatus.EXPIRED
     approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
     approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until"])
@@ -438,7 +459,7 @@ def _queue(here: Locked, decision: Decision) -> Run:
         resume_from=here.approval.checkpoint_id,
     )
     here.thread.status, here.thread.updated_at = ThreadStatus.BUSY, timezone.now()
-    here.thread.save(update_fields=["status", "updated_at"])
+    here.thread.save(update_fields=["status", "updated_at", "authors"])
     jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.id))
     events.publish(thread_id=here.thread.pk)
     return run

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import F
 
 from agentcore.tables import Head
-from approvals import health, permissions, runtime
+from approvals import health, permissions, rules, runtime
 from approvals.actions import ask_again, inquire, lease, start_run
 from approvals.actions.sign_on import ALIVE_SECONDS
 from approvals.enums import ApprovalStatus, RunStatus
@@ -206,7 +206,7 @@ def _asked(approval: Approval, thread: Thread, now: datetime) -> Asked:
         created_at=approval.created_at,
         due_at=approval.due_at,
         voters=" and ".join(str(voters) for voters in rule.voters),
-        not_by=thread.started_by.get_username() if thread.started_by and not rule.may_decide_own else "",
+        not_by=" or ".join(sorted(rules.owners(thread, rule))),
         claimed_by=approval.claimed_by.get_username() if is_claimed and approval.claimed_by else "",
         is_votable=bool(approval.allowed_verdicts),
         why_not=approval.why_not,

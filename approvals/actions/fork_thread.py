@@ -9,12 +9,13 @@ from django.db import connection, transaction
 from agentcore import state_edit, timeline
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import digest
-from approvals import audit, events, jobs, permissions, runtime, seals
+from approvals import audit, events, jobs, permissions, policies, rules, runtime, seals
 from approvals.actions import inquire, start_run
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.models import Graph, Run, Thread
 from approvals.permissions import User
+from approvals.policies import Author
 
 WAIT_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 0.02
@@ -100,16 +101,19 @@ def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any,
 @transaction.atomic
 def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, input: Any, by: User) -> Run:
     permissions.check_again(by, "fork")
-    thread = Thread.objects.create(
+    thread = Thread(
         id=str(uuid4()),
         graph_id=source.graph_id,
         title=source.title,
         status=ThreadStatus.BUSY,
         metadata=source.metadata,
         started_by_id=by.pk,
+        authors=[author.as_dict() for author in _authors_of(source, checkpoint_id)],
         forked_from=source.pk,
         forked_at=checkpoint_id,
     )
+    rules.with_author(thread, Author(by.get_username(), "fork"))
+    thread.save(force_insert=True)
     run = Run.objects.create(
         thread=thread,
         graph_id=thread.graph_id,
@@ -130,6 +134,12 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
     told = {name: value for name, value in about.items() if value}
     audit.append("thread.forked", actor=by.get_username(), thread_id=thread.pk, object=told, digests=given)
     return run
+
+
+def _authors_of(source: Thread, checkpoint_id: str) -> list[Author]:
+    """Whoever gave the original what stood at that checkpoint has given it to the fork."""
+    authors = policies.authors_of(Thread.objects.values_list("authors", flat=True).get(pk=source.pk))
+    return policies.authors_at(authors, checkpoint_id, thread_id=source.pk)
 
 
 def _awaited(run: Run) -> Thread:

@@ -255,7 +255,7 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> No
     if is_other:
         tell_voters([approval], "The agent asks something else now. What you voted or reserved no longer counts.")
     else:
-        kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest"}
+        kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest", "asked_at"}
         asked = {name: value for name, value in asked.items() if name not in kept}
     Approval.objects.filter(pk=approval.pk).update(**asked)
     approval.refresh_from_db()
@@ -290,6 +290,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
     return {
         "rule": rule.as_dict(),
         "required_votes": rule.approvals,
+        "asked_at": Now(),
         "due_at": Now() + timedelta(minutes=rule.deadline_minutes) if rule.deadline_minutes else None,
         "proposal": None,
         "shown_digest": shown_digest,

@@ -4,12 +4,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore import timeline
-from approvals import audit, events, jobs, permissions, runtime
+from approvals import audit, events, jobs, permissions, rules, runtime
 from approvals.actions.fork_thread import check_can_be_forked
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
 from approvals.models import Run, Thread
 from approvals.permissions import User
+from approvals.policies import Author
 
 
 def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User) -> Run:
@@ -48,8 +49,9 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
         resume_from=head.checkpoint_id if head else "",
     )
     thread.status, thread.updated_at, thread.problem = ThreadStatus.BUSY, now, ""
+    rules.with_author(thread, Author(by.get_username(), "replay", after=run.resume_from))
     thread.started_by_id = by.pk
-    thread.save(update_fields=["status", "updated_at", "problem", "started_by"])
+    thread.save(update_fields=["status", "updated_at", "problem", "started_by", "authors"])
     jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
     events.publish(thread_id=thread.pk)
     about = {"run": str(run.pk), "checkpoint": checkpoint_id, "from": run.resume_from}

@@ -7,11 +7,12 @@ from django.utils import timezone
 
 from agentcore import validation
 from agentcore.errors import Fault
-from approvals import audit, events, jobs, permissions, policies, seals
+from approvals import audit, events, jobs, permissions, policies, rules, seals
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
+from approvals.policies import Author
 
 
 def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
@@ -41,8 +42,10 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
         )
         thread.graph_id, thread.status, thread.updated_at = graph_id, ThreadStatus.BUSY, timezone.now()
+        if input is not None:
+            rules.with_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
         thread.started_by_id = by.pk
-        thread.save(update_fields=["graph_id", "status", "updated_at", "started_by"])
+        thread.save(update_fields=["graph_id", "status", "updated_at", "started_by", "authors"])
         jobs.enqueue("execute_run", queue=jobs.graph_queue(graph_id), run_id=str(run.id))
         events.publish(thread_id=thread_id)
         audit.append(

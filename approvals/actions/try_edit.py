@@ -7,12 +7,13 @@ from agentcore import state_edit
 from agentcore.errors import Fault
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.types import GraphCard
-from approvals import permissions, policies, seals
+from approvals import editable, permissions, policies, seals
 from approvals.actions import inquire
 from approvals.enums import ApprovalStatus
 from approvals.errors import AlreadyDecided, Expired, InvalidEdit, NotFound, Superseded, Unavailable
 from approvals.models import Approval, Graph
 from approvals.permissions import User
+from approvals.policies import Rule
 
 
 def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
         _refuse(policies.why_not_edit(waiting=approval.next))
     if edits:
         _refuse(policies.why_not_edit_blocked(blocked=approval.blocked))
+    _check_policy(approval, edits)
     _check_node(approval, as_node, is_skip=is_skip)
     card = _card(approval)
     edits = seals.opened(edits, card.secrets, approval.thread_id)
@@ -85,6 +87,18 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
         raise InvalidEdit(
             "The edit does not fit the graph.", faults=[fault.as_dict() for fault in error.faults]
         ) from None
+
+
+def _check_policy(approval: Approval, edits: Any) -> None:
+    """What a node would write is an edit too, where it is skipped."""
+    rule = Rule.of(approval.rule)
+    if rule.may_edit is None or not isinstance(edits, dict):
+        return
+    sentence = policies.why_closed(rule)
+    paths = editable.closed_in_edits(rule.may_edit, approval.state, edits)
+    faults = [Fault("/".join([path[0], "value", *path[1:]]), sentence).as_dict() for path in paths]
+    if faults:
+        raise InvalidEdit(sentence, faults=faults)
 
 
 def _refuse(sentence: str, path: str = "") -> None:

@@ -185,7 +185,10 @@ class DecisionOut(BaseModel):
 
 
 class VoteOut(BaseModel):
-    """One person's verdict. It counts while `ended_as` is null."""
+    """One person's verdict. It counts while `ended_as` is null.
+
+    `is_own`: its voter proposed what it is for, and the policy asks for others, so it is no approval.
+    """
 
     id: UUID
     voter: str
@@ -195,6 +198,7 @@ class VoteOut(BaseModel):
     as_node: str
     comment: str
     seen_digest: str
+    is_own: bool
     created_at: datetime
     ended_at: datetime | None
     ended_as: VoteEnd | None
@@ -223,6 +227,8 @@ class RuleOut(BaseModel):
     on_deadline: OnDeadline
     escalate_to: list[str]
     on_crash: OnCrash
+    may_edit: list[str] | None
+    edit_needs_another: bool
     sentences: list[str]
 
 
@@ -245,6 +251,7 @@ class ProposalOut(BaseModel):
     edits: PlainObject
     answer: PlainValue
     as_node: str
+    by: str
 
 
 class ClaimOut(BaseModel):
@@ -484,6 +491,7 @@ def vote_out(vote: Vote) -> VoteOut:
         as_node=vote.as_node,
         comment=vote.comment,
         seen_digest=vote.seen_digest,
+        is_own=vote.is_own,
         created_at=vote.created_at,
         ended_at=vote.ended_at,
         ended_as=VoteEnd(vote.ended_as) if vote.ended_as else None,
@@ -583,4 +591,5 @@ def _proposal(plain: Mapping[str, Any] | None) -> ProposalOut | None:
         edits=plain["edits"] or {},
         answer=plain["answer"],
         as_node=plain["as_node"],
+        by=plain.get("by", ""),
     )

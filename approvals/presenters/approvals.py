@@ -126,7 +126,8 @@ def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime) -
     unopened = open_whole.unopened(approval, by)
     verdicts = ("approve", "reject", "skip", "respond")
     approve, reject, skip, answer = (_choice(approval, by, verdict, why_none, unopened) for verdict in verdicts)
-    skip = replace(skip, why_not=skip.why_not or policies.why_not_edit(waiting=approval.next))
+    why_not_skip = why_not_claim(approval, by, "skip") or policies.why_not_edit(waiting=approval.next)
+    skip = replace(skip, why_not=skip.why_not or why_not_skip)
     edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
     answer = replace(answer, label=_answer_label(approval))
     is_any = not (approve.why_not and reject.why_not and skip.why_not and answer.why_not)
@@ -164,9 +165,9 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
     )
 
 
-def why_not_claim(approval: Approval, by: User) -> str:
+def why_not_claim(approval: Approval, by: User, verdict: str = "approve") -> str:
     """Say why the policy does not let this person claim, or vote."""
-    return decide.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by)
+    return decide.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by, verdict)
 
 
 def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened: Sequence[str]) -> Choice:
@@ -185,7 +186,11 @@ def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened:
 def _why_no_edit(approval: Approval) -> str:
     if approval.kind != BREAKPOINT:
         return "Here the state is edited together with the answer."
-    return policies.why_not_edit(waiting=approval.next) or policies.why_not_edit_blocked(blocked=approval.blocked)
+    return (
+        policies.why_not_edited(Rule.of(approval.rule), approval.state)
+        or policies.why_not_edit(waiting=approval.next)
+        or policies.why_not_edit_blocked(blocked=approval.blocked)
+    )
 
 
 def preview_of(given: Mapping[str, Any], graph: Graph, *, edits: Mapping[str, Any]) -> PreviewShown:

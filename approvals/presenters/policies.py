@@ -11,7 +11,15 @@ def sentences_of(rule: Rule) -> list[str]:
     return [
         "One approval decides." if rule.approvals == 1 else f"{rule.approvals} people must approve the same.",
         who_votes(rule),
-        "Who started the run may vote too." if rule.may_decide_own else "Who started the run may not vote.",
+        "Who gave the thread its input may vote too."
+        if rule.may_decide_own
+        else "Who gave the thread its input, forked or replayed it may not vote.",
+        *(
+            ["Who proposes an edit or an answer does not count as an approver of it."]
+            if rule.edit_needs_another
+            else []
+        ),
+        *([may_edit(rule)] if rule.may_edit is not None else []),
         "One rejection ends it." if rule.one_reject_ends else "It is rejected when too few are left to approve it.",
         *(["Every vote needs a reason."] if rule.needs_reason else []),
         *([_deadline(rule)] if rule.deadline_minutes is not None else []),
@@ -27,6 +35,13 @@ def who_votes(rule: Rule) -> str:
         return "Every reviewer may vote."
     each = [f"{_named(voters)}" for voters in rule.voters]
     return f"Of the reviewers, {' who are also '.join(each)} may vote."
+
+
+def may_edit(rule: Rule) -> str:
+    """Say what may be edited."""
+    if rule.may_edit is None:
+        return "Everything may be edited."
+    return f"Only {listed(rule.may_edit, 'and')} may be edited." if rule.may_edit else "Nothing may be edited."
 
 
 def _named(voters: Voters) -> str:

@@ -29,6 +29,8 @@ class VoteShown:
     comment: str
     edits: str
     ended: str
+    is_own: bool
+    """It is of who proposed this, and does not count as an approval."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class ProposalShown:
     """A plain approval agrees with it."""
     is_answer: bool
     """Who answers with nothing of their own agrees with it."""
+    needs_others: bool
+    """Who proposed it is no approver of it."""
     decided: list[DecidedShown]
     differences: list[Difference]
     answer: str
@@ -84,7 +88,7 @@ def tally_of(approval: Approval, votes: Sequence[Vote], by: User, *, now: dateti
     against = [vote for vote in counting if vote.verdict == Verdict.REJECT]
     return TallyShown(
         needed=approval.required_votes,
-        so_far=len(counting) - len(against),
+        so_far=sum(vote.verdict != Verdict.REJECT and not vote.is_own for vote in counting),
         rejections=len(against),
         votes=[_vote(vote) for vote in votes],
         source=rule.source,
@@ -109,13 +113,16 @@ def _vote(vote: Vote) -> VoteShown:
         comment=vote.comment,
         edits=json_text(vote.edits) if vote.edits else "",
         ended=str(VoteEnd(vote.ended_as).label) if vote.ended_as else "",
+        is_own=vote.is_own,
     )
 
 
 def _problem(approval: Approval, rule: Rule) -> str:
     """Say that it can never be approved, if too few people may vote."""
     is_escalated = approval.escalated_at is not None
-    voters = rules.count_voters(rule, started_by_id=approval.thread.started_by_id, is_escalated=is_escalated)
+    voters = rules.count_voters(
+        rule, without=rules.owners(approval.thread, rule), asked_at=approval.asked_at, is_escalated=is_escalated
+    )
     if voters >= rule.approvals or not approval.allowed_verdicts:
         return ""
     people = {0: "nobody may vote", 1: "only 1 person may vote"}.get(voters, f"only {voters} people may vote")
@@ -143,13 +150,14 @@ def proposal_of(approval: Approval, votes: Sequence[Vote]) -> ProposalShown | No
     if approval.proposal is None:
         return None
     proposal = Proposal(**approval.proposal)
-    by = next((vote.voter.get_username() for vote in votes if _is_of(vote, proposal)), "somebody")
+    by = proposal.by or next((vote.voter.get_username() for vote in votes if _is_of(vote, proposal)), "somebody")
     sentences = {Verdict.APPROVE: "to approve with this edit", Verdict.SKIP: "to skip the node"}
     return ProposalShown(
         by=by,
         sentence=sentences.get(Verdict(proposal.verdict), "this answer"),
         is_edit=proposal.verdict == Verdict.APPROVE,
         is_answer=proposal.verdict == Verdict.RESPOND,
+        needs_others=Rule.of(approval.rule).edit_needs_another and not proposal.is_plain,
         decided=proposed_of(approval, proposal.answer) if proposal.verdict == Verdict.RESPOND else [],
         differences=[_difference(approval.state, name, edit) for name, edit in (proposal.edits or {}).items()],
         answer=json_text(proposal.answer) if proposal.is_answered else "",

@@ -10,6 +10,7 @@ from approvals.errors import Invalid, InvalidEdit, Refusal
 from approvals.forms import JsonForm
 from approvals.models import Approval, Graph
 from approvals.permissions import User
+from approvals.policies import Rule
 from approvals.presenters import approvals as shown
 from approvals.text import json_text
 
@@ -90,6 +91,7 @@ def edit_form(found: Approval, graph: Graph | None, data: Any = None) -> EditFor
         card.channels if card else (),
         found.state,
         opaque=found.opaque,
+        rule=Rule.of(found.rule),
         secrets=card.secrets if card else (),
         thread_id=found.thread_id,
         data=data,

@@ -39,7 +39,8 @@ def ada(database: str) -> Iterator[Any]:
 
 def policy_form(**changed: Any) -> dict[str, Any]:
     return {"graph_id": "", "node": f"n-{uuid.uuid4()}", "tool": "", "approvals": "1", "one_reject_ends": "on",
-            "deadline_minutes": "", "on_deadline": "escalate", "on_crash": "ask", **changed}  # fmt: skip
+            "edits": "all", "deadline_minutes": "", "on_deadline": "escalate", "on_crash": "ask",
+            **changed}  # fmt: skip
 
 
 def faults_of(response: Any) -> dict[str, list[str]]:
