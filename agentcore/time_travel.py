@@ -154,8 +154,11 @@ async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str)
     writes = _waiting(_by_task(found), state, is_head=is_head)
     own = [(found, writes), *[(each, _by_task(each)) async for each in _ancestors(graph, saver, found)]]
     lines = [_Line("", own[::-1])]
+    here = await snapshot(graph, saver, thread_id) if is_head else None
+    gates = {gate.checkpoint_ns for gate in here.inner} if here else set()
     for below in _subgraphs(state):
-        if is_head and below["task"] in writes:  # those of a step that begins anew begin anew too
+        is_at_gate = any(gate == below["namespace"] or gate.startswith(f"{below['namespace']}|") for gate in gates)
+        if is_head and (below["task"] in writes or is_at_gate):  # those of a step that begins anew begin anew too
             lines.append(await _line_below(saver, below["config"]))
     return lines
 
@@ -220,7 +223,8 @@ def _subgraphs(state: StateSnapshot) -> list[dict[str, Any]]:
         while waiting:
             below = waiting.pop()
             if isinstance(below, StateSnapshot):
-                found.append({"task": task.id, "config": below.config})
+                namespace = below.config["configurable"]["checkpoint_ns"]
+                found.append({"task": task.id, "config": below.config, "namespace": namespace})
                 waiting.extend(inner.state for inner in below.tasks)
     return found
 

@@ -142,7 +142,7 @@ class Approval(models.Model):
     checkpoint_ns = models.CharField(max_length=500, blank=True)
     checkpoint_id = models.CharField(max_length=64)
     head_id = models.CharField(max_length=64, blank=True)
-    """The thread's newest checkpoint when it was asked, where a subgraph stands at the breakpoint."""
+    """The thread's newest checkpoint when it was asked, where that is another: a subgraph stands at the breakpoint."""
     head_writes = models.CharField(max_length=32, blank=True)
     interrupt_id = models.CharField(max_length=64, blank=True)
     kind = models.CharField(max_length=20)
@@ -211,6 +211,11 @@ class Approval(models.Model):
     @property
     def is_pending(self) -> bool:
         return self.status == ApprovalStatus.PENDING
+
+    @property
+    def head(self) -> str:
+        """The thread's newest checkpoint when it was asked."""
+        return self.head_id or self.checkpoint_id
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -19,9 +19,8 @@ class Rulebook:
     def __init__(self, graph_id: str) -> None:
         policies = Policy.objects.filter(graph_id__in=["", graph_id])
         self._rows = list(policies.prefetch_related("people", "groups", "escalate_to"))
-        graph = Graph.objects.filter(pk=graph_id).first()
-        self._written = _written_in(graph)
-        self.code_digest: str = graph.card["code_digest"] if graph else ""
+        self._graph = Graph.objects.filter(pk=graph_id).first()
+        self.code_digest: str = self._graph.card["code_digest"] if self._graph else ""
 
     def rule_for(self, pause: Pause) -> Rule:
         """Return the rule of a pause: the most specific policy, else the default.
@@ -31,7 +30,8 @@ class Rulebook:
         Gates that wait together are decided together, by the strictest of their rules.
         """
         places = [(node, tool) for node in pause.next or ("",) for tool in pause.tools or ("",)]
-        return strictest([_rule_at(node, tool, self._rows, self._written) for node, tool in places])
+        written = _written_in(self._graph.at(pause.path)) if self._graph else {}
+        return strictest([_rule_at(node, tool, self._rows, written) for node, tool in places])
 
 
 def _rule_at(node: str, tool: str, rows: Iterable[Policy], written: Mapping[str, Any]) -> Rule:
@@ -50,9 +50,8 @@ def _place_of(policy: Policy) -> tuple[bool, bool, bool]:
     return policy.tool != "", policy.node != "", policy.graph_id != ""
 
 
-def _written_in(graph: Graph | None) -> dict[str, Any]:
-    nodes = graph.card["nodes"] if graph else []
-    return {node["id"]: node["approval"]["policy"] for node in nodes if "policy" in node["approval"]}
+def _written_in(graph: Graph) -> dict[str, Any]:
+    return {node["id"]: node["approval"]["policy"] for node in graph.card["nodes"] if "policy" in node["approval"]}
 
 
 def faults_in(nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:

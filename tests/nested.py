@@ -25,10 +25,17 @@ class State(TypedDict, total=False):
 
 crashes: dict[str, int] = {}
 """How often a node is still to raise, by its name."""
+UNLUCKY = 13
+"""An amount that `wire` fails with, once in each thread."""
+_unlucky: set[str] = set()
 
 
-def step(name: str) -> Callable[[State], dict[str, Any]]:
-    def run(state: State) -> dict[str, Any]:
+def step(name: str) -> Callable[[State, RunnableConfig], dict[str, Any]]:
+    def run(state: State, config: RunnableConfig) -> dict[str, Any]:
+        thread_id = config["configurable"]["thread_id"]
+        if name == "wire" and state.get("amount") == UNLUCKY and thread_id not in _unlucky:
+            _unlucky.add(thread_id)
+            raise RuntimeError(f"{name} broke")
         if crashes.get(name):
             crashes[name] -= 1
             raise RuntimeError(f"{name} broke")
@@ -127,3 +134,11 @@ def agent_as_node() -> Any:
     agent = create_agent(Model(messages=replies()), [wire_money], interrupt_before=["tools"])
     builder = StateGraph(Chat).add_node("agent", agent).add_edge(START, "agent")
     return builder.compile()
+
+
+n_plain_1, n_plain_2, n_plain_3 = (nested("plain", depth) for depth in DEPTHS)
+n_own_1, n_own_2, n_own_3 = (nested("own", depth) for depth in DEPTHS)
+n_called_1, n_called_2, n_called_3 = (nested("called", depth) for depth in DEPTHS)
+n_side_by_side = side_by_side()
+n_agent = agent_as_node()
+n_hidden = around(hidden)

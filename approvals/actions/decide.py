@@ -230,7 +230,7 @@ def check_head(here: Locked) -> None:
     head = runtime.read_head(here.thread.pk)
     if head is None:
         raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
-    if (head.checkpoint_id, head.writes) != (here.approval.checkpoint_id, here.approval.head_writes):
+    if (head.checkpoint_id, head.writes) != (here.approval.head, here.approval.head_writes):
         raise Stale("The agent moved this thread since you looked.", checkpoint_id=head.checkpoint_id)
 
 
@@ -456,7 +456,7 @@ def _queue(here: Locked, decision: Decision) -> Run:
         graph_id=here.approval.graph_id,
         kind=RunKind.RESUME,
         started_by=decision.decided_by[:150],
-        resume_from=here.approval.checkpoint_id,
+        resume_from=here.approval.head,
     )
     here.thread.status, here.thread.updated_at = ThreadStatus.BUSY, timezone.now()
     here.thread.save(update_fields=["status", "updated_at", "authors"])

@@ -203,6 +203,7 @@ def _asked(approval: Approval, thread: Thread, now: datetime) -> Asked:
         title=approval.title,
         is_breakpoint=approval.kind == "breakpoint",
         next=tuple(approval.next),
+        inside=approval.path,
         created_at=approval.created_at,
         due_at=approval.due_at,
         voters=" and ".join(str(voters) for voters in rule.voters),

@@ -59,6 +59,10 @@ class Claim:
     fence: int
     input: Any
     resume_from: str
+    namespace: str
+    """Of the subgraph at whose breakpoint the answer was given; empty for the thread's own."""
+    namespace_at: str
+    """The checkpoint there."""
     answer: resume.Answer | None
     answer_digest: str
     decision_id: str
@@ -205,7 +209,8 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
         graph,
         saver,
         thread_id=claim.thread_id,
-        expected_head=claim.resume_from,
+        expected_head=claim.namespace_at or claim.resume_from,
+        namespace=claim.namespace,
         answer=claim.answer or resume.Answer("approve"),
         metadata=claim.metadata,
         run_key=RUN_KEY,
@@ -295,6 +300,7 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
 
 
 def _claim_of(run: Run, owner: str, fence: int) -> Claim:
+    asked = run.decision.approval if run.decision and _begins_with_answer(run) else None
     return Claim(
         run_id=str(run.pk),
         thread_id=run.thread_id,
@@ -304,7 +310,9 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
         fence=fence,
         input=run.input,
         resume_from=run.resume_from,
-        answer=_answer_of(run.decision) if _begins_with_answer(run) else None,
+        namespace=asked.checkpoint_ns if asked else "",
+        namespace_at=asked.checkpoint_id if asked and asked.checkpoint_ns else "",
+        answer=_answer_of(run.decision) if asked else None,
         answer_digest=_digest_of(run.decision),
         decision_id=str(run.decision_id or ""),
         on_crash=Rule.of(run.decision.approval.rule).on_crash if run.decision else "resume",
@@ -314,13 +322,13 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
 
 def _begins_with_answer(run: Run) -> bool:
     """A run that goes on after a stop carries out no answer a second time."""
-    return run.decision is not None and (run.is_edited or run.resume_from == run.decision.approval.checkpoint_id)
+    return run.decision is not None and (run.is_edited or run.resume_from == run.decision.approval.head)
 
 
 def stand_at(run: Run, here: Snapshot) -> None:
     """Have the run go on from where its thread stands when it is tried again."""
     is_own = here.source == "update" and here.metadata.get(RUN_KEY) == str(run.pk)
-    asked_at = run.decision.approval.checkpoint_id if run.decision else None
+    asked_at = run.decision.approval.head if run.decision else None
     run.is_edited = is_own and here.parent_checkpoint_id == asked_at
     run.resume_from = here.checkpoint_id
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -129,8 +130,8 @@ def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head:
     elif runtime.read_head(thread.pk) != head:
         return False
     _supersede_stopped_runs(thread, head)
-    if _is_ours_and_stopped(snapshot):
-        pauses = []
+    stopped = _stopped_runs(thread.pk)
+    pauses = [pause for pause in pauses if not _is_left_by(stopped, snapshot, pause)]
     store(thread, graph_id, snapshot, pauses, head)
     return True
 
@@ -145,12 +146,20 @@ def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
         audit.append("run.superseded", actor="worker", actor_kind="system", thread_id=thread.pk, object=about)
 
 
-def _is_ours_and_stopped(snapshot: Snapshot) -> bool:
+def _stopped_runs(thread_id: str) -> set[str]:
+    stopped = Run.objects.filter(thread_id=thread_id, status__in=[*STUCK_RUNS, RunStatus.CANCELLED])
+    return {str(pk) for pk in stopped.values_list("pk", flat=True)}
+
+
+def _is_left_by(stopped: set[str], snapshot: Snapshot, pause: Pause) -> bool:
     """A run that failed, was held or given up left the thread at this gate: decided once, it is not asked again."""
-    if snapshot.source != "update":
-        return False
-    stopped = Run.objects.filter(thread_id=snapshot.thread_id, status__in=[*STUCK_RUNS, RunStatus.CANCELLED])
-    return str(snapshot.metadata.get(RUN_KEY)) in {str(pk) for pk in stopped.values_list("pk", flat=True)}
+    here = _asking(snapshot, pause)
+    return here.source == "update" and str(here.metadata.get(RUN_KEY)) in stopped
+
+
+def _asking(snapshot: Snapshot, pause: Pause) -> Snapshot:
+    """Return the snapshot of the graph that asks: the thread's own, or a subgraph's that stands at a breakpoint."""
+    return snapshot.at(pause.checkpoint_ns) or snapshot
 
 
 def _locked(thread_id: str) -> Thread:
@@ -206,15 +215,22 @@ def _open_all(
     thread: Thread, snapshot: Snapshot, pauses: list[Pause], head: Head, *, is_asked_again: bool
 ) -> list[Approval]:
     """A step may ask hundreds of questions: what is known of them is read at once."""
-    here = {"thread": thread, "checkpoint_ns": snapshot.checkpoint_ns, "checkpoint_id": snapshot.checkpoint_id}
-    latest = {each.interrupt_id: each for each in Approval.objects.filter(**here).order_by("round")} if pauses else {}
+    asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
+    asked_before = Approval.objects.filter(asked_here, thread=thread).order_by("round") if pauses else ()
+    latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
     rulebook = rules.Rulebook(thread.graph_id)
     opened: list[Approval] = []
     for pause in pauses:
-        known = latest.get(pause.interrupt_id)
+        here = _asking(snapshot, pause)
+        known = latest.get((here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id))
         is_again = known is not None and _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
-        round = known.round + 1 if known and is_again else 1
-        key = here | {"interrupt_id": pause.interrupt_id, "round": round}
+        key = {
+            "thread": thread,
+            "checkpoint_ns": here.checkpoint_ns,
+            "checkpoint_id": here.checkpoint_id,
+            "interrupt_id": pause.interrupt_id,
+            "round": known.round + 1 if known and is_again else 1,
+        }
         asked = _asked(thread, snapshot, pause, head, rulebook)
         opened.append(_open(thread, None if is_again else known, key, asked))
     return opened
@@ -275,6 +291,8 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
     # A question that is JSON in a text keeps it: it is read again when it is answered.
     is_text = isinstance(pause.request, dict) and isinstance(pause.request.get("value"), str)
     request = pause.request if is_text and pause.kind != "plain" else cut(pause.request)
+    head_id = snapshot.checkpoint_id if pause.checkpoint_ns else ""
+    snapshot = _asking(snapshot, pause)
     shown = {
         "checkpoint_ns": snapshot.checkpoint_ns,
         "checkpoint_id": snapshot.checkpoint_id,
@@ -297,6 +315,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "digest": shown_digest,
         "graph_id": thread.graph_id,
         "code_digest": rulebook.code_digest,
+        "head_id": head_id,
         "head_writes": head.writes,
         "kind": pause.kind,
         "next": list(pause.next),

@@ -25,9 +25,12 @@ _LOOK_EVERY_SECONDS = 0.02
 _KEPT_FOR = timedelta(minutes=5)
 
 
-def preview(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+def preview(
+    *, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+) -> dict[str, Any]:
     """Return what an edit would give: `values_before, values, next_before, next, diff, digest`."""
-    return _ask_for("preview", graph_id, thread_id=thread_id, checkpoint_id=checkpoint_id, edits=edits, as_node=as_node)
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
 
 
 def snapshot(*, thread_id: str, graph_id: str, checkpoint_id: str | None) -> dict[str, Any]:
@@ -49,9 +52,9 @@ def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, a
     return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
 
 
-def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> str:
+def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, part: str) -> str:
     """Return one channel, as `state/CHANNEL`, or what is asked, as `request`: all of it, as JSON text."""
-    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
     return str(_ask_for("whole", graph_id, **where, part=part)["text"])
 
 
@@ -123,10 +126,12 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
     raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
 
 
-async def _preview(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+async def _preview(
+    *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
     edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
-    config = threads.config_for(thread_id, checkpoint_id)
+    config = threads.config_for(thread_id, checkpoint_id, namespace)
     try:
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
     except CoreInvalidEdit as error:
@@ -144,9 +149,10 @@ async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None)
     return asdict(found)
 
 
-async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, part: str) -> dict[str, Any]:
+async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, part: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
-    return {"text": await threads.read_part(graph, worker.saver(graph_id), thread_id, checkpoint_id, part)}
+    saver = worker.saver(graph_id)
+    return {"text": await threads.read_part(graph, saver, thread_id, checkpoint_id, part, namespace=namespace)}
 
 
 async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:

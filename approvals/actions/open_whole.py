@@ -56,7 +56,7 @@ def of_approval(*, approval_id: UUID, part: str, by: User) -> Whole:
     approval = Approval.objects.defer("state", "actions", "request").filter(pk=approval_id).first()
     if approval is None or part not in approval.cut:
         raise NotFound("There is no such part.")
-    whole = _whole(approval.thread_id, approval.graph_id, approval.checkpoint_id, part)
+    whole = _whole(approval.thread_id, approval.graph_id, approval.checkpoint_id, part, approval.checkpoint_ns)
     opened = {"approval": approval, "user_id": by.pk, "part": part, "shown_digest": approval.shown_digest}
     Opening.objects.bulk_create([Opening(**opened)], ignore_conflicts=True)
     return whole
@@ -80,10 +80,10 @@ def unopened(approval: Approval, by: User) -> list[str]:
     return [part for part in approval.cut if part not in opened]
 
 
-def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> Whole:
+def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str, namespace: str = "") -> Whole:
     channels = ASKED_CHANNELS if part == REQUEST else (part.removeprefix(_STATE),)
     with runtime.checkpoint_tables() as tables:
-        sizes = tables.value_sizes(thread_id, checkpoint_id)
+        sizes = tables.value_sizes(thread_id, checkpoint_id, namespace=namespace)
         if sizes is None:
             raise Conflict("The thread's checkpoint is gone.")
         values = [value for value in sizes.values if value.channel in channels]
@@ -91,7 +91,9 @@ def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str) -> Whol
             values = []
         measured = tables.measure(thread_id, checkpoint_id, values[:1])
     if not measured:
-        text = inquire.whole(thread_id=thread_id, graph_id=graph_id, checkpoint_id=checkpoint_id, part=part)
+        text = inquire.whole(
+            thread_id=thread_id, graph_id=graph_id, checkpoint_id=checkpoint_id, namespace=namespace, part=part
+        )
         return Whole(f"{_safe(part)}.json", "application/json", text)
     _check_no_secret(graph_id, measured[0].value.channel)
     begins = text_begins(measured[0].kind, measured[0].head[0])

@@ -16,7 +16,7 @@ def publish_graphs() -> list[str]:
     """Load the graphs and store their cards; return their ids. Raises RegistryError or UnsafeSerializer."""
     cards = runtime.graph_cards()
     for card in cards:
-        for fault in rules.faults_in(card.nodes):
+        for fault in rules.faults_in([*card.nodes, *(node for each in card.subgraphs.values() for node in each.nodes)]):
             raise RegistryError(f"Graph {card.id}: {fault}")
     with transaction.atomic():
         if not jobs.has_live_worker(within_seconds=30):

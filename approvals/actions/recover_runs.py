@@ -60,7 +60,8 @@ async def recover_run(run_id: str) -> None:
     if graph is None:
         return await runtime.in_database(_hold)(claim, "No worker has its graph any more.", None)
     here = await threads.snapshot(graph, worker.saver(claim.graph_id), claim.thread_id)
-    if here and (outcome := _stopped_properly(claim, here)):
+    there = await threads.standing(graph, worker.saver(claim.graph_id), here, claim.namespace) if here else None
+    if here and (outcome := _stopped_properly(claim, here) or _stopped_inside(claim, here, there)):
         return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), outcome)
     if here and _is_moved(claim, here):
         conflict = Conflict(claim.resume_from, here.checkpoint_id, MOVED)
@@ -87,6 +88,14 @@ def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
     if here.is_paused:
         return Paused(here)
     return None if here.waiting else Finished(here)
+
+
+def _stopped_inside(claim: Claim, here: Snapshot, there: Snapshot | None) -> Outcome | None:
+    """The same inside a subgraph, which leaves the thread's newest checkpoint as it is: at its next breakpoint."""
+    if there is None or not claim.namespace or here.running or there.running:
+        return None
+    is_past = there.metadata.get(RUN_KEY) == claim.run_id and there.checkpoint_id != claim.namespace_at
+    return Paused(here) if is_past and there.is_paused and there.source != "update" else None
 
 
 def _is_answered(claim: Claim, here: Snapshot) -> bool:

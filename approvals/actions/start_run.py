@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from agentcore import validation
@@ -56,7 +57,8 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
 
 def why_not_go_on(thread: Thread) -> str:
     """Say why the thread cannot go on from where it stands without input; a query."""
-    asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id)
+    stands_at = Q(checkpoint_id=thread.checkpoint_id) | Q(head_id=thread.checkpoint_id)
+    asked = Approval.objects.filter(stands_at, thread=thread)
     return policies.why_not_go_on(
         waiting=thread.next,
         refusal=why_not_input(thread),

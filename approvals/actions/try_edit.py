@@ -38,6 +38,7 @@ def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False
         thread_id=approval.thread_id,
         graph_id=approval.graph_id,
         checkpoint_id=approval.checkpoint_id,
+        namespace=approval.checkpoint_ns,
         edits=sealed(approval, edits),
         as_node=as_node,
     )
@@ -128,4 +129,4 @@ def _card(approval: Approval) -> GraphCard:
     graph = Graph.objects.filter(pk=approval.graph_id).first()
     if graph is None:
         raise Unavailable(f"No worker has the graph {approval.graph_id} any more. Is it in langgraph.json?")
-    return graph.record
+    return graph.at(approval.path).record

@@ -274,6 +274,7 @@ class NoticeOut(BaseModel):
 class ApprovalBrief(BaseModel):
     """One pause that waits, or waited, for people.
 
+    `checkpoint_ns` names the subgraph that stands at a breakpoint, `path` the nodes on the way down to it.
     `blocked` are types of the state that were not built, `notice` says what follows; such a state cannot be edited.
     `approvals_so_far` of `required_votes` are in. `claim` is null unless somebody has reserved it.
     """
@@ -283,6 +284,7 @@ class ApprovalBrief(BaseModel):
     thread_id: str
     checkpoint_ns: str
     checkpoint_id: str
+    path: list[str]
     interrupt_id: str
     kind: str
     next: list[str]
@@ -555,6 +557,7 @@ def _brief(approval: Approval) -> dict[str, Any]:
         "thread_id": approval.thread_id,
         "checkpoint_ns": approval.checkpoint_ns,
         "checkpoint_id": approval.checkpoint_id,
+        "path": list(approval.path),
         "interrupt_id": approval.interrupt_id,
         "kind": approval.kind,
         "next": approval.next,

@@ -65,6 +65,8 @@ class Asked:
     is_votable: bool = True
     why_not: str = ""
     code_digest: str = ""
+    inside: tuple[str, ...] = ()
+    """The nodes on the way down to the subgraph that stands there."""
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _graph_gone(f: Facts, told: str) -> Diagnosis | None:
 
 
 def _node_gone(f: Facts, asked: Asked, told: str) -> Diagnosis | None:
-    gone = [node for node in asked.next if f.nodes and node not in f.nodes]
+    gone = [node for node in asked.inside[:1] or asked.next if f.nodes and node not in f.nodes]
     if not gone:
         return None
     told = f"{told} But the graph has no {listed(gone)} any more, so nothing would run."
@@ -196,7 +196,8 @@ def _node_gone(f: Facts, asked: Asked, told: str) -> Diagnosis | None:
 
 
 def _waits(f: Facts, asked: Asked) -> str:
-    place = f"at the breakpoint before {f.next_words}" if asked.is_breakpoint else f"for an answer to “{asked.title}”"
+    before = f"{listed(asked.next)} inside {' in '.join(asked.inside[::-1])}" if asked.inside else f.next_words
+    place = f"at the breakpoint before {before}" if asked.is_breakpoint else f"for an answer to “{asked.title}”"
     others = f" and {len(f.asked) - 1} more" if len(f.asked) > 1 else ""
     told = f"It has waited {f.ago(asked.created_at)} {place}{others}, for {do.voters(asked)}."
     if asked.claimed_by:

@@ -101,7 +101,8 @@ def draft_of(by: User, thread_id: str) -> Draft | None:
 
 
 def graph_of(found: Approval) -> Graph | None:
-    return Graph.objects.filter(pk=found.graph_id).first()
+    graph = Graph.objects.filter(pk=found.graph_id).first()
+    return graph.at(found.path) if graph else None
 
 
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
