@@ -264,6 +264,8 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
     """Count the node as done with the edits as its output; a gate behind it holds as ever."""
     if not is_edited:
         here = await _edited(at, answer.edits, answer.as_node or here.waiting[0])
+    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
+        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
     # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
     if here.interrupts or (here.gate and here.gate.when == "before"):
         return Paused(here)

@@ -17,14 +17,14 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import each_task, masks, messages, pending, skimming, trial, validation
-from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit
+from agentcore import each_task, interrupts, masks, messages, pending, skimming, trial, validation
+from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit, UnreadableThread
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
 from agentcore.strict import blocked_sentence
 from agentcore.subgraphs import graph_at
 from agentcore.threads import Saver, config_for, snapshot, with_saver
-from agentcore.types import Change, Channel, Choice, Preview, Snapshot
+from agentcore.types import Change, Channel, Choice, Gate, GateTask, Pause, Preview, Snapshot
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
@@ -80,7 +80,8 @@ async def preview(
     if not before.interrupts and as_node not in before.next:
         check_nothing_sent(before)
     work = _merged if before.interrupts else _tried
-    return _preview(before, await _apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds), edits)
+    after = await _apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds)
+    return _preview(graph, before, after, edits)
 
 
 async def preview_each(
@@ -108,7 +109,7 @@ async def preview_each(
         assert after is not None
         return after
 
-    return _preview(before, await _apart(work, limit_seconds))
+    return _preview(graph, before, await _apart(work, limit_seconds))
 
 
 async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_seconds: float) -> Snapshot:
@@ -120,7 +121,8 @@ async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_second
         raise InvalidEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
 
 
-def _preview(before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
+def _preview(graph: Graph, before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
+    asked = _asked_at(graph, after)
     return Preview(
         values_before=before.values,
         values=after.values,
@@ -129,7 +131,30 @@ def _preview(before: Snapshot, after: Snapshot, edits: Edits | None = None) -> P
         diff=tuple(changes(before.values, after.values, edits)),
         digest=result_digest(after),
         sent=after.sent,
+        title=" + ".join(pause.title for pause in asked),
+        summary=" + ".join(pause.summary for pause in asked if pause.summary),
+        actions=tuple(action for pause in asked for action in pause.actions),
     )
+
+
+def _asked_at(graph: Graph, after: Snapshot) -> list[Pause]:
+    """Read what would run next as if it were gated: people see what their edit leads to, also where no gate stands."""
+    if after.interrupts or not after.next:
+        return []
+    try:
+        return interrupts.read(graph, replace(after, gate=after.gate or _as_if_gated(after)))
+    except UnreadableThread:
+        return []
+
+
+def _as_if_gated(after: Snapshot) -> Gate:
+    sent = [GateTask("", each["node"], (), after.checkpoint_ns, "", True, each["args"]) for each in after.sent]
+    read = list(after.next)
+    for task in sent:
+        if task.node in read:
+            read.remove(task.node)
+    reading = [GateTask("", node, (), after.checkpoint_ns, "") for node in read]
+    return Gate("before", after.next, tasks=(*reading, *sent))
 
 
 async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:

@@ -261,6 +261,10 @@ class Preview:
     diff: tuple[Change, ...]
     digest: str
     sent: tuple[dict[str, Any], ...] = ()
+    title: str = ""
+    """What would run next, as a question about it would be titled; empty at the end, and where an answer goes along."""
+    summary: str = ""
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True)

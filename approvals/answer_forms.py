@@ -196,6 +196,19 @@ class AnswerForm:
         return (self.schema or self.words).value()  # type: ignore[union-attr]
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether nothing is chosen or written on a form about actions."""
+        names = ("verdict", "reason", "message")
+        return bool(self.choices) and not any(form[name].value() for form in self.choices for name in names)
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether what is sent may differ from what was typed: numbers are read, and arguments change."""
+        if self.choices:
+            return any(form["verdict"].value() == "edit" for form in self.choices)
+        return self.words is None or self.words.is_json
+
+    @property
     def is_plain_approval(self) -> bool:
         """Whether every action is approved as it is; call it when the form is valid."""
         return bool(self.choices) and all(form.choice().verdict == "approve" for form in self.choices)

@@ -6,6 +6,7 @@ Refusal
  +-- Conflict      409
  |    +-- AlreadyDecided    somebody was first
  |    +-- Stale             the thread moved since the person looked
+ |    +-- OtherPreview      an edit leads to something else than the person was shown
  |    +-- AlreadyVoted      a person has one vote
  |    +-- Claimed           somebody else is reviewing it
  |    +-- Busy              a run holds the thread
@@ -58,6 +59,10 @@ class AlreadyDecided(Conflict):
 
 class Stale(Conflict):
     code, title = "stale", "Changed since you looked"
+
+
+class OtherPreview(Conflict):
+    code, title = "other_preview", "Not what the preview showed"
 
 
 class AlreadyVoted(Conflict):

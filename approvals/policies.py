@@ -91,6 +91,8 @@ class Proposal:
     """An answer was given; it may be null."""
     by: str = ""
     """Who proposed it first; who says the same later only agrees."""
+    preview: Mapping[str, Any] | None = None
+    """What the edit, or skipping, leads to, as the others are shown it: of `try_edit.tried`, without whole states."""
 
     @property
     def is_plain(self) -> bool:
@@ -101,12 +103,16 @@ class Proposal:
         return not self.edits and not self.is_answered
 
     def agrees_with(self, other: "Proposal") -> bool:
-        """True if a vote for this is one for `other`: the same verdict, and the same content or none of its own."""
-        is_same = self.content == other.content  # by its digest: Python takes 1, 1.0 and True for the same
+        """True if a vote for this is one for `other`: the same verdict, and none of its own content or the same.
+
+        The same content that leads to something else by now is not the same.
+        """
+        is_same = (self.content, self.seen_preview) == (other.content, other.seen_preview)
         return self.verdict == other.verdict and (self.says_nothing or is_same)
 
     @property
     def content(self) -> str:
+        """Name it by its digest: Python takes 1, 1.0 and True for the same."""
         return content_digest(edits=self.edits or {}, answer=self.answer, as_node=self.as_node)
 
     def as_dict(self) -> dict[str, Any]:

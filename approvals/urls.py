@@ -33,6 +33,7 @@ urlpatterns = [
     path("approvals/bulk/", bulk.bulk, name="bulk"),
     path("approvals/<uuid:approval_id>/", approval.approval, name="approval"),
     path("approvals/<uuid:approval_id>/vote/", vote.vote, name="vote"),
+    path("approvals/<uuid:approval_id>/keep/", vote.keep, name="keep"),
     path("approvals/<uuid:approval_id>/withdraw/", vote.withdraw, name="withdraw"),
     path("approvals/<uuid:approval_id>/claim/", vote.claim, name="claim"),
     path("approvals/<uuid:approval_id>/release/", vote.release, name="release"),

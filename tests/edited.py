@@ -1,12 +1,16 @@
 """Graphs to be edited: every kind of channel, and branches that an edit may come from."""
 
 import operator
+import os
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 
@@ -111,3 +115,48 @@ _three.add_node(
 _three.add_edge(START, "begin")
 _three.add_conditional_edges("begin", _strict_route, ["send", "strict"])
 strict = _three.compile(interrupt_before=["send", "strict"], name="strict")
+
+
+class Fickle(State, total=False):
+    drifted: Annotated[int, lambda old, new: new + is_drifting(new)]
+
+
+def drifting(data_dir: Path, number: int) -> Path:
+    """Return the file that, once it is there, has threads with this number turn elsewhere than they did before."""
+    return data_dir / f"drifting-{number}"
+
+
+def is_drifting(number: int) -> bool:
+    return drifting(Path(os.environ["DATA_DIR"]), abs(number)).exists()
+
+
+def _fickle_route(state: Fickle, config: RunnableConfig) -> str:
+    """Depends on the world outside, as an author's routing may."""
+    return "pay" if state.get("stop") and not is_drifting(state.get("drifted", 0)) else "hand_over"
+
+
+_four: StateGraph[Any, Any, Any, Any] = StateGraph(Fickle)
+_four.add_node("begin", nothing)
+_four.add_node(
+    "pay",
+    leave_note("paid"),
+    metadata={"approval": {"title": "Pay the refund", "description": "Sends money.", "summary": "{facts}"}},
+)
+_four.add_node(
+    "hand_over",
+    leave_note("handed over"),
+    metadata={"approval": {"title": "Hand over", "description": "No money moves.", "show": ["stop"]}},
+)
+_four.add_edge(START, "begin")
+_four.add_conditional_edges("begin", _fickle_route, ["pay", "hand_over"])
+fickle = _four.compile(interrupt_before=["pay", "hand_over"], name="fickle")
+
+
+async def ask(state: Fickle) -> State:
+    return {"notes": [f"answered {interrupt('How many?')}"]}
+
+
+_five: StateGraph[Any, Any, Any, Any] = StateGraph(Fickle)
+_five.add_node("ask", ask)
+_five.add_edge(START, "ask")
+fickle_asking = _five.compile(name="fickle_asking")

@@ -32,6 +32,7 @@ from approvals.errors import (
     InvalidEdit,
     KeyReused,
     NotFound,
+    OtherPreview,
     Refusal,
     Stale,
     Superseded,
@@ -42,6 +43,7 @@ from approvals.permissions import User
 from approvals.policies import Author, Proposal, Rule
 
 LONGEST_KEY = 200
+NOTHING_PREVIEWED = "You name a preview, and there is no edit that could lead there. Send the edit with it."
 LARGE = ("state", "request", "actions", "answer_schema")
 """Columns that hardly any vote looks at; one that does reads them then."""
 
@@ -60,16 +62,34 @@ class Ballot:
     idempotency_key: str | None = None
     is_answered: bool = False
     """`answer` was given; it may be null."""
+    is_as_asked: bool = False
+    """Approve what the agent asks, whatever somebody proposes instead."""
+    preview: dict[str, Any] | None = None
+    """What the edit leads to; the vote finds it out by itself."""
 
     @property
     def fingerprint(self) -> str:
         """Tell two ballots apart that came with the same key."""
-        null = ["answered"] if self.is_answered and self.answer is None else []
-        return digest([self.verdict, self.seen_digest, self.edits, self.answer, self.as_node, self.comment, *null])
+        more = ["answered"] if self.is_answered and self.answer is None else []
+        more += ["as asked"] if self.is_as_asked else []
+        return digest([self.verdict, self.seen_digest, self.edits, self.answer, self.as_node, self.comment, *more])
 
     @property
     def proposal(self) -> Proposal:
-        return Proposal(self.verdict, self.edits, self.answer, self.as_node, self.seen_preview, self.is_answered)
+        content = (self.verdict, self.edits, self.answer, self.as_node, self.seen_preview, self.is_answered)
+        return Proposal(*content, preview=self.preview)
+
+    def agrees_with(self, standing: Proposal) -> bool:
+        """Whether a vote with this ballot is one for what is proposed, or, if nothing is, for what the agent asks."""
+        return standing.is_plain if self.is_as_asked else self.proposal.agrees_with(standing)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the graph made of a ballot on a copy: what it leads to, or why it leads nowhere."""
+
+    preview: dict[str, Any] | None = None
+    refused: InvalidEdit | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +127,9 @@ class Outcome:
 def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     """Cast a vote and, when it decides, hand the thread to its graph.
 
-    Raises NotFound, Denied, AlreadyDecided, AlreadyVoted, Claimed, Superseded, Expired, Stale, Busy, KeyReused,
-    InvalidEdit, InvalidAnswer or Invalid; whatever is raised, nothing was stored.
+    An edit is bound to what it leads to. Raises NotFound, Denied, AlreadyDecided, AlreadyVoted, Claimed, Superseded,
+    Expired, Stale, OtherPreview, Busy, KeyReused, InvalidEdit, InvalidAnswer or Invalid; whatever is raised, nothing
+    was stored.
     """
     permissions.check_view(by)
     approval = found(approval_id)
@@ -119,9 +140,9 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     try:
         if not is_off("one_decision"):
             _check_open(approval, by)  # what is over stays over: no need to wait in line for the lock
-        refused = _try_edit(approval, ballot, by)
+        tried = _try_edit(approval, ballot, by)
         with transaction.atomic():
-            voted = _vote(approval, ballot, by, refused)
+            voted = _vote(approval, ballot, by, tried)
     except (Stale, Superseded) as refusal:
         # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
         raise index_thread.explained(refusal, approval_id=approval_id) from None
@@ -175,18 +196,23 @@ def _check_open(approval: Approval, by: User) -> None:
         raise
 
 
-def _try_edit(approval: Approval, ballot: Ballot, by: User) -> InvalidEdit | None:
+def _try_edit(approval: Approval, ballot: Ballot, by: User) -> Tried:
     """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
-    if not ballot.edits or not permissions.can_vote(by, ballot.verdict):
-        return None
+    is_skip = ballot.verdict == Verdict.SKIP and Verdict.SKIP in approval.allowed_verdicts
+    if not (ballot.edits or is_skip) or not permissions.can_vote(by, ballot.verdict):
+        return Tried()
     try:
-        try_edit.tried(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
+        given = try_edit.tried(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
     except InvalidEdit as refused:
-        return refused
-    return None
+        return Tried(refused=refused)
+    except Refusal:
+        if ballot.edits:
+            raise
+        return Tried()  # to skip needs no worker; without one, nobody can say where it leads
+    return Tried({name: given[name] for name in try_edit.SHOWN})
 
 
-def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None) -> Voted:
+def _vote(seen: Approval, ballot: Ballot, by: User, tried: Tried) -> Voted:
     here = lock(seen)
     reach("decide.locked")
     permissions.check_again(by, permissions.for_verdict(ballot.verdict))
@@ -200,9 +226,28 @@ def _vote(seen: Approval, ballot: Ballot, by: User, refused: InvalidEdit | None)
     check_head(here)
     _check_allowed(here, ballot, by)
     _check_content(here, ballot)
-    if refused:
-        raise refused
-    return _cast(here, ballot, by)
+    if tried.refused:
+        raise tried.refused
+    return _cast(here, _bound(here, ballot, tried), by)
+
+
+def _bound(here: Locked, ballot: Ballot, tried: Tried) -> Ballot:
+    """Bind a ballot to what its edit leads to; without one, to what the proposal shows that it agrees with."""
+    if ballot.verdict == Verdict.REJECT:
+        return replace(ballot, seen_preview="")
+    proposal = here.approval.proposal or {}
+    if tried.preview:
+        leads_to = tried.preview["digest"]
+    else:
+        leads_to = "" if ballot.is_as_asked else proposal.get("seen_preview", "")
+        if proposal.get("edits") and not leads_to and not ballot.is_as_asked:
+            raise Stale("This was proposed without what it leads to. Propose it again, and look at that.")
+    if ballot.seen_preview not in ("", leads_to):
+        raise OtherPreview(
+            "This does not lead to what you were shown. Preview it again." if leads_to else NOTHING_PREVIEWED,
+            preview=tried.preview,
+        )
+    return replace(ballot, seen_preview=leads_to, preview=tried.preview)
 
 
 def _answer_given_before(approval: Approval, ballot: Ballot, by: User) -> Voted | None:
@@ -299,6 +344,8 @@ def _check_content(here: Locked, ballot: Ballot) -> None:
     if has_excerpt([ballot.edits, ballot.answer]):
         raise InvalidAnswer("An excerpt stands here for a value that is too long to be shown: send the value itself.")
     try_edit.check_content(approval, ballot.edits, as_node=ballot.as_node, is_skip=is_skip)
+    if ballot.is_as_asked and (ballot.verdict != Verdict.APPROVE or ballot.edits):
+        raise InvalidAnswer("As the agent asks means to approve without an edit: leave one of the two out.")
     if approval.kind == answers.BREAKPOINT and ballot.is_answered:
         raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
     if ballot.is_answered and ballot.verdict != Verdict.RESPOND:
@@ -324,7 +371,7 @@ def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:
     if any(vote.voter_id == by.pk for vote in standing):
         raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
     proposal = Proposal(**approval.proposal) if approval.proposal else Proposal()
-    is_new = ballot.verdict != Verdict.REJECT and not ballot.proposal.agrees_with(proposal)
+    is_new = ballot.verdict != Verdict.REJECT and not ballot.agrees_with(proposal)
     if is_new:
         _end(here, standing, VoteEnd.CLEARED)
         text = "Somebody proposed something else, so your vote on this no longer counts. Look at it again."
@@ -468,7 +515,7 @@ def _queue(here: Locked, decision: Decision) -> Run:
 def _propose(here: Locked, proposal: Proposal | None) -> None:
     """Change what is decided on: who saw something else votes in vain, and is told."""
     approval = here.approval
-    approval.proposal = proposal.as_dict() if proposal else None
+    approval.proposal = proposal.as_dict() if proposal and not proposal.is_plain else None
     approval.digest = policies.digest_with(approval.shown_digest, approval.proposal)
     approval.save(update_fields=["proposal", "digest"])
 
@@ -494,10 +541,16 @@ def _record_vote(here: Locked, cast: Vote, *, is_new: bool) -> None:
         digests={
             "seen": cast.seen_digest,
             "content": policies.content_digest(edits=cast.edits, answer=cast.answer, as_node=cast.as_node),
+            **_preview_digest(cast.seen_preview),
         },
         texts={"comment": cast.comment},
         policy_version=here.rule.source,
     )
+
+
+def _preview_digest(seen_preview: str) -> dict[str, str]:
+    """Name what was shown that the edit leads to, where there was one."""
+    return {"preview": seen_preview} if seen_preview else {}
 
 
 def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Run) -> None:
@@ -522,6 +575,7 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
             "given": digest(answers.given(here.approval, decision)),
             "content": content,
             "rule": digest(here.approval.rule),
+            **_preview_digest(decision.seen_preview),
         },
         policy_version=here.rule.source,
     )

@@ -368,7 +368,11 @@ def _is_as_recorded(claim: Claim) -> bool:
     told = next((r for r in (e.record for e in entries) if r["object"].get("decision") == claim.decision_id), None)
     if told is None:
         return False
-    wanted = {"answer": claim.answer_digest, "given": digest(claim.answer.answer)}
+    wanted = {
+        "answer": claim.answer_digest,
+        "given": digest(claim.answer.answer),
+        "preview": claim.answer.result_digest or "",
+    }
     return all(told["digests"].get(name, value) == value for name, value in wanted.items())
 
 

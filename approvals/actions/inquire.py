@@ -28,7 +28,7 @@ _KEPT_FOR = timedelta(minutes=5)
 def preview(
     *, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
 ) -> dict[str, Any]:
-    """Return what an edit would give: `values_before, values, next_before, next, diff, digest`."""
+    """Return what an edit would give: the fields of `agentcore.types.Preview`."""
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
     return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
 

@@ -15,9 +15,12 @@ from approvals.models import Approval, Graph
 from approvals.permissions import User
 from approvals.policies import Rule
 
+SHOWN = ("next_before", "next", "diff", "title", "summary", "actions", "digest")
+"""What of a preview stays with a proposal: what changes and what it leads to, without the two whole states."""
+
 
 def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
-    """Return what an edit would give: `values_before, values, next_before, next, diff, digest`; nothing is stored.
+    """Return what an edit would give: the fields of `agentcore.types.Preview`; nothing is stored.
 
     Raises what a vote would, InvalidEdit with a path for each fault, Unavailable when no worker answers.
     """

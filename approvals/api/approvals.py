@@ -91,6 +91,7 @@ class Ballot(Body):
     comment: Text | None = ""
     seen_preview: Text | None = Field(None, max_length=64, description="Digest of the preview that was shown.")
     idempotency_key: Text | None = None
+    as_asked: bool = Field(False, description="Approve what the agent asks, whatever is proposed instead.")
 
     def for_action(self) -> decide.Ballot:
         return decide.Ballot(
@@ -105,6 +106,7 @@ class Ballot(Body):
             is_answered=self.answer is not None
             or self.verdict == Verdict.RESPOND
             and "answer" in self.model_fields_set,
+            is_as_asked=self.as_asked,
         )
 
 
@@ -195,11 +197,14 @@ def cast_vote(request: HttpRequest, approval_id: UUID, ballot: Ballot) -> Status
 
     The vote that completes what the policy asks for is answered with the decision and its run. An affirmative vote with
     edits is a new proposal: it clears the votes before it and changes the digest. One without agrees with the proposal
-    that stands. The idempotency key may also come as the header Idempotency-Key.
+    that stands, unless it says `as_asked`. The idempotency key may also come as the header Idempotency-Key.
+
+    An edit is tried on a copy and bound to what it leads to, also without `seen_preview`: the proposal shows that as
+    `preview`, its digest covers it, and nothing runs if the edit leads to anything else.
 
     403 `denied` if the policy lets others vote; 409 `already_decided`, `already_voted`, `claimed` by somebody else,
-    `stale` (with what changed), `busy`, `key_reused`; 410 `superseded`, `expired`; 422 `invalid_answer`, `invalid_edit`
-    with a path for each fault. Whatever is refused, nothing is stored.
+    `stale` (with what changed), `other_preview`, `busy`, `key_reused`; 410 `superseded`, `expired`; 422
+    `invalid_answer`, `invalid_edit` with a path for each fault. Whatever is refused, nothing is stored.
     """
     if ballot.idempotency_key is None:
         ballot.idempotency_key = request.headers.get("Idempotency-Key")

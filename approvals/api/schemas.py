@@ -244,6 +244,28 @@ class PolicyOut(BaseModel):
     rule: RuleOut
 
 
+class ChangeOut(BaseModel):
+    channel: str
+    before: PlainValue
+    after: PlainValue
+    op: str
+
+
+class LeadsTo(BaseModel):
+    """What an edit, or skipping, leads to: what changes, what runs next before and after, and its actions.
+
+    `digest` names the values and `next` after it. `title`, `summary` and `actions` are those of what would run then.
+    """
+
+    next_before: list[str]
+    next: list[str]
+    title: str
+    summary: str
+    actions: PlainList
+    diff: list[ChangeOut]
+    digest: str
+
+
 class ProposalOut(BaseModel):
     """What is voted on when it is more than what the agent asks. A vote with no content of its own agrees with it."""
 
@@ -252,6 +274,7 @@ class ProposalOut(BaseModel):
     answer: PlainValue
     as_node: str
     by: str
+    preview: LeadsTo | None
 
 
 class ClaimOut(BaseModel):
@@ -335,22 +358,11 @@ class ApprovalPage(BaseModel):
     count: int
 
 
-class ChangeOut(BaseModel):
-    channel: str
-    before: PlainValue
-    after: PlainValue
-    op: str
-
-
-class PreviewOut(BaseModel):
-    """What an edit would give. `digest` names the values and `next` after it."""
+class PreviewOut(LeadsTo):
+    """What an edit would give, with the whole state before and after."""
 
     values_before: PlainObject
     values: PlainObject
-    next_before: list[str]
-    next: list[str]
-    diff: list[ChangeOut]
-    digest: str
 
 
 class VotedOut(BaseModel):
@@ -595,4 +607,5 @@ def _proposal(plain: Mapping[str, Any] | None) -> ProposalOut | None:
         answer=plain["answer"],
         as_node=plain["as_node"],
         by=plain.get("by", ""),
+        preview=LeadsTo(**plain["preview"]) if plain.get("preview") else None,
     )

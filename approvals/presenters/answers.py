@@ -1,10 +1,12 @@
 """Answers as people read them: what each action becomes, and what the agent is given."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agentcore import interrupts
+from agentcore.serde import digest
 from agentcore.types import Choice
 from approvals import answers
 from approvals.models import Approval, Decision
@@ -35,16 +37,27 @@ class ReviewShown:
     decided: list[DecidedShown]
     values: list[Argument]
     answer: str
+    mark: str
+    """Names what was reviewed, so that nothing else is sent."""
 
 
-def review_of(approval: Approval, answer: Any, *, is_plain: bool) -> ReviewShown:
+def review_of(approval: Approval, answer: Any, *, is_plain: bool, leads_to: str) -> ReviewShown:
+    """`leads_to` is the digest of the preview of an edit that goes along."""
     decided = proposed_of(approval, answer)
     return ReviewShown(
         verdict="approve" if is_plain else "respond",
         decided=decided,
         values=[] if decided else values_of(answer),
         answer=json_text(answer),
+        mark=digest([answer, leads_to]),
     )
+
+
+def counted(decided: Sequence[DecidedShown]) -> str:
+    """Say how many decisions there are of each kind: `3 decisions: 2 approve, 1 reject`."""
+    counts = Counter(item.verdict for item in decided)
+    kinds = ", ".join(f"{counts[verdict]} {verdict}" for verdict in WORDS if counts[verdict])
+    return f"{len(decided)} decision{'' if len(decided) == 1 else 's'}: {kinds}"
 
 
 def decided_of(approval: Approval, decision: Decision) -> list[DecidedShown]:

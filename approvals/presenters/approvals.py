@@ -8,11 +8,11 @@ from typing import Any
 from approvals import permissions, policies
 from approvals.actions import decide, open_whole
 from approvals.answers import BREAKPOINT, given, is_about_actions
-from approvals.enums import Verdict
+from approvals.enums import ThreadStatus, Verdict
 from approvals.models import Approval, Decision, Graph
 from approvals.permissions import User
 from approvals.policies import Rule
-from approvals.presenters.answers import DecidedShown, decided_of, values_of
+from approvals.presenters.answers import DecidedShown, asked_by, decided_of, values_of
 from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.runs import node_states
 from approvals.presenters.values import Argument, Difference, arguments_of, differences_of
@@ -57,14 +57,20 @@ class Choices:
 
 @dataclass(frozen=True)
 class PreviewShown:
-    """What an edit would give. `edits` is the JSON the approving form sends back."""
+    """What an edit, or skipping, would give. `title`, `summary` and `actions` are of what would run then."""
 
     differences: list[Difference]
     next_before: str
     next: str
     is_rerouted: bool
     digest: str
-    edits: str
+    title: str
+    summary: str
+    actions: list[ActionShown]
+    path: str
+    """The way down to the gate, where that is inside subgraphs."""
+    leads_to: list[str]
+    """The nodes that would run instead; none if the same do."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,8 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
         return "You voted. Withdraw your vote to vote again."
     if policies.is_expired(rule, due_at=approval.due_at, now=now, allowed=approval.allowed_verdicts):
         return "The time to decide this is over; it is being rejected."
+    if approval.thread.status == ThreadStatus.BUSY:
+        return "A run holds this thread. Wait until it stops."
     return policies.why_not_claimed(
         claimed_by=approval.claimed_by.get_username() if approval.claimed_by else "",
         claimed_until=approval.claimed_until,
@@ -193,14 +201,21 @@ def _why_no_edit(approval: Approval) -> str:
     )
 
 
-def preview_of(given: Mapping[str, Any], graph: Graph, *, edits: Mapping[str, Any]) -> PreviewShown:
+def preview_of(approval: Approval, given: Mapping[str, Any], graph: Graph | None) -> PreviewShown:
+    """`given` is what `try_edit.tried` answered, or what of it stands with a proposal."""
+    titles = channel_titles(graph)
+    is_rerouted = list(given["next_before"]) != list(given["next"])
     return PreviewShown(
         differences=differences_of(given["diff"]),
         next_before=titles_of(given["next_before"], graph),
         next=titles_of(given["next"], graph),
-        is_rerouted=list(given["next_before"]) != list(given["next"]),
+        is_rerouted=is_rerouted,
         digest=str(given["digest"]),
-        edits=json_text(edits),
+        title=str(given["title"]),
+        summary=str(given["summary"]),
+        actions=[_action(action, titles, list(action["args"])) for action in given["actions"]],
+        path=asked_by(approval),
+        leads_to=list(given["next"]) if is_rerouted else [],
     )
 
 
@@ -224,10 +239,11 @@ def decision_of(approval: Approval, decision: Decision) -> DecisionShown:
     )
 
 
-def picture_of(approval: Approval, graph: Graph | None) -> Drawing | None:
-    """Draw the graph: where it waits, or how far the run of its decision came."""
+def picture_of(approval: Approval, graph: Graph | None, *, leads_to: Iterable[str] = ()) -> Drawing | None:
+    """Draw the graph: where it waits, or how far the run of its decision came. An edit `leads_to` other nodes."""
     if graph is None:
         return None
     decision = getattr(approval, "decision", None)
     run = getattr(decision, "run", None)
-    return drawing_of(graph.card, here=approval.next if approval.is_pending else (), states=node_states(run))
+    here = approval.next if approval.is_pending else ()
+    return drawing_of(graph.card, here=here, states=node_states(run), leads_to=list(leads_to))

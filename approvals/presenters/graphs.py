@@ -13,7 +13,11 @@ START, END = "__start__", "__end__"
 
 @dataclass(frozen=True)
 class Box:
-    """A node. `state` is `here`, `done`, `running`, `failed` or empty; `gate` is `before`, `after` or empty."""
+    """A node. `state` is `here`, `left`, `edited`, `done`, `running`, `failed` or empty.
+
+    `gate` is `before`, `after` or empty. With an edit, the node that waits is `left`, the one that would run instead
+    `edited`.
+    """
 
     id: str
     lines: list[tuple[int, str]]
@@ -54,8 +58,12 @@ def drawing_of(
     here: Collection[str] = (),
     states: Mapping[str, str] | None = None,
     taken: Collection[tuple[str, str]] = (),
+    leads_to: Collection[str] = (),
 ) -> Drawing:
-    """Draw the card; `here` are the nodes that wait, `states` what is known of others, `taken` edges of the path."""
+    """Draw the card; `here` are the nodes that wait, `states` what is known of others, `taken` edges of the path.
+
+    `leads_to` are the nodes that an edit would have run in their place.
+    """
     nodes = {node["id"]: node for node in card["nodes"]}
     edges = [(edge["source"], edge["target"], bool(edge["conditional"])) for edge in card["edges"]]
     names = [START, *nodes, END]
@@ -68,7 +76,8 @@ def drawing_of(
         for column, name in enumerate(layer)
     }
     rows = {name: row for row, layer in enumerate(layers) for name in layer}
-    states = {**(states or {}), **dict.fromkeys(here, "here")}
+    states = {**(states or {}), **dict.fromkeys(here, "left" if leads_to else "here")}
+    states |= dict.fromkeys(leads_to, "edited")
     boxes = [_box(name, nodes.get(name), places[name], states.get(name, "")) for name in places]
     lines = [
         Line(_path(places[a], places[b], rows[b] - rows[a], width), is_conditional, (a, b) in taken)
@@ -76,6 +85,8 @@ def drawing_of(
     ]
     told = ", ".join(nodes[name]["title"] for name in here if name in nodes)
     sentence = f"Graph of {len(nodes)} nodes." + (f" Waits at: {told}." if told else "")
+    if instead := ", ".join(nodes[name]["title"] for name in leads_to if name in nodes):
+        sentence += f" With the edit, next is: {instead}."
     if taken:
         done = ", ".join(nodes[name]["title"] for name, state in states.items() if state == "done" and name in nodes)
         sentence += f" Path so far: {done or 'the start'}."

@@ -7,10 +7,11 @@ from typing import Any
 
 from approvals import rules
 from approvals.enums import OnDeadline, Verdict, VoteEnd
-from approvals.models import Approval, Vote
+from approvals.models import Approval, Graph, Vote
 from approvals.permissions import User
 from approvals.policies import Proposal, Rule
 from approvals.presenters.answers import DecidedShown, proposed_of
+from approvals.presenters.approvals import PreviewShown, preview_of
 from approvals.presenters.policies import escalated_to, sentences_of, who_votes
 from approvals.presenters.values import Difference, value_of
 from approvals.text import json_text
@@ -48,15 +49,16 @@ class ProposalShown:
 
     by: str
     sentence: str
-    is_edit: bool
-    """A plain approval agrees with it."""
-    is_answer: bool
-    """Who answers with nothing of their own agrees with it."""
+    verdict: str
+    """Who votes the same, with nothing of their own, agrees with it."""
     needs_others: bool
     """Who proposed it is no approver of it."""
     decided: list[DecidedShown]
     differences: list[Difference]
     answer: str
+    preview: PreviewShown | None
+    """What it leads to; None for an answer without an edit, and for what was proposed before this was kept."""
+    votes: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class TallyShown:
     escalated_to: str
     claim: ClaimShown | None
     is_voted: bool
+    edit_needs_another: bool = False
+    """Who edits does not count as an approver of it."""
 
     @property
     def missing(self) -> int:
@@ -100,6 +104,7 @@ def tally_of(approval: Approval, votes: Sequence[Vote], by: User, *, now: dateti
         at_deadline=_at_deadline(approval, rule) if approval.is_pending else "",
         escalated_to=escalated_to(rule) if approval.escalated_at else "",
         claim=claim_of(approval, by, now=now),
+        edit_needs_another=rule.edit_needs_another,
         is_voted=any(vote.voter_id == by.pk for vote in counting),
     )
 
@@ -145,7 +150,7 @@ def claim_of(approval: Approval, by: User, *, now: datetime) -> ClaimShown | Non
     return ClaimShown(approval.claimed_by.get_username(), approval.claimed_until, approval.claimed_by_id == by.pk)
 
 
-def proposal_of(approval: Approval, votes: Sequence[Vote]) -> ProposalShown | None:
+def proposal_of(approval: Approval, votes: Sequence[Vote], graph: Graph | None) -> ProposalShown | None:
     """What somebody proposes instead of what the agent asks; None when that is what is voted on."""
     if approval.proposal is None:
         return None
@@ -155,12 +160,13 @@ def proposal_of(approval: Approval, votes: Sequence[Vote]) -> ProposalShown | No
     return ProposalShown(
         by=by,
         sentence=sentences.get(Verdict(proposal.verdict), "this answer"),
-        is_edit=proposal.verdict == Verdict.APPROVE,
-        is_answer=proposal.verdict == Verdict.RESPOND,
+        verdict=proposal.verdict,
         needs_others=Rule.of(approval.rule).edit_needs_another and not proposal.is_plain,
         decided=proposed_of(approval, proposal.answer) if proposal.verdict == Verdict.RESPOND else [],
         differences=[_difference(approval.state, name, edit) for name, edit in (proposal.edits or {}).items()],
         answer=json_text(proposal.answer) if proposal.is_answered else "",
+        preview=preview_of(approval, proposal.preview, graph) if proposal.preview else None,
+        votes=sum(vote.ended_at is None and vote.verdict == proposal.verdict for vote in votes),
     )
 
 

@@ -1,6 +1,6 @@
 """The answer form of an approval: what was typed, what is wrong with it, and what would be sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from approvals import answers
@@ -25,6 +25,25 @@ class Answering:
     problem: str = ""
     review: shown.ReviewShown | None = None
     preview: PreviewShown | None = None
+    answer: Any = None
+    edits: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing is chosen on a form about actions, and nothing edited; of a form that was sent."""
+        return self.form.is_untouched and self.edit.is_valid() and not self.edit.edits()
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the page is drawn with nothing filled in."""
+        if not self.form.choices:
+            return not any(form.is_bound for form in self.form.forms)
+        return self.form.is_untouched and not self.edit.is_bound
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether people must see what would be sent before they send it."""
+        return self.form.needs_look or self.preview is not None
 
     @property
     def is_fine(self) -> bool:
@@ -38,9 +57,14 @@ def answering_of(found: Approval, graph: Graph | None, *, answer: Any = None, ed
     return Answering(AnswerForm(found, answer=answer if fits else None), edit_form(found, graph, texts))
 
 
+def answered_with(found: Approval, graph: Graph | None, post: Any) -> Answering:
+    """Make the form from what was posted."""
+    return Answering(AnswerForm(found, data=post), edit_form(found, graph, post))
+
+
 def reviewed(found: Approval, graph: Graph | None, post: Any, *, by: User) -> Answering:
     """Make the form from what was posted; say what is wrong, or show what would be sent."""
-    answering = Answering(AnswerForm(found, data=post), edit_form(found, graph, post))
+    answering = answered_with(found, graph, post)
     do = post.get("do", "")
     if answering.form.change(do) or answering.edit.change(do):
         return answering
@@ -63,7 +87,7 @@ def _review(found: Approval, graph: Graph | None, answering: Answering, answer: 
     try:
         if edits and graph:
             given = try_edit.preview(approval_id=found.pk, edits=edits, by=by)
-            answering.preview = preview_of(given, graph, edits=edits)
+            answering.preview, answering.edits = preview_of(found, given, graph), edits
     except InvalidEdit as refused:
         answering.problem = refused.message
         answering.edit.add_faults(refused.detail.get("faults") or [])
@@ -71,4 +95,6 @@ def _review(found: Approval, graph: Graph | None, answering: Answering, answer: 
         answering.problem = refused.message
     else:
         is_plain = answering.form.is_plain_approval
-        answering.review = shown.review_of(found, answer, is_plain=is_plain)
+        leads_to = answering.preview.digest if answering.preview else ""
+        answering.answer = answer
+        answering.review = shown.review_of(found, answer, is_plain=is_plain, leads_to=leads_to)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_safe
 from agentcore.serde import digest
 from approvals import permissions, policies
 from approvals.answers import BREAKPOINT
-from approvals.enums import ThreadStatus
+from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
 from approvals.lookalikes import lookalikes
 from approvals.models import Approval, Draft, Graph, Run, Vote
@@ -19,6 +19,7 @@ from approvals.permissions import User
 from approvals.presenters import approvals as shown
 from approvals.presenters import votes as voting
 from approvals.presenters.answers import asked_by
+from approvals.presenters.bars import OnScreen, bar_of
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
 from approvals.presenters.values import conversations_of, differences, state_of
@@ -47,7 +48,7 @@ def approval(request: Request, approval_id: UUID) -> HttpResponse:
         "draft": None if use else draft,
         "comment": use.comment if use else "",
     }
-    return render(request, "approval.html", context)
+    return render(request, "approval.html", with_bar(context))
 
 
 @require_GET
@@ -58,11 +59,12 @@ def standing(request: Request, approval_id: UUID) -> HttpResponse:
         return render(request, "approval.html#closed", {"approval": found, "row": row_of(found)})
     context = vote_context(request, found)
     if request.GET.get("seen") != found.digest:
-        return render(request, "approval.html#proposed", context)
+        is_same_question = request.GET.get("asked") == found.shown_digest
+        return render(request, "approval.html#proposed", context | {"is_same_question": is_same_question})
     marks = {name: request.GET.get(name) != context[f"{name}_mark"] for name in ("tally", "choices")}
     if not any(marks.values()):
         return HttpResponse(status=204)
-    return render(request, "approval.html#votes", context | {"key": uuid4(), "is_new": marks})
+    return render(request, "approval.html#votes", with_bar(context | {"key": uuid4(), "is_new": marks}))
 
 
 @require_GET
@@ -103,6 +105,30 @@ def draft_of(by: User, thread_id: str) -> Draft | None:
 def graph_of(found: Approval) -> Graph | None:
     graph = Graph.objects.filter(pk=found.graph_id).first()
     return graph.at(found.path) if graph else None
+
+
+def with_bar(context: dict[str, Any]) -> dict[str, Any]:
+    """Add the decision bar, which says what is on the screen: call it when all else is known."""
+    found, choices = context["approval"], context["choices"]
+    editing, answering = context.get("editing"), context.get("answering")
+    review = answering.review if answering else None
+    is_shown_open = len(found.allowed_verdicts) < 2 or len(answering.form.choices) > 1 if answering else False
+    is_proposed = context["proposal"] is not None and context["proposal"].verdict == Verdict.RESPOND
+    seen = OnScreen(
+        is_edit_open=bool(context.get("is_edit_open")),
+        has_edits=bool(editing and editing.has_edits),
+        preview=editing.preview if editing else None,
+        is_answer_open=bool(context.get("is_answer_open")) or (is_shown_open and not is_proposed),
+        is_answered=bool(answering and not answering.is_blank),
+        is_reviewed=review is not None,
+        decided=review.decided if review else (),
+    )
+    bar = bar_of(found, choices, context["tally"], context["proposal"], seen)
+    leads_to = seen.preview or (context["proposal"] and context["proposal"].preview)
+    drawing = {}
+    if leads_to and found.is_pending and "drawing" in context:
+        drawing = {"drawing": shown.picture_of(found, context["graph"], leads_to=leads_to.leads_to)}
+    return context | drawing | {"bar": bar, "on_screen": seen}
 
 
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
@@ -154,9 +180,7 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
         "approval": found,
         "row": row_of(found),
         "tally": tally,
-        "proposal": (proposal := voting.proposal_of(found, votes)),
-        "agrees": proposal is not None and proposal.is_edit,
-        "agrees_answer": proposal is not None and proposal.is_answer,
+        "proposal": voting.proposal_of(found, votes, graph_of(found)),
         "choices": choices,
         "why_not_claim": permissions.why_not(request.user, "vote") or shown.why_not_claim(found, request.user),
         "tally_mark": digest(str(tally))[:12],

@@ -1,6 +1,7 @@
 """Several approvals together: each shown whole, each voted on by itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,14 +13,26 @@ from approvals import audit as log
 from approvals import permissions
 from approvals.actions import decide_many
 from approvals.actions.decide import Ballot, Voted
+from approvals.enums import Verdict
 from approvals.errors import Denied, Invalid, Refusal
 from approvals.models import Approval
 from approvals.presenters import approvals as shown
+from approvals.presenters.votes import ProposalShown
 from approvals.views.approval import graph_of, vote_context
 from approvals.views.pages import Request
 from approvals.views.vote import told_of
 
-VERDICTS = ("approve", "reject")
+LEFT_OUT = "none"
+
+
+@dataclass(frozen=True)
+class ChoiceHere:
+    """One way to vote on one of them. `word` is how the button counts it."""
+
+    value: str
+    label: str
+    word: str
+    is_chosen: bool
 
 
 @dataclass(frozen=True)
@@ -37,14 +50,22 @@ def bulk(request: Request) -> HttpResponse:
     if request.method != "POST":
         return _page(request, chosen(request.GET.getlist("id")))
     found = chosen(request.POST.getlist("id"))
-    verdict, comment = request.POST.get("verdict", ""), request.POST.get("comment", "").replace("\r\n", "\n")
-    if verdict not in VERDICTS:
-        raise Invalid("Approve or reject: nothing else can be done to several at once.")
-    if verdict == "reject" and not comment.strip():
-        return _page(request, found, problem="Say why you reject: the reason goes into each record.", comment=comment)
-    ballots = [(each.pk, _ballot(request, each, verdict, comment)) for each in found]
+    comment = request.POST.get("comment", "").replace("\r\n", "\n")
+    verdicts = {each.pk: request.POST.get(f"verdict-{each.pk}", "") for each in found}
+    if request.POST.get("do") in (Verdict.REJECT, "skip"):  # nothing is sent: the page is drawn with all of them set
+        every = Verdict.REJECT if request.POST["do"] == Verdict.REJECT else LEFT_OUT
+        return _page(request, found, dict.fromkeys(verdicts, str(every)), comment=comment)
+    if "" in verdicts.values():
+        return _page(request, found, verdicts, problem="Say of each what you decide, or leave it out.", comment=comment)
+    if Verdict.REJECT in verdicts.values() and not comment.strip():
+        problem = "Say why you reject: the reason goes into each record."
+        return _page(request, found, verdicts, problem=problem, comment=comment)
+    voted = [each for each in found if verdicts[each.pk] != LEFT_OUT]
+    if not voted:
+        return _page(request, found, verdicts, problem="All of them are left out: nothing was sent.", comment=comment)
+    ballots = [(each.pk, _ballot(request, each, verdicts[each.pk], comment)) for each in voted]
     came = decide_many.vote_on_many(ballots=ballots, by=request.user)
-    results = [_came(request, each, one) for each, one in zip(found, came, strict=True)]
+    results = [_came(request, each, one) for each, one in zip(voted, came, strict=True)]
     return render(request, "bulk_done.html", {"results": results, "done": sum(result.is_done for result in results)})
 
 
@@ -60,11 +81,20 @@ def chosen(ids: list[str]) -> list[Approval]:
     return list(found.most_urgent_first())
 
 
-def _page(request: Request, found: list[Approval], *, problem: str = "", comment: str = "") -> HttpResponse:
-    items = [_item(request, approval) for approval in found]
+def _page(
+    request: Request,
+    found: list[Approval],
+    verdicts: Mapping[UUID, str] | None = None,
+    *,
+    problem: str = "",
+    comment: str = "",
+) -> HttpResponse:
+    items = [_item(request, approval, (verdicts or {}).get(approval.pk, Verdict.APPROVE)) for approval in found]
+    votable = [item for item in items if not item["why_not"]]
     context = {
         "items": items,
-        "votable": sum(not item["why_not"] for item in items),
+        "votable": len(votable),
+        "label": _label([choice for item in votable for choice in item["choices_here"] if choice.is_chosen]),
         "needs_reason": any(item["tally"].needs_reason for item in items),
         "problem": problem,
         "comment": comment,
@@ -72,16 +102,39 @@ def _page(request: Request, found: list[Approval], *, problem: str = "", comment
     return render(request, "bulk.html", context, status=422 if problem else 200)
 
 
-def _item(request: Request, approval: Approval) -> dict[str, Any]:
+def _label(chosen_here: Sequence[ChoiceHere]) -> str:
+    """Say what the button sends; without scripts it cannot follow what is chosen on the page."""
+    words = {choice.word for choice in chosen_here}
+    return "Send the votes as chosen" if len(chosen_here) > 1 or words != {"approve"} else "Send 1 vote: 1 approve"
+
+
+def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, Any]:
     told = vote_context(request, approval)
     why_not = told["choices"].why_none if approval.is_pending else f"{told['row'].outcome} already."
-    if not why_not and not set(VERDICTS) & set(approval.allowed_verdicts):
+    if not why_not and not {"approve", "reject"} & set(approval.allowed_verdicts):
         why_not = "This question takes an answer: open it."
-    return told | {"actions": shown.actions_of(approval, graph_of(approval)), "why_not": why_not, "key": uuid4()}
+    ways = _ways(told["choices"], told["proposal"])
+    choices_here = [ChoiceHere(value, label, word, value == chosen_here) for value, label, word in ways]
+    if not any(choice.is_chosen for choice in choices_here):
+        choices_here[0] = replace(choices_here[0], is_chosen=True)
+    actions = shown.actions_of(approval, graph_of(approval))
+    return told | {"actions": actions, "why_not": why_not, "key": uuid4(), "choices_here": choices_here}
+
+
+def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[str, str, str]]:
+    """Say how somebody may vote here: for what is asked or proposed, against it, or not at all."""
+    verdict = Verdict(proposal.verdict) if proposal else Verdict.APPROVE
+    choice = {Verdict.APPROVE: choices.approve, Verdict.SKIP: choices.skip, Verdict.RESPOND: choices.answer}[verdict]
+    label, word = (f"Agree with {proposal.by}", "agree") if proposal else ("Approve", "approve")
+    ways = [] if choice.why_not else [(Verdict.APPROVE.value, label, word)]
+    ways += [] if choices.reject.why_not else [(Verdict.REJECT.value, "Reject", "reject")]
+    return [*ways, (LEFT_OUT, "Leave out", "")]
 
 
 def _ballot(request: Request, approval: Approval, verdict: str, comment: str) -> Ballot:
-    """Vote on what the page showed: its digest came with it."""
+    """Vote on what the page showed: its digest came with it. To approve is to agree with what is proposed."""
+    if verdict == Verdict.APPROVE and approval.proposal:
+        verdict = approval.proposal["verdict"]
     return Ballot(
         verdict=verdict,
         seen_digest=request.POST.get(f"digest-{approval.pk}", ""),

@@ -34,6 +34,11 @@ class Editing:
     as_node: str = ""
 
     @property
+    def has_edits(self) -> bool:
+        """Whether something is edited, or may be: a form that is wrong says nothing yet."""
+        return bool(self.edits) or self.edits is None
+
+    @property
     def is_fine(self) -> bool:
         if self.is_redrawn:
             return True
@@ -118,7 +123,7 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
     except Refusal as refused:
         editing.problem = refused.message
     else:
-        editing.preview = shown.preview_of(given, graph, edits=editing.edits)
+        editing.preview = shown.preview_of(found, given, graph)
 
 
 def show_faults(editing: Editing, refused: Invalid) -> None:

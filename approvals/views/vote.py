@@ -1,5 +1,7 @@
 """Preview an edit, vote, withdraw, claim. What was typed is kept, whatever happens."""
 
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -12,13 +14,13 @@ from approvals.actions import claim as claiming
 from approvals.actions import decide, keep_draft
 from approvals.actions.decide import Ballot, Voted
 from approvals.answers import BREAKPOINT
-from approvals.errors import Conflict, Gone, Invalid, Refusal
-from approvals.models import Approval
+from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal
+from approvals.models import Approval, Graph
 from approvals.presenters import approvals as shown
 from approvals.presenters.values import differences_of
-from approvals.shapes import read_json
+from approvals.shapes import MISSING, read_json
 from approvals.text import json_text
-from approvals.views.answering import answering_of, reviewed
+from approvals.views.answering import Answering, answered_with, answering_of, reviewed
 from approvals.views.approval import (
     answer_context,
     decision_of,
@@ -27,23 +29,162 @@ from approvals.views.approval import (
     next_up,
     page_context,
     vote_context,
+    with_bar,
 )
-from approvals.views.editing import ask_preview, editing_of, show_faults, switched
+from approvals.views.editing import Editing, ask_preview, editing_of, show_faults, switched
 from approvals.views.pages import Request, page_or_part, redirect_after_post
+
+CHANGED = "This form was changed. Here is what that leads to: look at it, then send it."
+OTHERWISE = "This leads to something else than the preview showed. Here is what it leads to now."
+TAKEN_BACK = "The edit that was previewed is taken back: nothing would be changed. Edit it again, or send it without."
+CHOSEN = "Something is filled in here. This is what would be sent: look at it, then send it."
+OLD_PAGE = "This page is older than what is decided now. Nothing was sent; open it again."
 
 
 @require_http_methods(["GET", "POST"])
 def vote(request: Request, approval_id: UUID) -> HttpResponse:
+    """Vote with what is on the screen. What it leads to and was not seen yet is shown, and asked about, instead."""
     if request.method == "GET":  # a page that was reloaded after a conflict
         return redirect("approval", approval_id)
-    ballot = ballot_of(request)
+    match request.POST.get("on"):
+        case "edit":
+            return _vote_with_edit(request, approval_id)
+        case "answer":
+            return _vote_with_answer(request, approval_id)
+    return _cast(request, approval_id, ballot_of(request))
+
+
+def _cast(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
     try:
-        voted = decide.vote(approval_id=approval_id, ballot=ballot, by=request.user)
+        return _voted(request, approval_id, ballot)
     except Refusal as refused:
         return _refused(request, approval_id, ballot, refused)
+
+
+def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
+    voted = decide.vote(approval_id=approval_id, ballot=ballot, by=request.user)
     keep_draft.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
     messages.success(request, told_of(voted))
     return redirect_after_post("approval", approval_id)
+
+
+def _vote_with_edit(request: Request, approval_id: UUID) -> HttpResponse:
+    """Approve with what the edit form says: without an edit, as it is; with one, as its preview showed."""
+    found = get_approval(request.user, approval_id)
+    graph = graph_of(found)
+    editing = editing_of(found, graph, post=request.POST)
+    if editing.edits is None:
+        return _edit_page(request, found, graph, editing)
+    ballot = replace(ballot_of(request), edits=editing.edits, as_node=editing.as_node if editing.edits else "")
+    if _is_to_be_seen(request, found):
+        if editing.edits and not ballot.seen_preview:
+            return _ask_with_preview(request, found, graph, editing, CHANGED)
+        if ballot.seen_preview and not editing.edits:
+            return _edit_page(request, found, graph, editing, TAKEN_BACK)
+    try:
+        return _voted(request, approval_id, ballot)
+    except OtherPreview:
+        return _ask_with_preview(request, found, graph, editing, OTHERWISE)
+    except Refusal as refused:
+        if isinstance(refused, InvalidAnswer) and editing.edits:  # a reason is missing, say: the preview stays
+            return _ask_with_preview(request, found, graph, editing, refused.message)
+        return _refused(request, approval_id, ballot, refused)
+
+
+def _vote_with_answer(request: Request, approval_id: UUID) -> HttpResponse:
+    """Send what the answer form says: if nothing is chosen on it, what its button says of every action."""
+    found = get_approval(request.user, approval_id)
+    ballot = ballot_of(request)
+    graph = graph_of(found)
+    answering = answered_with(found, graph, request.POST)
+    if not _is_to_be_seen(request, found):  # it is refused, and what was typed is kept
+        answer = _whole_answer(answering)
+        return _cast(request, approval_id, replace(ballot, answer=answer, is_answered=answer is not None))
+    permissions.check_vote(request.user, "respond")
+    if answering.is_untouched:
+        return _cast(request, approval_id, replace(ballot, verdict="approve"))
+    answering = reviewed(found, graph, request.POST, by=request.user)
+    if answering.review is None:
+        return _answer_page(request, found, graph, answering)
+    is_silent = bool(found.rule.get("needs_reason")) and not ballot.comment.strip()
+    is_to_be_seen = answering.needs_look or is_silent or _says_all(request)
+    if is_to_be_seen and request.POST.get("reviewed") != answering.review.mark:
+        return _answer_page(request, found, graph, answering, CHOSEN)
+    said = replace(
+        ballot,
+        verdict=answering.review.verdict,
+        answer=answering.answer if answering.review.verdict == "respond" else None,
+        is_answered=answering.review.verdict == "respond",
+        edits=answering.edits,
+        seen_preview=answering.preview.digest if answering.preview else "",
+    )
+    return _cast(request, approval_id, said)
+
+
+def _whole_answer(answering: Answering) -> Any:
+    """Return the answer that was typed, if it is one; None for a part of it."""
+    form = answering.form
+    answer = None if form.is_untouched or not form.is_valid() else form.value()
+    return None if answer is MISSING else answer
+
+
+def _says_all(request: Request) -> bool:
+    """Whether the button that was pressed said that it approves everything: only scripts hide it in time."""
+    return request.POST.get("do") == "plain"
+
+
+def _is_to_be_seen(request: Request, found: Approval) -> bool:
+    """Whether the page that this comes from is good for a vote still; if not, the vote itself says why."""
+    return found.is_pending and request.POST.get("seen_digest") == found.digest
+
+
+def _ask_with_preview(
+    request: Request, found: Approval, graph: Graph | None, editing: Editing, problem: str
+) -> HttpResponse:
+    permissions.check_vote(request.user, "approve")
+    if graph is not None:
+        ask_preview(found, graph, editing, by=request.user)
+    return _edit_page(request, found, graph, editing, problem if editing.preview else "")
+
+
+def _edit_page(
+    request: Request, found: Approval, graph: Graph | None, editing: Editing, problem: str = ""
+) -> HttpResponse:
+    more = {"is_edit_open": True, "problem": problem, "answering": None}
+    return _page(request, page_context(request, found, graph, editing) | more)
+
+
+def _answer_page(
+    request: Request, found: Approval, graph: Graph | None, answering: Answering, problem: str = ""
+) -> HttpResponse:
+    more = {**answer_context(answering), "is_answer_open": True, "problem": problem}
+    return _page(request, page_context(request, found, graph, editing_of(found, graph)) | more)
+
+
+def _page(request: Request, context: dict[str, Any]) -> HttpResponse:
+    """Draw the page of an approval again, with what was typed; nothing was sent."""
+    context = with_bar({"comment": request.POST.get("comment", ""), **context})
+    response = render(request, "approval.html", context, status=422)
+    response["HX-Push-Url"] = "false"
+    return response
+
+
+@require_POST
+def keep(request: Request, approval_id: UUID) -> HttpResponse:
+    """Keep what was typed on a page that is too old, and show the page as it is now."""
+    found = get_approval(request.user, approval_id)
+    graph = graph_of(found)
+    edits, answer = {}, None
+    if request.POST.get("on") == "edit":
+        edits = editing_of(found, graph, post=request.POST).edits or {}
+    elif request.POST.get("on") == "answer":
+        answer = _whole_answer(answered_with(found, graph, request.POST))
+    comment = request.POST.get("comment", "").replace("\r\n", "\n")
+    keep_draft.keep_draft(thread_id=found.thread_id, edits=edits, answer=answer, comment=comment, by=request.user)
+    response = redirect_after_post("approval", approval_id)
+    if found.is_pending and (edits or comment or answer is not None):
+        response["Location"] += "?draft=1"
+    return response
 
 
 def told_of(voted: Voted) -> str:
@@ -82,15 +223,18 @@ def preview(request: Request, approval_id: UUID) -> HttpResponse:
     permissions.check_vote(request.user, "approve")
     graph = graph_of(found)
     editing = editing_of(found, graph, post=request.POST)
-    if editing.edits is not None and request.POST.get("do") in ("as_json", "as_form"):
+    if _is_old(request, found):
+        editing.problem = OLD_PAGE
+    elif editing.edits is not None and request.POST.get("do") in ("as_json", "as_form"):
         editing = switched(found, graph, editing)
     elif editing.edits is not None and graph is not None and not editing.is_redrawn:
         ask_preview(found, graph, editing, by=request.user)
     context = page_context(request, found, graph, editing) | {
         "is_edit_open": True,
         "comment": request.POST.get("comment", ""),
+        "seen_digest": request.POST.get("seen_digest"),
     }
-    return page_or_part(request, "approval.html", "edit", context, status=200 if editing.is_fine else 422)
+    return page_or_part(request, "approval.html", "edit", with_bar(context), status=200 if editing.is_fine else 422)
 
 
 @require_http_methods(["GET", "POST"])
@@ -101,13 +245,23 @@ def answer(request: Request, approval_id: UUID) -> HttpResponse:
         return redirect("approval", approval_id)
     permissions.check_vote(request.user, "respond")
     graph = graph_of(found)
-    answering = reviewed(found, graph, request.POST, by=request.user)
+    if _is_old(request, found):
+        answering = answered_with(found, graph, request.POST)
+        answering.problem = OLD_PAGE
+    else:
+        answering = reviewed(found, graph, request.POST, by=request.user)
     context = page_context(request, found, graph, editing_of(found, graph)) | {
         **answer_context(answering),
         "is_answer_open": True,
         "comment": request.POST.get("comment", ""),
+        "seen_digest": request.POST.get("seen_digest"),
     }
-    return page_or_part(request, "approval.html", "answer", context, status=200 if answering.is_fine else 422)
+    return page_or_part(request, "approval.html", "answer", with_bar(context), status=200 if answering.is_fine else 422)
+
+
+def _is_old(request: Request, found: Approval) -> bool:
+    """Whether the fragment would stand on a page that shows something else than what is decided now."""
+    return request.POST.get("seen_digest", found.digest) != found.digest
 
 
 def ballot_of(request: Request) -> Ballot:
@@ -127,6 +281,7 @@ def ballot_of(request: Request) -> Ballot:
         comment=post.get("comment", "").replace("\r\n", "\n"),
         seen_preview=post.get("seen_preview", "")[:64],
         idempotency_key=post.get("idempotency_key") or None,
+        is_as_asked="as_asked" in post,
     )
 
 
@@ -177,7 +332,7 @@ def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Inv
         "open_panel": ballot.verdict,
         "comment": ballot.comment,
     }
-    response = render(request, "approval.html", context, status=refused.status)
+    response = render(request, "approval.html", with_bar(context), status=refused.status)
     response["HX-Push-Url"] = "false"
     return response
 

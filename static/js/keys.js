@@ -24,23 +24,29 @@
     "/": () => { const search = document.getElementById("search"); if (search) { search.focus(); search.select(); } },
     "?": () => document.getElementById("help").showModal(),
     a: () => {
-      const panel = document.getElementById("approve-panel");
-      if (panel) panel.open = true;
-      else document.getElementById("approve")?.focus();
+      const primary = [...document.querySelectorAll("[data-primary]")].find((button) => button.offsetParent !== null);
+      if (!primary) return;
+      if (primary.disabled || primary.getAttribute("aria-disabled")) document.querySelector("#standing[data-stale], #why-none")?.focus();
+      else if (primary.matches("summary")) primary.parentElement.open = true;
+      else primary.focus();
     },
     c: () => document.querySelector("#claim-it, #take-over-open, #release")?.focus(),
     x: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.click(),
     e: () => press("#edit-open:not([disabled]), #answer-open:not([disabled])"),
-    r: () => { const panel = document.getElementById("reject-panel"); if (panel) panel.open = true; },
+    r: () => { const panel = document.querySelector("#reject-panel:has(> summary:not([aria-disabled]))"); if (panel) panel.open = true; },
     g: () => { leader = Date.now(); },
   };
   const places = { q: "#nav-queue", t: "#nav-threads", a: "#nav-audit", s: "#nav-start" };
 
+  // As if its button had been pressed: what is disabled, or asks first, does so here too.
   function send(event) {
-    const form = event.target.closest("form") || (event.target.closest("#preview, details.panel[open]") || document.createElement("i")).querySelector("form");
+    const form = event.target.form || event.target.closest("form") || event.target.closest("details.panel[open]")?.querySelector("form");
     if (!form || form.method !== "post") return;
     event.preventDefault();
-    form.requestSubmit();
+    const primary = [...document.querySelectorAll("[data-primary][form]")].find((button) => button.form === form && button.offsetParent !== null);
+    const button = primary || [...form.elements].find((item) => item.type === "submit");
+    if (button) button.click();
+    else form.requestSubmit();
   }
 
   document.addEventListener("keydown", (event) => {

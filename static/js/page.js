@@ -83,8 +83,7 @@
     if (target.id !== "tally" && target.id !== "decide") return;
     for (const old of target.querySelectorAll("textarea[id]")) {
       const fresh = fragment.querySelector(`#${old.id}`);
-      if (fresh) fresh.value = old.value;
-      else if (old.value.trim()) event.detail.shouldSwap = false;
+      if (fresh && old.value) fresh.value = old.value;
     }
     stillOpen = [...stillOpen, ...[...target.querySelectorAll("details[id][open]")].map((old) => old.id)];
   });
@@ -120,7 +119,7 @@
   });
 
   // Nothing is sent twice by a double click.
-  const buttonsOf = (form) => (form.matches("form") ? [...form.elements].filter((item) => item.type === "submit" && !item.disabled) : []);
+  const buttonsOf = (sender) => [...((sender.matches("form") ? sender : sender.form)?.elements || [])].filter((item) => item.type === "submit" && !item.disabled);
   const held = new WeakMap();
   document.addEventListener("htmx:beforeSend", (event) => {
     if (event.detail.requestConfig.verb !== "post") return;
@@ -135,18 +134,6 @@
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method !== "post") return;
     setTimeout(() => buttonsOf(event.target).forEach((button) => { button.disabled = true; }), 0);
-  });
-
-  // An edit that was changed after its preview must be previewed again.
-  document.addEventListener("input", (event) => {
-    const form = event.target.closest("#edit-form, #answer-form");
-    const preview = form && form.parentElement.querySelector(".preview");
-    if (!preview) return;
-    const note = preview.querySelector(".stale-note");
-    note.hidden = false;
-    const approve = preview.querySelector("#approve-edit, #send-answer");
-    approve.disabled = true;
-    approve.title = note.textContent;
   });
 
   function open(selector) {

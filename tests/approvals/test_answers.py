@@ -14,6 +14,7 @@ from langgraph.types import Command
 from tests import dialects, outside
 from tests.console import Console, wait_for
 from tests.dialects import did
+from tests.edited import drifting
 from tests.graphs import times_run
 from tests.voting import code_of, make_overdue, policy, read, vote
 
@@ -235,16 +236,20 @@ def test_an_answer_with_an_edit_does_what_the_preview_showed(console: Console) -
     }
 
 
-def test_an_edit_that_leads_elsewhere_than_was_shown_gives_no_answer(console: Console) -> None:
-    approval = console.pause("d_asks", {"ask": "What is the limit?"})
-    edits = {"got": {"op": "replace", "value": ["by hand"]}}
-    run = answer(console, approval, 1, edits=edits, seen_preview="0" * 64)
+def test_an_edit_that_leads_elsewhere_than_was_shown_gives_no_answer(console: Console, data_dir: Path) -> None:
+    with policy("fickle_asking", approvals=2):
+        approval = console.pause("fickle_asking", {"total": 1})
+    edits = {"drifted": {"op": "append", "value": 73}}
+    vote(console, "alice", approval, "respond", answer="one", edits=edits).raise_for_status()
+    drifting(data_dir, 73).touch()
+    vote(console, "bob", read(console, approval), "respond").raise_for_status()
+    run = console.run_of(approval["id"], until=ENDED)
     assert (run["status"], "preview" in run["problem"]) == ("superseded", True)
-    assert "by hand" not in json.dumps(values(console, approval["thread_id"]))
+    assert not values(console, approval["thread_id"]).get("drifted")
     again = console.pending(approval["thread_id"])
     assert (again["id"] == approval["id"], again["digest"] == approval["digest"]) == (False, True)
-    assert answer(console, again, 2, edits=edits)["status"] == "finished"
-    assert values(console, approval["thread_id"])["got"] == ["by hand", 2]
+    assert answer(console, again, "two", edits=edits)["status"] == "finished"
+    assert values(console, approval["thread_id"])["notes"] == ["answered two"]
 
 
 # What ran, and what was decided

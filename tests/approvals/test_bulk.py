@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.console import Console
+from tests.console import Console, refund
 from tests.voting import LOWER, policy, read, vote
 
 
@@ -86,7 +86,7 @@ def test_the_page_shows_each_whole_and_leaves_out_what_is_not_mine(console: Cons
     assert "carol proposes to approve with this edit" in page
     assert f'name="digest-{mine["id"]}"' in page and f'name="digest-{bobs["id"]}"' not in page
     assert "lets bob decide here" in page
-    assert "Approve all 1" in page
+    assert "Agree with carol" in page and "Send the votes as chosen" in page
 
 
 def test_each_is_voted_on_as_it_was_shown(console: Console, alice: Client) -> None:
@@ -98,14 +98,39 @@ def test_each_is_voted_on_as_it_was_shown(console: Console, alice: Client) -> No
         f"digest-{two['id']}": "0" * 64,
         f"key-{one['id']}": key,
     }
-    silent = alice.post("/approvals/bulk/", {**form, "verdict": "reject"})
+    undecided = alice.post("/approvals/bulk/", {**form, f"verdict-{one['id']}": "approve", "comment": "Not these."})
+    assert undecided.status_code == 422 and "Say of each" in undecided.content.decode()
+    form |= {f"verdict-{each['id']}": "reject" for each in (one, two)}
+    silent = alice.post("/approvals/bulk/", form)
     assert silent.status_code == 422 and "Say why you reject" in silent.content.decode()
-    done = alice.post("/approvals/bulk/", {**form, "verdict": "reject", "comment": "Not these."}).content.decode()
+    done = alice.post("/approvals/bulk/", {**form, "comment": "Not these."}).content.decode()
     assert "1 of 2 votes are in" in done and "the digest differs" in done
-    again = alice.post("/approvals/bulk/", {**form, "verdict": "reject", "comment": "Not these."}).content.decode()
+    again = alice.post("/approvals/bulk/", {**form, "comment": "Not these."}).content.decode()
     assert "1 of 2 votes are in" in again, "the same form sent twice counts once and says the same"
     assert read(console, one)["decision"]["comment"] == "Not these."
     assert read(console, two)["status"] == "pending"
+
+
+def test_each_is_voted_on_by_its_own_choice_and_one_is_left_out(console: Console, alice: Client) -> None:
+    with policy("refund", node="senior_desk", approvals=2):
+        proposed = console.pause("refund", refund(900))
+    vote(console, "root", proposed, "skip").raise_for_status()
+    proposed = read(console, proposed)
+    yes, no, left = (console.pause("voting", {"text": text}) for text in ("yes", "no", "left"))
+    every = [yes, no, left, proposed]
+    form = {"id": [each["id"] for each in every]} | {f"digest-{each['id']}": each["digest"] for each in every}
+    page = alice.post("/approvals/bulk/", {**form, "do": "reject"})
+    assert (
+        page.content.decode().count('value="reject" data-word="reject" form="bulk-vote" autocomplete="off" checked')
+        == 4
+    )
+    assert {read(console, each)["status"] for each in every} == {"pending"}, "to set them all sends nothing"
+    wanted = zip(every, ("approve", "reject", "none", "approve"), strict=True)
+    form |= {f"verdict-{each['id']}": verdict for each, verdict in wanted}
+    done = alice.post("/approvals/bulk/", {**form, "comment": "One of each."}).content.decode()
+    assert "2 of 3 votes are in" in done, "alice may not skip, so she does not agree with that"
+    assert [read(console, each)["status"] for each in every] == ["approved", "rejected", "pending", "pending"]
+    assert {each["voter"]: each["ended_as"] for each in read(console, proposed)["votes"]} == {"root": None}
 
 
 @pytest.mark.parametrize("ids", [[], ["nonsense"], [str(uuid.uuid4()) for _ in range(51)]])

@@ -1,5 +1,6 @@
 """The edit of a state as a form: objects, lists and messages as fields; what nobody touched is not sent."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ from agentcore import cards, state_edit
 from agentcore.masks import MASK
 from approvals.edit_forms import EditForm
 from tests.console import Console
-from tests.edited import graph
+from tests.edited import drifting, graph
+from tests.voting import policy, read, vote
 
 pytestmark = pytest.mark.usefixtures("database")
 CARD = cards.card("edited", graph)
+STOP = {"stop": {"op": "set", "value": True}}
 CALL = {"name": "look_up", "args": {"city": "Delft", "limit": 3}, "id": "call-1", "type": "tool_call"}
 STATE: dict[str, Any] = {
     "order": {"id": "A-1", "due": "2026-03-01", "to": {"street": "Oude Delft 1", "city": "Delft"}, "lines": ["lamp"]},
@@ -162,13 +165,15 @@ def test_the_card_of_an_earlier_worker_is_still_read() -> None:
     assert group.words == "replaces"
 
 
-def test_an_edit_that_leads_elsewhere_than_was_shown_is_held_back_and_asked_anew(console: Console) -> None:
-    approval = console.pause("gated", {"text": "x"})
-    edits = {"text": {"op": "set", "value": "y"}}
-    ballot = {"verdict": "approve", "seen_digest": approval["digest"], "edits": edits, "seen_preview": "0" * 64}
-    with console.api("alice") as alice:
-        assert alice.post(f"/approvals/{approval['id']}/votes", json=ballot).status_code == 201
-        run = console.run_of(approval["id"], until=("superseded",))
+def test_an_edit_that_leads_elsewhere_than_was_shown_is_held_back_and_asked_anew(
+    console: Console, data_dir: Path
+) -> None:
+    with policy("fickle", approvals=2):
+        approval = console.pause("fickle", {"drifted": 71, "facts": {}})
+    vote(console, "alice", approval, edits=STOP).raise_for_status()
+    drifting(data_dir, 71).touch()
+    vote(console, "bob", read(console, approval)).raise_for_status()
+    run = console.run_of(approval["id"], until=("superseded",))
     assert run["problem"].startswith("Held back: the edit led to something else than the preview showed")
     assert run["steps"] == []
     assert console.pending(approval["thread_id"])["id"] != approval["id"]

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from tests.console import Console, refund, wait_for
+from tests.edited import drifting
 from tests.graphs import times_run
 from tests.races.test_moved_threads import MOVES, agent
 from tests.voting import LOWER, code_of, policy, read, vote
 
 OTHER = {"count": {"op": "set", "value": 70}}
+CHEAP = {"amount": {"op": "set", "value": 85.0}}
+STOP = {"stop": {"op": "set", "value": True}}
 
 
 def pause(console: Console, **input: Any) -> dict[str, Any]:
@@ -289,3 +292,111 @@ def test_a_run_is_cancelled_and_nothing_more_is_written(console: Console, data_d
         again = {"assistant_id": "voting", "input": {"text": "again", "seconds": 0}}
         olga.post(f"/threads/{approval['thread_id']}/runs", json=again).raise_for_status()
     assert console.pending(approval["thread_id"])["state"]["text"] == "again"
+
+
+# What an edit leads to
+
+
+def test_who_agrees_is_shown_what_the_edit_leads_to_and_agrees_with_exactly_that(
+    console: Console, data_dir: Path
+) -> None:
+    with policy("refund", node="senior_desk", approvals=2):
+        approval = console.pause("refund", refund(900))
+    assert vote(console, "alice", approval, edits=CHEAP).status_code == 201  # without having asked for a preview
+    told = read(console, approval)
+    shown = told["proposal"]["preview"]
+    assert (shown["next_before"], shown["next"], shown["title"]) == (["senior_desk"], ["pay_refund"], "Pay the refund")
+    assert shown["summary"] == "85.00 EUR to Mei-Ling Chen"
+    [action] = shown["actions"]
+    assert (action["name"], action["args"]["amount"]) == ("pay_refund", 85.0)
+    assert "Cannot be undone" in action["description"]
+    assert [(change["channel"], change["before"], change["after"]) for change in shown["diff"]] == [
+        ("amount", 900.0, 85.0)
+    ]
+    with console.api("bob") as bob:
+        same = bob.post(f"/approvals/{approval['id']}/preview", json={"edits": CHEAP}).json()
+    assert shown["digest"] == same["digest"]
+    other = vote(console, "bob", told, seen_preview="0" * 64)
+    assert code_of(other) == (409, "other_preview")
+    assert vote(console, "bob", told, seen_preview=shown["digest"]).json()["decision"]["decided_by"] == "alice, bob"
+    console.run_of(approval["id"])
+    with console.api("erin") as erin:
+        [entry] = erin.get("/audit", params={"thread_id": approval["thread_id"], "action": "decision.reached"}).json()[
+            "items"
+        ]
+    assert entry["digests"]["preview"] == shown["digest"]
+
+
+def test_a_preview_of_another_edit_or_of_none_is_refused(console: Console) -> None:
+    approval = console.pause("refund", refund(900))
+    with console.api("alice") as alice:
+        shown = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": CHEAP}).json()
+    dear = {"amount": {"op": "set", "value": 90.0}}
+    assert code_of(vote(console, "alice", approval, edits=dear, seen_preview=shown["digest"])) == (409, "other_preview")
+    assert code_of(vote(console, "alice", approval, seen_preview=shown["digest"])) == (409, "other_preview")
+    assert read(console, approval)["status"] == "pending"
+    assert vote(console, "alice", approval, edits=CHEAP, seen_preview=shown["digest"]).status_code == 201
+
+
+def test_the_digest_that_the_second_person_names_covers_what_they_were_shown(console: Console) -> None:
+    from approvals.models import Approval
+    from approvals.policies import digest_with
+
+    with policy("refund", node="senior_desk", approvals=2):
+        approval = console.pause("refund", refund(900))
+    vote(console, "alice", approval, edits=CHEAP).raise_for_status()
+    stored = Approval.objects.get(pk=approval["id"])
+    assert stored.digest == digest_with(stored.shown_digest, stored.proposal)
+    assert stored.proposal is not None
+    forged = {**stored.proposal, "preview": {**stored.proposal["preview"], "next": ["senior_desk"]}}
+    assert stored.digest != digest_with(stored.shown_digest, forged)
+
+
+def test_the_same_edit_that_leads_elsewhere_by_now_is_another_proposal(console: Console, data_dir: Path) -> None:
+    with policy("fickle", approvals=2):
+        approval = console.pause("fickle", {"drifted": 75, "facts": {}})
+    vote(console, "alice", approval, edits=STOP).raise_for_status()
+    drifting(data_dir, 75).touch()
+    again = vote(console, "bob", read(console, approval), edits=STOP).json()
+    assert (again["approvals_so_far"], again["decision"]) == (1, None)
+    told = read(console, approval)
+    assert told["proposal"]["preview"]["title"] == "Hand over"
+    assert {each["voter"]: each["ended_as"] for each in told["votes"]} == {"alice": "cleared", "bob": None}
+
+
+def test_to_skip_is_bound_to_where_it_leads_too(console: Console) -> None:
+    with policy("refund", node="senior_desk", approvals=2):
+        approval = console.pause("refund", refund(900))
+    vote(console, "root", approval, "skip").raise_for_status()
+    shown = read(console, approval)["proposal"]["preview"]
+    assert (shown["next_before"], shown["next"]) == (["senior_desk"], ["notify_customer"])
+
+
+def test_what_the_agent_asks_can_be_approved_although_something_else_is_proposed(console: Console) -> None:
+    with policy("refund", node="senior_desk", approvals=2):
+        approval = console.pause("refund", refund(900))
+    vote(console, "alice", approval, edits=CHEAP).raise_for_status()
+    told = read(console, approval)
+    assert code_of(vote(console, "bob", told, edits=CHEAP, as_asked=True)) == (422, "invalid_answer")
+    assert vote(console, "bob", told, as_asked=True).json()["decision"] is None
+    asked = read(console, approval)
+    assert (asked["proposal"], asked["digest"]) == (None, approval["digest"])
+    assert {each["voter"]: each["ended_as"] for each in asked["votes"]} == {"alice": "cleared", "bob": None}
+    assert vote(console, "carol", asked).json()["decision"]["edits"] == {}
+
+
+def test_a_proposal_from_before_previews_were_kept_is_proposed_again(console: Console) -> None:
+    from approvals.models import Approval
+
+    with policy("refund", node="senior_desk", approvals=2):
+        approval = console.pause("refund", refund(900))
+    vote(console, "alice", approval, edits=CHEAP).raise_for_status()
+    stored = Approval.objects.get(pk=approval["id"])
+    assert stored.proposal is not None
+    old = {name: value for name, value in stored.proposal.items() if name != "preview"} | {"seen_preview": ""}
+    Approval.objects.filter(pk=stored.pk).update(proposal=old)
+    told = read(console, approval)
+    assert told["proposal"]["preview"] is None
+    assert code_of(vote(console, "bob", told)) == (409, "stale")
+    assert vote(console, "bob", told, edits=CHEAP).json()["decision"] is None
+    assert vote(console, "alice", read(console, approval)).json()["decision"]["edits"] == CHEAP

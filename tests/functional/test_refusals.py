@@ -75,7 +75,7 @@ def test_a_wrong_type_is_said_at_the_field_and_the_form_keeps_it(console: Consol
         alice.click("#preview-button")
         expect(alice.locator("#edit .errors, #edit [role=alert]").first).to_contain_text(told)
         expect(alice.locator("#id_raw")).to_have_value(text)
-        expect(alice.locator("#approve-edit")).to_have_count(0)
+        expect(alice.locator("#approve-edit")).to_have_text("Preview the edit")
 
 
 def test_a_form_without_its_token_is_refused_with_a_page(console: Console, sign_in: SignIn) -> None:
