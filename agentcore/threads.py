@@ -28,7 +28,7 @@ from agentcore.serde import canonical, has_objects, to_plain
 from agentcore.skimming import LARGEST_READ, cut_state, skim, skim_for
 from agentcore.strict import noting_blocked
 from agentcore.subgraphs import graph_at
-from agentcore.types import Gate, Look, PendingInterrupt, Snapshot
+from agentcore.types import Gate, GateTask, Look, PendingInterrupt, Snapshot
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -165,7 +165,8 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
     """Read by its id, a checkpoint is as the nodes see it that ask there: without what others have written since."""
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
-        places = await pending.read_places(saver, state)
+        # A task keeps the question that its subgraph has asked before it came to a breakpoint.
+        places = [place for place in await pending.read_places(saver, state) if not _is_at_gate(place, below)]
     record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(
@@ -177,6 +178,12 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
         answers=pending.answers_in(places),
         running=pending.running(state, places, at_gates=below.at_gates),
     )
+
+
+def _is_at_gate(place: Place, below: _Below) -> bool:
+    """Whether the task is a subgraph that stands at a breakpoint; one history a thread has no task's id in its name."""
+    names = {gate.checkpoint_ns for gate in below.gates}
+    return place.namespace in names or "|".join(path_of(place.namespace)) in names
 
 
 async def history(
@@ -287,9 +294,12 @@ async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
 async def _gate(graph: Graph | None, bound: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
     """Say at which breakpoint the thread stands. The tables do not tell, so this reads what would run and what ran.
 
-    `graph` is the one whose checkpoint it is, `bound` the outermost.
+    `graph` is the one whose checkpoint it is, `bound` the outermost. A subgraph may stop after its last node: what
+    then waits is the node that it is.
     """
-    if graph is None or not state.next or any(task.interrupts for task in state.tasks):
+    path = path_of(_configurable(state.config).get("checkpoint_ns", ""))
+    is_over = bool(path) and not state.tasks
+    if graph is None or not (state.next or is_over) or any(task.interrupts for task in state.tasks):
         return None
     before = tuple(name for name in state.next if is_gated(graph.interrupt_before_nodes, name))
     if not before and not graph.interrupt_after_nodes:
@@ -298,8 +308,13 @@ async def _gate(graph: Graph | None, bound: Graph, saver: Saver, state: StateSna
     after = tuple(name for name in ran if is_gated(graph.interrupt_after_nodes, name))
     if not before and not after:
         return None
-    tasks = await sends.gate_tasks(saver, state, path_of(_configurable(state.config).get("checkpoint_ns", "")))
+    tasks = (_end_of(state, path),) if is_over else await sends.gate_tasks(saver, state, path)
     return Gate("before", before, ran, tasks) if before else Gate("after", after, ran, tasks)
+
+
+def _end_of(state: StateSnapshot, path: tuple[str, ...]) -> GateTask:
+    here = _configurable(state.config)
+    return GateTask("", path[-1], path, here["checkpoint_ns"], here["checkpoint_id"])
 
 
 async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:

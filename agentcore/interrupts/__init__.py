@@ -72,6 +72,8 @@ def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
     """Read a breakpoint by the graph that stands there, which may be a subgraph of `graph`."""
     path = snapshot.path
     pauses = breakpoint.read(graph_at(graph, snapshot.checkpoint_ns) or graph, snapshot)
+    if path and not snapshot.waiting:  # nothing can be skipped where a subgraph has stopped after its last node
+        pauses = [replace(pause, next=path[-1:], allowed_verdicts=("approve", "reject")) for pause in pauses]
     return [
         replace(pause, checkpoint_ns=snapshot.checkpoint_ns, path=path, request={**pause.request, "path": list(path)})
         for pause in pauses
