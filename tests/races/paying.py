@@ -72,5 +72,17 @@ def _graph(name: str, **policy: str) -> Any:
     return builder.compile(interrupt_before=["pay"], name=name)
 
 
+def _inside(checkpointer: Any = None) -> Any:
+    """A subgraph with a gate before each payment."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    for source, target in ((START, "prepare"), ("prepare", "pay"), ("pay", "close")):
+        builder.add_node(target, prepare if target == "prepare" else _paying(target))
+        builder.add_edge(source, target)
+    top: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    top.add_node("sub", builder.compile(interrupt_before=["pay", "close"], checkpointer=checkpointer))
+    return top.add_edge(START, "sub").compile()
+
+
+inside, inside_own = _inside(), _inside(True)
 asking = _graph("asking")
 resuming = _graph("resuming", on_crash="resume")
