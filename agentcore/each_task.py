@@ -8,27 +8,20 @@ as done without having written anything. What else is stored stays as it is.
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import RESUME  # as in `pending`
 from langgraph.channels.binop import BinaryOperatorAggregate
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import CheckpointMetadata, CheckpointTuple, copy_checkpoint
 from langgraph.checkpoint.serde.types import TASKS
-from langgraph.pregel._checkpoint import (
-    achannels_from_checkpoint,
-    create_checkpoint,
-    create_checkpoint_plan_for_update_state_api,
-)  # no public names; what aupdate_state is made of
-from langgraph.pregel._utils import get_new_channel_versions
 from langgraph.types import Overwrite, Send
 from pydantic import BaseModel
 
 from agentcore import masks, sends
 from agentcore.errors import Fault, InvalidEdit
+from agentcore.next_step import NextStep
 from agentcore.registry import Graph
 from agentcore.serde import to_plain
 from agentcore.types import Choice, GateTask, Snapshot
@@ -58,29 +51,13 @@ async def write(
         raise InvalidEdit([Fault("", "These are not the tasks that wait here.")])
     if any(channel != RESUME for _, channel, _ in saved.pending_writes or ()):
         raise InvalidEdit([Fault("", UNDER_WAY)])
-    step = await _NextStep.after(graph, saver, saved, here.secrets)
+    step = await _Decided.after(graph, saver, saved, here.secrets)
     step.decide(tasks, choices)
     return await step.put(config.get("metadata") or {})
 
 
-@dataclass
-class _NextStep:
-    """A copy of a checkpoint that is being changed."""
-
-    graph: Graph
-    saver: Saver
-    saved: CheckpointTuple
-    checkpoint: Any
-    channels: Any
-    secrets: tuple[str, ...]
-    touched: set[str] = field(default_factory=set)
-
-    @classmethod
-    async def after(cls, graph: Graph, saver: Saver, saved: CheckpointTuple, secrets: tuple[str, ...]) -> "_NextStep":
-        graph._migrate_checkpoint(saved.checkpoint)
-        copy = copy_checkpoint(saved.checkpoint)
-        channels, _ = await achannels_from_checkpoint(graph.channels, copy, saver=saver, config=saved.config)
-        return cls(graph, saver, saved, copy, channels, secrets)
+class _Decided(NextStep):
+    """The checkpoint after decisions on tasks."""
 
     def decide(self, tasks: Sequence[GateTask], choices: Sequence[Choice]) -> None:
         decided = list(zip(range(len(tasks)), tasks, choices, strict=True))
@@ -136,7 +113,7 @@ class _NextStep:
             whole = [*mended, *answers]
             is_merged = isinstance(channel, BinaryOperatorAggregate | DeltaChannel)
             channel.update([Overwrite(whole) if is_merged else whole])
-            self._touch(name)
+            self.touch(name)
         return changed
 
     def _count_as_done(self, node: str, kept: Iterable[str]) -> None:
@@ -149,57 +126,12 @@ class _NextStep:
             triggers -= set(self.graph.nodes[other].triggers)
         for name in sorted(triggers & self.channels.keys()):
             if self.channels[name].consume():
-                self._touch(name)
+                self.touch(name)
 
     def _set(self, name: str, value: list[Any]) -> None:
         if sends.sends_in(self.saved.checkpoint["channel_values"]) != value:
             self.channels[name] = self.channels[name].from_checkpoint(value)
-            self._touch(name)
-
-    def _touch(self, name: str) -> None:
-        """Give a channel a new version, of which no node is told that it had not seen the one before."""
-        versions = self.checkpoint["channel_versions"]
-        old = versions.get(name)
-        versions[name] = self.saver.get_next_version(max(versions.values()), None)
-        for node in self.graph.trigger_to_nodes.get(name, ()):
-            seen = self.checkpoint["versions_seen"].setdefault(node, {})
-            if seen.get(name) == old:
-                seen[name] = versions[name]
-        self.touched.add(name)
-
-    async def put(self, told: Mapping[str, Any]) -> str:
-        was: Mapping[str, Any] = self.saved.metadata or {}
-        step = was.get("step", -1) + 1
-        previous = self.saved.checkpoint["channel_versions"]
-        deltas = {name for name in self.touched if isinstance(self.channels[name], DeltaChannel)}
-        whole, metadata = create_checkpoint_plan_for_update_state_api(
-            self.channels,
-            self.touched,
-            source="update",
-            step=step,
-            parents=was.get("parents", {}),
-            saved_metadata=was,
-            is_fresh_thread=False,
-            fork_channels=deltas,
-            channel_versions=self.checkpoint["channel_versions"],
-        )
-        made = create_checkpoint(
-            self.checkpoint,
-            self.channels,
-            step,
-            get_next_version=self.saver.get_next_version if whole else None,
-            channels_to_snapshot=whole,
-            stored_versions=previous,
-            trigger_to_nodes=self.graph.trigger_to_nodes,
-        )
-        place = {name: self.saved.config["configurable"].get(name, "") for name in _PLACE}
-        new = get_new_channel_versions(previous, made["channel_versions"])
-        marked = cast(CheckpointMetadata, {**told, **metadata})
-        await self.saver.aput({"configurable": place}, made, marked, new)
-        return made["id"]
-
-
-_PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
+            self.touch(name)
 
 
 def _text(value: Any) -> str:

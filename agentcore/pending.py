@@ -4,6 +4,7 @@ LangGraph keeps the answers of a task with it (`__resume__`, a list: one for eac
 until the task ends. A task that failed keeps them too, so every later answer fails with the same error: it is poisoned.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
 from agentcore.registry import Graph
-from agentcore.serde import canonical, to_plain
+from agentcore.serde import canonical, digest, to_plain
 from agentcore.types import PendingInterrupt
 
 Saver = BaseCheckpointSaver[Any]
+RAISED = "raised-"
+"""How the id of a question begins that a node raised: what the node gives it may be any text, and many share it."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,15 @@ async def read_places(
 
 
 def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
-    """Yield the questions that wait, in the order of the tasks."""
+    """Yield the questions that wait, in the order of the tasks; no two have the same id."""
+    seen: set[str] = set()
     for place in places:
-        for interrupt in place.task.interrupts:
+        for number, interrupt in enumerate(place.task.interrupts):
+            is_raised = _is_raised(interrupt) or interrupt.id in seen
+            seen.add(interrupt.id)
             yield PendingInterrupt(
-                id=interrupt.id,
+                id=_raised_id(place, number, interrupt) if is_raised else interrupt.id,
+                is_raised=is_raised,
                 value=to_plain(interrupt.value),
                 node=place.path[0],
                 response_schema=to_plain(getattr(interrupt, "response_schema", None)),
@@ -84,6 +91,15 @@ def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
                 is_poisoned=place.has_answered(interrupt),
                 after=() if place.is_poisoned else tuple(place.ids(len(place.answers))),
             )
+
+
+def _is_raised(interrupt: Interrupt) -> bool:
+    """Whether a node raised it: LangGraph gives an id of its own to what `interrupt()` asks, and answers no other."""
+    return re.fullmatch(r"[0-9a-f]{32}", str(interrupt.id)) is None
+
+
+def _raised_id(place: Place, number: int, interrupt: Interrupt) -> str:
+    return RAISED + digest([place.namespace, number, str(interrupt.id)])[:32]
 
 
 def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[str] = ()) -> tuple[str, ...]:

@@ -11,20 +11,25 @@ from typing import Any
 from langgraph.graph import END
 from langgraph.types import Command
 
-from agentcore import each_task, masks, pending, state_edit
+from agentcore import each_task, masks, mending, pending, state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
-from agentcore.failpoints import reach
+from agentcore.failpoints import is_off, reach
 from agentcore.interrupts.hitl_batched import choice_in
 from agentcore.registry import Graph
-from agentcore.runner import OnStep, outcome, run_until_pause
+from agentcore.runner import UNFINISHED, OnStep, outcome, run_until_pause
 from agentcore.serde import canonical, to_plain
 from agentcore.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.threads import Saver, config_for, read_places, snapshot, standing
 from agentcore.tools import Watch
-from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
+from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot, Step
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
+NOTHING_RAN = "NothingRan"
+NOTHING_RAN_TOLD = (
+    "The graph ended at once: no node began, and the thread stands where it stood. Nothing was carried out, so it is"
+    " asked anew. Was the thread written by another graph, or another version of LangGraph?"
+)
 NOT_AS_SHOWN = (
     "Held back: the edit led to something else than the preview showed, so nothing was run. The question is asked anew."
 )
@@ -65,6 +70,8 @@ class _At:
     head: str = ""
     """The thread's newest checkpoint, where it is a subgraph that is edited."""
     hold: Hold = NOTHING_HELD
+    decided: Answer | None = None
+    """What is carried out, where it is a decision."""
 
 
 async def start(
@@ -129,7 +136,7 @@ async def resume(
     head = await snapshot(graph, saver, thread_id)
     if head is None:
         return Conflict(expected=expected_head, found=None)
-    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace))
+    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace), decided=answer)
     if namespace and _is_our_end(head, metadata, run_key):
         return await outcome(graph, saver, thread_id)
     here = await standing(graph, saver, head, namespace)
@@ -142,6 +149,8 @@ async def resume(
             if answer.verdict == "approve" and not answer.interrupt_id:
                 state_edit.check_nothing_sent(here)
             answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
+        if answer.interrupt_id.startswith(pending.RAISED):
+            return await _answer_raised(at, here, answer, is_edited)
         if answer.interrupt_id:
             return await _respond(at, here, answer)
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
@@ -192,6 +201,27 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
         if found.digest != answer.result_digest:
             return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
     return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
+
+
+async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    """Run the node that raised it again, the state mended first; or end the thread."""
+    is_asked = any(each.id == answer.interrupt_id for each in here.interrupts)
+    if not is_asked and not is_edited and not (at.is_retried and here.waiting and answer.verdict == "approve"):
+        return _gone(here)
+    if answer.verdict == "reject":
+        return await _reject(at, here, answer, is_edited)
+    if is_edited:
+        await mending.carry_over(at.graph, at.saver, config_for(at.thread_id))
+    elif answer.edits:
+        if answer.result_digest:
+            place = config_for(at.thread_id, here.checkpoint_id)
+            found = await state_edit.preview(at.graph, at.saver, place, answer.edits)
+            if found.digest != answer.result_digest:
+                return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
+        writes = await state_edit.writes_of(at.graph, at.saver, config_for(at.thread_id), answer.edits)
+        await mending.mend(at.graph, at.saver, _config(at, namespace=""), writes)
+        here = await _after_edit(at)
+    return await _go_on(at, None, here.checkpoint_id)
 
 
 async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
@@ -285,19 +315,40 @@ async def _after_edit(at: _At) -> Snapshot:
 
 
 async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expected_head: str | None) -> Outcome:
+    begun: list[Step] = []
+
+    async def on_step(step: Step) -> None:
+        begun.append(step)
+        await at.on_step(step)
+
     await at.before_entering()
     await pending.forget_unkeyed(at.saver, config_for(at.thread_id))
-    return await run_until_pause(
+    head = at.head if at.namespace else expected_head
+    came = await run_until_pause(
         at.graph,
         at.saver,
         thread_id=at.thread_id,
         input=input,
-        expected_head=at.head if at.namespace else expected_head,
+        expected_head=head,
         metadata=at.metadata,
-        on_step=at.on_step,
+        on_step=on_step,
         watch=at.watch,
         hold=at.hold,
     )
+    if at.decided and not begun and await _is_untouched(at, came, at.decided, head):
+        return Failed(NOTHING_RAN, NOTHING_RAN_TOLD)
+    return came
+
+
+async def _is_untouched(at: _At, came: Outcome, decided: Answer, head: str | None) -> bool:
+    """Whether the graph left the thread as it was: no node began, no checkpoint came, and the question still waits."""
+    if isinstance(came, Conflict) or isinstance(came, Failed) and came.error != UNFINISHED or is_off("nothing_ran"):
+        return False
+    here = await snapshot(at.graph, at.saver, at.thread_id)
+    if here is None or here.checkpoint_id != head or not here.waiting:
+        return False
+    waits = {each.id for each in here.interrupts} - here.answers.keys()
+    return decided.interrupt_id in waits if decided.interrupt_id else True
 
 
 def _config(at: _At, *, namespace: str) -> Any:

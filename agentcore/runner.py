@@ -18,6 +18,7 @@ from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, Step
 
 OnStep = Callable[[Step], Awaitable[None]]
 
+UNFINISHED = "Unfinished"
 LONGEST_RUN_SECONDS = 3600.0
 UNFINISHED = (
     "The run stopped inside {} without saying why: a graph that it calls may stand at a breakpoint, where the console"
@@ -86,7 +87,7 @@ async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
     if here.is_paused:
         return Paused(here)
     if here.waiting:
-        return Failed("Unfinished", UNFINISHED.format(", ".join(here.waiting)))
+        return Failed(UNFINISHED, UNFINISHED.format(", ".join(here.waiting)))
     return Finished(here)
 
 

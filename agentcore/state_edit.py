@@ -17,7 +17,7 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import each_task, interrupts, masks, messages, pending, skimming, trial, validation
+from agentcore import each_task, interrupts, masks, mending, messages, pending, skimming, trial, validation
 from agentcore.errors import Ambiguous, Fault, FenceLost, InvalidEdit, UnreadableThread
 from agentcore.registry import Graph
 from agentcore.serde import canonical, digest, to_plain
@@ -74,12 +74,13 @@ async def preview(
     check_nothing_blocked(before)
     await skimming.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
     edits = masks.restored(edits, before.values, before.secrets)
-    if before.interrupts:
+    if any(not each.is_raised for each in before.interrupts):
         await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
     copy = await _copy_in_memory(saver, before)
     if not before.interrupts and as_node not in before.next:
         check_nothing_sent(before)
-    work = _merged if before.interrupts else _tried
+    is_raised = any(each.is_raised for each in before.interrupts)
+    work = _mended if is_raised else _merged if before.interrupts else _tried
     after = await _apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds)
     return _preview(graph, before, after, edits)
 
@@ -161,6 +162,21 @@ async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_n
     """Have the real graph apply the edit to a copy in memory."""
     await apply(graph, copy, config_for(before.thread_id, namespace=before.checkpoint_ns), edits, as_node)
     after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns)
+    assert after is not None
+    return after
+
+
+async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+    """Where nodes raised what they ask, they run again with the edited state."""
+    config = config_for(before.thread_id)
+    writes = await writes_of(graph, copy, config, edits)
+    try:
+        await mending.mend(graph, copy, config, writes)
+    except (InvalidEdit, DatabaseError, PoolTimeout, FenceLost):
+        raise
+    except Exception as error:  # reducers may raise anything
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+    after = await snapshot(graph, copy, before.thread_id)
     assert after is not None
     return after
 

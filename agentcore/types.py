@@ -16,7 +16,8 @@ class PendingInterrupt:
 
     `path` are the nodes down to the one that asks, where that is inside subgraphs. `is_poisoned`: an answer is stored
     that the node failed with, and it would be given that one again, whatever people say now. `after` are the ids of
-    the questions of the same node that have their answers.
+    the questions of the same node that have their answers. `is_raised`: a node raised it, as `NodeInterrupt` does: it
+    takes no answer, and goes on once the state is mended; `id` is then made from its task.
     """
 
     id: str
@@ -26,6 +27,7 @@ class PendingInterrupt:
     path: tuple[str, ...] = ()
     is_poisoned: bool = False
     after: tuple[str, ...] = field(default=(), compare=False)
+    is_raised: bool = False
 
 
 @dataclass(frozen=True)

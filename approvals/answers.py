@@ -14,10 +14,28 @@ from approvals.policies import Rule
 from approvals.text import iter_texts
 
 BREAKPOINT = "breakpoint"
+RAISED = "raised"
+"""A question that a node raised, as `NodeInterrupt` does: it goes on once the state is mended, and takes no answer."""
 
 
 def question_of(approval: Approval) -> Question:
-    return Question(approval.kind, approval.request["value"], approval.actions, approval.answer_schema)
+    return Question(approval.kind, approval.request.get("value"), approval.actions, approval.answer_schema)
+
+
+def takes_answer(approval: Approval) -> bool:
+    """Whether an answer belongs to it: at a breakpoint only where each of its tasks can be decided by itself."""
+    return approval.kind not in (BREAKPOINT, RAISED) or Verdict.RESPOND in approval.allowed_verdicts
+
+
+def is_edited_beside(approval: Approval) -> bool:
+    """Whether the state is edited by itself, as at a breakpoint; else it is edited together with the answer."""
+    return approval.kind in (BREAKPOINT, RAISED)
+
+
+def is_sent(approval: Approval) -> bool:
+    """Whether a task waits that came with arguments of its own, by a Send."""
+    tasks = approval.request.get("tasks", []) if isinstance(approval.request, dict) else []
+    return any(task["is_sent"] for task in tasks)
 
 
 def faults_in(approval: Approval, answer: Any) -> list[Fault]:
@@ -42,24 +60,29 @@ def _closed(approval: Approval, answer: Any) -> list[Fault]:
 def given(approval: Approval, decision: Decision) -> Any:
     """Return the value that the graph is given: what people sent, or what a plain approval or rejection means.
 
-    None at a breakpoint, and once a force-clean has erased what was asked.
+    None for a plain verdict where the state is all that decides, and once a force-clean has erased what was asked.
     """
-    if approval.kind == BREAKPOINT or not approval.actions:
+    if not approval.actions:
         return None
     if decision.verdict == Verdict.RESPOND:
         return decision.answer
+    if is_edited_beside(approval):
+        return None
     return interrupts.plain_answer(question_of(approval), decision.verdict, decision.comment)
 
 
 def is_about_actions(approval: Approval) -> bool:
     """Whether each action is decided on its own; other questions are answered with words, or a form."""
-    return approval.kind != BREAKPOINT and any(action.get("allowed") for action in approval.actions)
+    return takes_answer(approval) and any(action.get("allowed") for action in approval.actions)
 
 
 def choices_of(approval: Approval, decision: Decision) -> list[Choice]:
     """Return what was decided on each action; none where the question was not about actions."""
     if not is_about_actions(approval):
         return []
+    if approval.kind == BREAKPOINT and decision.verdict != Verdict.RESPOND:
+        is_of_all = decision.verdict in (Verdict.APPROVE, Verdict.REJECT)
+        return [Choice(decision.verdict) for _ in approval.actions] if is_of_all else []
     return interrupts.choices_in(question_of(approval), given(approval, decision))
 
 

@@ -12,6 +12,10 @@ from approvals import editable
 from approvals.editable import Editable
 from approvals.enums import OnCrash, OnDeadline, Verdict
 
+SENDS_WAIT = (
+    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
+    " something else. Edit those arguments instead: decide on each."
+)
 LONGEST_COMMENT = 5_000
 MOST_APPROVALS = 50
 MOST_MINUTES = 366 * 24 * 60
@@ -253,6 +257,12 @@ def why_not_edit(*, waiting: Collection[str]) -> str:
         return ""
     # Seen with LangGraph 1.2: aupdate_state counts for one branch; the others are dropped without running or asking.
     return "Several nodes wait here at once, and an edit would drop all but one of them. Approve or reject as it is."
+
+
+def why_not_edit_sent(*, is_sent: bool) -> str:
+    """Say why the state cannot be edited where something waits that a Send brought."""
+    # Seen with LangGraph 1.2: aupdate_state drops pending Sends, or has the node's edges send others.
+    return SENDS_WAIT if is_sent else ""
 
 
 def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from agentcore import validation
 from agentcore.cards import approval_metadata
 from agentcore.errors import Fault, UnreadableThread
-from agentcore.interrupts import breakpoint, hitl_batched, hitl_per_call, legacy, plain, schema
+from agentcore.interrupts import breakpoint, hitl_batched, hitl_per_call, legacy, plain, raised, schema
 from agentcore.interrupts.asked import Asked
 from agentcore.interrupts.breakpoint import last_messages
 from agentcore.masks import hidden
@@ -31,6 +31,7 @@ from agentcore.tools import tool_schemas
 from agentcore.types import Action, Choice, Pause, PendingInterrupt, Question, Snapshot
 
 DIALECTS: dict[str, ModuleType] = {
+    "raised": raised,
     "hitl_batched": hitl_batched,
     "hitl_per_call": hitl_per_call,
     "legacy": legacy,

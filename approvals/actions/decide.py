@@ -89,7 +89,7 @@ class Tried:
     """What the graph made of a ballot on a copy: what it leads to, or why it leads nowhere."""
 
     preview: dict[str, Any] | None = None
-    refused: InvalidEdit | None = None
+    refused: InvalidEdit | InvalidAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,15 @@ def _check_open(approval: Approval, by: User) -> None:
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> Tried:
     """Have the real graph try the edit on a copy, before any lock: what it refuses must never be decided."""
     is_skip = ballot.verdict == Verdict.SKIP and Verdict.SKIP in approval.allowed_verdicts
-    if not (ballot.edits or is_skip) or not permissions.can_vote(by, ballot.verdict):
+    is_each = approval.kind == answers.BREAKPOINT and ballot.verdict == Verdict.RESPOND and ballot.is_answered
+    if not (ballot.edits or is_skip or is_each) or not permissions.can_vote(by, ballot.verdict):
         return Tried()
     try:
-        given = try_edit.tried(approval, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
-    except InvalidEdit as refused:
+        if is_each and not ballot.edits:
+            given = try_edit.tried_each(approval, ballot.answer)
+        else:
+            given = try_edit.tried(approval, ballot.edits, as_node=ballot.as_node, is_skip=is_skip)
+    except (InvalidEdit, InvalidAnswer) as refused:
         return Tried(refused=refused)
     except Refusal:
         if ballot.edits:
@@ -346,8 +350,10 @@ def _check_content(here: Locked, ballot: Ballot) -> None:
     try_edit.check_content(approval, ballot.edits, as_node=ballot.as_node, is_skip=is_skip)
     if ballot.is_as_asked and (ballot.verdict != Verdict.APPROVE or ballot.edits):
         raise InvalidAnswer("As the agent asks means to approve without an edit: leave one of the two out.")
-    if approval.kind == answers.BREAKPOINT and ballot.is_answered:
-        raise InvalidAnswer("A breakpoint takes no answer; send edits to change the state.")
+    if ballot.is_answered and not answers.takes_answer(approval):
+        raise InvalidAnswer("This takes no answer; send edits to change the state.")
+    if ballot.edits and ballot.verdict == Verdict.RESPOND and approval.kind == answers.BREAKPOINT:
+        raise InvalidAnswer("Decide on each task, or edit the state: not both at once.")
     if ballot.is_answered and ballot.verdict != Verdict.RESPOND:
         raise InvalidAnswer(f"To {ballot.verdict} takes no answer: send it with the verdict respond.")
     if ballot.verdict == Verdict.RESPOND:
@@ -361,8 +367,7 @@ def _check_answer(here: Locked, ballot: Ballot) -> None:
         if proposal is None or proposal["verdict"] != Verdict.RESPOND:
             raise InvalidAnswer("Send the answer: nobody has proposed one that you could agree with.")
         return
-    if faults := answers.faults_in(here.approval, ballot.answer):
-        raise InvalidAnswer("The answer does not fit the question.", faults=[fault.as_dict() for fault in faults])
+    try_edit.check_answer(here.approval, ballot.answer)
 
 
 def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:

@@ -257,7 +257,7 @@ async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> 
     snapshot, pauses = None, []
     try:
         snapshot = await threads.snapshot(graph, saver, claim.thread_id)
-        if snapshot and (isinstance(outcome, Paused | Conflict) or snapshot.interrupts):
+        if snapshot and (isinstance(outcome, Paused | Conflict) or _has_done_nothing(outcome) or snapshot.interrupts):
             pauses = interrupts.read(graph, snapshot)
     except UnreadableThread as error:
         outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
@@ -434,12 +434,16 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
     thread.lease_owner, thread.lease_until = "", None
     if seen is not None:
         # Also what was decided, but not carried out: nobody else would ever ask it again.
-        is_asked_again = run.kind == RunKind.REPAIR or isinstance(outcome, Conflict)
+        is_asked_again = run.kind == RunKind.REPAIR or isinstance(outcome, Conflict) or _has_done_nothing(outcome)
         index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head, is_asked_again=is_asked_again)
         return
     thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
     thread.save()
     events.publish(thread_id=thread.pk)
+
+
+def _has_done_nothing(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.error == resume.NOTHING_RAN
 
 
 def _compare(run: Run, decision: Decision) -> None:

@@ -1,6 +1,7 @@
 """Read a thread's head and store what people will see: the thread as it stands, and an approval for each pause."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore import interrupts, masks, state_edit, threads
+from agentcore import interrupts, masks, resume, state_edit, threads
 from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
@@ -148,6 +149,7 @@ def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
 
 def _stopped_runs(thread_id: str) -> set[str]:
     stopped = Run.objects.filter(thread_id=thread_id, status__in=[*STUCK_RUNS, RunStatus.CANCELLED])
+    stopped = stopped.exclude(error=resume.NOTHING_RAN)
     return {str(pk) for pk in stopped.values_list("pk", flat=True)}
 
 
@@ -263,7 +265,14 @@ def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool) ->
     """What nobody decided is asked again once it waits again; what was decided, only if a person wants that."""
     if latest.is_pending or not pause.allowed_verdicts:
         return False
-    return is_asked_again or latest.status == ApprovalStatus.SUPERSEDED
+    if is_asked_again or latest.status == ApprovalStatus.SUPERSEDED:
+        return True
+    # Its node has run again and raised it again, at the same checkpoint and with the same id.
+    return pause.kind == answers.RAISED and not _is_being_carried_out(latest)
+
+
+def _is_being_carried_out(approval: Approval) -> bool:
+    return Run.objects.filter(decision__approval=approval, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).exists()
 
 
 def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> None:
@@ -304,6 +313,8 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "actions": actions,
         "state": snapshot.values,
     }
+    if snapshot.gate and snapshot.sent:  # the actions are without secrets
+        shown["sent"] = [task.sent for task in snapshot.gate.tasks]
     rule, shown_digest = rulebook.rule_for(pause), digest(shown)
     return {
         "rule": rule.as_dict(),
@@ -323,7 +334,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "summary": pause.summary[:500],
         "request": request,
         "actions": actions,
-        "cut": _cut_parts(pause.kind, [request, actions], snapshot.values),
+        "cut": _cut_parts(pause.kind, snapshot.sent, [request, actions], snapshot.values),
         "state": masks.hidden(snapshot).values,  # the digest above is over the real ones
         "opaque": list(snapshot.opaque),
         "blocked": list(snapshot.blocked),
@@ -333,10 +344,11 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
     }
 
 
-def _cut_parts(kind: str, asked: Any, state: dict[str, Any]) -> list[str]:
-    """Name what must be opened before somebody says yes. What a breakpoint asks is of the state."""
+def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]) -> list[str]:
+    """Name what must be opened before somebody says yes. What a breakpoint asks is of the state, or was sent."""
     parts = [f"state/{name}"[:LONGEST_PART] for name in cut_channels(state)]
-    return [*parts, "request"] if kind != answers.BREAKPOINT and has_excerpt(asked) else parts
+    is_cut = has_excerpt(sent) if kind == answers.BREAKPOINT else has_excerpt(asked)
+    return [*parts, "request"] if is_cut else parts
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:

@@ -1,7 +1,8 @@
 """Ask a worker something about a graph and wait, with a limit, for the answer. Web processes load no graphs."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from agentcore import masks, state_edit, threads, time_travel
+from agentcore import interrupts, masks, state_edit, threads, time_travel
 from agentcore.errors import Ambiguous, CannotFork, UnreadableThread
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import to_plain
+from agentcore.types import Question
 from approvals import jobs, runtime, seals
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.models import Graph, Inquiry, Thread
@@ -31,6 +33,12 @@ def preview(
     """Return what an edit would give: the fields of `agentcore.types.Preview`."""
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
     return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
+
+
+def preview_each(*, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, answer: Any) -> dict[str, Any]:
+    """Return what an answer would give that decides each task of a breakpoint; as `preview` does."""
+    where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id}
+    return _ask_for("preview_each", graph_id, **where, answer=answer)
 
 
 def snapshot(*, thread_id: str, graph_id: str, checkpoint_id: str | None) -> dict[str, Any]:
@@ -132,8 +140,24 @@ async def _preview(
     graph, worker = await _loaded(graph_id)
     edits = seals.opened(edits, masks.secret_paths(graph), thread_id)
     config = threads.config_for(thread_id, checkpoint_id, namespace)
-    try:
+    with _as_refusal():
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
+
+
+async def _preview_each(
+    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, answer: Any
+) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    config = threads.config_for(thread_id, checkpoint_id, namespace)
+    choices = interrupts.choices_in(Question("breakpoint", None, []), answer)
+    with _as_refusal():
+        return asdict(await state_edit.preview_each(graph, worker.saver(graph_id), config, choices))
+
+
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    try:
+        yield
     except CoreInvalidEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
         ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
@@ -191,6 +215,7 @@ async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
 
 _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "preview": _preview,
+    "preview_each": _preview_each,
     "try_fork": _try_fork,
     "snapshot": _snapshot,
     "whole": _whole,

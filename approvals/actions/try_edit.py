@@ -7,10 +7,10 @@ from agentcore import state_edit
 from agentcore.errors import Fault
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.types import GraphCard
-from approvals import editable, permissions, policies, seals
+from approvals import answers, editable, permissions, policies, seals
 from approvals.actions import inquire
 from approvals.enums import ApprovalStatus
-from approvals.errors import AlreadyDecided, Expired, InvalidEdit, NotFound, Superseded, Unavailable
+from approvals.errors import AlreadyDecided, Expired, InvalidAnswer, InvalidEdit, NotFound, Superseded, Unavailable
 from approvals.models import Approval, Graph
 from approvals.permissions import User
 from approvals.policies import Rule
@@ -19,17 +19,18 @@ SHOWN = ("next_before", "next", "diff", "title", "summary", "actions", "digest")
 """What of a preview stays with a proposal: what changes and what it leads to, without the two whole states."""
 
 
-def preview(*, approval_id: UUID, edits: Any, as_node: str = "", by: User) -> dict[str, Any]:
-    """Return what an edit would give: the fields of `agentcore.types.Preview`; nothing is stored.
+def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = None, by: User) -> dict[str, Any]:
+    """Return what an edit would give: the fields of `agentcore.types.Preview`.
 
-    Raises what a vote would, InvalidEdit with a path for each fault, Unavailable when no worker answers.
+    Nothing is stored. At a breakpoint of several tasks it may be an answer that decides each. Raises what a vote would,
+    InvalidEdit or InvalidAnswer with a path for each fault, Unavailable when no worker answers.
     """
     permissions.check_preview(by)
     approval = Approval.objects.select_related("decision").filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
     check_open(approval)
-    return tried(approval, edits, as_node=as_node)
+    return tried_each(approval, answer) if answer is not None else tried(approval, edits, as_node=as_node)
 
 
 def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
@@ -45,6 +46,29 @@ def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False
         edits=sealed(approval, edits),
         as_node=as_node,
     )
+
+
+def tried_each(approval: Approval, answer: Any) -> dict[str, Any]:
+    """Have the graph try an answer that decides each task of a breakpoint."""
+    check_answer(approval, answer)
+    try:
+        return inquire.preview_each(
+            thread_id=approval.thread_id,
+            graph_id=approval.graph_id,
+            namespace=approval.checkpoint_ns,
+            checkpoint_id=approval.checkpoint_id,
+            answer=answer,
+        )
+    except InvalidEdit as refused:
+        raise InvalidAnswer(refused.message, **refused.detail) from None
+
+
+def check_answer(approval: Approval, answer: Any) -> None:
+    """Raise InvalidAnswer with a path for each fault."""
+    if not answers.takes_answer(approval):
+        raise InvalidAnswer("This takes no answer; send edits to change the state.")
+    if faults := answers.faults_in(approval, answer):
+        raise InvalidAnswer("The answer does not fit the question.", faults=[fault.as_dict() for fault in faults])
 
 
 def sealed(approval: Approval, edits: Any) -> Any:
@@ -81,6 +105,7 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
         _refuse(policies.why_not_edit(waiting=approval.next))
     if edits:
         _refuse(policies.why_not_edit_blocked(blocked=approval.blocked))
+        _refuse(policies.why_not_edit_sent(is_sent=answers.is_sent(approval) and not is_skip))
     _check_policy(approval, edits)
     _check_node(approval, as_node, is_skip=is_skip)
     card = _card(approval)

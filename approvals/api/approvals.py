@@ -75,6 +75,7 @@ class ApprovalFilters(Filters):
 class Trial(Body):
     edits: Edits = Field(default_factory=dict)
     as_node: Text | None = Field(None, max_length=200)
+    answer: JsonValue = Field(None, description="Instead of edits: what decides each task of a breakpoint.")
 
 
 class Ballot(Body):
@@ -184,7 +185,10 @@ def preview_edits(request: HttpRequest, approval_id: UUID, trial: Trial) -> Prev
     422 `invalid_edit` with a path for each fault; 409 and 410 as a vote on this approval would answer.
     """
     edits = trial.edits if trial.edits is not None else {}
-    given = try_edit.preview(approval_id=approval_id, edits=edits, as_node=trial.as_node or "", by=person(request))
+    as_node = trial.as_node or ""
+    given = try_edit.preview(
+        approval_id=approval_id, edits=edits, as_node=as_node, answer=trial.answer, by=person(request)
+    )
     return PreviewOut(**given)
 
 

@@ -358,11 +358,19 @@ class ApprovalPage(BaseModel):
     count: int
 
 
+class SentOut(BaseModel):
+    """What a Send carries to a node that runs next: it is not in the state."""
+
+    node: str
+    args: Any
+
+
 class PreviewOut(LeadsTo):
     """What an edit would give, with the whole state before and after."""
 
     values_before: PlainObject
     values: PlainObject
+    sent: list[SentOut]
 
 
 class VotedOut(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from approvals import permissions, policies
 from approvals.actions import decide, open_whole
-from approvals.answers import BREAKPOINT, given, is_about_actions
+from approvals.answers import given, is_about_actions, is_edited_beside, is_sent, takes_answer
 from approvals.enums import ThreadStatus, Verdict
 from approvals.models import Approval, Decision, Graph
 from approvals.permissions import User
@@ -137,13 +137,13 @@ def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime) -
     edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
     answer = replace(answer, label=_answer_label(approval))
     is_any = not (approve.why_not and reject.why_not and skip.why_not and answer.why_not)
-    refusals = {answer.why_not} if approval.kind != BREAKPOINT else {approve.why_not, reject.why_not}
+    refusals = {answer.why_not} if takes_answer(approval) else {approve.why_not, reject.why_not}
     why_none = refusals.pop() if len(refusals) == 1 else ""
     return Choices(approve, edit, reject, skip, answer, _kind(approval), is_any, why_none)
 
 
 def _kind(approval: Approval) -> str:
-    if approval.kind == BREAKPOINT:
+    if not takes_answer(approval):
         return "gate"
     return "actions" if is_about_actions(approval) else "question"
 
@@ -151,7 +151,9 @@ def _kind(approval: Approval) -> str:
 def _answer_label(approval: Approval) -> str:
     if not is_about_actions(approval):
         return "Answer"
-    return "Decide on each" if len(approval.actions) > 1 else "Edit or respond"
+    if len(approval.actions) > 1:
+        return "Decide on each"
+    return "Edit what was sent" if is_edited_beside(approval) else "Edit or respond"
 
 
 def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> str:
@@ -192,10 +194,11 @@ def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened:
 
 
 def _why_no_edit(approval: Approval) -> str:
-    if approval.kind != BREAKPOINT:
+    if not is_edited_beside(approval):
         return "Here the state is edited together with the answer."
     return (
-        policies.why_not_edited(Rule.of(approval.rule), approval.state)
+        policies.why_not_edit_sent(is_sent=is_sent(approval))
+        or policies.why_not_edited(Rule.of(approval.rule), approval.state)
         or policies.why_not_edit(waiting=approval.next)
         or policies.why_not_edit_blocked(blocked=approval.blocked)
     )
@@ -213,10 +216,14 @@ def preview_of(approval: Approval, given: Mapping[str, Any], graph: Graph | None
         digest=str(given["digest"]),
         title=str(given["title"]),
         summary=str(given["summary"]),
-        actions=[_action(action, titles, list(action["args"])) for action in given["actions"]],
+        actions=[_action(action, titles, _names_in(action["args"])) for action in given["actions"]],
         path=asked_by(approval),
         leads_to=list(given["next"]) if is_rerouted else [],
     )
+
+
+def _names_in(args: Any) -> list[str]:
+    return list(args) if isinstance(args, dict) else []
 
 
 def titles_of(nodes: Iterable[str], graph: Graph | None) -> str:
@@ -233,10 +240,16 @@ def decision_of(approval: Approval, decision: Decision) -> DecisionShown:
         comment=decision.comment,
         edits=json_text(decision.edits) if decision.edits else "",
         answered=(decided := decided_of(approval, decision)),
-        values=[] if decided or approval.kind == BREAKPOINT else values_of(decision.answer),
-        given="" if approval.kind == BREAKPOINT else json_text(given(approval, decision)),
+        values=[] if decided or not takes_answer(approval) else values_of(decision.answer),
+        given=_given(approval, decision),
         deviations=decision.deviations,
     )
+
+
+def _given(approval: Approval, decision: Decision) -> str:
+    if is_edited_beside(approval) and decision.verdict != "respond":
+        return ""
+    return json_text(given(approval, decision))
 
 
 def picture_of(approval: Approval, graph: Graph | None, *, leads_to: Iterable[str] = ()) -> Drawing | None:

@@ -7,7 +7,7 @@ from approvals import answers
 from approvals.actions import try_edit
 from approvals.answer_forms import AnswerForm
 from approvals.edit_forms import EditForm
-from approvals.errors import InvalidEdit, Refusal
+from approvals.errors import InvalidAnswer, InvalidEdit, Refusal
 from approvals.models import Approval, Graph
 from approvals.permissions import User
 from approvals.presenters import answers as shown
@@ -84,17 +84,23 @@ def reviewed(found: Approval, graph: Graph | None, post: Any, *, by: User) -> An
 
 def _review(found: Approval, graph: Graph | None, answering: Answering, answer: Any, *, by: User) -> None:
     edits = answering.edit.edits()
+    is_plain = answering.form.is_plain_approval
     try:
-        if edits and graph:
+        if found.kind == answers.BREAKPOINT and graph:
+            given = try_edit.preview(approval_id=found.pk, edits={}, answer=answer, by=by)
+            answering.preview = None if is_plain else preview_of(found, given, graph)
+        elif edits and graph:
             given = try_edit.preview(approval_id=found.pk, edits=edits, by=by)
             answering.preview, answering.edits = preview_of(found, given, graph), edits
+    except InvalidAnswer as refused:
+        answering.problem = refused.message
+        answering.form.add_faults(refused.detail.get("faults") or [])
     except InvalidEdit as refused:
         answering.problem = refused.message
         answering.edit.add_faults(refused.detail.get("faults") or [])
     except Refusal as refused:
         answering.problem = refused.message
     else:
-        is_plain = answering.form.is_plain_approval
         leads_to = answering.preview.digest if answering.preview else ""
         answering.answer = answer
         answering.review = shown.review_of(found, answer, is_plain=is_plain, leads_to=leads_to)

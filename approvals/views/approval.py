@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_safe
 
 from agentcore.serde import digest
 from approvals import permissions, policies
-from approvals.answers import BREAKPOINT
+from approvals.answers import BREAKPOINT, choices_of, takes_answer
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
 from approvals.lookalikes import lookalikes
@@ -39,7 +39,7 @@ def approval(request: Request, approval_id: UUID) -> HttpResponse:
     edits = use.edits if use else None
     editing = editing_of(found, graph, edits=edits, mode=request.GET.get("edit", "form"))
     answering = None
-    if found.is_pending and found.kind != BREAKPOINT:
+    if found.is_pending and takes_answer(found):
         answering = answering_of(found, graph, answer=use.answer if use else None, edits=edits)
     context = page_context(request, found, graph, editing) | {
         **answer_context(answering),
@@ -222,6 +222,9 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
 def upcoming_of(found: Approval) -> list[str]:
     """Return the nodes that surely run next: after a rejection none, after an edit it may be others."""
     decision = found.decision
+    if decision.verdict == "respond" and found.kind == BREAKPOINT:
+        choices = zip(found.next, choices_of(found, decision), strict=False)
+        return [node for node, choice in choices if choice.verdict != "reject"]
     return found.next if decision.verdict != "reject" and not decision.edits else []
 
 

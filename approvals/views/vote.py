@@ -13,7 +13,7 @@ from approvals import inbox, permissions
 from approvals.actions import claim as claiming
 from approvals.actions import decide, keep_draft
 from approvals.actions.decide import Ballot, Voted
-from approvals.answers import BREAKPOINT
+from approvals.answers import takes_answer
 from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal
 from approvals.models import Approval, Graph
 from approvals.presenters import approvals as shown
@@ -241,7 +241,7 @@ def preview(request: Request, approval_id: UUID) -> HttpResponse:
 def answer(request: Request, approval_id: UUID) -> HttpResponse:
     """Show what an answer would be, or what is wrong with it; nothing is stored."""
     found = get_approval(request.user, approval_id)
-    if request.method == "GET" or found.kind == BREAKPOINT or not found.is_pending:
+    if request.method == "GET" or not takes_answer(found) or not found.is_pending:
         return redirect("approval", approval_id)
     permissions.check_vote(request.user, "respond")
     graph = graph_of(found)
@@ -321,7 +321,7 @@ def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Inv
     if edits:
         show_faults(editing, refused)
     answering = None
-    if found.is_pending and found.kind != BREAKPOINT:
+    if found.is_pending and takes_answer(found):
         answering = answering_of(found, graph, answer=ballot.answer)
         answering.form.add_faults(refused.detail.get("faults") or [])
     context = page_context(request, found, graph, editing) | {
