@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 
 from agentcore import interrupts, resume, state_edit
 from agentcore.runner import outcome, run_until_pause
@@ -230,3 +231,31 @@ async def test_what_cannot_be_seen_is_not_passed() -> None:
     assert stopped.error == "Unfinished"
     assert isinstance(await run.start(), Failed)
     assert "after 5" not in await run.log()
+
+
+def behind_its_own_gate(inner: Any) -> Any:
+    builder = StateGraph(nested.State).add_node("intake", nested.step("intake")).add_node("sub", inner)
+    return builder.add_edge(START, "intake").add_edge("intake", "sub").compile(interrupt_before=["sub"])
+
+
+async def test_a_gate_that_an_earlier_turn_has_left_is_not_passed(saver: Saver) -> None:
+    """LangGraph goes on with a history of `checkpointer=True` where it stood, though the thread has new input."""
+    run = Run(behind_its_own_gate(nested.gated(True)), saver)
+    await run.start({"amount": 1})
+    await run.decide("approve", await run.here())
+    assert (await run.gate()).next == ("wire",)
+    await with_saver(run.graph, saver).ainvoke({"amount": 2}, config_for(run.thread_id))  # the agent itself: a new turn
+    here = await run.here()
+    assert (here.gate and here.gate.nodes, here.inner) == (("sub",), ())
+    await run.decide("approve", here)
+    assert "wire 1" not in (await run.here()).values["log"]
+
+
+async def test_a_rejection_leaves_no_gate_behind_for_the_next_turn(saver: Saver) -> None:
+    run = Run(nested.nested("own", 2), saver)
+    await run.start({"amount": 1})
+    await run.decide("reject", await run.gate(), reason="no")
+    assert isinstance(await run.start({"amount": 2}), Paused)
+    assert (await run.gate()).values["amount"] == 2
+    log = await run.log()
+    assert [line for line in log if line.startswith("wire")] == []
