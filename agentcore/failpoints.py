@@ -33,6 +33,7 @@ MECHANISMS = {
     "head_check": "A vote is refused when the thread moved since.",
     "digest_check": "A vote must name what was shown.",
     "rights_again": "Under a lock a person's rights are read again.",
+    "folds": "A yes needs the end of each value that is taller than a screen to have been seen.",
     "one_decision": "What was decided is not decided again.",
     "chain_lock": "The head of the audit log is locked while an entry is appended.",
     "tombstone": "What is written to a thread that was removed is refused, and looked for again.",

@@ -143,6 +143,8 @@ class Action:
     allowed: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     title: str = ""
+    described_by: str = "author"
+    """Who wrote the description: the `author` of the graph, in a node's metadata, or the `agent` as it ran."""
     call_id: str = ""
     """Of the tool call it is about, where the agent says so."""
 

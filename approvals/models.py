@@ -158,6 +158,10 @@ class Approval(models.Model):
     blocked = models.JSONField(default=list)
     cut = models.JSONField(default=list)
     """What is too long for a page: `state/CHANNEL`, or `request`. Whoever approves must have opened it whole."""
+    folded = models.JSONField(default=list)
+    """Arguments taller than a screen: `action/0/NAME`. Whoever approves must have seen their end."""
+    marks = CanonicalJSONField(default=list)
+    """What in it may not be what it seems: `marks.Mark` as plain data."""
     shown_digest = models.CharField(max_length=64, blank=True)
     """Of what the agent asks, as stored."""
     digest = models.CharField(max_length=64)
@@ -437,7 +441,7 @@ class Draft(models.Model):
 
 
 class Opening(models.Model):
-    """Somebody opened whole what is cut on the page of an approval, as it stood then."""
+    """Somebody opened whole what is cut on a page, or saw the end of what is folded there, as it stood then."""
 
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="openings")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

@@ -246,9 +246,17 @@ def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: C
 
 
 def why_not_unopened(*, parts: Sequence[str]) -> str:
-    """Say what a person has to open before they may say yes: a part of it is all that the page shows."""
-    named = ", ".join(part.removeprefix("state/") for part in parts[:5]) + (" and more" if len(parts) > 5 else "")
-    return f"Open the whole of {named} first: only its beginning is shown here." if parts else ""
+    """Say what a person has to open, or see the end of, before they may say yes."""
+    folded = [part for part in parts if part.startswith(("action/", "proposal/"))]
+    cut = [part.removeprefix("state/") for part in parts if part not in folded]
+    if cut:
+        return f"Open the whole of {_few(cut)} first: only its beginning is shown here."
+    ends = ["all arguments" if part.count("/") == 1 else part.split("/", 2)[-1] for part in folded]
+    return f"See {_few(ends)} to the end first: it is taller than a screen." if ends else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
 
 
 def why_not_edit(*, waiting: Collection[str]) -> str:

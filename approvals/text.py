@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.utils.html import escape, format_html
@@ -11,14 +11,21 @@ from django.utils.safestring import SafeString, mark_safe
 
 from agentcore.masks import CHANGED
 
-# Controls (but tab and line feed), soft hyphen, fillers, bidi and zero-width characters, variation selectors (but the
-# one that makes an emoji), tags, surrogates, private use.
+_ARABIC = "\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff"
+_INDIC = "\u0900-\u0dff\u1000-\u109f\u1780-\u17b3\u17b6-\u17ff"
+_HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_PICTURE = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+# `fine`: where a script, or a picture, needs a character that cannot be seen. The rest: controls (but tab and line
+# feed), soft hyphen, fillers, bidi and zero-width characters, variation selectors, tags, surrogates, private use.
 ODD = re.compile(
-    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb"
+    f"(?P<fine>(?<=[{_INDIC}])[\u200c\u200d]|(?<=[{_ARABIC}])\u200c(?=[{_ARABIC}])"
+    f"|(?<=[{_PICTURE}\ufe0f])\u200d(?=[{_PICTURE}])|(?<=[{_PICTURE}0-9#*])[\ufe0e\ufe0f]"
+    f"|(?<=[{_HAN}])[\ufe00-\ufe02\U000e0100-\U000e01ef]|(?<=\U0001f3f4)\U000e0067\U000e0062"
+    "(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|\U000e0077\U000e006c\U000e0073)\U000e007f)"
+    "|[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
-
 
 _SEAL = re.compile(r"sealed:[A-Za-z0-9_=-]{300,}")
 
@@ -39,7 +46,7 @@ def unwound(text: str) -> str:
 
 def visible(value: object) -> SafeString:
     """Escape, then draw each character that cannot be seen as a chip such as U+202E, and a sealed secret as dots."""
-    return mark_safe(ODD.sub(lambda found: _chip(found[0]), escape(unwound(_SEAL.sub(CHANGED, str(value))))))
+    return mark_safe(_drawn(_chip, escape(unwound(_SEAL.sub(CHANGED, str(value))))))
 
 
 def _chip(char: str) -> str:
@@ -48,12 +55,21 @@ def _chip(char: str) -> str:
 
 def plain_visible(value: object) -> str:
     """The same for titles and attributes, without markup; still to be escaped."""
-    return ODD.sub(lambda found: code_of(found[0]), unwound(str(value)))
+    return _drawn(code_of, unwound(str(value)))
 
 
 def count_odd(value: Any) -> int:
     """Count the odd characters in plain data, keys too."""
-    return sum(len(ODD.findall(unwound(text))) for text in iter_texts(value))
+    return sum(len(odd_in(text)) for text in iter_texts(value))
+
+
+def odd_in(text: str) -> list[str]:
+    """Return the characters of a text that cannot be seen, in their order; those that its script needs are none."""
+    return [found[0] for found in ODD.finditer(unwound(text)) if not found["fine"]]
+
+
+def _drawn(draw: Callable[[str], str], text: str) -> str:
+    return ODD.sub(lambda found: found[0] if found["fine"] else draw(found[0]), text)
 
 
 def iter_texts(value: Any) -> Iterator[str]:
@@ -72,11 +88,11 @@ def iter_texts(value: Any) -> Iterator[str]:
 def json_text(value: Any) -> str:
     """Write plain data as JSON for people: letters as they are, odd characters as escapes: a copy is still JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return ODD.sub(_escape, text)
+    return _drawn(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1] if ord(found[0]) > 126 else f"\\u{ord(found[0]):04x}"
+def _escape(char: str) -> str:
+    return json.dumps(char)[1:-1] if ord(char) > 126 else f"\\u{ord(char):04x}"
 
 
 def words_for(seconds: float) -> str:

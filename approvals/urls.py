@@ -43,6 +43,7 @@ urlpatterns = [
     path("approvals/<uuid:approval_id>/standing/", approval.standing, name="approval_standing"),
     path("approvals/<uuid:approval_id>/raw/", approval.raw, name="approval_raw"),
     path("approvals/<uuid:approval_id>/whole/", whole.of_approval, name="approval_whole"),
+    path("approvals/<uuid:approval_id>/seen/", whole.see_end, name="see_end"),
     path("approvals/<uuid:approval_id>/receipt/", audit.receipt, name="receipt"),
     path("beside/", queue.side, name="side"),
     path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry_run"),

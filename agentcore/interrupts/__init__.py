@@ -116,7 +116,10 @@ def _with_words(asked: Asked, description: Any) -> Asked:
     """Let the author of the node say what the agent does not."""
     if not isinstance(description, str) or any(action.description for action in asked.actions):
         return asked
-    return replace(asked, actions=tuple(replace(action, description=description) for action in asked.actions))
+    return replace(
+        asked,
+        actions=tuple(replace(action, description=description, described_by="author") for action in asked.actions),
+    )
 
 
 def _with_call_ids(actions: Sequence[Action], values: Mapping[str, Any]) -> tuple[Action, ...]:

@@ -1,11 +1,10 @@
 """What the dialects share: a question about actions, and the schema of its answer."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentcore.errors import storable
+from agentcore.quoting import named, quoted, short, told
 from agentcore.types import Action
 
 _LONGEST_VALUE = 30
@@ -30,8 +29,8 @@ def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> A
     """Ask about tool calls: `refund(order A1, amount 20.00)`, or `2 actions: send_email, delete_file`."""
     names = [action.name for action in actions]
     calls = [call(action.name, action.args) for action in actions]
-    title = calls[0] if len(actions) == 1 else f"{len(actions)} actions: {', '.join(names)}"
-    summary = actions[0].description.strip().partition("\n")[0] if len(actions) == 1 else "; ".join(calls)
+    title = calls[0] if len(actions) == 1 else f"{len(actions)} actions: {', '.join(map(named, names))}"
+    summary = _said(actions[0].description) if len(actions) == 1 else "; ".join(calls)
     plain = tuple(verdict for verdict in ("approve", "reject") if all(verdict in each.allowed for each in actions))
     return Asked(
         title=short(title, _LONGEST_LINE),
@@ -43,25 +42,27 @@ def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> A
     )
 
 
+def _said(description: str) -> str:
+    """Quote the first line of what the agent says of its action."""
+    line = description.strip().partition("\n")[0]
+    return f"The agent says: {quoted(line, 2 * _LONGEST_LINE - 20)}" if line else ""
+
+
 def call(name: str, args: Any) -> str:
     """Write a call short: `refund(order A1, amount 20.00)`."""
+    return with_arguments(named(name), args)
+
+
+def with_arguments(title: str, args: Any) -> str:
+    """Put arguments behind a title that is ours, or the author's."""
     if not isinstance(args, Mapping):
-        return name
-    told = [f"{key} {_value(value)}" for key, value in list(args.items())[:_MOST_ARGUMENTS]]
+        return title
+    given = [
+        f"{named(key)} {told(value, _LONGEST_VALUE)}".removeprefix("“” ")
+        for key, value in list(args.items())[:_MOST_ARGUMENTS]
+    ]
     more = ["…"] if len(args) > _MOST_ARGUMENTS else []
-    return f"{name}({', '.join(told + more)})"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}" if value == round(value, 2) else str(value)
-    return short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), _LONGEST_VALUE)
-
-
-def short(text: str, longest: int) -> str:
-    """Cut a text to one line of so many characters, all of which can be stored."""
-    line = " ".join(storable(text).split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+    return f"{title}({', '.join(given + more)})"
 
 
 def just(properties: Mapping[str, Any], *, optional: Iterable[str] = ()) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from agentcore import sends, validation
 from agentcore.cards import approval_metadata, title_of
 from agentcore.errors import storable
 from agentcore.interrupts import hitl_batched
-from agentcore.interrupts.asked import call, just, one_of, short
+from agentcore.interrupts.asked import just, one_of, with_arguments
+from agentcore.quoting import named, short, told
 from agentcore.registry import Graph
 from agentcore.tools import tool_schemas
 from agentcore.types import Action, Choice, Gate, GateTask, Pause, Question, Snapshot
@@ -173,11 +174,16 @@ def _titles(graph: Graph, tasks: Sequence[GateTask], actions: Sequence[Action]) 
     """Tell apart what has one title by its arguments; a tool call is always told with them."""
     count = Counter(action.title for action in actions)
     return [
-        short(call(action.title, _in_order(graph, task, action.args)), _LONGEST_TITLE)
+        short(with_arguments(_title(task, action), _in_order(graph, task, action.args)), _LONGEST_TITLE)
         if task.is_sent and (count[action.title] > 1 or sends.call_in(task.sent))
         else action.title
         for task, action in zip(tasks, actions, strict=True)
     ]
+
+
+def _title(task: GateTask, action: Action) -> str:
+    """A node's title is its author's; the name of a tool comes with the call."""
+    return named(action.title) if sends.call_in(task.sent) else action.title
 
 
 def _in_order(graph: Graph, task: GateTask, args: Any) -> Any:
@@ -206,7 +212,7 @@ def is_conversation(value: Any) -> bool:
 
 
 def _summary(graph: Graph, tasks: Sequence[GateTask], values: dict[str, Any]) -> str:
-    """Fill the author's `summary`, such as `{amount} {currency} to {customer}`: each task its own."""
+    """Fill the author's `summary`, such as `{amount} {currency} to {customer}`: each task its own. Texts are quoted."""
     found = []
     for task in tasks:
         template, args = approval_metadata(graph, task.node).get("summary"), sends.args_in(task.sent)
@@ -217,9 +223,4 @@ def _summary(graph: Graph, tasks: Sequence[GateTask], values: dict[str, Any]) ->
 
 def _filled(template: str, values: dict[str, Any]) -> str:
     """Replace `{channel}` and nothing else: str.format would let a template reach into objects."""
-    return re.sub(r"\{(\w+)\}", lambda found: _short(values.get(found[1], "")), template)
-
-
-def _short(value: Any) -> str:
-    text = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _LONGEST_IN_SUMMARY else text[: _LONGEST_IN_SUMMARY - 1] + "…"
+    return re.sub(r"\{(\w+)\}", lambda found: told(values.get(found[1], ""), _LONGEST_IN_SUMMARY), template)

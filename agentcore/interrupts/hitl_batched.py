@@ -44,6 +44,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
             name=request.name,
             args=request.args,
             description=request.description or "",
+            described_by="agent",
             allowed=verdicts,
             schema=tools.get(request.name),
             title=request.name,

@@ -40,6 +40,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
         name=payload.name,
         args=payload.args,
         description=payload.description or "",
+        described_by="agent",
         allowed=allowed,
         schema=_arguments(kinds.get("edit"), schema) or tools.get(payload.name),
         title=payload.name,

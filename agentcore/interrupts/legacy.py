@@ -75,6 +75,7 @@ def _action(request: _Request, tools: Mapping[str, Any]) -> Action:
         name=request.action_request.action,
         args=request.action_request.args,
         description=request.description or "",
+        described_by="agent",
         allowed=tuple(verdict for verdict, is_allowed in allowed.items() if is_allowed),
         schema=tools.get(request.action_request.action),
         title=request.action_request.action,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentcore.interrupts.asked import Asked, short
-from agentcore.serde import canonical
+from agentcore.interrupts.asked import Asked
+from agentcore.quoting import named, quoted, short, told
 from agentcore.types import Action, Choice, PendingInterrupt, Question
 
 _LONGEST = 120
@@ -21,10 +21,11 @@ def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) ->
     """Ask what the payload says."""
     words = words_of(pending.value)
     node = pending.path[-1] if pending.path else pending.node
+    whose = short(f"Question from {named(node)}", _LONGEST)
     return Asked(
-        title=short(f"asks: {words}" if words else f"asks at {node}", _LONGEST),
+        title=f"Question: {quoted(words, _LONGEST - 10)}" if words else whose,
         summary="" if isinstance(pending.value, str) else short(_told(pending.value), 2 * _LONGEST),
-        actions=(Action(name=node, args=pending.value, title=short(words, _LONGEST) or f"Question from {node}"),),
+        actions=(Action(name=node, args=pending.value, title=whose),),
         verdicts=("respond",),
         answer_schema=answer_schema,
     )
@@ -39,13 +40,13 @@ def words_of(value: Any) -> str:
 
 def _told(value: Any) -> str:
     if not isinstance(value, Mapping):
-        return canonical(value)
-    told = words_of(value)
-    return ", ".join(f"{key}: {short(_text(item), 60)}" for key, item in value.items() if _text(item).strip() != told)
+        return told(value, 2 * _LONGEST)
+    asked = words_of(value)
+    return ", ".join(f"{named(key)}: {told(item, 60)}" for key, item in value.items() if not _is_words(item, asked))
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else canonical(value)
+def _is_words(item: Any, asked: str) -> bool:
+    return isinstance(item, str) and item.strip() == asked
 
 
 def write(question: Question, choices: Sequence[Choice]) -> Any:

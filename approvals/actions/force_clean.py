@@ -154,7 +154,9 @@ def _erase(thread: Thread, why: str) -> None:
     asked = list(Approval.objects.pending().filter(thread=thread))
     index_thread.tell_voters(asked, "An admin removed this thread. What you voted or reserved no longer counts.")
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
-    Approval.objects.filter(thread=thread).update(state={}, request={}, actions=[], summary="", proposal=None)
+    Approval.objects.filter(thread=thread).update(
+        state={}, request={}, actions=[], summary="", proposal=None, marks=[], folded=[]
+    )
     Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Decision.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Draft.objects.filter(thread=thread).delete()

@@ -20,7 +20,7 @@ from agentcore.serde import digest
 from agentcore.skimming import cut, cut_channels, has_excerpt
 from agentcore.tables import Head
 from agentcore.types import Look, Pause, Snapshot
-from approvals import answers, audit, events, jobs, notices, rules, runtime
+from approvals import answers, audit, events, folds, jobs, marks, notices, rules, runtime
 from approvals.actions import inquire
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
@@ -316,6 +316,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
     if snapshot.gate and snapshot.sent:  # the actions are without secrets
         shown["sent"] = [task.sent for task in snapshot.gate.tasks]
     rule, shown_digest = rulebook.rule_for(pause), digest(shown)
+    hidden = masks.hidden(snapshot).values
     return {
         "rule": rule.as_dict(),
         "required_votes": rule.approvals,
@@ -335,7 +336,9 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "request": request,
         "actions": actions,
         "cut": _cut_parts(pause.kind, snapshot.sent, [request, actions], snapshot.values),
-        "state": masks.hidden(snapshot).values,  # the digest above is over the real ones
+        "folded": folds.parts_of(actions),
+        "marks": marks.marks_of(actions, request, hidden),
+        "state": hidden,  # the digest above is over the real ones
         "opaque": list(snapshot.opaque),
         "blocked": list(snapshot.blocked),
         "allowed_verdicts": list(pause.allowed_verdicts),

@@ -1,17 +1,19 @@
 """Open whole what is too long for a page: short of some size as JSON, from a worker; beyond it the stored bytes.
 
-Nothing is hidden by length: an approval that is cut takes a yes only from people who have opened what is cut.
+Nothing is hidden by length: an approval takes a yes only from people who have opened what is cut, and have seen the end
+of what is folded.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from agentcore.failpoints import is_off
 from agentcore.skimming import cut_channels, text_begins
 from agentcore.tables import ASKED_CHANNELS, Stored
-from approvals import permissions, runtime
+from approvals import folds, permissions, runtime
 from approvals.actions import inquire
-from approvals.errors import Conflict, NotFound
+from approvals.errors import Conflict, NotFound, Stale
 from approvals.models import Approval, Graph, Opening, Thread
 from approvals.permissions import User
 
@@ -37,7 +39,7 @@ class Whole:
     async def slices(self) -> AsyncIterator[bytes]:
         """Yield the value bit by bit; the database is not held between two."""
         if self.value is None:
-            yield self.text.encode()
+            yield self.text.encode(errors="backslashreplace")
             return
         offset = self.begins
         while offset < self.value.size:
@@ -52,14 +54,51 @@ class Whole:
 
 def of_approval(*, approval_id: UUID, part: str, by: User) -> Whole:
     """Return a part of an approval that is cut on its page, and remember who opened it."""
+    approval = _found(approval_id, by)
+    if part in approval.cut:
+        whole = _whole(approval.thread_id, approval.graph_id, approval.checkpoint_id, part, approval.checkpoint_ns)
+    elif part in folded(approval):
+        whole = _unfolded(approval, part)
+    else:
+        raise NotFound("There is no such part.")
+    _remember(approval, part, by)
+    return whole
+
+
+def see_end(*, approval_id: UUID, part: str, seen_digest: str, by: User) -> None:
+    """Remember that somebody has seen the end of what is folded on the page. Raises NotFound or Stale."""
+    approval = _found(approval_id, by)
+    if seen_digest != approval.digest:
+        raise Stale("This is not what you were shown: the digest differs. Look at it again.")
+    if part not in folded(approval):
+        raise NotFound("There is no such part.")
+    _remember(approval, part, by)
+
+
+def _found(approval_id: UUID, by: User) -> Approval:
     permissions.check_view(by)
     approval = Approval.objects.defer("state", "actions", "request").filter(pk=approval_id).first()
-    if approval is None or part not in approval.cut:
+    if approval is None:
         raise NotFound("There is no such part.")
-    whole = _whole(approval.thread_id, approval.graph_id, approval.checkpoint_id, part, approval.checkpoint_ns)
-    opened = {"approval": approval, "user_id": by.pk, "part": part, "shown_digest": approval.shown_digest}
+    return approval
+
+
+def folded(approval: Approval) -> list[str]:
+    """Return what is folded on the page, of the question and of what somebody proposes."""
+    return [] if is_off("folds") else [*approval.folded, *folds.parts_of_proposal(approval.proposal)]
+
+
+def _unfolded(approval: Approval, part: str) -> Whole:
+    is_proposed = part not in approval.folded
+    value = folds.proposed_at(approval.proposal or {}, part) if is_proposed else folds.value_at(approval.actions, part)
+    return Whole(f"{_safe(part)}.txt", "text/plain; charset=utf-8", folds.text_of(value))
+
+
+def _remember(approval: Approval, part: str, by: User) -> None:
+    opened = {"approval": approval, "user_id": by.pk, "part": part, "shown_digest": approval.digest}
+    if part not in folds.parts_of_proposal(approval.proposal):
+        opened["shown_digest"] = approval.shown_digest
     Opening.objects.bulk_create([Opening(**opened)], ignore_conflicts=True)
-    return whole
 
 
 def of_thread(*, thread_id: str, part: str, by: User) -> Whole:
@@ -72,12 +111,19 @@ def of_thread(*, thread_id: str, part: str, by: User) -> Whole:
 
 
 def unopened(approval: Approval, by: User) -> list[str]:
-    """Return what is cut and this person has not opened as it stands."""
-    if not approval.cut:
-        return []
-    mine = Opening.objects.filter(approval=approval, user_id=by.pk or 0, shown_digest=approval.shown_digest)
-    opened = set(mine.values_list("part", flat=True))
-    return [part for part in approval.cut if part not in opened]
+    """Return what is cut or folded, and this person has not opened as it stands."""
+    needed = [*approval.cut, *folded(approval)]
+    seen = opened(approval, by) if needed else set()
+    return [part for part in needed if part not in seen]
+
+
+def opened(approval: Approval, by: User) -> set[str]:
+    """Return what this person has opened, or seen the end of, as it stands."""
+    digests = {approval.shown_digest, approval.digest}
+    mine = Opening.objects.filter(approval=approval, user_id=by.pk or 0, shown_digest__in=digests)
+    asked = set(folds.parts_of_proposal(approval.proposal))
+    rows = mine.values_list("part", "shown_digest")
+    return {part for part, of in rows if of == (approval.digest if part in asked else approval.shown_digest)}
 
 
 def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str, namespace: str = "") -> Whole:

@@ -174,7 +174,10 @@ def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
 
 @router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))
 def open_whole(request: HttpRequest, approval_id: UUID, part: Text = "") -> Any:
-    """Open whole one of `cut`: JSON, or beyond 16 MB the stored bytes. It is remembered: a yes needs it."""
+    """Open whole one of `cut`: JSON, or beyond 16 MB the stored bytes; or one of `folded`, as it is drawn on a page.
+
+    It is remembered: a yes needs it.
+    """
     return whole_of(opening.of_approval(approval_id=approval_id, part=part, by=person(request)))
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from approvals import policies
+from approvals.actions import open_whole
 from approvals.answers import given
 from approvals.api.fields import PlainList, PlainObject, PlainValue
 from approvals.enums import ApprovalStatus, OnCrash, OnDeadline, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
@@ -294,12 +295,22 @@ class NoticeOut(BaseModel):
     seen_at: datetime | None
 
 
+class WarningOut(BaseModel):
+    """What may not be what it seems: `text`, at `place` (a JSON Pointer into the approval), and the sentence why."""
+
+    kind: str
+    place: str
+    text: str
+    sentence: str
+
+
 class ApprovalBrief(BaseModel):
     """One pause that waits, or waited, for people.
 
     `checkpoint_ns` names the subgraph that stands at a breakpoint, `path` the nodes on the way down to it.
     `blocked` are types of the state that were not built, `notice` says what follows; such a state cannot be edited.
-    `approvals_so_far` of `required_votes` are in. `claim` is null unless somebody has reserved it.
+    `approvals_so_far` of `required_votes` are in. `claim` is null unless somebody has reserved it. `warnings` are of
+    letters, hosts, figures and characters that may not be what they seem, 50 at most; they forbid nothing.
     """
 
     id: UUID
@@ -319,6 +330,7 @@ class ApprovalBrief(BaseModel):
     why_not: str
     blocked: list[str]
     notice: str
+    warnings: list[WarningOut]
     required_votes: int
     approvals_so_far: int
     due_at: datetime | None
@@ -334,6 +346,7 @@ class ApprovalOut(ApprovalBrief):
 
     `digest` names those bytes and the `proposal`, if there is one. `votes` holds also those that no longer count.
     `cut` names what is too long to be shown: it holds excerpts, with size and SHA-256; open each whole before a yes.
+    `folded` names arguments, and parts of the proposal, that are taller than a screen: open each, or see its end, too.
     An answer must fit `answer_schema`, where there is one; `given` is the value that a decided question was given.
     """
 
@@ -341,6 +354,7 @@ class ApprovalOut(ApprovalBrief):
     actions: PlainList
     state: PlainObject
     cut: list[str]
+    folded: list[str]
     opaque: list[str]
     answer_schema: PlainObject | None
     policy: RuleOut
@@ -560,6 +574,7 @@ def approval_out(approval: Approval) -> ApprovalOut:
         actions=approval.actions,
         state=approval.state,
         cut=approval.cut,
+        folded=open_whole.folded(approval),
         opaque=approval.opaque,
         answer_schema=approval.answer_schema,
         policy=rule_out(Rule.of(approval.rule)),
@@ -589,6 +604,7 @@ def _brief(approval: Approval) -> dict[str, Any]:
         "why_not": approval.why_not,
         "blocked": approval.blocked,
         "notice": policies.why_not_edit_blocked(blocked=approval.blocked),
+        "warnings": [WarningOut(**mark) for mark in approval.marks],
         "required_votes": approval.required_votes,
         "approvals_so_far": getattr(approval, "approvals_so_far"),  # noqa: B009 - of `inbox.with_tally`
         "due_at": approval.due_at,

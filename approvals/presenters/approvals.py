@@ -1,35 +1,53 @@
 """One approval: the action, what may be decided and why not, what an edit would give."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals import permissions, policies
+from agentcore.cards import title_of
+from approvals import folds, permissions, policies
 from approvals.actions import decide, open_whole
-from approvals.answers import given, is_about_actions, is_edited_beside, is_sent, takes_answer
+from approvals.answers import BREAKPOINT, given, is_about_actions, is_edited_beside, is_sent, takes_answer
 from approvals.enums import ThreadStatus, Verdict
+from approvals.marks import marks_of, step_of
 from approvals.models import Approval, Decision, Graph
 from approvals.permissions import User
 from approvals.policies import Rule
 from approvals.presenters.answers import DecidedShown, asked_by, decided_of, values_of
 from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.runs import node_states
-from approvals.presenters.values import Argument, Difference, arguments_of, differences_of
-from approvals.text import count_odd, json_text
+from approvals.presenters.values import Argument, Difference, Value, arguments_of, differences_of, value_of
+from approvals.text import json_text
 
 PAST = {"approve": "Approved", "reject": "Rejected", "respond": "Answered", "skip": "Skipped"}
 
 
 @dataclass(frozen=True)
 class ActionShown:
-    """What would happen, whole."""
+    """What would happen, whole: made from stored bytes. What the author or the agent says of it stands apart."""
 
     name: str
-    title: str
-    description: str
+    kind: str
+    """`Node`, `Tool` or `Question from`."""
     arguments: list[Argument]
-    odd: int
+    author_title: str
+    author_says: str
+    agent_says: Value | None
+    marks: list[str]
+    part: str
+    """Named where so many arguments follow each other that the last of them must be seen."""
+
+
+@dataclass(frozen=True)
+class WarningShown:
+    """What may not be what it seems, and where it stands."""
+
+    where: str
+    text: str
+    sentence: str
+    target: str
+    """The id of the element on the page where it stands."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +108,45 @@ class DecisionShown:
 def actions_of(approval: Approval, graph: Graph | None) -> list[ActionShown]:
     titles = channel_titles(graph)
     metadata = approval.request.get("metadata", {}) if isinstance(approval.request, dict) else {}
-    return [_action(action, titles, _order(metadata, action)) for action in approval.actions]
+    noted = Noted(approval.kind, approval.next, approval.marks, approval.folded)
+    return [
+        _action(place, action, titles, _order(metadata, action), noted) for place, action in enumerate(approval.actions)
+    ]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What is known of the actions of a question, or of those that an edit would lead to."""
+
+    kind: str
+    next: Collection[str]
+    marks: Sequence[Mapping[str, str]]
+    folded: Collection[str] = ()
+
+
+def warnings_of(approval: Approval) -> list[WarningShown]:
+    """Return what stands first on the page."""
+    return [
+        WarningShown(
+            where=_where(mark["place"], len(approval.actions)),
+            text=mark["text"],
+            sentence=mark["sentence"],
+            target="action" if mark["place"].startswith("/actions/") else "state",
+        )
+        for mark in approval.marks
+    ]
+
+
+def _where(place: str, count: int) -> str:
+    """Say for people where a JSON Pointer leads."""
+    root, *steps = [step.replace("~1", "/").replace("~0", "~") for step in place.strip("/").split("/")]
+    if root != "actions":
+        return f"In the {root}" + (f", {' / '.join(steps)}" if steps else "")
+    of = f" of action {int(steps[0]) + 1}" if count > 1 else ""
+    told = {"name": "In the name", "description": "In what the agent says"}
+    if steps[1] in told:
+        return told[steps[1]] + of
+    return (f"In {' / '.join(steps[2:])}" if steps[2:] else "In what is asked") + of
 
 
 def _order(metadata: Any, action: Mapping[str, Any]) -> list[str]:
@@ -106,14 +162,32 @@ def _ordered(args: Any, order: list[str]) -> Any:
     return {name: args[name] for name in [*(name for name in order if name in args), *args]}
 
 
-def _action(action: Mapping[str, Any], titles: Mapping[str, str], order: list[str]) -> ActionShown:
+def _action(
+    place: int, action: Mapping[str, Any], titles: Mapping[str, str], order: list[str], noted: Noted
+) -> ActionShown:
+    name, description = str(action["name"]), str(action.get("description") or "")
+    is_gate = noted.kind == BREAKPOINT
+    is_node = is_gate and name in noted.next
+    is_by_author = action.get("described_by", "author" if is_gate else "agent") == "author"
+    title = str(action.get("title") or "")
+    arguments = arguments_of(_ordered(action["args"], order), titles)
     return ActionShown(
-        name=str(action["name"]),
-        title=str(action.get("title") or action["name"]),
-        description=str(action.get("description") or ""),
-        arguments=arguments_of(_ordered(action["args"], order), titles),
-        odd=count_odd([action["args"], action.get("description")]),
+        name=name,
+        kind="Node" if is_node else "Tool" if is_gate or action.get("allowed") else "Question from",
+        arguments=[_with_notes(place, each, noted) for each in arguments],
+        author_title=title if is_node and title not in (name, title_of(name)) else "",
+        author_says=description if is_by_author else "",
+        agent_says=value_of(description) if description and not is_by_author else None,
+        marks=[mark["sentence"] for mark in noted.marks if mark["place"] == f"/actions/{place}/name"],
+        part=part if (part := folds.part_of(place)) in noted.folded and len(arguments) > folds.MOST_ARGUMENTS else "",
     )
+
+
+def _with_notes(place: int, argument: Argument, noted: Noted) -> Argument:
+    at = f"/actions/{place}/args" + (f"/{step_of(argument.name)}" if argument.name else "")
+    found = [mark for mark in noted.marks if mark["place"] == at or mark["place"].startswith(f"{at}/")]
+    part = folds.part_of(place, argument.name)
+    return replace(argument, part=part if part in noted.folded else "", marks=[each["sentence"] for each in found])
 
 
 def channel_titles(graph: Graph | None) -> dict[str, str]:
@@ -208,6 +282,7 @@ def preview_of(approval: Approval, given: Mapping[str, Any], graph: Graph | None
     """`given` is what `try_edit.tried` answered, or what of it stands with a proposal."""
     titles = channel_titles(graph)
     is_rerouted = list(given["next_before"]) != list(given["next"])
+    noted = Noted(approval.kind, given["next"], marks_of(given["actions"], None, {}))
     return PreviewShown(
         differences=differences_of(given["diff"]),
         next_before=titles_of(given["next_before"], graph),
@@ -216,7 +291,10 @@ def preview_of(approval: Approval, given: Mapping[str, Any], graph: Graph | None
         digest=str(given["digest"]),
         title=str(given["title"]),
         summary=str(given["summary"]),
-        actions=[_action(action, titles, _names_in(action["args"])) for action in given["actions"]],
+        actions=[
+            _action(place, action, titles, _names_in(action["args"]), noted)
+            for place, action in enumerate(given["actions"])
+        ],
         path=asked_by(approval),
         leads_to=list(given["next"]) if is_rerouted else [],
     )

@@ -69,6 +69,8 @@ class Row:
     is_deviating: bool
     """What ran is not what was decided."""
     stuck: StuckShown | None
+    warnings: int
+    """How much in it may not be what it seems."""
 
 
 def rows_of(approvals: Iterable[Approval]) -> list[Row]:
@@ -101,6 +103,7 @@ def row_of(approval: Approval) -> Row:
         others=max(0, getattr(approval, "asked_together", 0) - 1),
         is_deviating=bool(decision and decision.deviations),
         stuck=_stuck(getattr(decision, "run", None)),
+        warnings=len(approval.marks),
     )
 
 

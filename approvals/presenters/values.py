@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentcore.interrupts.breakpoint import is_conversation
+from agentcore.quoting import named
 from agentcore.skimming import is_excerpt
 from agentcore.state_edit import changes
+from approvals.folds import Fold, fold_of
 from approvals.text import count_odd, json_text
 
+LONGEST_LABEL = 120
 MOST_BRANCHES = 2_000
 """A tree longer than this is cut, and says so; the raw JSON has everything."""
 LONGEST_RAW = 200_000  # characters
@@ -23,15 +26,19 @@ class Value:
     kind: str
     text: str
     items: list["Value"] = field(default_factory=list)
+    fold: Fold | None = None
+    """Of one that is taller than a screen."""
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A named value."""
+    """A named value. `marks` say what of it may not be what it seems; `part` names it where its end must be seen."""
 
     name: str
     title: str
     value: Value
+    part: str = ""
+    marks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Message:
     type: str
     speaker: str
     text: str
+    value: Value
     extra: str = ""
 
 
@@ -76,6 +84,8 @@ class Difference:
     before: Value
     after: Value
     op: str = ""
+    part: str = ""
+    """Where the end of `after` must be seen."""
 
 
 def value_of(item: Any) -> Value:
@@ -89,12 +99,20 @@ def value_of(item: Any) -> Value:
         case int() | float():
             return Value("number", json.dumps(item))
         case str():
-            return Value("text", item)
+            return Value("text", item, fold=fold_of(item))
+        case list() if fold_of(json_text(item)):
+            return json_value_of(item)
         case list() if item and all(isinstance(one, str | int | float) or one is None for one in item):
             return Value("list", f"{len(item)} items", [value_of(one) for one in item])
         case _ if item in ([], {}):  # the pattern {} would match any mapping
             return Value("null", "empty")
-    return Value("json", json_text(item))
+    return json_value_of(item)
+
+
+def json_value_of(item: Any) -> Value:
+    """Show a value as the JSON that it is."""
+    text = json_text(item)
+    return Value("json", text, fold=fold_of(text))
 
 
 def _excerpt_text(item: Mapping[str, Any]) -> str:
@@ -106,7 +124,12 @@ def arguments_of(args: Any, titles: Mapping[str, str]) -> list[Argument]:
     """Return each argument by name; a payload that is no object has one without a name."""
     if not isinstance(args, dict):
         return [Argument("", "", value_of(args))]
-    return [Argument(name, titles.get(name, name), value_of(item)) for name, item in args.items()]
+    return [Argument(name, titles.get(name) or label_of(name), value_of(item)) for name, item in args.items()]
+
+
+def label_of(name: str) -> str:
+    """Write a name that nobody gave a title: as it is if it is one, else quoted."""
+    return named(name, LONGEST_LABEL)
 
 
 def messages_of(items: list[dict[str, Any]]) -> list[Message]:
@@ -118,9 +141,8 @@ def _message(item: dict[str, Any]) -> Message:
     name = item.get("name")
     speaker = _SPEAKERS.get(kind, kind) + (f" ({name})" if name else "")
     calls = item.get("tool_calls")
-    return Message(
-        kind if kind in _SPEAKERS else "other", speaker, _spoken(item["content"]), json_text(calls) if calls else ""
-    )
+    text, extra = _spoken(item["content"]), json_text(calls) if calls else ""
+    return Message(kind if kind in _SPEAKERS else "other", speaker, text, value_of(text), extra)
 
 
 def _spoken(content: Any) -> str:

@@ -1,11 +1,11 @@
 """Votes on an approval: how many are needed, who cast which, what is proposed, who holds it, until when."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals import rules
+from approvals import folds, rules
 from approvals.enums import OnDeadline, Verdict, VoteEnd
 from approvals.models import Approval, Graph, Vote
 from approvals.permissions import User
@@ -13,7 +13,7 @@ from approvals.policies import Proposal, Rule
 from approvals.presenters.answers import DecidedShown, proposed_of
 from approvals.presenters.approvals import PreviewShown, preview_of
 from approvals.presenters.policies import escalated_to, sentences_of, who_votes
-from approvals.presenters.values import Difference, value_of
+from approvals.presenters.values import Difference, Value, json_value_of, value_of
 from approvals.text import json_text
 
 PAST = {"approve": "approved", "reject": "rejected", "respond": "answered", "skip": "voted to skip"}
@@ -55,7 +55,11 @@ class ProposalShown:
     """Who proposed it is no approver of it."""
     decided: list[DecidedShown]
     differences: list[Difference]
-    answer: str
+    answer: Value | None
+    answer_part: str
+    """Where the end of the answer must be seen."""
+    parts: list[str]
+    """All that is folded."""
     preview: PreviewShown | None
     """What it leads to; None for an answer without an edit, and for what was proposed before this was kept."""
     votes: int
@@ -156,6 +160,7 @@ def proposal_of(approval: Approval, votes: Sequence[Vote], graph: Graph | None) 
         return None
     proposal = Proposal(**approval.proposal)
     by = proposal.by or next((vote.voter.get_username() for vote in votes if _is_of(vote, proposal)), "somebody")
+    folded = folds.parts_of_proposal(approval.proposal)
     sentences = {Verdict.APPROVE: "to approve with this edit", Verdict.SKIP: "to skip the node"}
     return ProposalShown(
         by=by,
@@ -163,17 +168,30 @@ def proposal_of(approval: Approval, votes: Sequence[Vote], graph: Graph | None) 
         verdict=proposal.verdict,
         needs_others=Rule.of(approval.rule).edit_needs_another and not proposal.is_plain,
         decided=proposed_of(approval, proposal.answer) if proposal.verdict == Verdict.RESPOND else [],
-        differences=[_difference(approval.state, name, edit) for name, edit in (proposal.edits or {}).items()],
-        answer=json_text(proposal.answer) if proposal.is_answered else "",
-        preview=preview_of(approval, proposal.preview, graph) if proposal.preview else None,
+        differences=[_difference(approval.state, name, edit, folded) for name, edit in (proposal.edits or {}).items()],
+        answer=json_value_of(proposal.answer) if proposal.is_answered else None,
+        answer_part=folds.part_of_proposal() if folds.part_of_proposal() in folded else "",
+        parts=folded,
+        preview=_preview(approval, proposal.preview, graph, folded) if proposal.preview else None,
         votes=sum(vote.ended_at is None and vote.verdict == proposal.verdict for vote in votes),
     )
+
+
+def _preview(approval: Approval, given: Mapping[str, Any], graph: Graph | None, folded: Sequence[str]) -> PreviewShown:
+    preview = preview_of(approval, given, graph)
+    return replace(preview, differences=[_with_part(each, folded) for each in preview.differences])
+
+
+def _with_part(difference: Difference, folded: Sequence[str]) -> Difference:
+    part = folds.part_of_proposal(difference.channel)
+    return replace(difference, part=part if part in folded else "")
 
 
 def _is_of(vote: Vote, proposal: Proposal) -> bool:
     return (vote.verdict, vote.edits or {}, vote.answer) == (proposal.verdict, proposal.edits or {}, proposal.answer)
 
 
-def _difference(state: dict[str, Any], name: str, edit: dict[str, Any]) -> Difference:
+def _difference(state: dict[str, Any], name: str, edit: dict[str, Any], folded: Sequence[str]) -> Difference:
     op = str(edit["op"])
-    return Difference(name, value_of(state.get(name)), value_of(edit["value"]), "" if op == "set" else op)
+    shown = Difference(name, value_of(state.get(name)), value_of(edit["value"]), "" if op == "set" else op)
+    return _with_part(shown, folded)

@@ -1,15 +1,20 @@
 """Filters and tags: text that may hold anything, times, the badge and the notice of every page."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 
-from approvals import breaker, inbox
+from approvals import breaker, folds, inbox
 from approvals import text as texts
 from approvals.models import Approval
 from approvals.permissions import User, roles_of
+from approvals.presenters.approvals import ActionShown
+from approvals.presenters.values import label_of
+from approvals.text import visible
 
 register = template.Library()
 SOON_SECONDS = 3600
@@ -17,6 +22,20 @@ SOON_SECONDS = 3600
 
 register.filter("visible", texts.visible)
 register.filter("visible_text", texts.plain_visible)
+register.filter("named", label_of)
+
+
+@register.filter
+def spaced(value: object) -> SafeString:
+    """Draw a text as `visible` does; of long runs of spaces or blank lines, say how long they are."""
+    drawn = ((visible(text), words) for text, words in folds.gaps(str(value)))
+    gap = '<span class="gap">{}</span>'
+    return mark_safe("".join(text + (format_html(gap, words) if words else "") for text, words in drawn))
+
+
+@register.filter
+def agent_speaks(actions: Iterable[ActionShown]) -> bool:
+    return any(action.agent_says for action in actions)
 
 
 @register.simple_tag

@@ -10,10 +10,10 @@ from django.views.decorators.http import require_GET, require_safe
 
 from agentcore.serde import digest
 from approvals import permissions, policies
+from approvals.actions import open_whole
 from approvals.answers import BREAKPOINT, choices_of, takes_answer
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
-from approvals.lookalikes import lookalikes
 from approvals.models import Approval, Draft, Graph, Run, Vote
 from approvals.permissions import User
 from approvals.presenters import approvals as shown
@@ -23,7 +23,7 @@ from approvals.presenters.bars import OnScreen, bar_of
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
 from approvals.presenters.values import conversations_of, differences, state_of
-from approvals.text import count_odd, json_text
+from approvals.text import json_text
 from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
 from approvals.views.pages import Request, page_or_part
@@ -144,9 +144,8 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "drawing": shown.picture_of(found, graph),
         "asked_by": asked_by(found),
         "asked_together": together,
-        "lookalikes": lookalikes([found.request, found.state]),
         "conversations": conversations_of(found.state),
-        "odd": count_odd([found.request, found.state]),
+        "warnings": shown.warnings_of(found),
         "notice": policies.why_not_edit_blocked(blocked=found.blocked),
         "state": state_of(found.state),
         "request_json": json_text(found.request),
@@ -180,6 +179,7 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
         "approval": found,
         "row": row_of(found),
         "tally": tally,
+        "seen_parts": open_whole.opened(found, request.user),
         "proposal": voting.proposal_of(found, votes, graph_of(found)),
         "choices": choices,
         "why_not_claim": permissions.why_not(request.user, "vote") or shown.why_not_claim(found, request.user),

@@ -118,7 +118,13 @@ def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, A
     if not any(choice.is_chosen for choice in choices_here):
         choices_here[0] = replace(choices_here[0], is_chosen=True)
     actions = shown.actions_of(approval, graph_of(approval))
-    return told | {"actions": actions, "why_not": why_not, "key": uuid4(), "choices_here": choices_here}
+    return told | {
+        "warnings": shown.warnings_of(approval),
+        "actions": actions,
+        "why_not": why_not,
+        "key": uuid4(),
+        "choices_here": choices_here,
+    }
 
 
 def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[str, str, str]]:

@@ -77,7 +77,7 @@ def test_questions_of_one_node_are_asked_in_turn(console: Console, data_dir: Pat
     thread_id = first["thread_id"]
     assert answer(console, first, "A")["status"] == "paused"
     second = console.pending(thread_id)
-    assert (second["title"], second["summary"]) == ("asks: second?", "after: A")
+    assert (second["title"], second["summary"]) == ("Question: “second?”", "after: A")
     assert code_of(vote(console, "bob", first, "respond", answer="again")) == (409, "already_decided")
     assert answer(console, second, None)["status"] == "paused"
     third = console.pending(thread_id)
@@ -114,14 +114,14 @@ def test_calls_are_decided_one_at_a_time(console: Console, data_dir: Path) -> No
 def test_two_nodes_ask_at_once_and_an_answer_to_one_leaves_the_other_as_it_was(console: Console) -> None:
     thread_id = console.pause("d_parallel", {"amount": 1})["thread_id"]
     before = asked(console, thread_id)
-    assert answer(console, before["asks: left?"], "L")["status"] == "paused"
+    assert answer(console, before["Question: “left?”"], "L")["status"] == "paused"
     after = asked(console, thread_id)
-    assert list(after) == ["asks: right?"]
-    assert (after["asks: right?"]["id"], after["asks: right?"]["digest"]) == (
-        before["asks: right?"]["id"],
-        before["asks: right?"]["digest"],
+    assert list(after) == ["Question: “right?”"]
+    assert (after["Question: “right?”"]["id"], after["Question: “right?”"]["digest"]) == (
+        before["Question: “right?”"]["id"],
+        before["Question: “right?”"]["digest"],
     )
-    assert answer(console, before["asks: right?"], "R")["status"] == "finished"
+    assert answer(console, before["Question: “right?”"], "R")["status"] == "finished"
     assert values(console, thread_id)["got"] == [{"left": "L", "amount": 1}, {"right": "R", "amount": 1}]
 
 
@@ -129,11 +129,11 @@ def test_an_edit_that_comes_with_an_answer_is_seen_by_the_other_node_and_by_who_
     thread_id = console.pause("d_parallel", {"amount": 1})["thread_id"]
     before = asked(console, thread_id)
     edits = {"amount": {"op": "set", "value": 5}}
-    assert answer(console, before["asks: left?"], "L", edits=edits)["status"] == "paused"
-    right = asked(console, thread_id)["asks: right?"]
-    assert right["id"] == before["asks: right?"]["id"]
-    assert (right["state"]["amount"], right["digest"] == before["asks: right?"]["digest"]) == (5, False)
-    assert code_of(vote(console, "alice", before["asks: right?"], "respond", answer="R")) == (409, "stale")
+    assert answer(console, before["Question: “left?”"], "L", edits=edits)["status"] == "paused"
+    right = asked(console, thread_id)["Question: “right?”"]
+    assert right["id"] == before["Question: “right?”"]["id"]
+    assert (right["state"]["amount"], right["digest"] == before["Question: “right?”"]["digest"]) == (5, False)
+    assert code_of(vote(console, "alice", before["Question: “right?”"], "respond", answer="R")) == (409, "stale")
     again = vote(console, "alice", right, "respond", answer="R", edits={"amount": {"op": "set", "value": 6}})
     assert code_of(again) == (422, "invalid_edit")
     assert again.json()["error"]["detail"]["faults"][0]["path"] == "amount"
@@ -147,9 +147,9 @@ def test_an_edit_that_comes_with_an_answer_is_seen_by_the_other_node_and_by_who_
 def test_twenty_questions_of_one_fan_out_are_each_answered(console: Console, data_dir: Path) -> None:
     thread_id = console.pause("d_fanned", {"amount": 1})["thread_id"]
     waiting = asked(console, thread_id)
-    assert set(waiting) == {f"asks: budget of {number}?" for number in range(20)}
+    assert set(waiting) == {f"Question: “budget of {number}?”" for number in range(20)}
     for number in reversed(range(20)):
-        run = answer(console, waiting[f"asks: budget of {number}?"], number * 10)
+        run = answer(console, waiting[f"Question: “budget of {number}?”"], number * 10)
         assert run["status"] == ("paused" if number else "finished")
     assert values(console, thread_id)["got"] == [{str(number): number * 10} for number in range(20)]
     assert times_run(data_dir, thread_id, "before") == 1
@@ -323,19 +323,21 @@ def test_a_bad_answer_may_be_given_and_taken_back_more_than_once(console: Consol
 def test_a_question_beside_one_that_failed_waits_and_says_why(console: Console) -> None:
     thread_id = console.pause("d_parallel", {"amount": 1})["thread_id"]
     before = asked(console, thread_id)
-    assert answer(console, before["asks: right?"], "fail")["status"] == "failed"
-    left = asked(console, thread_id)["asks: left?"]
-    assert (left["id"], left["allowed_verdicts"]) == (before["asks: left?"]["id"], [])
+    assert answer(console, before["Question: “right?”"], "fail")["status"] == "failed"
+    left = asked(console, thread_id)["Question: “left?”"]
+    assert (left["id"], left["allowed_verdicts"]) == (before["Question: “left?”"]["id"], [])
     assert "Another question of the same step" in left["why_not"]
     refused = vote(console, "alice", left, "respond", answer="L")
     assert code_of(refused) == (422, "invalid_answer")
     assert refused.json()["error"]["message"] == left["why_not"]
     ask_again(console, thread_id).raise_for_status()
     waiting = wait_for(lambda: len(asked(console, thread_id)) == 2 and asked(console, thread_id), what="both to wait")
-    assert waiting["asks: left?"]["id"] == left["id"]
-    assert waiting["asks: left?"]["digest"] == before["asks: left?"]["digest"], "who looked at it may vote on it now"
-    assert answer(console, before["asks: left?"], "L")["status"] == "paused"
-    assert answer(console, waiting["asks: right?"], "R")["status"] == "finished"
+    assert waiting["Question: “left?”"]["id"] == left["id"]
+    assert waiting["Question: “left?”"]["digest"] == before["Question: “left?”"]["digest"], (
+        "who looked at it may vote on it now"
+    )
+    assert answer(console, before["Question: “left?”"], "L")["status"] == "paused"
+    assert answer(console, waiting["Question: “right?”"], "R")["status"] == "finished"
     assert values(console, thread_id)["got"] == [{"left": "L", "amount": 1}, {"right": "R", "amount": 1}]
 
 
@@ -350,7 +352,7 @@ def test_after_a_failure_the_same_answer_is_given_again_and_the_next_question_is
     with console.api("olga") as olga:
         olga.post(f"/runs/{run['id']}/retry").raise_for_status()
     second = console.pending(thread_id)
-    assert second["title"] == "asks: second?", "the first answer answers the first question alone"
+    assert second["title"] == "Question: “second?”", "the first answer answers the first question alone"
     assert console.run_of(first["id"], until=ENDED)["status"] == "paused"
     assert answer(console, second, "B")["status"] == "finished"
     assert times_run(data_dir, thread_id, "flaky") == 3
@@ -365,7 +367,7 @@ def test_a_run_that_was_given_up_is_asked_again(console: Console) -> None:
     with console.api("olga") as olga:
         olga.post(f"/runs/{run['id']}/give_up").raise_for_status()
     again = asked_again(console, thread_id)
-    assert (again["title"], again["id"] == first["id"]) == ("asks: first?", False)
+    assert (again["title"], again["id"] == first["id"]) == ("Question: “first?”", False)
     assert answer(console, again, "other")["status"] == "paused"
     assert answer(console, console.pending(thread_id), "B")["status"] == "finished"
     assert values(console, thread_id)["got"] == [["other", "B"]]
@@ -403,7 +405,7 @@ def test_a_thread_that_came_poisoned_is_listed_and_mended(
     failed = outside.run(database, graph, thread_id, {"amount": 1}, Command(resume="many"), graph_id=graph_id)
     assert failed == "TypeError"
     found = console.pending(thread_id)
-    assert (found["kind"], found["allowed_verdicts"], found["title"]) == ("plain", [], "asks: How many?")
+    assert (found["kind"], found["allowed_verdicts"], found["title"]) == ("plain", [], "Question: “How many?”")
     assert found["why_not"]
     assert answer(console, asked_again(console, thread_id), 4)["status"] == "finished"
     assert values(console, thread_id) == {"amount": 1, "got": [4]}
@@ -413,10 +415,10 @@ def test_an_answer_without_an_id_does_not_answer_what_is_asked_next(console: Con
     """The agent's own code answers the first with Command(resume=...); the rest is answered here, and each is asked."""
     thread_id = console.pause("d_in_turn", {"amount": 1})["thread_id"]
     outside.run(database, dialects.in_turn, thread_id, Command(resume="yes"))
-    second = wait_for(lambda: asked(console, thread_id).get("asks: second?"), what="the second question")
+    second = wait_for(lambda: asked(console, thread_id).get("Question: “second?”"), what="the second question")
     assert answer(console, second, "B")["status"] == "paused"
     third = console.pending(thread_id)
-    assert third["title"] == "asks: third?"
+    assert third["title"] == "Question: “third?”"
     assert answer(console, third, "C")["status"] == "finished"
     assert values(console, thread_id)["got"] == [["yes", "B", "C"]]
 
@@ -427,9 +429,11 @@ def test_a_question_answered_elsewhere_is_closed_here(console: Console, database
     outside.run(database, dialects.in_turn, approval["thread_id"], *answers)
     late = vote(console, "alice", approval, "respond", answer="here")
     assert code_of(late) in ((409, "stale"), (410, "superseded"))
-    second = wait_for(lambda: asked(console, approval["thread_id"]).get("asks: second?"), what="the second question")
+    second = wait_for(
+        lambda: asked(console, approval["thread_id"]).get("Question: “second?”"), what="the second question"
+    )
     assert read(console, approval)["status"] == "superseded"
-    assert second["summary"] == "after: elsewhere"
+    assert second["summary"] == "after: “elsewhere”"
 
 
 # What cannot be asked again

@@ -89,7 +89,7 @@ def test_a_thread_at_a_question_says_what_is_asked(console: Console) -> None:
     thread_id = console.pause("d_asks", {"ask": "Which limit?"})["thread_id"]
     found = diagnosis(console, thread_id)
     assert (found["health"], found["kind"]) == ("waiting", "waiting")
-    assert "“asks: Which limit?”" in found["sentence"]
+    assert "“Question: “Which limit?””" in found["sentence"]
     decided(console, found, "respond", answer="100")
     until(console, thread_id, "done")
 

@@ -20,14 +20,14 @@ def said_by_tools(console: Console, thread_id: str) -> list[str]:
 @pytest.mark.parametrize(("given", "status"), [(True, "published"), (False, "dropped")])
 def test_approve_or_reject_goes_where_the_answer_says(console: Console, given: bool, status: str) -> None:
     approval = console.pause("x_publishing", {"text": "A draft."})
-    assert (approval["title"], approval["summary"]) == ("asks: Publish this?", "draft: A draft.")
+    assert (approval["title"], approval["summary"]) == ("Question: “Publish this?”", "draft: “A draft.”")
     assert answer(console, approval, given)["status"] == "finished"
     assert values(console, approval["thread_id"])["status"] == status
 
 
 def test_a_summary_is_reviewed_and_replaced(console: Console) -> None:
     approval = console.pause("x_reviewing", {"text": "A long story."})
-    assert approval["title"] == "asks: Correct the summary."
+    assert approval["title"] == "Question: “Correct the summary.”"
     assert approval["request"]["value"]["summary"] == "In short: A long story."
     assert answer(console, approval, {"summary": "Shorter."})["status"] == "finished"
     assert values(console, approval["thread_id"])["text"] == "Shorter."
@@ -38,7 +38,7 @@ def test_a_node_asks_until_the_answer_is_right(console: Console) -> None:
     for wrong in ("forty", -1):
         assert answer(console, approval, wrong)["status"] == "paused"
         approval = console.pending(approval["thread_id"])
-        assert approval["title"] == f"asks: {wrong!r} is no age. How old are you, in whole years?"
+        assert approval["title"] == f"Question: “{wrong!r} is no age. How old are you, in whole years?”"
     assert answer(console, approval, 40)["status"] == "finished"
     assert values(console, approval["thread_id"])["age"] == 40
 
@@ -58,7 +58,7 @@ def test_several_questions_at_once_are_each_answered(console: Console) -> None:
 )
 def test_a_tool_asks_before_it_books(console: Console, data_dir: Path, given: Any, booked: str) -> None:
     approval = console.pause("x_booking", calls(("book_hotel", {"hotel": "Ritz"})))
-    assert approval["title"].startswith("asks: May I call book_hotel with hotel Ritz?")
+    assert approval["title"].startswith("Question: “May I call book_hotel with hotel Ritz?")
     assert answer(console, approval, given)["status"] == "finished"
     assert did(approval["thread_id"], data_dir) == [{"name": "book_hotel", "args": {"hotel": booked}}]
 
@@ -68,7 +68,8 @@ def test_two_tools_of_one_turn_ask_and_are_answered_apart(console: Console, data
     thread_id = console.pause("x_booking", calls(mail, ("book_hotel", {"hotel": "Ritz"})))["thread_id"]
     waiting = asked(console, thread_id)
     assert (
-        answer(console, waiting["asks: Send this mail?"], {"action": "approve", "subject": "Hi"})["status"] == "paused"
+        answer(console, waiting["Question: “Send this mail?”"], {"action": "approve", "subject": "Hi"})["status"]
+        == "paused"
     )
     [hotel] = asked(console, thread_id).values()
     assert answer(console, hotel, {"type": "accept"})["status"] == "finished"
@@ -124,7 +125,7 @@ def test_a_read_alone_asks_nobody(console: Console, data_dir: Path) -> None:
 def test_a_statement_is_reviewed_before_it_runs(console: Console, ballot: Any, told: str) -> None:
     question = {"messages": [{"role": "user", "content": "SELECT name FROM genre ORDER BY name"}]}
     approval = console.pause("x_querying", question)
-    assert (approval["kind"], approval["summary"]) == ("legacy", "Review the statement.")
+    assert (approval["kind"], approval["summary"]) == ("legacy", "The agent says: “Review the statement.”")
     assert approval["title"] == "run_query(query SELECT name FROM genre ORDER…)"
     assert approval["allowed_verdicts"] == ["approve", "respond"], "this one may not be ignored"
     if isinstance(ballot, list):
@@ -137,6 +138,6 @@ def test_a_statement_is_reviewed_before_it_runs(console: Console, ballot: Any, t
 
 def test_the_functional_way_asks_as_well(console: Console) -> None:
     approval = console.pause("x_essay", {"topic": "cats"})
-    assert (approval["title"], approval["summary"]) == ("asks: Is it good?", "essay: An essay about cats.")
+    assert (approval["title"], approval["summary"]) == ("Question: “Is it good?”", "essay: “An essay about cats.”")
     assert answer(console, approval, {"is_good": True})["status"] == "finished"
     assert "An essay about cats." in json.dumps(values(console, approval["thread_id"]))

@@ -39,7 +39,7 @@ BUSY = ThreadStatus.BUSY
 ALONE = {"has_worker": False, "has_graph_worker": False}
 RENAMED = {"has_worker": True, "has_graph_worker": False, "has_card": False}
 ERROR = {"status": ThreadStatus.ERROR, "problem": "ValueError('no')", "next": ("Act",)}
-QUESTION = asked(is_breakpoint=False, title="asks: How many?")
+QUESTION = asked(is_breakpoint=False, title="Question: “How many?”")
 POISONED = asked(is_breakpoint=False, is_votable=False, why_not="An answer is stored here.")
 FAILED = run(RunStatus.FAILED, ended_at=ago(60), error="TypeError", problem="The number must be whole.")
 CANCELLED = run(RunStatus.CANCELLED, problem="Cancelled by olga.", error="")
@@ -54,7 +54,7 @@ CASES: list[tuple[dict[str, Any], Health, str, bool, str, str]] = [
     # It waits for people.
     ({"asked": (asked(),), "next": ("Act",)}, Health.BREAKPOINT, "breakpoint", False, "before Act", "decide"),
     ({"asked": (asked(),)}, Health.BREAKPOINT, "breakpoint", False, "waited 12 min", "decide"),
-    ({"asked": (QUESTION,)}, Health.WAITING, "waiting", False, "“asks: How many?”, for reviewers.", "decide"),
+    ({"asked": (QUESTION,)}, Health.WAITING, "waiting", False, "“Question: “How many?””, for reviewers.", "decide"),
     (
         {"asked": (asked(voters="ann, members of finance"),)},
         Health.BREAKPOINT,

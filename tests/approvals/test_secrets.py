@@ -80,7 +80,7 @@ def test_the_api_masks_a_secret_wherever_it_stands(console: Console, alice: http
     assert approval["state"]["account"]["host"] == "up"
     assert approval["state"]["accounts"] == [{"host": "third", "token": MASK}]
     assert approval["state"]["note"] == f"calls up with {MASK}"
-    assert approval["summary"] == f"calls up with {MASK} with {MASK}"
+    assert approval["summary"] == f"“calls up with {MASK}” with “{MASK}”"
     thread = f"/threads/{approval['thread_id']}"
     for path in (f"/approvals/{approval['id']}", thread, f"{thread}/state", "/approvals?limit=100", "/audit"):
         canaries.check(alice.get(path).text, path)

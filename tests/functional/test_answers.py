@@ -119,14 +119,14 @@ def test_a_text_is_answered_with_a_text_and_the_state_edited_in_the_same_step(
     with console.api("alice") as alice:
         found = alice.get("/approvals", params={"thread_id": approval["thread_id"], "q": "left?"}).json()["items"][0]
     page = opened(sign_in("alice"), console, found)
-    expect(page.locator("#together")).to_contain_text("asks: right?")
+    expect(page.locator("#together")).to_contain_text("Question: “right?”")
     page.get_by_label("Your answer").fill("go left")
     page.click("#state-edit > summary")
     page.get_by_label("Amount").fill("5")
     page.click("#review-button")
     expect(page.locator("#review .diff")).to_contain_text("5")
     page.click("#send-answer")
-    expect(page.locator("#next-of-thread")).to_contain_text("asks: right?", timeout=15_000)
+    expect(page.locator("#next-of-thread")).to_contain_text("Question: “right?”", timeout=15_000)
     with console.api("alice") as alice:
         assert alice.get(f"/threads/{approval['thread_id']}").json()["values"]["amount"] == 5
 
@@ -142,7 +142,7 @@ def test_a_bad_answer_is_explained_and_the_question_asked_again_in_one_click(con
     again = console.pending(approval["thread_id"])
     assert again["id"] != approval["id"]
     opened(page, console, again)
-    expect(page.locator("article")).to_contain_text("asks: How many?")
+    expect(page.locator("article")).to_contain_text("Question: “How many?”")
     expect(page.locator("#others-title ~ ul, .context")).to_contain_text("asked 2 times")
     page.click("#turn-answer")
     page.get_by_label("Answer as JSON").fill("4")
@@ -197,9 +197,9 @@ def test_what_is_odd_is_drawn_flagged_and_never_run(console: Console, sign_in: S
     page = sign_in("alice")
     page.on("dialog", lambda dialog: pytest.fail(f"it ran: {dialog.message}"))
     opened(page, console, approval)
-    expect(page.locator("#odd")).to_be_visible()
-    expect(page.locator("#lookalikes")).to_contain_text("xn--aypal-uye.com")
-    for spot in ("#item-title", "#action h3", "#action .description", "#action dt", "#action dd"):
+    expect(page.locator("#warnings h2")).to_contain_text("warnings")
+    expect(page.locator("#warnings")).to_contain_text("xn--aypal-uye.com")
+    for spot in ("#item-title", "#action h3", "#agent-says .description", "#action dt", "#action dd"):
         expect(page.locator(spot).first.locator(".odd").first).to_be_visible()
     assert page.locator("#page img, #page script").count() == 0
     page.click("#answer-open")

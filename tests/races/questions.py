@@ -48,6 +48,6 @@ def asked(arena: Arena, thread_id: str) -> dict[str, Paused]:
         "SELECT title, thread_id, id, digest FROM approvals_approval WHERE thread_id = %s AND status = 'pending'",
         thread_id,
     )
-    found = {str(title).removeprefix("asks: "): Paused(*row) for title, *row in rows}
+    found = {str(title).removeprefix("Question: “").removesuffix("”"): Paused(*row) for title, *row in rows}
     assert len(found) == len(rows), f"the same question is open twice: {rows}"
     return found

@@ -293,7 +293,10 @@ def test_a_question_is_asked_again_once_though_the_worker_that_does_it_dies(
     gone_on(arena, runs)
     rounds = "SELECT title, round FROM approvals_approval WHERE thread_id = %s AND status = 'pending' ORDER BY title"
     for thread, at in zip(threads, AGAIN_AT, strict=True):
-        assert arena.rows(rounds, thread) == [(f"asks: {words}", 2), *((f"asks: {each}", 1) for each in others)], at
+        assert arena.rows(rounds, thread) == [
+            (f"Question: “{words}”", 2),
+            *((f"Question: “{each}”", 1) for each in others),
+        ], at
     for each in (words, *others):
         carried_out(each, f"B {each}")
     for thread, at in zip(threads, AGAIN_AT, strict=True):

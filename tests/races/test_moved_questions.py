@@ -91,7 +91,10 @@ def _elsewhere(opened: Any, graph: Any, thread_id: str, question: str, move: Mov
 def open_on(console: Console, thread_id: str) -> dict[str, dict[str, Any]]:
     with console.api("erin") as erin:
         found = erin.get("/approvals", params={"thread_id": thread_id, "status": "pending"}).json()["items"]
-        return {each["title"].removeprefix("asks: "): erin.get(f"/approvals/{each['id']}").json() for each in found}
+        return {
+            each["title"].removeprefix("Question: “").removesuffix("”"): erin.get(f"/approvals/{each['id']}").json()
+            for each in found
+        }
 
 
 @pytest.mark.parametrize("move", MOVES)

@@ -44,7 +44,7 @@ def asked(console: Console, thread_id: str) -> dict[str, dict[str, Any]]:
         found = erin.get("/approvals", params={"thread_id": thread_id, "status": "pending"}).json()["items"]
         full = [erin.get(f"/approvals/{each['id']}").json() for each in found]
     assert len({each["interrupt_id"] for each in full}) == len(full), "the same question is open twice"
-    return {each["title"].removeprefix("asks: "): each for each in full}
+    return {each["title"].removeprefix("Question: “").removesuffix("”"): each for each in full}
 
 
 def asking(console: Console, graph: str, count: int, questions: int) -> list[dict[str, dict[str, Any]]]:
@@ -179,7 +179,7 @@ def test_asking_again_and_an_answer_to_the_other_question_take_turns(arena: Aren
     without = [each for each in threads if "left?" not in asked_in(arena, each)]
     call(arena, "repair", without)
     carried_out()
-    rounds_of = "SELECT max(round) FROM approvals_approval WHERE thread_id = %s AND title = 'asks: left?'"
+    rounds_of = "SELECT max(round) FROM approvals_approval WHERE thread_id = %s AND title = 'Question: “left?”'"
     for words, value in (("left?", "L"), ("right?", "R")):
         waiting = [(asked_in(arena, each).get(words), f"{value} {each}", {}) for each in threads]
         call(arena, "answer", [each for each in waiting if each[0]])

@@ -1,0 +1,71 @@
+"""Letters that look like other letters, after UTS 39: scripts, and the skeleton that imitations of a word share."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from confusable_homoglyphs.confusables import confusables_data
+
+IMITATING = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"}
+"""Scripts with letters that are drawn as Latin ones are."""
+STYLED = {"FULLWIDTH", "MATHEMATICAL"}
+"""Latin letters in costume."""
+WORD = re.compile(r"[^\W\d_]+")
+_SMALL_CAPITALS = dict(zip("ĸʍᴛʙʜᴦƅɴɢʟʀʏɪı", "kmtbhrbnglryii", strict=True))
+_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "|": "l", "3": "e", "4": "a", "5": "s"})
+_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
+
+
+@lru_cache(4096)
+def script(char: str) -> str:
+    """Return the first word of a letter's name: LATIN, CYRILLIC, CJK."""
+    return unicodedata.name(char, "UNKNOWN").partition(" ")[0]
+
+
+def scripts(word: str) -> set[str]:
+    """Return the scripts of the letters in a word."""
+    return {script(char) for char in set(word) if char.isalpha()}
+
+
+@lru_cache(4096)
+def twin(char: str) -> str:
+    """Return the ASCII letter that a letter is drawn like; empty if there is none."""
+    plain = unicodedata.normalize("NFKC", char)
+    if plain.isascii():
+        return plain
+    return next((found["c"] for found in confusables_data.get(char, ()) if found["c"].isascii()), "")
+
+
+@lru_cache(4096)
+def _near(char: str) -> str:
+    """Like `twin`, and for small letters in the shape of a capital too: к is near k."""
+    if found := twin(char) or _SMALL_CAPITALS.get(char):
+        return found
+    alike = (each["c"] for each in confusables_data.get(char, ()))
+    return next((_SMALL_CAPITALS[each] for each in alike if each in _SMALL_CAPITALS), char)
+
+
+def skeleton(word: str) -> str:
+    """Return what a word and its imitations have in common: without accents, 0 as o, 1 and i as l, rn as m."""
+    bare = "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
+    plain = "".join(char if char.isascii() else _near(char) for char in bare).lower().translate(_ALIKE)
+    for pair, one in _PAIRS:
+        plain = plain.replace(pair, one)
+    return plain
+
+
+def is_mixed(word: str) -> bool:
+    """True for Latin letters together with letters of another script that are drawn like Latin ones."""
+    if word.isascii():
+        return False
+    found = scripts(word)
+    others = found & (IMITATING | STYLED)
+    if "LATIN" not in found:
+        return len(others) > 1
+    return any(twin(char) for char in word if script(char) in others)
+
+
+def is_imitation(word: str) -> bool:
+    """True if every letter belongs to another script, or a costume, and is drawn like a Latin one."""
+    letters = [char for char in word if char.isalpha()]
+    return len(letters) > 2 and all(script(char) in IMITATING | STYLED and twin(char) for char in letters)
