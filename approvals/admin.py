@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import Group, User
@@ -17,7 +17,8 @@ from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
 from approvals import editable, permissions, rules
-from approvals.actions import change_person, set_policy
+from approvals.actions import change_person, changes, set_policy
+from approvals.enums import ChangeKind
 from approvals.errors import NotFound
 from approvals.models import AuditEntry, Policy, PolicyVersion
 from approvals.models import Graph as GraphRow
@@ -89,6 +90,53 @@ class _ForAdmins(_ModelAdmin):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """Nothing: the audit log has it."""
 
+    kind: ChangeKind
+
+    def proposed(self, obj: Any, form: Any) -> Any:
+        """Return what the form asks for, as a change keeps it."""
+        raise NotImplementedError
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save it; or, where two admins are needed, propose it."""
+        form.change = None
+        if self.kind != ChangeKind.GROUP and changes.is_guarded():
+            after = self.proposed(obj, form)
+            form.change = changes.propose(self.kind, obj.pk, str(obj)[:620], after, by=request.user)
+            _tell_proposed(request)
+        else:
+            self.save_now(request, obj, form, change)
+
+    def save_now(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        if form.change is None:
+            super().save_related(request, form, formsets, change)
+            self.note(request, form, change)
+
+    def note(self, request: HttpRequest, form: Any, change: bool) -> None:
+        """Write down what was just saved."""
+        raise NotImplementedError
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        if changes.is_guarded():
+            changes.propose(self.kind, obj.pk, str(obj)[:620], None, by=request.user)
+            _tell_proposed(request)
+        else:
+            self.delete_now(request, obj)
+
+    def delete_now(self, request: HttpRequest, obj: Any) -> None:
+        raise NotImplementedError
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+        return _to_changes(request) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        return _to_changes(request) or super().response_change(request, obj)
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
+        return _to_changes(request) or super().response_delete(request, obj_display, obj_id)
+
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         found = self.get_object(request, object_id)
         if found is None:
@@ -103,6 +151,15 @@ class _ForAdmins(_ModelAdmin):
 
     def versions(self, found: Any) -> list[Version]:
         raise NotImplementedError
+
+
+def _tell_proposed(request: HttpRequest) -> None:
+    request.is_proposed = True  # type: ignore[attr-defined]
+    messages.info(request, "Proposed. It counts once another admin has confirmed it.")
+
+
+def _to_changes(request: HttpRequest) -> HttpResponse | None:
+    return redirect("changes") if getattr(request, "is_proposed", False) else None
 
 
 FLAGS = ("one_reject_ends", "may_decide_own", "needs_reason")
@@ -220,6 +277,7 @@ def _too_few(given: dict[str, Any]) -> str:
 
 @admin.register(Policy, site=site)
 class PolicyAdmin(_ForAdmins):
+    kind = ChangeKind.POLICY
     form = PolicyForm
     list_display = (
         "__str__", "approvals", "voters", *FLAGS,
@@ -253,12 +311,19 @@ class PolicyAdmin(_ForAdmins):
             kwargs["queryset"] = User.objects.filter(is_active=True).order_by("username")
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
+    def proposed(self, obj: Policy, form: Any) -> Any:
+        given = form.cleaned_data
+        return {
+            **{name: getattr(obj, name) for name in set_policy.FIELDS},
+            "people": sorted(person.get_username() for person in given["people"]),
+            **{name: sorted(group.name for group in given[name]) for name in ("groups", "escalate_to")},
+        }
+
+    def note(self, request: HttpRequest, form: Any, change: bool) -> None:
         if form.has_changed() or not change:
             set_policy.note_change(form.instance, by=request.user)
 
-    def delete_model(self, request: HttpRequest, obj: Policy) -> None:
+    def delete_now(self, request: HttpRequest, obj: Policy) -> None:
         set_policy.remove_policy(obj, by=request.user)
 
     def versions(self, found: Policy) -> list[Version]:
@@ -289,6 +354,7 @@ class PersonForm(_PersonForm):
 
 @admin.register(User, site=site)
 class PersonAdmin(_ForAdmins):
+    kind = ChangeKind.PERSON
     form = PersonForm
     list_display = ("username", "is_active", "roles", "last_login")
     list_filter = ("is_active", "groups")
@@ -314,14 +380,17 @@ class PersonAdmin(_ForAdmins):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+    def proposed(self, obj: User, form: Any) -> Any:
+        groups = sorted(group.name for group in form.cleaned_data["groups"])
+        return {"active": bool(form.cleaned_data["is_active"]), "groups": groups}
+
+    def save_now(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         form.before = change_person.standing_of(User.objects.get(pk=obj.pk)) if change else None
         if not change:
             obj.set_unusable_password()
-        super().save_model(request, obj, form, change)
+        super().save_now(request, obj, form, change)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
+    def note(self, request: HttpRequest, form: Any, change: bool) -> None:
         change_person.note_change(form.instance, before=form.before, by=request.user)
 
     def versions(self, found: User) -> list[Version]:
@@ -330,6 +399,7 @@ class PersonAdmin(_ForAdmins):
 
 @admin.register(Group, site=site)
 class GroupAdmin(_ForAdmins):
+    kind = ChangeKind.GROUP
     fields = ("name",)
     list_display = ("name", "members")
     ordering = ("name",)
@@ -344,12 +414,11 @@ class GroupAdmin(_ForAdmins):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request) and (obj is None or not change_person.why_not_remove(obj))
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        if not change:
+    def note(self, request: HttpRequest, form: Any, change: bool) -> None:
+        if not change:  # a group that nobody is in and no policy names means nothing: one admin may make it
             change_person.note_group(form.instance, by=request.user)
 
-    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+    def delete_now(self, request: HttpRequest, obj: Group) -> None:
         change_person.remove_group(obj, by=request.user)
 
     def versions(self, found: Group) -> list[Version]:

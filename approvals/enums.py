@@ -69,6 +69,22 @@ class OnDeadline(TextChoices):
     ESCALATE = "escalate", "Ask others as well"
 
 
+class ChangeKind(TextChoices):
+    POLICY = "policy", "Policy"
+    PERSON = "person", "Person"
+    GROUP = "group", "Group"
+    TWO_ADMINS = "two_admins", "Two-admin rule"
+
+
+class ChangeStatus(TextChoices):
+    """What became of a change that an admin proposed."""
+
+    OPEN = "open", "Waits for another admin"
+    CONFIRMED = "confirmed", "Confirmed"
+    REFUSED = "refused", "Refused"
+    WITHDRAWN = "withdrawn", "Taken back"
+
+
 class OnCrash(TextChoices):
     """What happens when a worker dies while a node may have been running."""
 

@@ -18,6 +18,8 @@ from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
     ApprovalStatus,
+    ChangeKind,
+    ChangeStatus,
     OnCrash,
     OnDeadline,
     RunKind,
@@ -390,6 +392,41 @@ class PolicyVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.place} v{self.version}"
+
+
+class Safeguard(models.Model):
+    """One row: what guards policies and roles. The database itself refuses what it forbids, whoever asks."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    two_admins = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return "two admins" if self.two_admins else "one admin"
+
+
+class Change(models.Model):
+    """What an admin proposed while two are needed: it counts once another has confirmed it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=10, choices=ChangeKind)
+    target_id = models.BigIntegerField(null=True)
+    """Of the policy, person or group; None for a new one."""
+    name = models.CharField(max_length=620)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    """None: it is removed; before it: it is new."""
+    status = models.CharField(max_length=9, choices=ChangeStatus, default=ChangeStatus.OPEN)
+    proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    proposed_at = models.DateTimeField(db_default=Now())
+    closed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    closed_at = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-proposed_at"], name="changes_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.name}"
 
 
 class Membership(models.Model):

@@ -6,11 +6,13 @@ from django.contrib.auth.models import Group
 from django.contrib.auth.models import User as Person
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 
+from agentcore.serde import digest
 from approvals import audit, permissions
 from approvals.enums import Role
 from approvals.errors import Conflict
-from approvals.models import Policy
+from approvals.models import Membership, Policy, Safeguard
 from approvals.permissions import User
 
 LOCKED_OUT = "You would lock yourself out. Another admin can do this."
@@ -23,7 +25,23 @@ def standing_of(person: Person) -> dict[str, Any]:
 
 
 @transaction.atomic
-def note_change(person: Person, *, before: dict[str, Any] | None, by: User) -> None:
+def put_person(person_id: int, username: str, standing: dict[str, Any], *, by: User, **told: str) -> None:
+    """Give a person the standing that `standing_of` tells, or with 0 make a new one. Raises Conflict if it cannot."""
+    person = Person.objects.get(pk=person_id) if person_id else Person(username=username)
+    before = standing_of(person) if person_id else None
+    groups = list(Group.objects.filter(name__in=standing["groups"]))
+    if len(groups) != len(standing["groups"]):
+        raise Conflict("A group that it names is gone.")
+    if before is None:
+        person.set_unusable_password()
+    person.is_active = standing["active"]
+    person.save()
+    person.groups.set(groups)
+    note_change(person, before=before, by=by, **told)
+
+
+@transaction.atomic
+def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **told: str) -> None:
     """Write down what was just saved; `before` is what `standing_of` gave, None for a new person.
 
     Raises Conflict when no admin would be left: the caller's transaction must then be rolled back.
@@ -33,13 +51,17 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User) -> N
     if before == after:
         return
     Group.objects.select_for_update().get(name=Role.ADMIN)  # two admins who remove each other: one after the other
-    permissions.check_again(by, "set_policy")
     if why_not := why_not_change(person, is_active=after["active"], groups=after["groups"], by=by):
         raise Conflict(why_not)
-    if not _admins().exists():
+    if not (admins := count_admins()):
         raise Conflict("Nobody would be an admin any more. Make somebody else one first.")
-    about = {"person": person.get_username(), "before": before, "after": after}
-    audit.append("person.changed", actor=by.get_username(), object=about)
+    if admins < 2 and is_guarded():
+        raise Conflict("Two admins must be left while the two-admin rule is on. Make somebody else one first.")
+    permissions.check_again(by, "set_policy")  # after those: who takes their own rights reads why not
+    if before and after["active"] and not before["active"]:
+        Membership.objects.filter(user=person).update(granted_at=Now())  # who comes back votes on what is asked then
+    about = {"person": person.get_username(), "before": before, "after": after, **told}
+    audit.append("person.changed", actor=by.get_username(), object=about, digests={"standing": digest(after)})
 
 
 def why_not_change(person: Person, *, is_active: bool, groups: list[str], by: User) -> str:
@@ -48,8 +70,14 @@ def why_not_change(person: Person, *, is_active: bool, groups: list[str], by: Us
     return LOCKED_OUT if person.pk is not None and person.pk == by.pk and not stays_admin else ""
 
 
-def _admins() -> Any:
-    return Person.objects.filter(Q(groups__name=Role.ADMIN) | Q(is_superuser=True), is_active=True)
+def count_admins() -> int:
+    is_admin = Q(groups__name=Role.ADMIN) | Q(is_superuser=True)
+    return Person.objects.filter(is_admin, is_active=True).distinct().count()
+
+
+def is_guarded() -> bool:
+    """Whether policies, people and groups change only once a second admin has confirmed it."""
+    return Safeguard.objects.filter(two_admins=True).exists()
 
 
 def note_group(group: Group, *, by: User) -> None:
@@ -59,14 +87,14 @@ def note_group(group: Group, *, by: User) -> None:
 
 
 @transaction.atomic
-def remove_group(group: Group, *, by: User) -> None:
+def remove_group(group: Group, *, by: User, **told: str) -> None:
     """Remove a group that means nothing to a role or a policy. Raises Conflict for others."""
     permissions.check_set_policy(by)
     if why_not := why_not_remove(group):
         raise Conflict(why_not)
     permissions.check_again(by, "set_policy")
     members = list(Person.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
-    about = {"group": group.name, "change": "removed", "members": members}
+    about = {"group": group.name, "change": "removed", "members": members, **told}
     group.delete()
     audit.append("person.changed", actor=by.get_username(), object=about)
 

@@ -11,7 +11,7 @@ from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
 from approvals import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
-from approvals.api import approvals, audit, errors, graphs, notices, policies, runs, threads
+from approvals.api import approvals, audit, changes, errors, graphs, notices, policies, runs, threads
 from approvals.api.auth import Token
 from approvals.api.docs import Page
 from approvals.api.parser import StrictParser
@@ -51,7 +51,7 @@ api = _Api(
 )
 errors.register(api)
 # Runs before threads: their addresses are longer, and a thread id may hold slashes.
-for _part in (approvals, runs, threads, graphs, policies, notices, audit):
+for _part in (approvals, runs, threads, graphs, policies, changes, notices, audit):
     api.add_router("", _part.router)
 
 

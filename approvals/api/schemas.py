@@ -12,9 +12,20 @@ from approvals import policies
 from approvals.actions import open_whole
 from approvals.answers import given
 from approvals.api.fields import PlainList, PlainObject, PlainValue
-from approvals.enums import ApprovalStatus, OnCrash, OnDeadline, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
+from approvals.enums import (
+    ApprovalStatus,
+    ChangeKind,
+    ChangeStatus,
+    OnCrash,
+    OnDeadline,
+    RunKind,
+    RunStatus,
+    ThreadStatus,
+    Verdict,
+    VoteEnd,
+)
 from approvals.health import Diagnosis, Health
-from approvals.models import Approval, Decision, Notice, Policy, Run, Thread, Vote
+from approvals.models import Approval, Change, Decision, Notice, Policy, Run, Thread, Vote
 from approvals.policies import Rule
 from approvals.presenters.policies import sentences_of
 
@@ -265,6 +276,29 @@ class LeadsTo(BaseModel):
     actions: PlainList
     diff: list[ChangeOut]
     digest: str
+
+
+class ChangeProposed(BaseModel):
+    """What an admin proposed while two are needed. `before` null: it is new; `after` null: it is removed."""
+
+    id: UUID
+    kind: ChangeKind
+    name: str
+    before: PlainValue
+    after: PlainValue
+    status: ChangeStatus
+    proposed_by: str
+    proposed_at: datetime
+    closed_by: str
+    closed_at: datetime | None
+    reason: str
+
+
+class TwoAdminsOut(BaseModel):
+    """`change` is what another admin has to confirm before the rule is off."""
+
+    on: bool
+    change: ChangeProposed | None
 
 
 class ProposalOut(BaseModel):
@@ -531,6 +565,22 @@ def vote_out(vote: Vote) -> VoteOut:
         created_at=vote.created_at,
         ended_at=vote.ended_at,
         ended_as=VoteEnd(vote.ended_as) if vote.ended_as else None,
+    )
+
+
+def change_proposed(change: Change) -> ChangeProposed:
+    return ChangeProposed(
+        id=change.pk,
+        kind=ChangeKind(change.kind),
+        name=change.name,
+        before=change.before,
+        after=change.after,
+        status=ChangeStatus(change.status),
+        proposed_by=change.proposed_by.get_username(),
+        proposed_at=change.proposed_at,
+        closed_by=change.closed_by.get_username() if change.closed_by else "",
+        closed_at=change.closed_at,
+        reason=change.reason,
     )
 
 

@@ -11,6 +11,9 @@ ACTIONS = {
     "audit.key_changed": "From here on another key signs the log.",
     "audit.key_made": "The key that signs the log was made.",
     "audit.verified": "The log was walked from end to end.",
+    "change.confirmed": "A second admin confirmed what another had proposed, and it counts.",
+    "change.proposed": "An admin proposed a change of a policy, a person or a group; another has to confirm it.",
+    "change.refused": "An admin refused what another had proposed, or took their own proposal back.",
     "decision.not_followed": "What ran is not what was decided.",
     "decision.reached": "A pause was decided.",
     "graph.published": "A worker loaded a graph; its card was new or changed.",
@@ -43,6 +46,8 @@ ACTIONS = {
     "thread.replayed": "An admin had a thread go back to an earlier checkpoint.",
     "thread.retired": "A thread that was over was removed because of its age.",
     "token.created": "An API token was made.",
+    "two_admins.turned_off": "Policies, people and groups can be changed by one admin alone.",
+    "two_admins.turned_on": "From here on two admins are needed to change policies, people and groups.",
     "vote.cast": "Somebody voted.",
     "vote.withdrawn": "Somebody took their vote back.",
 }

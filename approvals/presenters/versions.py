@@ -48,11 +48,18 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _line(name: str, before: Mapping[str, Any], value: Any) -> str:
-    told = f"{name.replace('_', ' ')}: {_short(before[name])} → " if name in before else f"{name.replace('_', ' ')}: "
-    return told + _short(value)
+    told = f"{words_of(name)}: "
+    return told + (f"{short(name, before[name])} → " if name in before else "") + short(name, value)
 
 
-def _short(value: Any) -> str:
+def words_of(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def short(name: str, value: Any) -> str:
+    """Say a value in a line."""
+    if name == "may_edit" and not value:
+        return "everything" if value is None else "nothing"
     match value:
         case None | [] | {}:
             return "none"

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from approvals import breaker, folds, inbox
 from approvals import text as texts
+from approvals.actions import changes
 from approvals.models import Approval
 from approvals.permissions import User, roles_of
 from approvals.presenters.approvals import ActionShown
@@ -83,6 +84,12 @@ def _utc(at: datetime) -> str:
 def open_count(user: User) -> int:
     """How many approvals wait for this person."""
     return inbox.needing(Approval.objects.all(), user).count()
+
+
+@register.simple_tag
+def open_changes() -> int:
+    """How many changes wait for another admin."""
+    return changes.open_changes().count()
 
 
 @register.simple_tag

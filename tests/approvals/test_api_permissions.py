@@ -25,6 +25,7 @@ OPERATORS = (401, 403, 403, 403, 200, 403, 200)
 OPERATORS_404 = (401, 403, 403, 403, 404, 403, 404)
 ADMINS_404 = (401, 403, 403, 403, 403, 403, 404)
 GOES_ON_404 = (401, 403, 403, 404, 404, 403, 404)
+ADMINS = (401, 403, 403, 403, 403, 403, 200)
 AUDITORS = (401, 403, 403, 403, 403, 200, 200)
 
 # 404 stands for "may, but there is none": the permission comes first.
@@ -63,6 +64,12 @@ TABLE: dict[str, tuple[int, ...]] = {
     "DELETE /api/approvals/{approval_id}/votes": (401, 403, 404, 404, 404, 404, 404),
     "POST /api/votes": (401, 403, 200, 200, 200, 200, 200),
     "POST /api/approvals/{approval_id}/votes": (401, 403, 403, 201, 403, 403, 403),
+    # What another admin confirms: admins. The rule is off, so there is nothing to turn off.
+    "GET /api/changes": ADMINS,
+    "POST /api/changes/{change_id}/confirm": ADMINS_404,
+    "POST /api/changes/{change_id}/refuse": ADMINS_404,
+    "GET /api/two-admins": ADMINS,
+    "POST /api/two-admins": (401, 403, 403, 403, 403, 403, 409),
     # The log: auditors and admins.
     "GET /api/audit": AUDITORS,
     "GET /api/audit/verify": AUDITORS,
@@ -101,6 +108,7 @@ def ids(console: Console) -> dict[str, str]:
         "run_id": run["run_id"],
         "digest": approval["digest"],
         "notice_id": str(2**62),
+        "change_id": str(uuid4()),
     }
 
 
@@ -111,6 +119,7 @@ def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
         "POST /api/threads/{thread_id}/fork": {"checkpoint_id": ids["checkpoint_id"]},
         "POST /api/threads/{thread_id}/replay": {"checkpoint_id": ids["checkpoint_id"], "confirm": "x"},
         "DELETE /api/threads/{thread_id}": {"reason": "A test."},
+        "POST /api/two-admins": {"on": False},
         "POST /api/approvals/{approval_id}/votes": {"verdict": "approve", "seen_digest": ids["digest"]},
         "POST /api/approvals/{approval_id}/preview": {"edits": {}},
         "POST /api/votes": {

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from agentcore.demo.cases import Case, iter_cases
 from agentcore.errors import AgentCoreError, CheckpointsElsewhere
 from approvals import runtime
+from approvals.actions import changes
 from approvals.actions.create_thread import create_thread
 from approvals.actions.execute_run import execute_run
 from approvals.actions.publish_graphs import publish_graphs
@@ -66,12 +67,22 @@ class Command(BaseCommand):
 
 
 def _make(name: str, role: Role) -> AbstractUser:
+    if changes.is_guarded():
+        return _found(name, role)
     user, is_new = get_user_model().objects.get_or_create(username=name, defaults={"first_name": name.capitalize()})
     if is_new:
         user.set_unusable_password()
         user.is_superuser = user.is_staff = role == Role.ADMIN
         user.save()
     user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def _found(name: str, role: Role) -> AbstractUser:
+    """Where two admins are needed, nobody is made by a command."""
+    user = get_user_model().objects.filter(username=name, groups__name=role).first()
+    if user is None:
+        raise CommandError(f"The two-admin rule is on: {name} must be made {role} on the pages of admins.")
     return user
 
 

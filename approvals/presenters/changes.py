@@ -1,0 +1,89 @@
+"""Changes that a second admin confirms: what each would change, who proposed it, and what became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from approvals.actions import changes
+from approvals.enums import ChangeKind, ChangeStatus
+from approvals.models import Change
+from approvals.permissions import User
+from approvals.presenters.versions import short, words_of
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that would be otherwise."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class ChangeShown:
+    id: UUID
+    title: str
+    lines: list[Line]
+    by: str
+    at: datetime
+    until: datetime
+    status: str
+    word: str
+    closed_by: str
+    closed_at: datetime | None
+    reason: str
+    is_own: bool
+    why_not_confirm: str
+
+
+def change_of(change: Change, by: User, *, is_open: bool) -> ChangeShown:
+    """The change comes with `proposed_by` and `closed_by`."""
+    is_late = change.status == ChangeStatus.OPEN and not is_open
+    return ChangeShown(
+        id=change.pk,
+        title=title_of(change),
+        lines=lines_of(change),
+        by=change.proposed_by.get_username(),
+        at=change.proposed_at,
+        until=change.proposed_at + timedelta(days=changes.OPEN_DAYS),
+        status="expired" if is_late else str(change.status),
+        word="Nobody confirmed it in time" if is_late else str(ChangeStatus(change.status).label),
+        closed_by=change.closed_by.get_username() if change.closed_by else "",
+        closed_at=change.closed_at,
+        reason=change.reason,
+        is_own=change.proposed_by_id == by.pk,
+        why_not_confirm=changes.why_not_confirm(change, by) if is_open else "",
+    )
+
+
+def title_of(change: Change) -> str:
+    """Say what it is, as a sentence."""
+    if change.kind == ChangeKind.TWO_ADMINS:
+        return "Turn the two-admin rule off"
+    verb = "Remove" if change.after is None else "Make" if change.before is None else "Change"
+    return f"{verb} the {ChangeKind(change.kind).label.lower()} {change.name}"
+
+
+def lines_of(change: Change) -> list[Line]:
+    """Return what differs; of what is new or removed, all that says something."""
+    before: Mapping[str, Any] = change.before or {}
+    after: Mapping[str, Any] = change.after or {}
+    names = [*after, *(name for name in before if name not in after)]
+    is_one = change.before is None or change.after is None
+    return [
+        Line(words_of(name), _told(name, before), _told(name, after))
+        for name in names
+        if (name not in before or name not in after or before[name] != after[name])
+        and not (is_one and _says_nothing(name, before.get(name, after.get(name))))
+    ]
+
+
+def _told(name: str, plain: Mapping[str, Any]) -> str:
+    return short(name, plain[name]) if name in plain else ""
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return value in ("", None) or value == [] and name != "may_edit"

@@ -1,0 +1,58 @@
+"""Changes of policies, people and groups that another admin has to confirm."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import permissions
+from approvals.actions import change_person
+from approvals.actions import changes as changing
+from approvals.models import Change
+from approvals.presenters import changes as shown
+from approvals.views.pages import Request, redirect_after_post
+
+MOST_CLOSED = 50
+
+
+@require_safe
+def changes(request: Request) -> HttpResponse:
+    permissions.check_set_policy(request.user)
+    found = Change.objects.select_related("proposed_by", "closed_by")
+    waiting = list(changing.open_changes().select_related("proposed_by", "closed_by").order_by("proposed_at"))
+    closed = found.exclude(pk__in=[change.pk for change in waiting]).order_by("-proposed_at")[:MOST_CLOSED]
+    context = {
+        "is_on": changing.is_guarded(),
+        "admins": change_person.count_admins(),
+        "waiting": [shown.change_of(change, request.user, is_open=True) for change in waiting],
+        "closed": [shown.change_of(change, request.user, is_open=False) for change in closed],
+        "days": changing.OPEN_DAYS,
+    }
+    return render(request, "changes.html", context)
+
+
+@require_POST
+def confirm(request: Request, change_id: UUID) -> HttpResponse:
+    change = changing.confirm(change_id=change_id, by=request.user)
+    messages.success(request, f"Confirmed: {shown.title_of(change)}.")
+    return redirect_after_post("changes")
+
+
+@require_POST
+def refuse(request: Request, change_id: UUID) -> HttpResponse:
+    change = changing.refuse(change_id=change_id, reason=request.POST.get("reason", ""), by=request.user)
+    messages.success(request, f"{change.get_status_display()}: {shown.title_of(change)}.")
+    return redirect_after_post("changes")
+
+
+@require_POST
+def two_admins(request: Request) -> HttpResponse:
+    if request.POST.get("do") == "on":
+        changing.turn_on(by=request.user)
+        messages.success(request, "From now on two admins are needed.")
+    else:
+        changing.turn_off(by=request.user)
+        messages.success(request, "Proposed. It is off once another admin has confirmed it.")
+    return redirect_after_post("changes")
