@@ -75,7 +75,7 @@ def person(**more: Any) -> Any:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("approvals", "0011_people"), migrations.swappable_dependency(PERSON)]
+    dependencies = [("approvals", "0012_marks_and_folds"), migrations.swappable_dependency(PERSON)]
 
     operations = [
         migrations.CreateModel(
