@@ -128,7 +128,9 @@ async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
             continue
         inner = await snapshot(graph, saver, here["thread_id"], namespace=_namespace_of(graph, task))
         if inner is None or inner.metadata.get("parents", {}).get(namespace) != here["checkpoint_id"]:
-            if inner is not None and (inner.gate or inner.inner):  # of an earlier step; LangGraph would go on with it unasked
+            if inner is not None and (
+                inner.gate or inner.inner
+            ):  # of an earlier step; LangGraph would go on with it unasked
                 unseen.append(inner.checkpoint_ns)
             running.append(task.name)
             continue

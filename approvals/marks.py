@@ -167,7 +167,7 @@ def _only_looks_latin(word: str, text: str, found: set[str], *, is_name: bool) -
 
 def _foreign(word: str) -> str:
     told = [char for char in dict.fromkeys(word) if script(char) != "LATIN"][:3]
-    return ", ".join(f"{char} is {unicodedata.name(char, 'unknown').lower()}" for char in told)
+    return ", ".join(f"{char} is the {unicodedata.name(char, 'unknown').capitalize()}" for char in told)
 
 
 def _stacked(text: str, *, is_name: bool) -> Iterator[tuple[str, str, str]]:

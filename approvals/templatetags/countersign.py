@@ -30,8 +30,11 @@ register.filter("named", label_of)
 def spaced(value: object) -> SafeString:
     """Draw a text as `visible` does; of long runs of spaces or blank lines, say how long they are."""
     drawn = ((visible(text), words) for text, words in folds.gaps(str(value)))
-    gap = '<span class="gap">{}</span>'
-    return mark_safe("".join(text + (format_html(gap, words) if words else "") for text, words in drawn))
+    return mark_safe("".join(text + (_gap(words) if words else "") for text, words in drawn))
+
+
+def _gap(words: str) -> SafeString:
+    return format_html('<span class="gap{}">{}</span>', " gap-lines" if words.endswith("lines") else "", words)
 
 
 @register.filter
