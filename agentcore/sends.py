@@ -149,6 +149,8 @@ def _edited(arg: Any, args: Any, shown: Any, path: str) -> Any:
     if not isinstance(args, Mapping):
         raise InvalidEdit([Fault(path, "Send the arguments as an object.")])
     known = shown if isinstance(shown, Mapping) else {}
+    left_out = {name: known[name] for name, value in fields.items() if name in known and _is_object(value)}
+    args = {**left_out, **args}
     kept = fields.keys() & known.keys() & args.keys()
     same = {name for name in kept if canonical(args[name]) == canonical(known[name])}
     for name in fields.keys() - same:

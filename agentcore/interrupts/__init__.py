@@ -143,6 +143,8 @@ def _why_not(snapshot: Snapshot, pending: PendingInterrupt) -> str:
 
 def faults_in(question: Question, answer: Any) -> list[Fault]:
     """Say what is wrong with an answer, with a path for each fault, before LangGraph sees it."""
+    if question.kind == "breakpoint":
+        answer = breakpoint.without_kept(question, answer)
     if faults := list(validation.unstorable(answer, "")):
         return faults
     if len(canonical(answer)) > LONGEST_ANSWER:

@@ -135,7 +135,7 @@ def _fitting(schema: dict[str, Any] | None, task: GateTask, args: Any) -> dict[s
     known = schema.get("properties", {})
     odd = {fault.path.strip("/").partition("/")[0] for fault in validation.faults(schema, args)}
     loose: dict[str, Any] = {name: {} for name in odd & known.keys() & args.keys()}
-    required = [name for name in schema.get("required", ()) if name in args]
+    required = [name for name in schema.get("required", ()) if name in args and name not in task.opaque]
     return {**schema, "properties": known | loose | fixed, "required": required}
 
 
@@ -168,6 +168,24 @@ def write(question: Question, choices: Sequence[Choice]) -> Any:
 
 def choices_in(question: Question, answer: Any) -> list[Choice]:
     return [hitl_batched.choice_in(each) for each in answer["decisions"]]
+
+
+def without_kept(question: Question, answer: Any) -> Any:
+    """Leave out of edits the objects that are as they were: they are not written anew."""
+    decisions = answer.get("decisions") if isinstance(answer, Mapping) else None
+    if not isinstance(decisions, list):
+        return answer
+    pairs = zip(decisions, [*question.actions, *([{}] * len(decisions))], strict=False)
+    return {**answer, "decisions": [_changed(decided, action.get("args")) for decided, action in pairs]}
+
+
+def _changed(decided: Any, shown: Any) -> Any:
+    edited = decided.get("edited_action") if isinstance(decided, Mapping) else None
+    if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping) or not isinstance(shown, Mapping):
+        return decided
+    objects = {name for name, value in shown.items() if any(validation.unstorable(value, ""))}
+    args = {name: value for name, value in edited["args"].items() if name not in objects or value != shown[name]}
+    return {**decided, "edited_action": {**edited, "args": args}}
 
 
 def _titles(graph: Graph, tasks: Sequence[GateTask], actions: Sequence[Action]) -> list[str]:

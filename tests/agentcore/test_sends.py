@@ -1,23 +1,34 @@
 """What a Send carries is shown, decided and edited task by task; what is shown is what the node is given."""
 
 import asyncio
+import json
 import operator
-from dataclasses import dataclass
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from langchain.agents import create_agent
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
+from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command, Send
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from agentcore import interrupts, resume, state_edit
+from agentcore import each_task, interrupts, resume, state_edit
+from agentcore.errors import InvalidEdit
 from agentcore.runner import run_until_pause
 from agentcore.serde import canonical, strict_serializer, to_plain
-from agentcore.threads import config_for
-from agentcore.types import Conflict, Finished, Pause, Paused, Question, Snapshot
+from agentcore.threads import config_for, snapshot
+from agentcore.types import Conflict, Failed, Finished, Pause, Paused, Question, Snapshot
+from tests.agentcore.savers import KINDS, open_saver
 
 CASES = 100
 
@@ -96,7 +107,7 @@ async def carry_out(graph: Any, saver: Any, here: Snapshot, answer: resume.Answe
 
 
 def decided(pause: Pause, decisions: list[Any]) -> resume.Answer:
-    question = Question(pause.kind, None, [{"name": action.name} for action in pause.actions], pause.answer_schema)
+    question = Question(pause.kind, None, [asdict(action) for action in pause.actions], pause.answer_schema)
     answer = {"decisions": decisions}
     assert interrupts.faults_in(question, answer) == []
     assert interrupts.write(question, interrupts.choices_in(question, answer)) == answer
@@ -182,5 +193,124 @@ def test_what_is_shown_for_each_task_is_what_its_node_is_given(
         assert (await graph.copy(update={"checkpointer": saver}).aget_state(config_for("t"))).values.get(
             "got", []
         ) == got
+
+    run(work())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_saver_keeps_what_was_decided(kind: str, database: str, redis: str, tmp_path: Path) -> None:
+    thread_id = f"t-{uuid.uuid4()}"
+    sent = [{"payee": "a", "amount": 1.0}, {"payee": "b", "amount": 2.0}, {"payee": "c", "amount": 3.0}]
+    graph = make("command", sent, ["audit", "mail"])
+    async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
+        here, pause = await pause_of(graph, saver, thread_id)
+        new = edit(pause, 1, {"payee": "b", "amount": 9.0})
+        kinds: list[Any] = [{"type": "approve"}, new, {"type": "reject"}, {"type": "reject"}, {"type": "approve"}]
+        came = await carry_out(graph, saver, here, decided(pause, kinds))
+        assert isinstance(came, Finished)
+        assert sorted(came.snapshot.values["got"], key=str) == sorted(
+            [["pay", sent[0]], ["pay", {"payee": "b", "amount": 9.0}], ["mail", "s"], ["end", 3]], key=str
+        )
+
+
+def test_a_crash_after_the_decision_was_written_decides_nothing_twice() -> None:
+    async def work() -> None:
+        saver, graph = InMemorySaver(), make("edge", [{"payee": "a", "amount": 1.0}, {"payee": "b", "amount": 2.0}], [])
+        here, pause = await pause_of(graph, saver)
+        answer = decided(pause, [{"type": "reject"}, edit(pause, 1, {"payee": "b", "amount": 5.0})])
+        config: Any = config_for("t") | {"metadata": {"run": "r"}}
+        await each_task.write(
+            graph, saver, config, here, interrupts.choices_in(Question("breakpoint", None, []), answer.answer)
+        )
+        came = await carry_out(graph, saver, here, answer)
+        assert isinstance(came, Finished)
+        assert came.snapshot.values["got"] == [["pay", {"payee": "b", "amount": 5.0}], ["end", 1]]
+
+    run(work())
+
+
+@pytest.mark.parametrize("kind", ["command", "edge"])
+def test_an_edit_of_the_state_is_refused_where_sends_wait(kind: str) -> None:
+    async def work() -> None:
+        saver, graph = InMemorySaver(), make(kind, [{"payee": "a", "amount": 1.0}], [])
+        here, _ = await pause_of(graph, saver)
+        edits = {"seed": {"op": "set", "value": "other"}}
+        with pytest.raises(InvalidEdit, match="by a Send"):
+            await state_edit.preview(graph, saver, config_for("t", here.checkpoint_id), edits)
+        came = await carry_out(graph, saver, here, resume.Answer("approve", edits=edits))
+        assert isinstance(came, Failed) and came.error == "InvalidEdit"
+        assert (await snapshot(graph, saver, "t")) == here
+
+    run(work())
+
+
+def test_what_json_cannot_carry_stays_as_it_is_and_is_not_edited() -> None:
+    async def work() -> None:
+        saver = InMemorySaver()
+        graph = make("command", [{"when": {1, 2}, "said": HumanMessage("hi"), "amount": 1.0}], [])
+        here, pause = await pause_of(graph, saver)
+        args = pause.actions[0].args
+        question = Question(pause.kind, None, [asdict(pause.actions[0])], pause.answer_schema)
+        spoilt = {"decisions": [edit(pause, 0, {**args, "said": "ho"})]}
+        assert [fault.path for fault in interrupts.faults_in(question, spoilt)] != []
+        came = await carry_out(graph, saver, here, resume.Answer("respond", answer=spoilt))
+        assert isinstance(came, Failed) and came.error == "InvalidEdit"
+        came = await carry_out(graph, saver, here, decided(pause, [edit(pause, 0, {**args, "amount": 2.0})]))
+        assert isinstance(came, Finished)
+        state = await graph.copy(update={"checkpointer": saver}).aget_state(config_for("t"))
+        given = state.values["got"][0][1]
+        assert (given["when"], given["said"].content, given["amount"]) == ({1, 2}, "hi", 2.0)
+
+    run(work())
+
+
+class Scripted(GenericFakeChatModel):
+    def bind_tools(self, tools: Any, **more: Any) -> Any:
+        return self
+
+
+@tool
+def send_mail(to: str) -> str:
+    """Send a mail."""
+    return f"sent to {to}"
+
+
+def calling(maker: Any, **more: Any) -> Any:
+    calls: list[Any] = [{"name": "send_mail", "args": {"to": to}, "id": f"call-{to}"} for to in ("ann", "ben", "cy")]
+    raw = {"tool_calls": [{"id": call["id"], "function": {"arguments": json.dumps(call["args"])}} for call in calls]}
+    content: Any = [{"type": "tool_use", "id": call["id"], "input": call["args"]} for call in calls]
+    asked = AIMessage(content, tool_calls=calls, additional_kwargs=raw)
+    return maker(Scripted(messages=iter([asked, AIMessage("done")])), [send_mail], interrupt_before=["tools"], **more)
+
+
+@pytest.mark.parametrize(
+    ("maker", "more"), [(create_agent, {}), (create_react_agent, {"version": "v2"})], ids=["new", "v2"]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_the_message_of_a_prebuilt_agent_agrees_with_the_calls_that_are_made(maker: Any, more: Any) -> None:
+    async def work() -> None:
+        saver, graph = InMemorySaver(), calling(maker, **more)
+        stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
+        assert isinstance(stopped, Paused)
+        here = stopped.snapshot
+        [pause] = interrupts.read(graph, here)
+        assert [(action.name, action.args, action.call_id) for action in pause.actions] == [
+            ("send_mail", {"to": to}, f"call-{to}") for to in ("ann", "ben", "cy")
+        ]
+        assert pause.tools == ("send_mail",)
+        kinds: list[Any] = [{"type": "approve"}, edit(pause, 1, {"to": "bob"}), {"type": "reject", "message": "not cy"}]
+        came = await carry_out(graph, saver, here, decided(pause, kinds))
+        assert isinstance(came, Finished), came
+        state = await graph.copy(update={"checkpointer": saver}).aget_state(config_for("t"))
+        asked, told = state.values["messages"][1], state.values["messages"][2:-1]
+        assert [call["args"]["to"] for call in asked.tool_calls] == ["ann", "bob", "cy"]
+        assert [block["input"]["to"] for block in asked.content] == ["ann", "bob", "cy"]
+        raw = [json.loads(each["function"]["arguments"])["to"] for each in asked.additional_kwargs["tool_calls"]]
+        assert raw == ["ann", "bob", "cy"]
+        assert {each.tool_call_id: (each.content, each.status) for each in told} == {
+            "call-ann": ("sent to ann", "success"),
+            "call-ben": ("sent to bob", "success"),
+            "call-cy": ("not cy", "error"),
+        }
 
     run(work())
