@@ -37,8 +37,8 @@ def state_of(console: Console, thread_id: str) -> dict[str, Any]:
 def test_each_task_is_shown_with_what_was_sent_to_it(console: Console) -> None:
     approval = console.pause("s_by_command", {"order": "A1"})
     assert [(action["name"], action["args"]) for action in approval["actions"]] == [("pay", MALLORY), ("pay", ALICE)]
-    assert approval["title"] == "Pay(payee MALLORY-77, amount 98765.00) + Pay(payee ALICE-11, amount 1.00)"
-    assert approval["summary"] == "98765.00 to MALLORY-77 + 1.00 to ALICE-11"
+    assert approval["title"] == "Pay(payee “MALLORY-77”, amount 98765.00) + Pay(payee “ALICE-11”, amount 1.00)"
+    assert approval["summary"] == "98765.00 to “MALLORY-77” + 1.00 to “ALICE-11”"
     assert approval["allowed_verdicts"] == ["approve", "reject", "skip", "respond"]
     one = console.pause("s_one", {"order": "A1"})
     assert (one["title"], one["summary"], one["actions"][0]["args"]) == (
@@ -136,7 +136,7 @@ def test_the_calls_of_an_agent_are_decided_one_by_one_and_its_message_agrees(con
     assert [(action["name"], action["args"], action["call_id"]) for action in approval["actions"]] == [
         ("send_mail", call["args"], f"call-{place}") for place, call in enumerate(calls)
     ]
-    assert approval["title"].startswith("send_mail(to ann, subject hi) + send_mail(to ben, subject hi)")
+    assert approval["title"].startswith("send_mail(to “ann”, subject “hi”) + send_mail(to “ben”")
     answer = decisions(
         "approve", edited("send_mail", {"to": "bob", "subject": "hi"}), {"type": "reject", "message": "not cy"}
     )
