@@ -52,9 +52,8 @@ def bulk(request: Request) -> HttpResponse:
     found = chosen(request.POST.getlist("id"))
     comment = request.POST.get("comment", "").replace("\r\n", "\n")
     verdicts = {each.pk: request.POST.get(f"verdict-{each.pk}", "") for each in found}
-    if request.POST.get("do") in (Verdict.REJECT, "skip"):  # nothing is sent: the page is drawn with all of them set
-        every = Verdict.REJECT if request.POST["do"] == Verdict.REJECT else LEFT_OUT
-        return _page(request, found, dict.fromkeys(verdicts, str(every)), comment=comment)
+    if request.POST.get("do") == Verdict.REJECT:  # nothing is sent: the page is drawn with all of them set
+        return _page(request, found, dict.fromkeys(verdicts, Verdict.REJECT.value), comment=comment)
     if "" in verdicts.values():
         return _page(request, found, verdicts, problem="Say of each what you decide, or leave it out.", comment=comment)
     if Verdict.REJECT in verdicts.values() and not comment.strip():

@@ -198,12 +198,11 @@
     button.disabled = !words.length;
   }
   document.addEventListener("click", (event) => {
-    const every = { "reject-all": "reject", "leave-all": "none" }[event.target.id];
-    if (!every) return;
+    if (event.target.id !== "reject-all") return;
     event.preventDefault();
-    for (const radio of document.querySelectorAll(`.bulk-item .verdicts input[value=${every}]`)) radio.checked = true;
+    for (const radio of document.querySelectorAll(".bulk-item .verdicts input[value=reject]")) radio.checked = true;
     tellVotes();
-    if (every === "reject") byId("bulk-comment").focus();
+    byId("bulk-comment").focus();
   });
   document.addEventListener("change", (event) => { if (event.target.closest(".bulk-item")) tellVotes(); });
   for (const name of ["DOMContentLoaded", "pageshow"]) addEventListener(name, tellVotes);
