@@ -24,7 +24,7 @@
     const isWritten = [...form.querySelectorAll(".then-reject textarea, .then-respond textarea")].some((text) => text.value.trim());
     return { chosen, count, isStateEdited, isTyped: count ? chosen.length > 0 || isStateEdited || isWritten : isTouched(form) };
   }
-  const needsLook = (form, said) => said.isStateEdited || said.chosen.includes("edit") || (!said.count && form.dataset.needsLook === "yes");
+  const needsLook = (form, said) => said.isStateEdited || said.chosen.includes("edit") || form.dataset.needsLook === "yes";
 
   function labelOf(form, said) {
     const left = said.count - said.chosen.length;
