@@ -306,7 +306,7 @@ def test_who_agrees_is_shown_what_the_edit_leads_to_and_agrees_with_exactly_that
     told = read(console, approval)
     shown = told["proposal"]["preview"]
     assert (shown["next_before"], shown["next"], shown["title"]) == (["senior_desk"], ["pay_refund"], "Pay the refund")
-    assert shown["summary"] == "85.00 EUR to Mei-Ling Chen"
+    assert shown["summary"] == "85.00 EUR to “Mei-Ling Chen”"
     [action] = shown["actions"]
     assert (action["name"], action["args"]["amount"]) == ("pay_refund", 85.0)
     assert "Cannot be undone" in action["description"]

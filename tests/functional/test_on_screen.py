@@ -117,7 +117,7 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
 
     bob = opened(sign_in("bob", **options), console, approval)
     expect(bob.locator("#item-title")).to_have_text("Pay the refund")
-    expect(bob.locator(".lead")).to_have_text("85 EUR to Mei-Ling Chen")
+    expect(bob.locator(".lead")).to_have_text("85 EUR to “Mei-Ling Chen”")
     expect(bob.locator("#proposal-route .route-before")).to_have_text("Hand over to the senior desk")
     expect(bob.locator("#proposal-route .route-after")).to_have_text("Pay the refund")
     expect(bob.locator("#proposal-actions")).to_contain_text("Sends money to the customer's card. Cannot be undone.")
@@ -214,7 +214,7 @@ def test_what_a_rejection_leaves_out_is_said_and_as_it_was_asked_is_asked(
     alice.click("#reject-open") if options else alice.keyboard.press("Escape")
     alice.click("#more-open")
     alice.click("#as-asked-open")
-    expect(alice.locator("#as-asked")).to_contain_text("90 EUR to Mei-Ling Chen")
+    expect(alice.locator("#as-asked")).to_contain_text("90 EUR to “Mei-Ling Chen”")
     expect(alice.locator("#as-asked")).to_contain_text("What is filled in on this page is not sent.")
     alice.click("#approve-as-asked")
     expect(alice.locator("#decision")).to_contain_text("alice")
