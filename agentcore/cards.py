@@ -9,11 +9,15 @@ from typing import Annotated, Any, get_args, get_origin
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 
+from agentcore.binding import AGENT_KEY
 from agentcore.masks import secret_paths
 from agentcore.registry import Graph
 from agentcore.subgraphs import graphs_in
+from agentcore.tools import tool_names
 from agentcore.types import Channel, GraphCard
 
+INTERNAL = ("__", "branch:", "join:", "start:")
+"""How names of channels begin that LangGraph keeps for itself."""
 _MERGING = {"Topic", "DeltaChannel"}
 _LONGEST_TYPE = 80  # characters
 _SHORT_MESSAGE = {
@@ -38,6 +42,9 @@ def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
         input_schema_problem=problem,
         code_digest=code_digest,
         secrets=secret_paths(graph),
+        agent=_agent(graph),
+        tools=tool_names(graph),
+        all_channels=tuple(name for name in graph.channels if not name.startswith(INTERNAL)),
         subgraphs={path: _bare_card(graph_id, each) for path, each in inner.items()},
     )
 
@@ -53,6 +60,11 @@ def _bare_card(graph_id: str, graph: Graph) -> GraphCard:
         input_schema_problem="",
         code_digest="",
     )
+
+
+def _agent(graph: Graph) -> str:
+    name = ((graph.config or {}).get("metadata") or {}).get(AGENT_KEY)
+    return name if isinstance(name, str) else ""
 
 
 def approval_metadata(graph: Graph, node: str) -> dict[str, Any]:

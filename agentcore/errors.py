@@ -10,6 +10,7 @@ AgentCoreError
  +-- FenceLost              the run's thread was taken by another worker; nothing it writes is stored
  +-- NotItsThread           a run wrote to another thread than its own
  +-- ThreadCleaned          somebody wrote to a thread that an admin removed; nothing is stored
+ +-- ThreadHeld             somebody wrote to a thread while a run of the console holds it; nothing is stored
  +-- EffectMisused          effect_key() or once() was called where, or with what, cannot work
  +-- FailpointsRefused      a fault was to be injected outside tests, or there is no such failpoint
  +-- CheckpointsElsewhere   another process has the checkpoints: a SQLite file, or its memory
@@ -64,6 +65,10 @@ class NotItsThread(AgentCoreError):
 
 class ThreadCleaned(AgentCoreError):
     """Start another thread: an admin removed this one."""
+
+
+class ThreadHeld(AgentCoreError):
+    """Wait until the console's run stops, read the thread again, and go on from where it stands then."""
 
 
 class EffectMisused(AgentCoreError, RuntimeError):

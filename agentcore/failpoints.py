@@ -30,6 +30,7 @@ NAMES = {
 }
 MECHANISMS = {
     "fence": "Checkpoint writes of a worker that lost its thread are refused.",
+    "hold": "While a run has its lease, others write nothing to its thread.",
     "head_check": "A vote is refused when the thread moved since.",
     "digest_check": "A vote must name what was shown.",
     "rights_again": "Under a lock a person's rights are read again.",

@@ -2,7 +2,8 @@
 
 A run takes its thread with the next number; each of its writes checks that number, and holds it, in the transaction
 that writes. So a worker that was frozen, replaced and thawed writes nothing, and whoever replaces it sees all that was
-written before.
+written before. While the run has its lease, writes without any number are refused as well: an agent that goes on by
+itself would do what the run does a second time.
 """
 
 import copy
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 from psycopg import DatabaseError
 
-from agentcore.errors import FenceLost, NotItsThread, ThreadCleaned
+from agentcore.errors import FenceLost, NotItsThread, ThreadCleaned, ThreadHeld
 from agentcore.failpoints import is_off
 from agentcore.pending import Saver
 
@@ -23,6 +24,12 @@ _LOST = "CSF01"
 """The SQLSTATE it raises when the thread has another number."""
 _CLEANED = "CSF02"
 """The SQLSTATE of a write to a thread that was removed."""
+_HELD = "CSF03"
+"""The SQLSTATE of a write to a thread that a run holds."""
+HELD_SENTENCE = (
+    "A run of the approval console holds this thread: nothing that others write to it is stored. Wait until it stops,"
+    " read the thread again, and go on from where it stands then. A node of yours that has run may have had its effect."
+)
 
 
 @dataclass
@@ -66,6 +73,8 @@ class Fenceable:
                 raise self.fence.lose() from None
             if error.sqlstate == _CLEANED:
                 raise ThreadCleaned("This thread was force-cleaned: nothing is written to it any more.") from None
+            if error.sqlstate == _HELD:
+                raise ThreadHeld(HELD_SENTENCE) from None
             raise
 
     def check_unfenced(self) -> None:

@@ -16,10 +16,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from agentcore import bound
 from agentcore.bound import Bound
-from agentcore.errors import ThreadCleaned
-from agentcore.fencing import Fenceable
+from agentcore.errors import ThreadCleaned, ThreadHeld
+from agentcore.fencing import HELD_SENTENCE, Fenceable
 from agentcore.serde import check_serializer
-from agentcore.tables import NOTED_CHANNELS, Head, Measured, Sizes, Stored, fingerprint, measured
+from agentcore.tables import MOST_WRITTEN, NOTED_CHANNELS, Head, Measured, Sizes, Stored, Written, fingerprint, measured
 
 _numbers = itertools.count(1)
 
@@ -31,6 +31,15 @@ class _Move:
     number: int
     at: float
     is_indexed: bool = False
+
+
+@dataclass
+class _Hold:
+    """Of a run that keeps others out, or has them noted."""
+
+    until: float
+    lets_others: bool
+    has_others: bool = False
 
 
 @dataclass
@@ -50,6 +59,7 @@ class MemorySaver(Fenceable, InMemorySaver):
         super().__init__(serde=serializer)
         self.moves: dict[str, _Move] = {}
         self.fences: dict[str, int] = {}
+        self.holds: dict[str, _Hold] = {}
         self.tombstones: dict[str, _Tombstone] = {}
         self.effects: dict[str, tuple[str, str]] = {}
         """Thread and result of each that was done; `running` ends for each that is."""
@@ -65,9 +75,19 @@ class MemorySaver(Fenceable, InMemorySaver):
         if self.fence:
             self.fence.check(thread_id, self.fences.get(thread_id))
 
+    def check_holder(self, thread_id: str) -> None:
+        """The same, and refuse or note a write beside a run that holds the thread."""
+        self.check_fence(thread_id)
+        hold = self.holds.get(thread_id)
+        if self.fence or hold is None or hold.until <= time.monotonic():
+            return
+        if not hold.lets_others:
+            raise ThreadHeld(HELD_SENTENCE)
+        hold.has_others = True
+
     def check_may_write(self, thread_id: str) -> None:
         """The same, and refuse what is written to a thread that was removed."""
-        self.check_fence(thread_id)
+        self.check_holder(thread_id)
         if thread_id in self.tombstones:
             raise ThreadCleaned("This thread was force-cleaned: nothing is written to it any more.")
 
@@ -98,7 +118,7 @@ class MemorySaver(Fenceable, InMemorySaver):
 
     def delete_thread(self, thread_id: str) -> None:
         with self.guard:
-            self.check_fence(thread_id)
+            self.check_holder(thread_id)
             super().delete_thread(thread_id)
             if thread_id in self.moves:
                 self.note(thread_id)
@@ -180,6 +200,11 @@ class MemoryTables:
         blobs = ((name, v, self.saver.blobs.get((thread_id, namespace, name, v))) for name, v in versions.items())
         return sorted((name, str(version), blob) for name, version, blob in blobs if blob)
 
+    def read_metadata(self, thread_id: str) -> dict[str, Any]:
+        with self.saver.guard:
+            found = self.saver.storage.get(thread_id, {}).get("", {})
+            return dict(self.saver.serde.loads_typed(found[max(found)][1])) if found else {}
+
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         latest = time.monotonic() - settled_seconds
         with self.saver.guard:
@@ -225,9 +250,37 @@ class MemoryTables:
             here = (thread_id, value.namespace, value.channel)
             return next((blob for key, blob in blobs if key[:3] == here and str(key[3]) == value.key), ("empty", b""))
 
-    def raise_fence(self, thread_id: str, fence: int) -> None:
+    def raise_fence(
+        self, thread_id: str, fence: int, *, held_seconds: float | None = None, lets_others: bool = False
+    ) -> None:
         with self.saver.guard:
-            self.saver.fences[thread_id] = max(fence, self.saver.fences.get(thread_id, 0))
+            if fence < self.saver.fences.get(thread_id, 0):
+                return
+            self.saver.fences[thread_id] = fence
+            hold = self.saver.holds.pop(thread_id, None)
+            if held_seconds is not None:
+                has_others = hold is not None and hold.has_others
+                self.saver.holds[thread_id] = _Hold(time.monotonic() + held_seconds, lets_others, has_others)
+
+    def hold_on(self, thread_id: str, fence: int, *, held_seconds: float) -> None:
+        with self.saver.guard:
+            hold = self.saver.holds.get(thread_id)
+            if hold and self.saver.fences.get(thread_id) == fence:
+                hold.until = time.monotonic() + held_seconds
+
+    def let_go(self, thread_id: str, fence: int) -> bool:
+        with self.saver.guard:
+            if self.saver.fences.get(thread_id) != fence:
+                return False
+            hold = self.saver.holds.pop(thread_id, None)
+            return bool(hold and hold.has_others)
+
+    def written(self, thread_id: str, *, since: str, run_key: str) -> list[Written]:
+        with self.saver.guard:
+            found = self.saver.storage.get(thread_id, {}).get("", {})
+            newest = [each for each in sorted(found, reverse=True) if each > since][:MOST_WRITTEN]
+            told = [(each, found[each][2], self.saver.serde.loads_typed(found[each][1])) for each in newest]
+            return [Written(each, parent or "", str(metadata.get(run_key) or "")) for each, parent, metadata in told]
 
     def read_fence(self, thread_id: str) -> int:
         return self.saver.fences.get(thread_id, 0)

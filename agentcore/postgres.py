@@ -178,14 +178,17 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
                 await super().aput(config, checkpoint, metadata, new_versions)
             return None, {}
         blobs = await asyncio.to_thread(self._dump_blobs, thread_id, namespace, apart, versions) if versions else []
+        rows: list[str] = ["(%s, %s, %s, %s, %s, %b)"] * len(blobs)
+        fields: Sequence[Any] = [field for blob in blobs for field in blob]
+        if blobs:  # PostgreSQL may put these in first, and its triggers ask who writes
+            rows[0], fields = self._held(rows[0], fields)
         params = [
             *(thread_id, namespace, checkpoint["id"], config["configurable"].get("checkpoint_id")),
             Jsonb({**checkpoint, "channel_values": inline}),
             Jsonb(get_serializable_checkpoint_metadata(config, metadata)),
-            *(field for blob in blobs for field in blob),
+            *fields,
         ]
-        rows = ", ".join(["(%s, %s, %s, %s, %s, %b)"] * len(blobs))
-        new_blob = _PUT_BLOBS_SQL.format(rows=rows) if blobs else _NO_BLOBS_SQL
+        new_blob = _PUT_BLOBS_SQL.format(rows=", ".join(rows)) if blobs else _NO_BLOBS_SQL
         query = f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {then}"
         self._check_loop()
         with self.holding(thread_id):

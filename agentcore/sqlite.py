@@ -21,11 +21,22 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentcore import bound
 from agentcore.bound import Bound
-from agentcore.errors import CheckpointsElsewhere, FileUnusable
+from agentcore.errors import CheckpointsElsewhere, FileUnusable, ThreadHeld
 from agentcore.failpoints import reach
-from agentcore.fencing import Fenceable
+from agentcore.fencing import HELD_SENTENCE, Fenceable
 from agentcore.serde import check_serializer
-from agentcore.tables import NOTED_CHANNELS, Head, Measured, Sizes, Stored, fingerprint, measured
+from agentcore.tables import (
+    MOST_WRITTEN,
+    NOTED_CHANNELS,
+    Head,
+    Measured,
+    Sizes,
+    Stored,
+    Written,
+    fingerprint,
+    measured,
+    object_of,
+)
 
 T = TypeVar("T")
 
@@ -74,6 +85,10 @@ CREATE TABLE IF NOT EXISTS countersign_heads (
     is_indexed INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS countersign_fences (thread_id TEXT PRIMARY KEY, fence INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS countersign_holds (
+    thread_id TEXT PRIMARY KEY, fence INTEGER NOT NULL, held_until REAL NOT NULL, lets_others INTEGER NOT NULL,
+    has_others INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE IF NOT EXISTS countersign_effects (
     key TEXT PRIMARY KEY, thread_id TEXT NOT NULL, result TEXT, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
@@ -105,6 +120,7 @@ WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 """
 _HAS_ROWS_SQL = " OR ".join(f"EXISTS (SELECT 1 FROM {table} r WHERE r.thread_id = t.thread_id)" for table in _TABLES)
 _FENCE_SQL = "SELECT fence FROM countersign_fences WHERE thread_id = ?"
+_HELD_SQL = f"SELECT lets_others FROM countersign_holds WHERE thread_id = ? AND held_until > {_NOW}"
 _WRITES_SQL = """
 SELECT task_id, idx, channel, coalesce(type, ''), CAST(coalesce(value, '') AS BLOB) FROM writes
 WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?
@@ -206,7 +222,12 @@ class SqliteSaver(Fenceable, AsyncSqliteSaver):
         if self.fence:
             await self.conn.execute("BEGIN IMMEDIATE")
             rows = await self.conn.execute_fetchall(_FENCE_SQL, [thread_id])
-            self.fence.check(thread_id, next((row[0] for row in rows), None))
+            return self.fence.check(thread_id, next((row[0] for row in rows), None))
+        held = await self.conn.execute_fetchall(_HELD_SQL, [thread_id])
+        if any(not lets_others for (lets_others,) in held):
+            raise ThreadHeld(HELD_SENTENCE)
+        if held:
+            await self.conn.execute("UPDATE countersign_holds SET has_others = 1 WHERE thread_id = ?", [thread_id])
 
     async def settled(self) -> None:
         """Wait for writes whose runs were stopped."""
@@ -379,6 +400,14 @@ class SqliteTables:
             writes=self.connection.execute(_ALL_WRITES_SQL, here).fetchall(),
         )
 
+    def read_metadata(self, thread_id: str) -> dict[str, Any]:
+        row = self._one(
+            "SELECT metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+            " ORDER BY checkpoint_id DESC LIMIT 1",
+            thread_id,
+        )
+        return object_of(row[0]) if row and row[0] else {}
+
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         rows = self.connection.execute(
             f"SELECT thread_id FROM countersign_heads WHERE NOT is_indexed AND changed_at <= {_NOW} - ?"
@@ -435,12 +464,45 @@ class SqliteTables:
         )
         return bytes(row[0]) if row and row[0] else b""
 
-    def raise_fence(self, thread_id: str, fence: int) -> None:
+    def raise_fence(
+        self, thread_id: str, fence: int, *, held_seconds: float | None = None, lets_others: bool = False
+    ) -> None:
+        if fence < self.read_fence(thread_id):
+            return
         self.connection.execute(
-            "INSERT INTO countersign_fences VALUES (?, ?)"
-            " ON CONFLICT (thread_id) DO UPDATE SET fence = max(fence, excluded.fence)",
+            "INSERT INTO countersign_fences VALUES (?, ?) ON CONFLICT (thread_id) DO UPDATE SET fence = excluded.fence",
             [thread_id, fence],
         )
+        if held_seconds is None:
+            self.connection.execute("DELETE FROM countersign_holds WHERE thread_id = ?", [thread_id])
+            return
+        self.connection.execute(
+            "INSERT INTO countersign_holds (thread_id, fence, held_until, lets_others)"
+            f" VALUES (?, ?, {_NOW} + ?, ?) ON CONFLICT (thread_id) DO UPDATE SET"
+            " fence = excluded.fence, held_until = excluded.held_until, lets_others = excluded.lets_others",
+            [thread_id, fence, held_seconds, lets_others],
+        )
+
+    def hold_on(self, thread_id: str, fence: int, *, held_seconds: float) -> None:
+        self.connection.execute(
+            f"UPDATE countersign_holds SET held_until = {_NOW} + ? WHERE thread_id = ? AND fence = ?",
+            [held_seconds, thread_id, fence],
+        )
+
+    def let_go(self, thread_id: str, fence: int) -> bool:
+        mine = "countersign_holds WHERE thread_id = ? AND fence = ?"
+        row = self._one(f"SELECT has_others FROM {mine}", thread_id, fence)
+        self.connection.execute(f"DELETE FROM {mine}", [thread_id, fence])
+        return bool(row and row[0])
+
+    def written(self, thread_id: str, *, since: str, run_key: str) -> list[Written]:
+        rows = self.connection.execute(
+            "SELECT checkpoint_id, coalesce(parent_checkpoint_id, ''),"
+            " coalesce(json_extract(CAST(metadata AS TEXT), '$.' || ?), '') FROM checkpoints"
+            " WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id > ? ORDER BY checkpoint_id DESC LIMIT ?",
+            [run_key, thread_id, since, MOST_WRITTEN],
+        )
+        return [Written(*row) for row in rows]
 
     def read_fence(self, thread_id: str) -> int:
         row = self._one(_FENCE_SQL, thread_id)

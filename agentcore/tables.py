@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,6 +73,16 @@ class Measured:
     head: bytes
 
 
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint in the line of its thread. `run` is what its metadata has under the key that was asked for."""
+
+    checkpoint_id: str
+    parent: str
+    run: str
+
+
+MOST_WRITTEN = 2_000
 HEAD_BYTES = 4_000
 
 
@@ -101,6 +112,10 @@ class Tables(Protocol):
         """
         ...
 
+    def read_metadata(self, thread_id: str) -> dict[str, Any]:
+        """Return the metadata of the thread's newest checkpoint; nothing if that is no object."""
+        ...
+
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         """Return ids of threads that moved since they were last marked, but not just now; longest waiting first."""
         ...
@@ -121,8 +136,25 @@ class Tables(Protocol):
         """Return some of the bytes of a stored value."""
         ...
 
-    def raise_fence(self, thread_id: str, fence: int) -> None:
-        """Raise the thread's number: from now on writes with a lower one are refused. Waits for those being made."""
+    def raise_fence(
+        self, thread_id: str, fence: int, *, held_seconds: float | None = None, lets_others: bool = False
+    ) -> None:
+        """Raise the thread's number: from now on writes with a lower one are refused. Waits for those being made.
+
+        With `held_seconds` writes without any number are refused as well, so long; or, with `lets_others`, noted.
+        """
+        ...
+
+    def hold_on(self, thread_id: str, fence: int, *, held_seconds: float) -> None:
+        """Keep others out for so long from now, if the thread still has this number and is held."""
+        ...
+
+    def let_go(self, thread_id: str, fence: int) -> bool:
+        """Let others write to the thread again; return whether somebody did while it was held with this number."""
+        ...
+
+    def written(self, thread_id: str, *, since: str, run_key: str) -> list[Written]:
+        """Return the thread's own checkpoints that are newer than `since`, newest first; of very many the newest."""
         ...
 
     def read_fence(self, thread_id: str) -> int:
@@ -175,7 +207,7 @@ def fingerprint(writes: Iterable[Write]) -> str:
 
 
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
-_BESIDE = ("countersign_heads", "countersign_fences", "countersign_tombstones")
+_BESIDE = ("countersign_heads", "countersign_fences", "countersign_holds", "countersign_tombstones")
 _COUNT_SQL = " UNION ALL ".join(
     f"SELECT '{table}', {space}, count(*) FROM {table} WHERE thread_id = %(thread)s GROUP BY 2"
     for table, space in zip(_TABLES, ["checkpoint_ns"] * 3 + ["''"], strict=True)
@@ -263,9 +295,10 @@ FROM (
     WHERE thread_id = %s AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 ) head
 """
-_RAISE_FENCE_SQL = """
-INSERT INTO countersign_fences AS held (thread_id, fence) VALUES (%s, %s)
-ON CONFLICT (thread_id) DO UPDATE SET fence = greatest(held.fence, EXCLUDED.fence)
+_LET_GO_SQL = "DELETE FROM countersign_holds WHERE thread_id = %s AND fence = %s RETURNING has_others"
+_WRITTEN_SQL = """
+SELECT checkpoint_id, coalesce(parent_checkpoint_id, ''), coalesce(metadata ->> %s, '') FROM checkpoints
+WHERE thread_id = %s AND checkpoint_ns = '' AND checkpoint_id > %s ORDER BY checkpoint_id DESC LIMIT %s
 """
 
 
@@ -299,6 +332,15 @@ class PostgresTables:
         self.cursor.execute(bound.SQL[is_hashed], where)
         found = bound.of_rows(self.cursor.fetchall())
         return found.without(unread) if found else None
+
+    def read_metadata(self, thread_id: str) -> dict[str, Any]:
+        self.cursor.execute(
+            "SELECT metadata::text FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
+            " ORDER BY checkpoint_id DESC LIMIT 1",
+            [thread_id],
+        )
+        row = self.cursor.fetchone()
+        return object_of(row[0]) if row else {}
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         self.cursor.execute(
@@ -345,9 +387,27 @@ class PostgresTables:
         row = self.cursor.fetchone()
         return bytes(row[0]) if row else b""
 
-    def raise_fence(self, thread_id: str, fence: int) -> None:
+    def raise_fence(
+        self, thread_id: str, fence: int, *, held_seconds: float | None = None, lets_others: bool = False
+    ) -> None:
         """In the caller's transaction. Raise it before touching other rows of the thread: writers lock it first."""
-        self.cursor.execute(_RAISE_FENCE_SQL, [thread_id, fence])
+        self.cursor.execute("SELECT countersign_take(%s, %s, %s, %s)", [thread_id, fence, held_seconds, lets_others])
+
+    def hold_on(self, thread_id: str, fence: int, *, held_seconds: float) -> None:
+        self.cursor.execute(
+            "UPDATE countersign_holds SET held_until = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE thread_id = %s AND fence = %s",
+            [held_seconds, thread_id, fence],
+        )
+
+    def let_go(self, thread_id: str, fence: int) -> bool:
+        self.cursor.execute(_LET_GO_SQL, [thread_id, fence])
+        row = self.cursor.fetchone()
+        return bool(row and row[0])
+
+    def written(self, thread_id: str, *, since: str, run_key: str) -> list[Written]:
+        self.cursor.execute(_WRITTEN_SQL, [run_key, thread_id, since, MOST_WRITTEN])
+        return [Written(*row) for row in self.cursor.fetchall()]
 
     def read_fence(self, thread_id: str) -> int:
         self.cursor.execute("SELECT fence FROM countersign_fences WHERE thread_id = %s", [thread_id])
@@ -404,6 +464,12 @@ class PostgresTables:
         self.cursor.execute(
             "UPDATE countersign_tombstones SET is_settled = true WHERE thread_id = ANY(%s)", [thread_ids]
         )
+
+
+def object_of(text: str | bytes) -> dict[str, Any]:
+    """Read JSON that anybody may have written; nothing for what is no object."""
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
 
 
 def measure_sql(value: Stored) -> str:

@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from psycopg import DatabaseError, DataError
 from psycopg_pool import PoolTimeout
 
 from agentcore import pending, sends
-from agentcore.cards import is_gated
+from agentcore.binding import claims_in, tools_in
+from agentcore.cards import INTERNAL, is_gated
 from agentcore.errors import UnreadableThread, without_secrets
 from agentcore.masks import Mask, hidden_sent, secret_paths, states_in_sent
 from agentcore.namespaces import path_of
@@ -25,17 +26,16 @@ from agentcore.neutral import neutral_serializer
 from agentcore.pending import Place
 from agentcore.registry import Graph
 from agentcore.serde import canonical, has_objects, to_plain
-from agentcore.skimming import LARGEST_READ, cut_state, skim, skim_for
+from agentcore.skimming import LARGEST_READ, cut, cut_state, skim, skim_for
 from agentcore.strict import noting_blocked
 from agentcore.subgraphs import graph_at
-from agentcore.types import Gate, GateTask, Look, PendingInterrupt, Snapshot
+from agentcore.types import Gate, GateTask, Look, PendingInterrupt, Shown, Snapshot, Traits
 
 Saver = BaseCheckpointSaver[Any]
 
 _LONGEST_WALK = 20
 """Edits in a row that are looked through to find the node that ran last."""
-_INTERNAL = ("__", "branch:", "join:", "start:")
-"""How names of channels begin that LangGraph keeps for itself."""
+_BRANCH = "branch:to:"
 
 
 def with_saver(graph: Graph, saver: Saver) -> Graph:
@@ -233,14 +233,86 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *
     neutral = with_serializer(skimmed.saver, neutral_serializer())
     with _unreadable():
         found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
-        if found is None:
-            return None
-        channels = found.checkpoint["channel_values"].items()
-        return Look(
-            metadata=to_plain(found.metadata) if isinstance(found.metadata, dict) else {},
-            ran=tuple(name for name in found.checkpoint["versions_seen"] if not name.startswith("__")),
-            values=cut_state({name: to_plain(value) for name, value in channels if not name.startswith(_INTERNAL)}),
-        )
+        return await asyncio.to_thread(_looked, found, skimmed.saver is saver) if found else None
+
+
+async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None) -> list[Look]:
+    """Read up to `limit` checkpoints without their graph, newest first, older than the checkpoint id `before`."""
+    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)
+    neutral = with_serializer(skimmed.saver, neutral_serializer())
+    older_than = config_for(thread_id, before) if before else None
+    with _unreadable():
+        found = [each async for each in neutral.alist(config_for(thread_id), before=older_than, limit=limit)]
+        return [await asyncio.to_thread(_looked, each, skimmed.saver is saver) for each in found]
+
+
+def snapshot_of(look: Look, thread_id: str) -> Snapshot:
+    """Give what was read without a graph the shape of a snapshot. What runs next is a guess, and no gate is known."""
+    tasks: tuple[dict[str, Any], ...] = tuple(
+        {"id": f"unknown-{node}", "name": node, "error": None, "interrupts": []} for node in look.waits
+    )
+    asked = tuple(PendingInterrupt(each["id"], each["value"], node="") for each in look.asked)
+    return Snapshot(
+        thread_id=thread_id,
+        checkpoint_ns="",
+        checkpoint_id=look.checkpoint_id,
+        parent_checkpoint_id=look.parent_checkpoint_id,
+        created_at=look.created_at or None,
+        step=look.metadata.get("step"),
+        source=look.metadata.get("source"),
+        metadata=look.metadata,
+        values=look.values,
+        next=look.waits,
+        interrupts=asked,
+        tasks=tasks,
+        opaque=tuple(look.values),
+    )
+
+
+def _looked(found: CheckpointTuple, is_whole: bool) -> Look:
+    metadata = to_plain(found.metadata) if isinstance(found.metadata, dict) else {}
+    channels = found.checkpoint["channel_values"].items()
+    values = {name: to_plain(value) for name, value in channels if not name.startswith(INTERNAL)}
+    seen = found.checkpoint["versions_seen"]
+    ran = tuple(name for name in seen if not name.startswith("__"))
+    asked = tuple(_asked(found.pending_writes or ()))
+    claims = claims_in(metadata)
+    known = {name for name in (*values, *found.checkpoint["channel_versions"]) if not name.startswith(INTERNAL)}
+    traits = Traits(
+        claims.get("agent", ""),
+        frozenset(ran),
+        frozenset(known.difference(ran)),  # older versions of LangGraph have a channel for each node
+        frozenset(tools_in([list(values.values()), [each["value"] for each in asked]])),
+    )
+    here = _configurable(found.config)
+    return Look(
+        metadata=metadata,
+        ran=ran,
+        values=cut_state(values),
+        checkpoint_id=str(here.get("checkpoint_id", "")),
+        created_at=str(found.checkpoint.get("ts") or ""),
+        parent_checkpoint_id=_configurable(found.parent_config).get("checkpoint_id"),
+        waits=tuple(_waits(found.checkpoint, seen)),
+        asked=asked,
+        shown=Shown(claims, traits, is_whole),
+    )
+
+
+def _asked(writes: Iterable[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the questions among pending writes, as the neutral serialiser gives them."""
+    for _, channel, value in writes:
+        for each in value if channel == "__interrupt__" and isinstance(value, list) else ():
+            inside = each.get("value") if isinstance(each, dict) and "__type__" in each else each
+            if isinstance(inside, dict) and "value" in inside:
+                yield {"id": str(inside.get("id") or ""), "value": cut(to_plain(inside["value"]))}
+
+
+def _waits(checkpoint: Checkpoint, seen: Any) -> Iterator[str]:
+    """Yield the nodes whose channel is set and newer than what they have seen. There are other ways to wait as well."""
+    for channel in checkpoint["channel_values"]:
+        node = channel.removeprefix(_BRANCH)
+        if node != channel and (seen.get(node) or {}).get(channel) != checkpoint["channel_versions"].get(channel):
+            yield node
 
 
 async def read_part(

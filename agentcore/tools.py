@@ -19,12 +19,19 @@ MOST_CALLS = 500
 @lru_cache(maxsize=256)
 def tool_schemas(graph: Graph) -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of the arguments of each tool of the graph's tool nodes, subgraphs included, by name."""
-    found: dict[str, dict[str, Any]] = {}
-    inner = [each for _, each in graph.get_subgraphs(recurse=True) if isinstance(each, Pregel)]
-    for node in (node for each in [graph, *inner] for node in each.nodes.values()):
-        if isinstance(node.bound, ToolNode):
-            found |= {name: _schema(tool) for name, tool in node.bound.tools_by_name.items()}
+    found = {name: _schema(tool) for name, tool in _tools(graph).items()}
     return {name: schema for name, schema in found.items() if schema}
+
+
+def tool_names(graph: Graph) -> tuple[str, ...]:
+    """Name the tools of the graph's tool nodes, subgraphs included."""
+    return tuple(sorted(_tools(graph)))
+
+
+def _tools(graph: Graph) -> dict[str, Any]:
+    inner = [each for _, each in graph.get_subgraphs(recurse=True) if isinstance(each, Pregel)]
+    nodes = (node.bound for each in [graph, *inner] for node in each.nodes.values())
+    return {name: tool for node in nodes if isinstance(node, ToolNode) for name, tool in node.tools_by_name.items()}
 
 
 def _schema(tool: Any) -> dict[str, Any]:

@@ -9,13 +9,72 @@ TABLES = (
     "countersign_meta",
     "countersign_heads",
     "countersign_fences",
+    "countersign_holds",
     "countersign_effects",
     "countersign_tombstones",
 )
 
 # Statements of their own, not one transaction: each locks one table for a moment, so that we are in nobody's deadlock.
-# All of them can be run again, and VERSION is stored after the last.
+# All of them can be run again, and VERSION is stored after the last. What a trigger calls comes before it: agents write
+# while this is installed.
 INSTALL = (
+    # A write with another number than the thread's is refused; who raises the number waits for writes that are made.
+    """
+CREATE TABLE IF NOT EXISTS countersign_fences (
+    thread_id text PRIMARY KEY,
+    fence bigint NOT NULL
+)""",
+    # Of runs that have their lease: until then others write nothing to the thread; or, with `lets_others`, it is noted.
+    """
+CREATE TABLE IF NOT EXISTS countersign_holds (
+    thread_id text PRIMARY KEY,
+    fence bigint NOT NULL,
+    held_until timestamptz NOT NULL,
+    lets_others boolean NOT NULL,
+    has_others boolean NOT NULL DEFAULT false
+)""",
+    # The setting lasts as long as the transaction, and tells the triggers that the writer is the holder.
+    """
+CREATE OR REPLACE FUNCTION countersign_held(thread text, held bigint) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM countersign_fences WHERE thread_id = thread AND fence = held FOR SHARE;
+    IF NOT FOUND THEN RAISE EXCEPTION 'the fence is lost' USING ERRCODE = 'CSF01'; END IF;
+    PERFORM set_config('countersign.held', concat(held, ':', thread), true);
+    RETURN thread;
+END $$""",
+    # The fence first, then the head row: in this order every writer takes them.
+    """
+CREATE OR REPLACE FUNCTION countersign_take(thread text, number bigint, seconds float8, others_may boolean)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO countersign_fences AS known (thread_id, fence) VALUES (thread, number)
+    ON CONFLICT (thread_id) DO UPDATE SET fence = greatest(known.fence, EXCLUDED.fence);
+    IF seconds IS NULL THEN
+        DELETE FROM countersign_holds WHERE thread_id = thread;
+        RETURN;
+    END IF;
+    INSERT INTO countersign_holds (thread_id, fence, held_until, lets_others)
+    VALUES (thread, number, clock_timestamp() + make_interval(secs => seconds), others_may)
+    ON CONFLICT (thread_id) DO UPDATE SET
+        fence = EXCLUDED.fence, held_until = EXCLUDED.held_until, lets_others = EXCLUDED.lets_others;
+    PERFORM FROM countersign_heads WHERE thread_id = thread FOR UPDATE;
+END $$""",
+    """
+CREATE OR REPLACE FUNCTION countersign_check_holder(thread text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    holder countersign_holds;
+BEGIN
+    SELECT * INTO holder FROM countersign_holds WHERE thread_id = thread AND held_until > clock_timestamp();
+    IF NOT FOUND OR current_setting('countersign.held', true) = concat(holder.fence, ':', thread) THEN
+        RETURN;
+    ELSIF NOT holder.lets_others THEN
+        RAISE EXCEPTION 'a run of the approval console holds this thread: nothing that others write to it is stored'
+            USING ERRCODE = 'CSF03', HINT = 'Wait until its run stops, read the thread again, and go on from where it '
+            'stands then. A node of yours that has run may have had its effect: look before you run it again.';
+    ELSIF NOT holder.has_others THEN
+        UPDATE countersign_holds SET has_others = true WHERE thread_id = thread;
+    END IF;
+END $$""",
     # One head row a thread, kept at write time: "which threads moved" is one small index, not a scan of checkpoints.
     """
 CREATE TABLE IF NOT EXISTS countersign_heads (
@@ -40,6 +99,8 @@ BEGIN
         checkpoint_id = greatest(head.checkpoint_id, EXCLUDED.checkpoint_id),
         is_indexed = false,
         changed_at = clock_timestamp();
+    -- Again, with the head row locked: whoever takes the thread locks it too, so one of us has seen the other.
+    PERFORM countersign_check_holder(NEW.thread_id);
     RETURN NEW;
 END $$""",
     """
@@ -109,19 +170,6 @@ END $$""",
             ("removed", "DELETE", "checkpoint_writes"),
         )
     ),
-    # A write with another number than the thread's is refused; who raises the number waits for writes that are made.
-    """
-CREATE TABLE IF NOT EXISTS countersign_fences (
-    thread_id text PRIMARY KEY,
-    fence bigint NOT NULL
-)""",
-    """
-CREATE OR REPLACE FUNCTION countersign_held(thread text, held bigint) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM FROM countersign_fences WHERE thread_id = thread AND fence = held FOR SHARE;
-    IF NOT FOUND THEN RAISE EXCEPTION 'the fence is lost' USING ERRCODE = 'CSF01'; END IF;
-    RETURN thread;
-END $$""",
     """
 CREATE TABLE IF NOT EXISTS countersign_effects (
     key text PRIMARY KEY,
@@ -153,6 +201,33 @@ END $$""",
         f"CREATE OR REPLACE TRIGGER countersign_refused BEFORE INSERT ON {table}"
         " FOR EACH ROW EXECUTE FUNCTION countersign_refuse()"
         for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
+    ),
+    # Not of effects: who else has done one says so, and it is not done twice.
+    """
+CREATE OR REPLACE FUNCTION countersign_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        IF EXISTS (SELECT FROM countersign_holds WHERE held_until > clock_timestamp()) THEN
+            RAISE EXCEPTION 'runs of the approval console hold threads of this table: it is not emptied'
+                USING ERRCODE = 'CSF03', HINT = 'Wait until they stop.';
+        END IF;
+        RETURN NULL;
+    END IF;
+    IF TG_OP <> 'INSERT' THEN PERFORM countersign_check_holder(OLD.thread_id); END IF;
+    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+    IF TG_OP = 'INSERT' OR NEW.thread_id <> OLD.thread_id THEN
+        PERFORM countersign_check_holder(NEW.thread_id);
+    END IF;
+    RETURN NEW;
+END $$""",
+    *(
+        f"CREATE OR REPLACE TRIGGER countersign_{name} BEFORE {event} ON {table}"
+        f" FOR EACH {each} EXECUTE FUNCTION countersign_guard()"
+        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+        for name, event, each in (
+            ("guarded", "INSERT OR UPDATE OR DELETE", "ROW"),
+            ("kept", "TRUNCATE", "STATEMENT"),
+        )
     ),
     # Two random uuids are 244 random bits.
     """

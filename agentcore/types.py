@@ -125,12 +125,53 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What a graph has, or what a thread shows of the one that made it."""
+
+    agent: str
+    nodes: frozenset[str]
+    channels: frozenset[str]
+    tools: frozenset[str]
+
+    def lacks(self, shown: "Traits") -> str:
+        """Say what of `shown` this graph has not; an empty string if it has all of it."""
+        if shown.agent and shown.agent != self.agent:
+            return f"it is not the agent {shown.agent}"
+        for kind, here, there in (
+            ("node", self.nodes, shown.nodes),
+            ("tool", self.tools, shown.tools),
+            ("channel", self.channels, shown.channels),
+        ):
+            if missing := sorted(there - here):
+                return f"it has no {kind} {', '.join(missing[:3])}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a thread says, as `graph_id` and `agent`, and shows. `is_whole`: nothing was left out for its size."""
+
+    claims: dict[str, str]
+    traits: Traits
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
 class Look:
     """A checkpoint as plain data, read without its graph. `ran` are the nodes that have run on the thread."""
 
     metadata: dict[str, Any]
     ran: tuple[str, ...]
     values: dict[str, Any]
+    checkpoint_id: str = ""
+    parent_checkpoint_id: str | None = None
+    created_at: str = ""
+    waits: tuple[str, ...] = ()
+    """Nodes that would run next, as far as that can be told."""
+    asked: tuple[dict[str, Any], ...] = ()
+    """Questions that wait, as `{id, value}`."""
+    shown: Shown | None = None
+    """What tells of its graph."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +343,12 @@ class GraphCard:
     code_digest: str
     secrets: tuple[str, ...] = ()
     """Channels and dotted paths inside them that nobody is shown."""
-
+    agent: str = ""
+    """The name that `create_agent` was given: it stands in the metadata of each checkpoint."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools of its tool nodes, subgraphs included."""
+    all_channels: tuple[str, ...] = ()
+    """Also those that are not part of its output, but none of LangGraph's own."""
     subgraphs: Mapping[str, "GraphCard"] = field(default_factory=dict)
     """The cards of its subgraphs, by the nodes on the way down, joined by `|`."""
 
@@ -311,7 +357,8 @@ class GraphCard:
         """Read a card that was stored as JSON; earlier workers wrote fewer fields."""
         below = {path: cls.of(card) for path, card in plain.get("subgraphs", {}).items()}
         channels = tuple(Channel(**channel) for channel in plain["channels"])
-        return cls(**{**plain, "channels": channels, "secrets": tuple(plain.get("secrets", ())), "subgraphs": below})
+        names = {name: tuple(plain.get(name, ())) for name in ("secrets", "tools", "all_channels")}
+        return cls(**{**plain, "channels": channels, **names, "subgraphs": below})
 
     def channel(self, name: str) -> Channel | None:
         return next((channel for channel in self.channels if channel.name == name), None)

@@ -12,6 +12,15 @@ class ThreadStatus(TextChoices):
     ERROR = "error", "Stopped by an error, or needs a person to look."
 
 
+class Binding(TextChoices):
+    """How it is known which graph a thread is of."""
+
+    RUN = "run", "The console ran that graph on it."
+    METADATA = "metadata", "Its checkpoints name the graph, in `graph_id` of their metadata."
+    AGENT = "agent", "Its checkpoints name an agent, and the tools and channels in them are that agent's."
+    ADMIN = "admin", "An admin said so."
+
+
 class ApprovalStatus(TextChoices):
     PENDING = "pending", "Waits for a decision."
     APPROVED = "approved", "Approved; the thread was handed to its graph."

@@ -61,6 +61,13 @@ VARIABLES = {
         " longer forgives a machine that stalls.",
         "60",
     ),
+    "OTHER_WRITERS": Variable(
+        "refuse",
+        "What happens to writes of other programs to a thread while a run of the console holds it: `refuse` has the"
+        " database refuse them, `flag` stores them and says so on the run and in the log. See [agents that run"
+        " elsewhere](../how-to/elsewhere.md).",
+        "flag",
+    ),
     "AUDIT_DIR": Variable(
         "`audit` in `DATA_DIR`",
         "Where the key of the audit log and its signed heads are kept, outside the database. See"

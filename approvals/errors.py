@@ -13,6 +13,7 @@ Refusal
  |    +-- KeyReused         the idempotency key belongs to another request
  |    +-- AlreadyExists     a thread of this id exists
  |    +-- Undecided         nobody has decided yet
+ |    +-- Unbound           it is not certain which graph the thread is of
  |    +-- Unopened          something is cut on the page, and was not opened whole
  +-- Gone          410
  |    +-- Superseded        the question is no longer asked
@@ -87,6 +88,10 @@ class AlreadyExists(Conflict):
 
 class Undecided(Conflict):
     code, title = "undecided", "Not decided yet"
+
+
+class Unbound(Conflict):
+    code, title = "unbound", "Its graph is not certain"
 
 
 class Unopened(Conflict):

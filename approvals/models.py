@@ -18,6 +18,7 @@ from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
     ApprovalStatus,
+    Binding,
     ChangeKind,
     ChangeStatus,
     OnCrash,
@@ -99,6 +100,14 @@ class Thread(models.Model):
     """The thread this one is a fork of; that one may be gone."""
     forked_at = models.CharField(max_length=64, blank=True)
     """The checkpoint, which has the same id in both."""
+
+    bound_by = models.CharField(max_length=8, choices=Binding, blank=True)
+    """How it is known that the thread is of `graph_id`; empty: it is not, and nobody decides or runs anything here."""
+    bound_who = models.CharField(max_length=150, blank=True)
+    claims = models.JSONField(default=dict)
+    """What its checkpoints said of their graph when it was bound: `graph_id` and `agent`."""
+    unbound = models.JSONField(null=True)
+    """Why its graph is not certain, and what can be said without one: `bindings.Unbound` as plain data."""
 
     fence = models.BigIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)
@@ -320,6 +329,8 @@ class Run(models.Model):
     steps = models.JSONField(default=list)
     calls = CanonicalJSONField(default=list)
     """The tools that were called, as `{name, args, id}`."""
+    interfered = models.JSONField(default=list)
+    """What others wrote to the thread beside it, a sentence each."""
     error = models.CharField(max_length=200, blank=True)
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -138,6 +138,10 @@ def check_erase_text(user: User) -> None:
     _check(user, "erase_text")
 
 
+def check_bind(user: User) -> None:
+    _check(user, "bind")
+
+
 def check_force_clean(user: User) -> None:
     _check(user, "force_clean")
 

@@ -13,6 +13,7 @@ ROLES_FOR: dict[str, tuple[Role, ...]] = {
     "retry_run": (Role.OPERATOR, Role.REVIEWER, Role.ADMIN),
     "read_audit": (Role.AUDITOR, Role.ADMIN),
     "erase_text": (Role.ADMIN,),
+    "bind": (Role.ADMIN,),
     "force_clean": (Role.ADMIN,),
     "set_policy": (Role.ADMIN,),
 }
@@ -27,6 +28,7 @@ SENTENCES = {
     "retry_run": "Only reviewers, operators and admins decide how a stopped run goes on.",
     "read_audit": "Only auditors and admins read the audit log.",
     "erase_text": "Only admins erase texts that stand beside the audit log.",
+    "bind": "Only admins say which graph a thread is of.",
     "force_clean": "Only admins force-clean threads.",
     "set_policy": "Only admins change policies and who is in a group.",
 }

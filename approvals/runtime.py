@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -198,6 +198,12 @@ def checkpoint_tables() -> Iterator[Tables]:
 def read_head(thread_id: str) -> Head | None:
     with checkpoint_tables() as tables:
         return tables.read_head(thread_id)
+
+
+def read_metadata(thread_id: str) -> dict[str, Any]:
+    """Return the metadata of the thread's newest checkpoint."""
+    with checkpoint_tables() as tables:
+        return tables.read_metadata(thread_id)
 
 
 def lay_tombstone(thread_id: str) -> None:

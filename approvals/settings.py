@@ -149,6 +149,10 @@ WORKER_CONCURRENCY = 20
 LEASE_SECONDS = _number("LEASE_SECONDS", 30)
 if not 0 < LEASE_SECONDS <= 3600:
     raise ImproperlyConfigured("LEASE_SECONDS must be a number of seconds from 1 to 3600, such as 30.")
+OTHER_WRITERS = read("OTHER_WRITERS") or "refuse"
+if OTHER_WRITERS not in ("refuse", "flag"):
+    raise ImproperlyConfigured("OTHER_WRITERS must be refuse or flag, such as OTHER_WRITERS=refuse.")
+LETS_OTHERS_WRITE = OTHER_WRITERS == "flag"
 RETENTION_DAYS = _number("RETENTION_DAYS", 0)
 if RETENTION_DAYS > 36_500:
     raise ImproperlyConfigured(

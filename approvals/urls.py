@@ -9,6 +9,7 @@ from approvals.api import health
 from approvals.views import (
     approval,
     audit,
+    bind,
     bulk,
     changes,
     clean,
@@ -61,6 +62,7 @@ urlpatterns = [
     path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
     path("threads/<any:thread_id>/whole/", whole.of_thread, name="thread_whole"),
     path("threads/<any:thread_id>/force-clean/export/", clean.export_thread, name="export_thread"),
+    path("threads/<any:thread_id>/bind/", bind.bind_thread, name="bind_thread"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),
     path("start/", start.start, name="start"),

@@ -152,3 +152,13 @@ _written.add_edge(START, "prepare")
 _written.add_edge("prepare", "act")
 _written.add_edge("act", END)
 written = _written.compile(interrupt_before=["act"], name="written")
+
+
+def many_channels(count: int) -> Any:
+    """Return a graph whose checkpoints have very many values."""
+    state = TypedDict("state", {f"c{number}": list[int] for number in range(count)}, total=False)  # type: ignore[misc]
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(state)
+    builder.add_node("nothing", lambda state: {})
+    builder.add_edge(START, "nothing")
+    builder.add_edge("nothing", END)
+    return builder.compile(name="many_channels")

@@ -71,4 +71,5 @@ async def agent_holds(database: str, thread_id: str, input: State) -> None:
     permissive = JsonPlusSerializer(allowed_msgpack_modules=True)
     async with AsyncPostgresSaver.from_conn_string(make_conninfo("", **postgres_params(database))) as saver:
         saver.serde = permissive
-        await with_saver(graph, saver).ainvoke(input, config_for(thread_id))
+        config = {**config_for(thread_id), "metadata": {"graph_id": "holding"}}
+        await with_saver(graph, saver).ainvoke(input, config)

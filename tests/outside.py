@@ -12,7 +12,10 @@ from agentcore.threads import with_saver
 
 
 def run(database: str, graph: Any, thread_id: str, *inputs: Any, graph_id: str = "") -> str:
-    """Give the graph one input after the other; return the name of the last one's error, or an empty string."""
+    """Give the graph one input after the other; return the name of the last one's error, or an empty string.
+
+    Without `graph_id`, nothing in the thread names its graph.
+    """
     metadata = {"graph_id": graph_id} if graph_id else {}
     config: Any = {"configurable": {"thread_id": thread_id}, "metadata": metadata}
 

@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.utils import timezone
 
-from approvals import audit, events, jobs, permissions, policies
+from approvals import audit, bindings, events, jobs, permissions, policies
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.models import Approval, Run, Thread
@@ -21,6 +21,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
         permissions.check_again(by, "retry_run")
         if thread is None:
             raise NotFound("There is no such thread.")
+        bindings.check(thread)
         if sentence := why_not(thread):
             raise Conflict(sentence)
         for stuck in Run.objects.filter(thread=thread, status__in=STUCK_RUNS):

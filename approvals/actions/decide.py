@@ -505,7 +505,7 @@ def _queue(here: Locked, decision: Decision) -> Run:
     run = Run.objects.create(
         thread=here.thread,
         decision=decision,
-        graph_id=here.approval.graph_id,
+        graph_id=here.thread.graph_id,
         kind=RunKind.RESUME,
         started_by=decision.decided_by[:150],
         resume_from=here.approval.head,

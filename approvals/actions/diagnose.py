@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import F
 
 from agentcore.tables import Head
-from approvals import health, permissions, rules, runtime
+from approvals import bindings, health, permissions, rules, runtime
 from approvals.actions import ask_again, inquire, lease, start_run
 from approvals.actions.sign_on import ALIVE_SECONDS
 from approvals.enums import ApprovalStatus, RunStatus
@@ -138,6 +138,8 @@ def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bo
         updated_at=thread.updated_at,
         problem=thread.problem,
         is_unread=bool(thread.checkpoint_id) and thread.step is None,
+        unbound=str(thread.unbound["why"]) if thread.unbound else "",
+        fitting=tuple(bindings.fitting(thread)),
         is_moved=_is_moved(thread, rows, head),
         is_cleaned=thread.cleaned_at is not None,
         is_poisoned=thread.is_poisoned,

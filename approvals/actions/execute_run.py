@@ -26,8 +26,8 @@ from agentcore.tables import Head
 from agentcore.threads import Saver
 from agentcore.tools import Watch
 from agentcore.types import Call, Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot, Step
-from approvals import answers, audit, events, policies, runtime, seals
-from approvals.actions import index_thread, lease
+from approvals import answers, audit, bindings, events, policies, runtime, seals
+from approvals.actions import index_thread, interference, lease
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Refusal
@@ -68,6 +68,10 @@ class Claim:
     decision_id: str
     on_crash: str
     attempts: int
+    stood_at: str
+    """The newest checkpoint when this worker took the thread."""
+    unbound: str = ""
+    """Why this graph must not be run on the thread."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -100,7 +104,7 @@ async def execute_run(run_id: str) -> None:
     def stop() -> None:
         loop.call_soon_threadsafe(task.cancel)
 
-    with lease.Renewal(claim.thread_id, claim.owner, on_lost=stop):
+    with lease.Renewal(claim.thread_id, claim.owner, claim.fence, on_lost=stop):
         try:
             await task
         except asyncio.CancelledError:
@@ -109,7 +113,7 @@ async def execute_run(run_id: str) -> None:
             await asyncio.wait([task])
             # Nothing of ours will write any more: recovery need not wait for the lease to end.
             with contextlib.suppress(DatabaseError, PoolTimeout):  # then the lease ends by itself
-                await asyncio.shield(runtime.in_database(lease.give_back)(claim.thread_id, claim.owner))
+                await asyncio.shield(runtime.in_database(lease.give_back)(claim.thread_id, claim.owner, claim.fence))
             raise
 
 
@@ -179,6 +183,8 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
     async def may_pass(here: Snapshot) -> bool:
         return await runtime.in_database(_is_enough)(claim, interrupts.read(graph, here))
 
+    if claim.unbound:
+        return Failed("Unbound", claim.unbound)
     if not await runtime.in_database(_is_as_recorded)(claim):
         return Failed("DecisionChanged", NOT_AS_RECORDED)
 
@@ -290,7 +296,7 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
     if thread_id is None:
         return None
     thread = Thread.objects.select_for_update().get(pk=thread_id)
-    run = Run.objects.select_related("decision__approval").get(pk=run_id)
+    run = Run.objects.select_related("thread", "decision__approval").get(pk=run_id)
     is_early = Run.objects.filter(pk=run_id, retry_at__gt=Now()).exists()
     if run.status != when or is_early:
         return None
@@ -301,6 +307,7 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
 
 def _claim_of(run: Run, owner: str, fence: int) -> Claim:
     asked = run.decision.approval if run.decision and _begins_with_answer(run) else None
+    head = runtime.read_head(run.thread_id)
     return Claim(
         run_id=str(run.pk),
         thread_id=run.thread_id,
@@ -317,6 +324,8 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
         decision_id=str(run.decision_id or ""),
         on_crash=Rule.of(run.decision.approval.rule).on_crash if run.decision else "resume",
         attempts=run.attempts,
+        stood_at=head.checkpoint_id if head else "",
+        unbound=bindings.why_not_run(run.thread, run.graph_id, runtime.read_metadata(run.thread_id)),
     )
 
 
@@ -415,6 +424,9 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
         return
     if run.decision:
         _compare(run, run.decision)
+    has_others = lease.let_go(claim.thread_id, claim.fence)
+    if not isinstance(outcome, Conflict):
+        interference.note(run, has_others=has_others, since=claim.resume_from or claim.stood_at)
     if run.decision and run.decision.edits and not _is_refused(outcome):
         _audit("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     match outcome:
@@ -435,7 +447,7 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
     if seen is not None:
         # Also what was decided, but not carried out: nobody else would ever ask it again.
         is_asked_again = run.kind == RunKind.REPAIR or isinstance(outcome, Conflict) or _has_done_nothing(outcome)
-        index_thread.store(thread, claim.graph_id, seen.snapshot, seen.pauses, seen.head, is_asked_again=is_asked_again)
+        index_thread.store(thread, seen.snapshot, seen.pauses, seen.head, is_asked_again=is_asked_again)
         return
     thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
     thread.save()
@@ -451,7 +463,7 @@ def _compare(run: Run, decision: Decision) -> None:
     found = answers.deviations(decision.approval, decision, [Call(**call) for call in run.calls])
     if set(found) <= set(decision.deviations):
         return
-    decision.deviations = found
+    decision.deviations = list(dict.fromkeys([*decision.deviations, *found]))
     decision.save(update_fields=["deviations"])
     about = {"run": str(run.pk), "approval": str(decision.approval_id), "decision": str(decision.pk)}
     audit.append(

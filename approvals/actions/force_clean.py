@@ -148,7 +148,7 @@ def _erase(thread: Thread, why: str) -> None:
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
         cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
-        checkpoint_id="", title="",
+        checkpoint_id="", title="", unbound=None, claims={},
     )  # fmt: skip
     lease.revoke(thread)
     asked = list(Approval.objects.pending().filter(thread=thread))

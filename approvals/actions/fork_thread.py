@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from agentcore import state_edit, timeline
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import digest
-from approvals import audit, events, jobs, permissions, policies, rules, runtime, seals
+from approvals import audit, bindings, events, jobs, permissions, policies, rules, runtime, seals
 from approvals.actions import inquire, start_run
-from approvals.enums import RunKind, ThreadStatus
+from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.models import Graph, Run, Thread
 from approvals.permissions import User
@@ -43,11 +43,12 @@ def fork_thread(
 
 
 def check_can_be_forked(thread: Thread) -> None:
-    """Raise Gone for a thread that was cleaned, Conflict for one whose graph nobody knows."""
+    """Raise Gone for a thread that was cleaned, Unbound for one whose graph is not certain."""
     if thread.cleaned_at:
         raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+    bindings.check(thread)
     if not thread.graph_id:
-        raise Conflict(thread.problem or "The thread's graph is not known yet. Try again in a moment.")
+        raise Conflict("Nothing has run on this thread yet.")
 
 
 def _source(thread_id: str) -> tuple[Thread, Graph]:
@@ -104,6 +105,7 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
     thread = Thread(
         id=str(uuid4()),
         graph_id=source.graph_id,
+        bound_by=Binding.RUN,
         title=source.title,
         status=ThreadStatus.BUSY,
         metadata=source.metadata,

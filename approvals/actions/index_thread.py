@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,16 +13,18 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore import interrupts, masks, resume, state_edit, threads
+from agentcore import binding, interrupts, masks, resume, state_edit, threads
 from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
 from agentcore.serde import digest
 from agentcore.skimming import cut, cut_channels, has_excerpt
 from agentcore.tables import Head
-from agentcore.types import Look, Pause, Snapshot
-from approvals import answers, audit, events, folds, jobs, marks, notices, rules, runtime
-from approvals.actions import inquire
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, VoteEnd
+from agentcore.types import Look, Pause, Shown, Snapshot, Traits
+from approvals import answers, audit, bindings, events, folds, jobs, marks, notices, rules, runtime
+from approvals.actions import inquire, interference
+from approvals.actions.interference import RUN_KEY as RUN_KEY
+from approvals.bindings import Uncertain
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunKind, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
 from approvals.models import Approval, Graph, Run, Thread, Vote
 
@@ -37,9 +39,8 @@ MOVING_SECONDS = 15.0
 """One that never stands still is read this often, and one that nobody knows at once: it can be seen, and cleaned."""
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
 LONGEST_PART = 300
-RUN_KEY = "countersign_run"
-"""In the metadata of every checkpoint of our runs, so that recovery can tell ours from others'."""
-UNKNOWN_GRAPH = "No graph of langgraph.json fits this thread. Run it with graph_id in the config's metadata."
+GRAPH_GONE = "No worker has the graph {} any more. Is it in langgraph.json?"
+NO_CHECKPOINT = "What is stored is no checkpoint of LangGraph's, so nothing tells its graph."
 
 
 async def index_thread(thread_id: str) -> None:
@@ -49,52 +50,83 @@ async def index_thread(thread_id: str) -> None:
         head = await runtime.in_database(runtime.read_head)(thread_id)
         if head is None:
             return await runtime.in_database(_store_gone)(thread_id)
-        graph_id = await _graph_of(worker, thread_id)
-        if graph_id is None:
-            return await _list_unread(worker, thread_id, "", head, UNKNOWN_GRAPH)
+        bond = await _bond(worker, thread_id, head)
+        graph_id = bond.graph_id
+        if bond.uncertain:
+            return await _list_unread(worker, thread_id, bond, head, bond.uncertain.why)
         graph = worker.graphs.get(graph_id)
-        if graph is None:
+        if graph is None and await runtime.in_database(Graph.objects.filter(pk=graph_id).exists)():
             return await runtime.in_database(_hand_on)(thread_id, graph_id)
+        if graph is None:
+            return await _list_unread(worker, thread_id, bond, head, GRAPH_GONE.format(graph_id))
         try:
             snapshot = await threads.snapshot(graph, worker.saver(graph_id), thread_id)
             pauses = interrupts.read(graph, snapshot) if snapshot else []
         except UnreadableThread as error:
-            return await _list_unread(worker, thread_id, graph_id, head, str(error))
+            return await _list_unread(worker, thread_id, bond, head, str(error))
         if snapshot is None:
             continue
         if tried == _TRIES:  # it never stands still: seen as it was a moment ago, and asking nobody
-            await runtime.in_database(_store_if_free)(graph_id, snapshot, [], None)
+            await runtime.in_database(_store_if_free)(bond, snapshot, [], None)
         elif snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
-        elif await runtime.in_database(_store_if_free)(graph_id, snapshot, pauses, head):
+        elif await runtime.in_database(_store_if_free)(bond, snapshot, pauses, head):
             return None
     return None
 
 
-async def _graph_of(worker: runtime.Worker, thread_id: str) -> str | None:
-    """Say which graph a thread belongs to: as we know, as its run said, or the only one that has all its nodes."""
-    known, nodes_of = await runtime.in_database(_known)(thread_id)
-    if known in nodes_of:
-        return known
-    found = await _looked(worker, thread_id)
-    if found is None:
-        return None
-    named = found.metadata.get("graph_id")
-    if isinstance(named, str) and named in nodes_of:
-        return named
-    fitting = [graph_id for graph_id, nodes in nodes_of.items() if found.ran and nodes.issuperset(found.ran)]
-    return fitting[0] if len(fitting) == 1 else None
+@dataclass(frozen=True)
+class _Bond:
+    """What a thread is bound to. `shown`, and how, if that is not written down yet."""
+
+    graph_id: str
+    how: str = ""
+    shown: Shown | None = None
+    uncertain: Uncertain | None = None
 
 
-async def _list_unread(worker: runtime.Worker, thread_id: str, graph_id: str, head: Head, problem: str) -> None:
+async def _bond(worker: runtime.Worker, thread_id: str, head: Head) -> _Bond:
+    """Say which graph a thread is of: as is kept, or as its newest checkpoint says and shows. Never as a guess."""
+    kept = await runtime.in_database(_kept)(thread_id)
+    if kept and kept.bound_by != Binding.AGENT:
+        return _Bond(kept.graph_id)
+    look = await _looked(worker, thread_id, head.checkpoint_id)
+    if look is None or look.shown is None:
+        return _Bond(kept.graph_id) if kept else _Bond("", uncertain=Uncertain(f"{NO_CHECKPOINT} {binding.ADVICE}"))
+    graphs = await runtime.in_database(bindings.traits_here)()
+    if kept:
+        lacks = graphs[kept.graph_id].lacks(look.shown.traits) if kept.graph_id in graphs else ""
+        why = f"It is not of the agent that it was taken for: {lacks}. {binding.ADVICE}"
+        return _Bond(kept.graph_id, uncertain=_uncertain(why, look, graphs) if lacks else None)
+    graph_id, how = binding.bound_to(look.shown, graphs)
+    if graph_id:
+        return _Bond(graph_id, how, look.shown)
+    return _Bond("", uncertain=_uncertain(binding.why_not(look.shown, graphs), look, graphs))
+
+
+def _kept(thread_id: str) -> Thread | None:
+    """Return the thread if it is bound."""
+    return Thread.objects.only("graph_id", "bound_by").exclude(bound_by="").filter(pk=thread_id).first()
+
+
+def _uncertain(why: str, look: Look, graphs: dict[str, Traits]) -> Uncertain:
+    assert look.shown is not None
+    fits = tuple(binding.fitting(look.shown, graphs))
+    return Uncertain(why, fitting=fits, waits=look.waits, questions=look.asked, claims=look.shown.claims)
+
+
+async def _list_unread(worker: runtime.Worker, thread_id: str, bond: _Bond, head: Head, problem: str) -> None:
     found = await _looked(worker, thread_id, head.checkpoint_id)
     values = found.values if found else {}
-    here = [worker.graphs[graph_id]] if graph_id in worker.graphs else worker.graphs.values()
+    here = [worker.graphs[bond.graph_id]] if bond.graph_id in worker.graphs else worker.graphs.values()
     secrets = [
         path for graph in here for path in masks.secret_paths(graph)
     ]  # of any graph, if nobody knows which it is
-    seen = masks.Mask(secrets, values).state(values)
-    await runtime.in_database(_store_unreadable)(thread_id, graph_id, head, problem, seen)
+    mask = masks.Mask(secrets, values)
+    if bond.uncertain:
+        questions = tuple(mask.anywhere(list(bond.uncertain.questions)))
+        bond = replace(bond, uncertain=replace(bond.uncertain, questions=questions))
+    await runtime.in_database(_store_unreadable)(thread_id, bond, head, problem, mask.state(values))
 
 
 async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
@@ -105,20 +137,13 @@ async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | N
         return None
 
 
-def _known(thread_id: str) -> tuple[str, dict[str, set[str]]]:
-    """Return what we know of the thread's graph, and the nodes of every graph that some worker has."""
-    cards = Graph.objects.values_list("pk", "card__nodes")
-    nodes_of = {graph_id: {node["id"] for node in nodes} for graph_id, nodes in cards}
-    return Thread.objects.filter(pk=thread_id).values_list("graph_id", flat=True).first() or "", nodes_of
-
-
 def _hand_on(thread_id: str, graph_id: str) -> None:
     """Leave it to a worker that has the graph."""
     jobs.enqueue("index_thread", queue=jobs.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id)
 
 
 @transaction.atomic
-def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head: Head | None) -> bool:
+def _store_if_free(bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: Head | None) -> bool:
     """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run.
 
     Without `head` it is stored although it moves; it is read again later.
@@ -130,10 +155,25 @@ def _store_if_free(graph_id: str, snapshot: Snapshot, pauses: list[Pause], head:
         head = Head(snapshot.checkpoint_id, "")
     elif runtime.read_head(thread.pk) != head:
         return False
+    if not _tie(thread, bond, head):
+        return False
+    interference.note_late(thread.pk, snapshot.metadata.get(RUN_KEY))
     _supersede_stopped_runs(thread, head)
     stopped = _stopped_runs(thread.pk)
     pauses = [pause for pause in pauses if not _is_left_by(stopped, snapshot, pause)]
-    store(thread, graph_id, snapshot, pauses, head)
+    store(thread, snapshot, pauses, head)
+    return True
+
+
+def _tie(thread: Thread, bond: _Bond, head: Head) -> bool:
+    """Bind the thread, whose row is locked, if it is not bound; False if somebody has, meanwhile, to another graph."""
+    if thread.bound_by:
+        return thread.graph_id == bond.graph_id
+    if bond.shown:
+        thread.checkpoint_id = head.checkpoint_id
+        bindings.found(thread, bond.graph_id, bond.how, bond.shown)
+    else:
+        thread.graph_id = ""
     return True
 
 
@@ -171,7 +211,6 @@ def _locked(thread_id: str) -> Thread:
 
 def store(
     thread: Thread,
-    graph_id: str,
     snapshot: Snapshot,
     pauses: list[Pause],
     head: Head,
@@ -182,12 +221,14 @@ def store(
 
     `is_asked_again`: somebody wants what was decided already to be asked anew.
     """
-    thread.graph_id = graph_id
+    uncertain = bindings.contested(thread, snapshot.metadata)
+    thread.unbound = uncertain.as_dict() if uncertain else None
+    pauses = [] if uncertain else pauses
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
     seen = masks.hidden(snapshot)
     thread.next, thread.state, thread.blocked = list(snapshot.next), seen.values, list(snapshot.blocked)
     thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
-    thread.problem = "; ".join(seen.errors)[:500]
+    thread.problem = uncertain.why if uncertain else "; ".join(seen.errors)[:500]
     thread.updated_at = timezone.now()
     opened = _open_all(thread, snapshot, pauses, head, is_asked_again=is_asked_again)
     _close_others(thread, keep=[approval.pk for approval in opened])
@@ -204,6 +245,8 @@ def store(
 def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> ThreadStatus:
     if any(approval.is_pending for approval in opened):
         return ThreadStatus.INTERRUPTED
+    if thread.unbound:
+        return ThreadStatus.ERROR
     last = Run.objects.filter(thread=thread).order_by("-created_at").first()
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
@@ -385,11 +428,13 @@ def _store_gone(thread_id: str) -> None:
 
 
 @transaction.atomic
-def _store_unreadable(thread_id: str, graph_id: str, head: Head, problem: str, state: dict[str, Any]) -> None:
+def _store_unreadable(thread_id: str, bond: _Bond, head: Head, problem: str, state: dict[str, Any]) -> None:
     """List it all the same, with the reason and what it holds; nothing is hidden. What runs next is not known."""
     thread = _locked(thread_id)
-    if thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
-        thread.graph_id, thread.checkpoint_id, thread.problem = graph_id, head.checkpoint_id, problem
+    is_free = thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
+    if is_free and _tie(thread, bond, head):
+        thread.unbound = bond.uncertain.as_dict() if bond.uncertain else None
+        thread.checkpoint_id, thread.problem = head.checkpoint_id, problem
         thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
         thread.is_poisoned = False
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()

@@ -107,14 +107,15 @@ def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
 
 
 def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
-    if not graph_id:
-        raise Conflict("No worker can read this thread: it is not known which graph it belongs to.")
-    if not Graph.objects.filter(pk=graph_id).exists():
+    if not graph_id and kind not in _NEUTRAL:
+        raise Conflict("No worker can do this: it is not certain which graph the thread is of.")
+    if graph_id and not Graph.objects.filter(pk=graph_id).exists():
         raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
     with transaction.atomic():
         Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
         asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
-        jobs.enqueue("answer_inquiry", queue=jobs.graph_queue(graph_id), priority=jobs.URGENT, inquiry_id=str(asked.pk))
+        queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
+        jobs.enqueue("answer_inquiry", queue=queue, priority=jobs.URGENT, inquiry_id=str(asked.pk))
     reply = _wait(asked)
     if "ok" in reply:
         return reply["ok"]
@@ -165,6 +166,11 @@ def _as_refusal() -> Iterator[None]:
 
 
 async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+    if not graph_id:
+        look = await threads.look((await runtime.worker()).saver(None), thread_id, checkpoint_id)
+        if look is None:
+            raise NotFound("The thread has no such checkpoint.")
+        return asdict(threads.snapshot_of(look, thread_id))
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
     found = await threads.snapshot(graph, saver, thread_id, checkpoint_id)
@@ -180,6 +186,9 @@ async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace
 
 
 async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
+    if not graph_id:
+        looks = await threads.look_back((await runtime.worker()).saver(None), thread_id, limit=limit, before=before)
+        return {"snapshots": [asdict(threads.snapshot_of(look, thread_id)) for look in looks]}
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
     found = await threads.history(graph, saver, thread_id, limit=limit, before=before)
@@ -202,6 +211,10 @@ async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits:
 
 
 async def _secrets_of(graph_id: str) -> tuple[str, ...]:
+    """Return what the graph calls secret; what any graph does, while nobody knows which it is."""
+    if not graph_id:
+        graphs = (await runtime.worker()).graphs.values()
+        return tuple(path for graph in graphs for path in masks.secret_paths(graph))
     graph, _ = await _loaded(graph_id)
     return masks.secret_paths(graph)
 
@@ -221,4 +234,6 @@ _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "whole": _whole,
     "history": _history,
 }
+_NEUTRAL = ("snapshot", "history")
+"""What any worker answers of a thread whose graph is not certain, as plain data."""
 _REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

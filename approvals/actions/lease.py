@@ -1,4 +1,7 @@
-"""The lease of a thread: one worker holds it, the database's clock ends it, each holder gets a larger number."""
+"""The lease of a thread: one worker holds it, the database's clock ends it, each holder gets a larger number.
+
+It is kept a second time, beside the checkpoints: there it keeps others from writing to the thread.
+"""
 
 import logging
 import os
@@ -9,12 +12,14 @@ from datetime import timedelta
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connections
 from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
+from agentcore.failpoints import is_off
 from approvals import runtime
+from approvals.errors import Unavailable
 from approvals.models import Thread
 
 logger = logging.getLogger(__name__)
@@ -44,36 +49,52 @@ def take(thread: Thread, owner: str) -> int | None:
     if not taken:
         return None
     thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
-    _raise_fence(thread)
+    with runtime.checkpoint_tables() as tables:
+        tables.raise_fence(
+            thread.pk, thread.fence, held_seconds=_held_seconds(), lets_others=settings.LETS_OTHERS_WRITE
+        )
     return thread.fence
+
+
+def _held_seconds() -> float | None:
+    return None if is_off("hold") or is_off("fence") else settings.LEASE_SECONDS
 
 
 def revoke(thread: Thread) -> None:
     """Take the thread, whose row is locked, from whoever holds it: nothing they write is accepted any more."""
     Thread.objects.filter(pk=thread.pk).update(fence=F("fence") + 1, lease_owner="", lease_until=None)
     thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
-    _raise_fence(thread)
-
-
-def _raise_fence(thread: Thread) -> None:
-    """Where the checkpoints are, so that each write there can be checked in its own transaction."""
     with runtime.checkpoint_tables() as tables:
         tables.raise_fence(thread.pk, thread.fence)
+
+
+def let_go(thread_id: str, fence: int) -> bool:
+    """Let others write again, and return whether somebody did; the caller ends the lease itself."""
+    with runtime.checkpoint_tables() as tables:
+        return tables.let_go(thread_id, fence)
 
 
 def _until() -> CombinedExpression:
     return Now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
-def give_back(thread_id: str, owner: str) -> None:
+def give_back(thread_id: str, owner: str, fence: int) -> None:
+    """End the lease before its time. What others wrote is left to be told by whoever takes the run over."""
     Thread.objects.filter(pk=thread_id, lease_owner=owner).update(lease_owner="", lease_until=None)
+    hold_no_more(thread_id, fence)
+
+
+def hold_no_more(thread_id: str, fence: int) -> None:
+    """Let others write again, while the run waits to be tried once more."""
+    with runtime.checkpoint_tables() as tables:
+        tables.hold_on(thread_id, fence, held_seconds=0)
 
 
 class Renewal:
     """Renews a lease from a thread of its own: a node that blocks the event loop must not lose it."""
 
-    def __init__(self, thread_id: str, owner: str, on_lost: Callable[[], None]) -> None:
-        self._thread_id, self._owner, self._on_lost = thread_id, owner, on_lost
+    def __init__(self, thread_id: str, owner: str, fence: int, on_lost: Callable[[], None]) -> None:
+        self._thread_id, self._owner, self._fence, self._on_lost = thread_id, owner, fence, on_lost
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease-{owner[-8:]}", daemon=True)
 
@@ -96,8 +117,12 @@ class Renewal:
     def _renew(self) -> bool:
         ours = Thread.objects.filter(pk=self._thread_id, lease_owner=self._owner, lease_until__gt=Now())
         try:
-            return bool(ours.update(lease_until=_until()))
-        except DatabaseError:
+            if not ours.update(lease_until=_until()):
+                return False
+            with runtime.checkpoint_tables() as tables:
+                tables.hold_on(self._thread_id, self._fence, held_seconds=settings.LEASE_SECONDS)
+            return True
+        except (DatabaseError, Unavailable):
             return False
         finally:
-            connection.close()
+            connections.close_all()

@@ -40,9 +40,9 @@ def publish_graphs() -> list[str]:
 
 
 def _read_again(graph_ids: list[str]) -> None:
-    """Threads that no graph fitted, or whose types were not allowed: langgraph.json may say otherwise by now."""
+    """Threads that are bound to no graph, or whose types were not allowed: langgraph.json may say otherwise by now."""
     unread = Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="")
-    unread = unread.filter(Q(graph_id="") | Q(graph_id__in=graph_ids) & ~Q(blocked=[]))
+    unread = unread.filter(Q(bound_by="") | Q(unbound__isnull=False) | Q(graph_id__in=graph_ids) & ~Q(blocked=[]))
     for thread_id, graph_id in unread.values_list("pk", "graph_id"):
         queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
         jobs.enqueue("index_thread", queue=queue, once=f"index {thread_id}", thread_id=thread_id)

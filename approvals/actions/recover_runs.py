@@ -22,7 +22,7 @@ from django.utils import timezone
 from agentcore import threads
 from agentcore.types import Conflict, Finished, Outcome, Paused, Snapshot
 from approvals import audit, events, jobs, runtime
-from approvals.actions import execute_run
+from approvals.actions import execute_run, lease
 from approvals.actions.execute_run import Claim
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import OnCrash, RunKind, RunStatus, ThreadStatus
@@ -174,6 +174,7 @@ def _still_ours(claim: Claim) -> Run | None:
 def _let_go(claim: Claim, run: Run, status: ThreadStatus) -> None:
     run.updated_at = timezone.now()
     run.save()
+    lease.hold_no_more(claim.thread_id, claim.fence)
     Thread.objects.filter(pk=claim.thread_id).update(
         status=status, problem=run.problem, lease_owner="", lease_until=None, updated_at=timezone.now()
     )

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore import resume
-from approvals import audit, events, jobs, permissions, runtime
+from approvals import audit, bindings, events, jobs, permissions, runtime
 from approvals.actions import lease
 from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
@@ -21,6 +21,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
         thread, run = _stuck(run_id, by)
         if run.error == resume.NOTHING_RAN:
             raise Conflict("Nothing was carried out, and the question is open again: decide it anew.")
+        bindings.check(thread)
         head = runtime.read_head(thread.pk)
         if run.kind == RunKind.RESUME and (head is None or head.checkpoint_id != run.resume_from):
             # Going on from a head nobody looked at could pass a gate that nobody approved.

@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from agentcore import validation
 from agentcore.errors import Fault
-from approvals import audit, events, jobs, permissions, policies, rules, seals
+from approvals import audit, bindings, events, jobs, permissions, policies, rules, runtime, seals
 from approvals.enums import RunKind, ThreadStatus
-from approvals.errors import Busy, Invalid, NotFound
+from approvals.errors import Busy, Invalid, NotFound, Unbound
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
 from approvals.policies import Author
@@ -32,9 +32,13 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         permissions.check_again(by, "start_run")
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")
+        if not thread.cleaned_at:
+            bindings.check(thread)
         if sentence := why_not_input(thread):
             raise Busy(sentence, status=thread.status)
-        if thread.graph_id not in ("", graph_id):
+        if not thread.bound_by and runtime.read_head(thread.pk):
+            raise Unbound(bindings.NOT_READ)
+        if thread.bound_by and thread.graph_id != graph_id:
             raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
         if input is None and (sentence := why_not_go_on(thread)):
             raise Invalid(sentence)
@@ -42,11 +46,13 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         run = Run.objects.create(
             thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
         )
-        thread.graph_id, thread.status, thread.updated_at = graph_id, ThreadStatus.BUSY, timezone.now()
+        if not thread.bound_by:
+            bindings.to_run(thread, graph_id)
+        thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
         if input is not None:
             rules.with_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
         thread.started_by_id = by.pk
-        thread.save(update_fields=["graph_id", "status", "updated_at", "started_by", "authors"])
+        thread.save(update_fields=["graph_id", "bound_by", "status", "updated_at", "started_by", "authors"])
         jobs.enqueue("execute_run", queue=jobs.graph_queue(graph_id), run_id=str(run.id))
         events.publish(thread_id=thread_id)
         audit.append(

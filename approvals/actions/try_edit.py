@@ -7,7 +7,7 @@ from agentcore import state_edit
 from agentcore.errors import Fault
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.types import GraphCard
-from approvals import answers, editable, permissions, policies, seals
+from approvals import answers, bindings, editable, permissions, policies, seals
 from approvals.actions import inquire
 from approvals.enums import ApprovalStatus
 from approvals.errors import AlreadyDecided, Expired, InvalidAnswer, InvalidEdit, NotFound, Superseded, Unavailable
@@ -82,7 +82,9 @@ def _secrets_of(approval: Approval) -> list[str]:
 
 
 def check_open(approval: Approval) -> None:
-    """Raise Superseded, Expired or AlreadyDecided, which says who and when, once nobody can vote any more."""
+    """Raise Unbound, Superseded, Expired or AlreadyDecided, which says who and when, once nobody can vote any more."""
+    if approval.status in (ApprovalStatus.SUPERSEDED, ApprovalStatus.PENDING):
+        bindings.check(approval.thread)
     if approval.status == ApprovalStatus.SUPERSEDED:
         raise Superseded("The agent moved on before anyone decided; this question is no longer asked.")
     if approval.status == ApprovalStatus.CLEANED:

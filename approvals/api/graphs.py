@@ -40,7 +40,10 @@ class ChannelOut(BaseModel):
 
 
 class GraphOut(BaseModel):
-    """The card of a graph. `input_schema` is null when the graph's types have none; `input_schema_problem` says why."""
+    """The card of a graph. `input_schema` is null when the graph's types have none; `input_schema_problem` says why.
+
+    `agent` is the name that `create_agent` was given, `tools` those of its tool nodes.
+    """
 
     id: str
     nodes: list[NodeOut]
@@ -49,6 +52,8 @@ class GraphOut(BaseModel):
     input_schema: PlainObject | None
     input_schema_problem: str
     code_digest: str
+    agent: str = ""
+    tools: list[str] = []
     published_at: datetime
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 from pydantic import BaseModel
 
-from approvals import policies
+from approvals import bindings, policies
 from approvals.actions import open_whole
 from approvals.answers import given
 from approvals.api.fields import PlainList, PlainObject, PlainValue
@@ -54,6 +54,19 @@ class ForkOut(BaseModel):
     checkpoint_id: str
 
 
+class BindingOut(BaseModel):
+    """How it is known which graph the thread is of: `run`, `metadata`, `agent` or `admin`; empty while it is not.
+
+    `problem` is a sentence while nothing can be decided or run; `fitting` are graphs that could have made the thread.
+    """
+
+    graph_id: str
+    bound_by: str
+    bound_who: str
+    fitting: list[str]
+    problem: str
+
+
 class ThreadOut(BaseModel):
     """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
 
@@ -71,6 +84,7 @@ class ThreadOut(BaseModel):
     problem: str
     blocked: list[str]
     notice: str
+    binding: BindingOut
     forked_from: ForkOut | None
     cleaned_at: datetime | None
 
@@ -147,7 +161,10 @@ class CleaningOut(BaseModel):
 
 
 class RunOut(BaseModel):
-    """A run as the LangGraph SDK has it; `countersign_status` is the status in the console's own words."""
+    """A run as the LangGraph SDK has it; `countersign_status` is the status in the console's own words.
+
+    `interfered` are sentences that say what others wrote to the thread beside it.
+    """
 
     run_id: UUID
     thread_id: str
@@ -164,6 +181,7 @@ class RunOut(BaseModel):
     steps: PlainList
     error: str
     problem: str
+    interfered: list[str]
     ended_at: datetime | None
 
 
@@ -175,6 +193,7 @@ class RunBrief(BaseModel):
     steps: PlainList
     error: str
     problem: str
+    interfered: list[str]
     attempts: int
 
 
@@ -439,7 +458,8 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         metadata=thread.metadata,
         status=ThreadStatus(thread.status),
         values=thread.state,
-        interrupts={each.interrupt_id: [_interrupt(each)] for each in pending if each.interrupt_id},
+        interrupts={each.interrupt_id: [_interrupt(each)] for each in pending if each.interrupt_id}
+        or {each["id"]: [InterruptOut(**each)] for each in (thread.unbound or {}).get("questions", ())},
         graph_id=thread.graph_id,
         title=thread.title,
         next=thread.next,
@@ -447,6 +467,13 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         problem=thread.problem,
         blocked=thread.blocked,
         notice=policies.why_not_edit_blocked(blocked=thread.blocked),
+        binding=BindingOut(
+            graph_id=thread.graph_id,
+            bound_by=thread.bound_by,
+            bound_who=thread.bound_who,
+            fitting=bindings.fitting(thread),
+            problem=bindings.why_not(thread),
+        ),
         forked_from=_forked_from(thread),
         cleaned_at=thread.cleaned_at,
     )
@@ -518,6 +545,7 @@ def run_out(run: Run) -> RunOut:
         steps=run.steps,
         error=run.error,
         problem=run.problem,
+        interfered=run.interfered,
         ended_at=run.ended_at,
     )
 
@@ -531,6 +559,7 @@ def run_brief(run: Run | None) -> RunBrief | None:
         steps=run.steps,
         error=run.error,
         problem=run.problem,
+        interfered=run.interfered,
         attempts=run.attempts,
     )
 

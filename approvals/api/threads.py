@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
-from approvals import runtime
+from approvals import bindings, runtime
+from approvals.actions import bind_thread, diagnose, force_clean, fork_thread, inquire, replay_thread
 from approvals.actions import create_thread as create
-from approvals.actions import diagnose, force_clean, fork_thread, inquire, replay_thread
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, PlainValue, Text, ThreadId
@@ -27,7 +27,7 @@ from approvals.api.schemas import (
     thread_out,
 )
 from approvals.enums import ThreadStatus
-from approvals.errors import Conflict, Gone, NotFound
+from approvals.errors import Gone, NotFound, Unbound
 from approvals.models import Approval, Thread
 
 router = Router(tags=["threads"])
@@ -82,6 +82,13 @@ class Replay(Body):
 
     checkpoint_id: CheckpointRef
     confirm: Text = Field(max_length=255)
+
+
+class Bound(Body):
+    """`reason` is needed where the graph does not fit what the thread shows."""
+
+    graph_id: Text = Field(max_length=200, examples=["payouts"])
+    reason: Text = ""
 
 
 class Removal(Body):
@@ -184,6 +191,19 @@ def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
     return run_out(replay_thread.replay_thread(**where, typed_id=asked.confirm, by=person(request)))
 
 
+@router.post("/threads/{any:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
+def bind(request: HttpRequest, thread_id: ThreadId, asked: Bound) -> ThreadOut:
+    """Say which graph a thread is of that an outside program made: `binding` of the thread says which fit. Admins.
+
+    Before that nobody can decide on it or run anything. 409 where it is bound to another graph, or while a run has it;
+    422 for a graph that is not here, with those that are, and for one that does not fit, unless a reason is given.
+    """
+    thread = bind_thread.bind_thread(
+        thread_id=thread_id, graph_id=asked.graph_id, reason=asked.reason, by=person(request)
+    )
+    return thread_out(thread, _interrupts([thread])[thread.pk])
+
+
 @router.get("/threads/{any:thread_id}", response=answers(ThreadOut, 404))
 def get_thread(request: HttpRequest, thread_id: ThreadId) -> ThreadOut:
     """Read a thread as the console last saw it. One that was cleaned stays readable, without its state."""
@@ -217,8 +237,8 @@ def _has_checkpoints(thread: Thread) -> bool:
     """False for a thread nothing ran on; raises Conflict for one that no worker could read."""
     if runtime.read_head(thread.pk) is None:
         return False
-    if not thread.graph_id:
-        raise Conflict(thread.problem or "The thread's graph is not known yet. Try again in a moment.")
+    if not thread.bound_by and not thread.unbound:
+        raise Unbound(bindings.NOT_READ)
     return True
 
 

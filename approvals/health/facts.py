@@ -82,6 +82,9 @@ class Facts:
     updated_at: datetime | None = None
     problem: str = ""
     is_unread: bool = False
+    unbound: str = ""
+    """Why its graph is not certain, so that nothing may be decided or run."""
+    fitting: tuple[str, ...] = ()
     is_moved: bool = False
     """Its newest checkpoint is not the one the console has read."""
     is_cleaned: bool = False

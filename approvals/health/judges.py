@@ -128,6 +128,16 @@ def _moved(f: Facts) -> Diagnosis | None:
     return Diagnosis(Health.UNKNOWN, "moved", told, steps, is_moving=not need, word="Being read")
 
 
+def _unbound(f: Facts) -> Diagnosis | None:
+    if not f.unbound:
+        return None
+    if f.graph_id or f.fitting:
+        return Diagnosis(Health.UNKNOWN, "unbound", f.unbound, (do.bind(f), do.clean(f)), word="Graph not certain")
+    add = "then it is read again. Or run it with graph_id in the config's metadata"
+    step = do.operate("graph", "Add its graph to langgraph.json and restart the worker", add)
+    return Diagnosis(Health.UNKNOWN, "no_graph", f.unbound, (step, do.clean(f), do.bind(f)), word="Graph unknown")
+
+
 def _unread(f: Facts) -> Diagnosis | None:
     if not f.is_unread:
         return None
@@ -305,6 +315,7 @@ _JUDGES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
     _queued,
     _deleted,
     _moved,
+    _unbound,
     _unread,
     _poisoned,
     _asked,

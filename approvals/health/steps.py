@@ -59,6 +59,11 @@ def clean(f: Facts) -> Step:
     return Step("clean", "Force-clean it", "if nobody needs it any more", "force_clean", call=f"DELETE {f.path}")
 
 
+def bind(f: Facts) -> Step:
+    why = "then it is read with that graph, and what waits is asked"
+    return Step("bind", "Say which graph it is of", why, "bind", call=f"POST {f.path}/binding")
+
+
 def operate(action: str, text: str, why: str = "", who: str = "whoever runs the agent") -> Step:
     return Step(action, text, why, who=who)
 

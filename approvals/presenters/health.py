@@ -21,6 +21,7 @@ _POSTED: dict[str, Callable[[Thread, Step], str]] = {
 _LINKED: dict[str, Callable[[Thread, Step], str]] = {
     "decide": lambda thread, step: reverse("approval", args=[step.target]),
     "clean": lambda thread, step: reverse("force_clean", args=[thread.pk]),
+    "bind": lambda thread, step: reverse("bind_thread", args=[thread.pk]),
     "new_thread": lambda thread, step: reverse("start"),
     "history": lambda thread, step: "#history",
     "fork": lambda thread, step: "#history",
@@ -33,6 +34,7 @@ _LABELS = {
     "go_on": "Run it on",
     "decide": "Open",
     "clean": "Force-clean…",
+    "bind": "Choose its graph…",
     "start": "Start a run",
     "new_thread": "Start a run",
     "history": "History",

@@ -48,6 +48,8 @@ class RunShown:
     steps: list[StepShown]
     error: str
     problem: str
+    interfered: list[str]
+    """What others wrote to the thread beside it."""
     is_active: bool
     is_stuck: bool
     attempts: int
@@ -73,6 +75,7 @@ def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> Ru
         steps=steps,
         error=run.error,
         problem=run.problem,
+        interfered=run.interfered,
         is_active=run.is_active,
         is_stuck=run.is_stuck,
         attempts=run.attempts,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from approvals import policies
-from approvals.enums import ThreadStatus
+from approvals.enums import Binding, ThreadStatus
 from approvals.health import Diagnosis
 from approvals.models import Graph, Thread
 
@@ -22,6 +22,8 @@ class ThreadRow:
     id: str
     title: str
     graph: str
+    bound: str
+    """How it is known that it is of this graph."""
     health: str
     word: str
     next: str
@@ -44,6 +46,7 @@ def row_of(thread: Thread, graph: Graph | None, diagnosis: Diagnosis) -> ThreadR
         id=thread.pk,
         title=thread.title or thread.pk,
         graph=thread.graph_id,
+        bound=_bound(thread),
         health=chip_of(diagnosis),
         word=diagnosis.word,
         next=_next(thread, graph),
@@ -55,10 +58,47 @@ def row_of(thread: Thread, graph: Graph | None, diagnosis: Diagnosis) -> ThreadR
     )
 
 
+def _bound(thread: Thread) -> str:
+    if thread.unbound:
+        return ""
+    words = {
+        Binding.METADATA: "as its checkpoints name it",
+        Binding.AGENT: "by its agent's name and tools",
+        Binding.ADMIN: f"as {thread.bound_who} said",
+    }
+    return words.get(Binding(thread.bound_by), "") if thread.bound_by else ""
+
+
 def _next(thread: Thread, graph: Graph | None) -> str:
     is_unread = bool(thread.checkpoint_id) and thread.step is None
     nodes = ", ".join(graph.node_title(node) if graph else node for node in thread.next)
     return "unknown" if is_unread else nodes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A graph that a thread could be of."""
+
+    id: str
+    nodes: str
+    tools: str
+    fits: bool
+
+
+def choices_of(graphs: Iterable[Graph], fitting: Iterable[str]) -> list[Choice]:
+    fits = set(fitting)
+    return [
+        Choice(
+            graph.pk,
+            ", ".join(node["title"] for node in graph.card["nodes"][:_MOST_NODES]),
+            ", ".join(graph.card.get("tools", [])[:_MOST_NODES]),
+            graph.pk in fits,
+        )
+        for graph in graphs
+    ]
+
+
+_MOST_NODES = 8
 
 
 def chip_of(diagnosis: Diagnosis) -> str:

@@ -19,7 +19,7 @@ from approvals.presenters.graphs import drawing_of
 from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
 from approvals.presenters.threads import WORDS, row_of, rows_of
-from approvals.presenters.values import state_of
+from approvals.presenters.values import state_of, value_of
 from approvals.views.pages import Request, after_key, filtered_by_hand, one_page, other_query, page_or_part, words
 from approvals.views.queue import listed
 
@@ -79,6 +79,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         "runs": [run_of(run, graph) for run in runs],
         "approvals": approval_rows.rows_of(approvals),
         "state": state_of(found.state),
+        "questions": [value_of(each["value"]) for each in (found.unbound or {}).get("questions", ())],
         "cut": _cut(found),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "why_not_clean": permissions.why_not(request.user, "force_clean"),

@@ -56,6 +56,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "POST /api/runs/{run_id}/retry": GOES_ON_404,
     "POST /api/runs/{run_id}/give_up": GOES_ON_404,
     "POST /api/runs/{run_id}/cancel": GOES_ON_404,
+    "POST /api/threads/{thread_id}/binding": ADMINS_404,
     # Removing: admins.
     "DELETE /api/threads/{thread_id}": (401, 403, 403, 403, 403, 403, 404),
     # Deciding: reviewers, and nobody else. What one has not got cannot be taken back; each ballot has its own answer.
@@ -118,6 +119,7 @@ def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
         "POST /api/threads/{thread_id}/runs": {"assistant_id": "gated", "input": {"text": "x"}},
         "POST /api/threads/{thread_id}/fork": {"checkpoint_id": ids["checkpoint_id"]},
         "POST /api/threads/{thread_id}/replay": {"checkpoint_id": ids["checkpoint_id"], "confirm": "x"},
+        "POST /api/threads/{thread_id}/binding": {"graph_id": "gated"},
         "DELETE /api/threads/{thread_id}": {"reason": "A test."},
         "POST /api/two-admins": {"on": False},
         "POST /api/approvals/{approval_id}/votes": {"verdict": "approve", "seen_digest": ids["digest"]},

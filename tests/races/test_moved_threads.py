@@ -59,7 +59,8 @@ def agent(database: str, thread_id: str, move: Move) -> None:
     async def work() -> None:
         async with AsyncPostgresSaver.from_conn_string(make_conninfo("", **postgres_params(database))) as saver:
             graph = builder.compile(checkpointer=saver, interrupt_before=["pay_refund", "senior_desk"])
-            await move(graph, saver, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+            config = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}, "metadata": {"graph_id": "refund"}}
+            await move(graph, saver, config)
 
     with ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(asyncio.run, work()).result(60)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, connections
@@ -151,6 +152,12 @@ def rounds(groups: Sequence[Sequence[tuple[Paused, str, str]]]) -> list[list[dic
 def carry_out(run_ids: Sequence[str]) -> None:
     """What a worker does with the jobs of these runs."""
     asyncio.run(_each(execute_run.execute_run, run_ids))
+
+
+def carry_out_letting_others(run_ids: Sequence[str]) -> None:
+    """The same with OTHER_WRITERS=flag."""
+    settings.LETS_OTHERS_WRITE = True
+    carry_out(run_ids)
 
 
 def recover(run_ids: Sequence[str]) -> None:
