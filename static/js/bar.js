@@ -115,14 +115,23 @@
     for (const [name, value] of sender ? new FormData(sender) : []) {
       if (!["csrfmiddlewaretoken", "comment", "do"].includes(name) && typeof value === "string") form.append(hidden(name, value));
     }
-    const typed = forms.flatMap((each) => [...each.elements]).filter((field) => isChanged(field) && field.type !== "password");
-    const kept = { shown: byId("decide").dataset.shown, reason: byId("reject-reason")?.value || "", typed: typed.map((field) => [field.name, field.type, valueOf(field)]) };
+    keepHere();
+  }
+
+  // For the next time that this page is drawn, in this tab: secrets are not kept.
+  let keptFrom = null;
+  function keepHere() {
+    keptFrom = byId("decide");
+    if (!keptFrom) return;
+    const fields = [...document.querySelectorAll("#edit-form, #answer-form")].flatMap((each) => [...each.elements]);
+    const typed = fields.filter((field) => isChanged(field) && field.type !== "password").map((field) => [field.name, field.type, valueOf(field)]);
+    const kept = { shown: keptFrom.dataset.shown, reason: byId("reject-reason")?.value || "", typed };
     sessionStorage.setItem(KEPT + location.pathname, JSON.stringify(kept));
   }
 
   function giveBack() {
     const kept = sessionStorage.getItem(KEPT + location.pathname);
-    if (!kept || !byId("decide") || isStale()) return;
+    if (!kept || !byId("decide") || byId("decide") === keptFrom || isStale()) return;
     sessionStorage.removeItem(KEPT + location.pathname);
     const { shown, typed, reason } = JSON.parse(kept);
     if (reason.trim() && byId("reject-reason")) {
@@ -149,7 +158,10 @@
     event.stopPropagation();
     if (isFirst) byId(first).click();
   }, true);
-  document.addEventListener("submit", (event) => { if (event.target.matches(".look-again")) takeAlong(event.target); }, true);
+  document.addEventListener("submit", (event) => { 
+    if (event.target.matches(".look-again")) takeAlong(event.target);
+    else if (event.target.matches("#see-end, #claim form, #tally form")) keepHere();
+  }, true);
   for (const name of ["input", "change"]) document.addEventListener(name, (event) => { if (event.target.closest("#edit, #answer")) arrange(); });
   document.addEventListener("DOMContentLoaded", () => { giveBack(); arrange(); });
   for (const name of ["htmx:afterSettle", "htmx:afterRequest"]) document.addEventListener(name, () => { giveBack(); arrange(); });

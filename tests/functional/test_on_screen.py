@@ -238,6 +238,17 @@ def test_enter_and_control_enter_do_what_the_primary_button_does(console: Consol
     assert read(console, approval)["decision"]["edits"] == {"amount": {"op": "set", "value": 86.0}}
 
 
+def test_what_is_typed_stays_when_it_is_claimed(console: Console, sign_in: SignIn) -> None:
+    approval = console.pause("refund", refund(900))
+    alice = opened(sign_in("alice"), console, approval)
+    alice.click("#edit-open")
+    alice.get_by_label("Amount").fill("85")
+    alice.click("#claim-it")
+    expect(alice.locator("#claim")).to_contain_text("You are reviewing")
+    expect(alice.get_by_label("Amount")).to_have_value("85")
+    expect(alice.locator(PRIMARY)).to_have_text("Preview the edit")
+
+
 def test_several_together_send_what_is_chosen_of_each(console: Console, sign_in: SignIn) -> None:
     made = [console.pause("voting", {"text": f"together {number}"}) for number in range(3)]
     alice = sign_in("alice")
