@@ -6,11 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from approvals.actions import changes
+from approvals.actions import changes, set_policy
 from approvals.enums import ChangeKind, ChangeStatus
-from approvals.models import Change
+from approvals.models import Change, Policy
 from approvals.permissions import User
 from approvals.presenters.versions import short, words_of
+
+_ORDER = [*set_policy.FIELDS, "people", "groups", "escalate_to", "active", "members", "on"]
+"""As the form has them; a stored object has lost the order of its keys."""
+_WORDS = {field.name: str(field.verbose_name) for field in Policy._meta.fields} | {
+    "may_edit": "may be edited",
+    "active": "may sign in",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class ChangeShown:
     id: UUID
     title: str
     lines: list[Line]
+    is_new: bool
+    is_removed: bool
     by: str
     at: datetime
     until: datetime
@@ -46,6 +55,8 @@ def change_of(change: Change, by: User, *, is_open: bool) -> ChangeShown:
         id=change.pk,
         title=title_of(change),
         lines=lines_of(change),
+        is_new=change.before is None,
+        is_removed=change.after is None,
         by=change.proposed_by.get_username(),
         at=change.proposed_at,
         until=change.proposed_at + timedelta(days=changes.OPEN_DAYS),
@@ -71,10 +82,10 @@ def lines_of(change: Change) -> list[Line]:
     """Return what differs; of what is new or removed, all that says something."""
     before: Mapping[str, Any] = change.before or {}
     after: Mapping[str, Any] = change.after or {}
-    names = [*after, *(name for name in before if name not in after)]
+    names = sorted({*after, *before}, key=_ORDER.index)
     is_one = change.before is None or change.after is None
     return [
-        Line(words_of(name), _told(name, before), _told(name, after))
+        Line(_WORDS.get(name, words_of(name)), _told(name, before), _told(name, after))
         for name in names
         if (name not in before or name not in after or before[name] != after[name])
         and not (is_one and _says_nothing(name, before.get(name, after.get(name))))
