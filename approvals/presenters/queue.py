@@ -28,6 +28,7 @@ KINDS = {
     "legacy": "Inbox action",
     "schema": "Form",
     "plain": "Question",
+    "raised": "Raised by the node",
 }
 
 

@@ -18,10 +18,10 @@ from langgraph._internal._typing import MISSING
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command, Overwrite, _interrupt_id, interrupt
+from langgraph.types import Command, Overwrite, Send, _interrupt_id, interrupt
 from typing_extensions import TypedDict
 
-from agentcore import pending, runner, state_edit
+from agentcore import pending, runner, sends, state_edit
 from agentcore.checkpointers import open_pool, saver_over
 from agentcore.demo import refund
 from agentcore.threads import config_for, with_saver
@@ -400,3 +400,42 @@ async def test_a_star_does_not_pause_before_langgraphs_own_start(saver: Saver, t
     builder.add_edge(START, "only")
     bound = await pause(builder.compile(interrupt_before="*", interrupt_after="*"), saver, thread_id)
     assert (await state_of(bound, thread_id)).next == ("only",)
+
+
+def sending() -> Any:
+    class Words(TypedDict):
+        text: str
+
+    def plan(state: Words) -> Any:
+        return Command(goto=[Send("only", {"text": "one"}), Send("only", {"text": "two"})])
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(Words)
+    builder.add_node("plan", plan, destinations=("only",))
+    builder.add_node("only", lambda state: None)
+    builder.add_edge(START, "plan")
+    return builder.compile(interrupt_before=["only"])
+
+
+async def test_what_sends_carry_stands_in_a_channel_of_its_own_by_the_number_in_the_path_of_the_task(
+    saver: Saver, thread_id: str
+) -> None:
+    bound = await pause(sending(), saver, thread_id)
+    state = await state_of(bound, thread_id)
+    assert [task.path[:2] for task in state.tasks] == [(sends._PUSH, 0), (sends._PUSH, 1)]
+    assert [each.arg["text"] for each in await sends.pending_sends(saver, state.config)] == ["one", "two"]
+
+
+async def test_an_edit_of_the_state_drops_what_a_command_has_sent(saver: Saver, thread_id: str) -> None:
+    """Which is why such an edit is refused."""
+    bound = await pause(sending(), saver, thread_id)
+    await bound.aupdate_state(config_for(thread_id), {"text": "edited"})
+    assert (await state_of(bound, thread_id)).next == ()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_all_that_nodes_raise_has_one_id(saver: Saver, thread_id: str) -> None:
+    from tests import sending as raising  # its nodes warn when they are imported
+
+    bound = await pause(raising.raised_twice, saver, thread_id, input="far too long")
+    state = await state_of(bound, thread_id)
+    assert [interrupt.id for task in state.tasks for interrupt in task.interrupts] == ["placeholder-id"] * 2

@@ -16,18 +16,19 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command, Send
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from agentcore import each_task, interrupts, resume, state_edit
+from agentcore import each_task, failpoints, interrupts, resume, state_edit
 from agentcore.errors import InvalidEdit
 from agentcore.runner import run_until_pause
 from agentcore.serde import canonical, strict_serializer, to_plain
 from agentcore.threads import config_for, snapshot
 from agentcore.types import Conflict, Failed, Finished, Pause, Paused, Question, Snapshot
+from tests import sending
 from tests.agentcore.savers import KINDS, open_saver
 
 CASES = 100
@@ -103,6 +104,7 @@ async def carry_out(graph: Any, saver: Any, here: Snapshot, answer: resume.Answe
         run_key="run",
         before_entering=entering,
         on_step=on_step,
+        namespace=here.checkpoint_ns,
     )
 
 
@@ -314,3 +316,50 @@ def test_the_message_of_a_prebuilt_agent_agrees_with_the_calls_that_are_made(mak
         }
 
     run(work())
+
+
+async def test_the_calls_of_an_agent_inside_a_graph_are_decided_where_they_wait() -> None:
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
+    builder.add_node("desk", calling(create_agent))
+    builder.add_edge(START, "desk")
+    graph, saver = builder.compile(), InMemorySaver()
+    stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
+    assert isinstance(stopped, Paused)
+    [here] = stopped.snapshot.inner
+    [pause] = interrupts.read(graph, stopped.snapshot)
+    assert (pause.path, len(pause.actions)) == (("desk",), 3)
+    kinds: list[Any] = [{"type": "reject"}, edit(pause, 1, {"to": "bob"}), {"type": "approve"}]
+    answer = decided(pause, kinds)
+    place = config_for("t", here.checkpoint_id, here.checkpoint_ns)
+    choices = interrupts.choices_in(Question("breakpoint", None, []), answer.answer)
+    preview = await state_edit.preview_each(graph, saver, place, choices)
+    answer = resume.Answer("respond", answer=answer.answer, result_digest=preview.digest)
+    came = await carry_out(graph, saver, here, answer)
+    assert isinstance(came, Finished), came
+    said = came.snapshot.values["messages"]
+    assert [call["args"]["to"] for call in said[1]["tool_calls"]] == ["ann", "bob", "cy"]
+    told = {each["tool_call_id"]: each["content"] for each in said if each["type"] == "tool"}
+    assert told == {"call-ann": each_task.REJECTED, "call-ben": "sent to bob", "call-cy": "sent to cy"}
+
+
+async def test_a_graph_that_ends_at_once_has_carried_nothing_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the mechanism off it is told as a pause, as if it had been answered."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
+    for is_caught in (True, False):
+        saver = InMemorySaver()
+        thread_id = f"deaf-{uuid.uuid4()}"
+        stopped = await run_until_pause(sending.deaf_asking, saver, thread_id=thread_id, input={"order": "A1"})
+        assert isinstance(stopped, Paused)
+        [question] = stopped.snapshot.interrupts
+        answer = resume.Answer("respond", answer="ann", interrupt_id=question.id)
+        if not is_caught:
+            failpoints.arm("nothing_ran", "off")
+        try:
+            came = await carry_out(sending.deaf_asking, saver, stopped.snapshot, answer)
+        finally:
+            failpoints.disarm()
+        assert isinstance(came, Failed if is_caught else Paused)
+        assert not is_caught or came.error == resume.NOTHING_RAN  # type: ignore[union-attr]
