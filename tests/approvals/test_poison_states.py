@@ -251,7 +251,7 @@ def listed(alice: Any, path: str) -> Any:
 
 
 def decide(alice: Any, browser: Any, asked: dict[str, Any]) -> list[str]:
-    """Open what is cut, as a person must; then say yes, or read why not. Return what was cut."""
+    """Open what is cut or folded, as a person must; then say yes, or read why not. Return what was cut."""
     path = f"/approvals/{asked['id']}"
     shown = alice.get(path).json()
     assert browser.get(f"{path}/").status_code == 200
@@ -265,6 +265,8 @@ def decide(alice: Any, browser: Any, asked: dict[str, Any]) -> list[str]:
         whole = browser.get(f"{path}/whole/", params={"part": part})
         assert whole.status_code == 200, whole.text[:500]
         assert len(whole.content) > 100_000 or b'"__type__": "bytes"' in whole.content
+    for part in shown["folded"]:
+        assert browser.get(f"{path}/whole/", params={"part": part}).status_code == 200
     voted = alice.post(f"{path}/votes", json=ballot)
     assert voted.status_code in (201, 409, 410, 422), voted.text[:500]
     if voted.status_code == 201 and voted.json()["run"]:
