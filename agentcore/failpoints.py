@@ -33,6 +33,7 @@ MECHANISMS = {
     "hold": "While a run has its lease, others write nothing to its thread.",
     "head_check": "A vote is refused when the thread moved since.",
     "digest_check": "A vote must name what was shown.",
+    "row_check": "What a decision rests on must stand in the audit log.",
     "rights_again": "Under a lock a person's rights are read again.",
     "folds": "A yes needs the end of each value that is taller than a screen to have been seen.",
     "one_decision": "What was decided is not decided again.",

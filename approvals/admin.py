@@ -16,7 +16,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
-from approvals import editable, permissions, rules
+from approvals import context, editable, permissions, rules
 from approvals.actions import change_person, changes, set_policy
 from approvals.enums import ChangeKind
 from approvals.errors import NotFound
@@ -148,6 +148,10 @@ class _ForAdmins(_ModelAdmin):
             "opts": self.opts,
         }
         return TemplateResponse(request, self.history_template, context)
+
+    def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
+        with context.telling():  # the actions that are called write the entries, with who asked for it
+            return super().changeform_view(*args, **kwargs)
 
     def versions(self, found: Any) -> list[Version]:
         raise NotImplementedError
@@ -320,7 +324,7 @@ class PolicyAdmin(_ForAdmins):
         }
 
     def note(self, request: HttpRequest, form: Any, change: bool) -> None:
-        if form.has_changed() or not change:
+        if form.has_changed() or not change or not set_policy.is_told(form.instance):
             set_policy.note_change(form.instance, by=request.user)
 
     def delete_now(self, request: HttpRequest, obj: Policy) -> None:
@@ -415,8 +419,8 @@ class GroupAdmin(_ForAdmins):
         return super().has_delete_permission(request) and (obj is None or not change_person.why_not_remove(obj))
 
     def note(self, request: HttpRequest, form: Any, change: bool) -> None:
-        if not change:  # a group that nobody is in and no policy names means nothing: one admin may make it
-            change_person.note_group(form.instance, by=request.user)
+        # A group that nobody is in and no policy names means nothing: one admin may make it.
+        change_person.note_group(form.instance, by=request.user)
 
     def delete_now(self, request: HttpRequest, obj: Group) -> None:
         change_person.remove_group(obj, by=request.user)

@@ -1,9 +1,12 @@
-"""The id of the request that is being answered, for logs and audit entries."""
+"""What is known of the request that is being answered: its id, and whether its entries are written by who asked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import uuid4
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
+_is_telling: ContextVar[bool] = ContextVar("is_telling", default=False)
 
 
 def current_request_id() -> str:
@@ -15,3 +18,17 @@ def new_request_id() -> str:
     value = uuid4().hex
     _request_id.set(value)
     return value
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Say that the block writes its own entries about the people and groups that it changes."""
+    token = _is_telling.set(True)
+    try:
+        yield
+    finally:
+        _is_telling.reset(token)
+
+
+def is_telling() -> bool:
+    return _is_telling.get()

@@ -15,6 +15,8 @@ Refusal
  |    +-- Undecided         nobody has decided yet
  |    +-- Unbound           it is not certain which graph the thread is of
  |    +-- Unopened          something is cut on the page, and was not opened whole
+ |    +-- Altered           what is stored is not what was asked
+ |    +-- Unvouched         it rests on something that the audit log does not know
  +-- Gone          410
  |    +-- Superseded        the question is no longer asked
  |    +-- Expired           nobody decided in time
@@ -96,6 +98,14 @@ class Unbound(Conflict):
 
 class Unopened(Conflict):
     code, title = "unopened", "Open it whole first"
+
+
+class Altered(Conflict):
+    code, title = "altered", "Not what was asked"
+
+
+class Unvouched(Conflict):
+    code, title = "unvouched", "The log does not know the rule"
 
 
 class Gone(Refusal):

@@ -551,9 +551,14 @@ class AuditEntry(models.Model):
     actor = models.CharField(max_length=150, db_index=True)
     action = models.CharField(max_length=60, db_index=True)
     thread_id = models.CharField(max_length=255, blank=True, db_index=True)
+    about = models.TextField(blank=True, db_default="")
+    """The row that others rely on because of this entry: `person:7`, `token:...`, `approval:...`, `policy:...`."""
     body = models.TextField()
     prev_hash = models.CharField(max_length=64, unique=True)
     hash = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["about", "seq"], condition=~Q(about=""), name="entries_about")]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.action}"

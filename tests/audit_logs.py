@@ -91,7 +91,8 @@ def _decided(comment: str, verdict: str) -> str:
         thread=thread, checkpoint_id=uuid.uuid4().hex, kind="breakpoint", next=["pay"], title="Pay",
         allowed_verdicts=[], request={}, actions=[], state={"amount": 640}, digest="0" * 64,
     )  # fmt: skip
-    audit.append("thread.paused", actor="worker", actor_kind="system", thread_id=thread.pk)
+    asked = {"rows": audit.told(approval), "about": audit.key_of(approval)}
+    audit.append("thread.paused", actor="worker", actor_kind="system", thread_id=thread.pk, **asked)
     vote = Vote.objects.create(
         approval=approval, voter=User.objects.get(username="alice"), verdict=verdict, comment=comment,
         seen_digest=approval.digest, edits={"amount": 80}, request_digest="",
@@ -100,7 +101,7 @@ def _decided(comment: str, verdict: str) -> str:
     content = digest([vote.edits, vote.answer, vote.as_node])
     audit.append(
         "vote.cast", actor="alice", thread_id=thread.pk, object=about, texts={"comment": comment},
-        digests={"seen": vote.seen_digest, "content": content}, policy_version="default",
+        digests={"seen": vote.seen_digest, "content": content}, policy_version="default", rows=audit.told(vote),
     )  # fmt: skip
     answer = answer_digest(verdict=verdict, edits=vote.edits, answer=None, as_node="", comment=comment)
     decision = Decision.objects.create(
@@ -108,13 +109,18 @@ def _decided(comment: str, verdict: str) -> str:
         answer_digest=answer,
     )  # fmt: skip
     about = {"approval": str(approval.pk), "decision": str(decision.pk), "verdict": verdict, "by": "alice"}
-    audit.append("decision.reached", actor="alice", thread_id=thread.pk, object=about, digests={"answer": answer})
+    audit.append(
+        "decision.reached", actor="alice", thread_id=thread.pk, object=about, digests={"answer": answer},
+        rows=audit.told(decision),
+    )  # fmt: skip
     return thread.pk
 
 
 def empty(folder: Path) -> None:
     """Forget the log and what it is about, as a new console would begin. The database is the test's own."""
     from django.db import connection
+
+    from approvals.audit import subjects
 
     tables = (
         "auditentry", "audittext", "signedhead", "auditcheck", "decision", "vote", "run", "approval", "draft", "thread",
@@ -129,6 +135,7 @@ def empty(folder: Path) -> None:
                 cursor.execute(f"ALTER TABLE approvals_{name} ENABLE ALWAYS TRIGGER {triggers}_{what}")
     for file in folder.iterdir():
         file.unlink()
+    subjects.adopt()  # of the people who stay
 
 
 def grow(count: int, seed: int) -> None:

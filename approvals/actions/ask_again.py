@@ -24,9 +24,11 @@ def ask_again(*, thread_id: str, by: User) -> Run:
         bindings.check(thread)
         if sentence := why_not(thread):
             raise Conflict(sentence)
+        rows: audit.Told = {}
         for stuck in Run.objects.filter(thread=thread, status__in=STUCK_RUNS):
             stuck.status, stuck.updated_at = RunStatus.CANCELLED, timezone.now()
             stuck.save(update_fields=["status", "updated_at"])
+            rows |= audit.told(stuck, "status")
         run = Run.objects.create(
             thread=thread,
             graph_id=thread.graph_id,
@@ -39,7 +41,9 @@ def ask_again(*, thread_id: str, by: User) -> Run:
         jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
         events.publish(thread_id=thread.pk)
         about = {"run": str(run.pk), "checkpoint": thread.checkpoint_id}
-        audit.append("run.repaired", actor=by.get_username(), thread_id=thread.pk, object=about)
+        audit.append(
+            "run.repaired", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows | audit.told(run)
+        )
     return run
 
 

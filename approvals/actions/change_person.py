@@ -9,7 +9,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agentcore.serde import digest
-from approvals import audit, permissions
+from approvals import context, permissions
+from approvals.audit import subjects
 from approvals.enums import Role
 from approvals.errors import Conflict
 from approvals.models import Membership, Policy, Safeguard
@@ -35,8 +36,9 @@ def put_person(person_id: int, username: str, standing: dict[str, Any], *, by: U
     if before is None:
         person.set_unusable_password()
     person.is_active = standing["active"]
-    person.save()
-    person.groups.set(groups)
+    with context.telling():
+        person.save()
+        person.groups.set(groups)
     note_change(person, before=before, by=by, **told)
 
 
@@ -48,7 +50,7 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **to
     """
     permissions.check_set_policy(by)
     after = standing_of(person)
-    if before == after:
+    if before == after and subjects.is_told("person", person.pk):
         return
     Group.objects.select_for_update().get(name=Role.ADMIN)  # two admins who remove each other: one after the other
     if why_not := why_not_change(person, is_active=after["active"], groups=after["groups"], by=by):
@@ -60,8 +62,8 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **to
     permissions.check_again(by, "set_policy")  # after those: who takes their own rights reads why not
     if before and after["active"] and not before["active"]:
         Membership.objects.filter(user=person).update(granted_at=Now())  # who comes back votes on what is asked then
-    about = {"person": person.get_username(), "before": before, "after": after, **told}
-    audit.append("person.changed", actor=by.get_username(), object=about, digests={"standing": digest(after)})
+    digests = {"standing": digest(after)}
+    subjects.tell_person(person, actor=by.get_username(), kind="person", before=before, digests=digests, **told)
 
 
 def why_not_change(person: Person, *, is_active: bool, groups: list[str], by: User) -> str:
@@ -83,7 +85,7 @@ def is_guarded() -> bool:
 def note_group(group: Group, *, by: User) -> None:
     """Write down that a group was made."""
     permissions.check_set_policy(by)
-    audit.append("person.changed", actor=by.get_username(), object={"group": group.name, "change": "made"})
+    subjects.tell_group(group, "made", actor=by.get_username(), kind="person")
 
 
 @transaction.atomic
@@ -94,9 +96,10 @@ def remove_group(group: Group, *, by: User, **told: str) -> None:
         raise Conflict(why_not)
     permissions.check_again(by, "set_policy")
     members = list(Person.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
-    about = {"group": group.name, "change": "removed", "members": members, **told}
-    group.delete()
-    audit.append("person.changed", actor=by.get_username(), object=about)
+    left, was = subjects.leaves(group), Group(pk=group.pk, name=group.name)
+    with context.telling():
+        group.delete()
+    subjects.tell_removal(was, left, actor=by.get_username(), kind="person", members=members, **told)
 
 
 def why_not_remove(group: Group) -> str:

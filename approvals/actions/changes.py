@@ -86,8 +86,9 @@ def turn_on(*, by: User) -> None:
         raise Conflict("The two-admin rule is on already.")
     if (admins := change_person.count_admins()) < 2:
         raise Conflict(NO_SECOND.format(are="is only 1 admin" if admins else "is no admin"))
-    Safeguard.objects.update_or_create(pk=1, defaults={"two_admins": True})
-    audit.append("two_admins.turned_on", actor=by.get_username(), object={"admins": admins})
+    guard, _ = Safeguard.objects.update_or_create(pk=1, defaults={"two_admins": True})
+    about = {"admins": admins}
+    audit.append("two_admins.turned_on", actor=by.get_username(), object=about, rows=audit.told(guard))
 
 
 def turn_off(*, by: User) -> Change:
@@ -164,7 +165,8 @@ def _apply(change: Change, by: User) -> None:
             change_person.remove_group(Group.objects.get(pk=pk), by=by, **told)
         case ChangeKind.TWO_ADMINS:
             Safeguard.objects.filter(pk=1).update(two_admins=False)
-            audit.append("two_admins.turned_off", actor=by.get_username(), object=told)
+            rows: audit.Told = {"safeguard:1": {"two_admins": False}}
+            audit.append("two_admins.turned_off", actor=by.get_username(), object=told, rows=rows)
 
 
 def _close(change: Change, status: ChangeStatus, by: User, *, reason: str = "") -> None:
@@ -180,4 +182,5 @@ def _record(action: str, change: Change, by: User, *, texts: dict[str, str] | No
         object={**about, "proposed_by": change.proposed_by.get_username()},
         digests={"before": digest(change.before), "after": digest(change.after)},
         texts=texts,
+        rows=audit.told(change),
     )

@@ -24,7 +24,7 @@ def create_thread(
     try:
         with transaction.atomic():
             thread = Thread.objects.create(id=thread_id, metadata=metadata or {}, started_by_id=by.pk)
-            audit.append("thread.created", actor=by.get_username(), thread_id=thread_id)
+            audit.append("thread.created", actor=by.get_username(), thread_id=thread_id, rows=audit.told(thread))
     except IntegrityError:
         if if_exists == "do_nothing":
             return Thread.objects.get(pk=thread_id)

@@ -7,10 +7,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import audit, events, policies
-from approvals.actions import decide
+from approvals.actions import decide, note_altered
 from approvals.actions.decide import Locked, Outcome
+from approvals.audit import vouching
 from approvals.enums import Verdict
-from approvals.errors import Refusal
+from approvals.errors import Altered, Refusal
 from approvals.models import Approval
 from approvals.policies import Proposal
 
@@ -26,6 +27,8 @@ def close_overdue() -> None:
     for approval_id in overdue.values_list("pk", flat=True)[:AT_ONCE]:
         try:
             _close(approval_id)
+        except Altered as altered:
+            note_altered.note(Approval.objects.get(pk=approval_id), altered.detail["columns"], by=None)
         except Refusal as refusal:  # the thread moved or is busy: the sweep reads it, and the question goes
             logger.info("an overdue approval waits: %s", refusal.code, extra={"approval": str(approval_id)})
 
@@ -36,6 +39,8 @@ def _close(approval_id: UUID) -> None:
     approval = here.approval
     if not approval.is_pending or approval.escalated_at or approval.due_at is None or approval.due_at > here.now:
         return
+    log = vouching.read([approval])
+    decide.check_question(log, here)
     if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
         decide.check_head(here)
         decide.settle(here, Outcome(Verdict.REJECT, "the deadline", Proposal(), COMMENT))
@@ -56,4 +61,6 @@ def _escalate(here: Locked) -> None:
         thread_id=here.thread.pk,
         object={"approval": str(approval.pk), "to": list(here.rule.escalate_to)},
         policy_version=here.rule.source,
+        rows=audit.told(approval, "escalated_at"),
+        about=audit.key_of(approval),
     )

@@ -5,13 +5,15 @@ it happens under the thread's lock.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User as Person
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import transaction
+from django.db.models import OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -19,10 +21,13 @@ from agentcore.failpoints import is_off, reach
 from agentcore.serde import digest
 from agentcore.skimming import has_excerpt
 from approvals import answers, audit, events, jobs, notices, permissions, policies, rules, runtime
-from approvals.actions import index_thread, open_whole, try_edit
+from approvals.actions import index_thread, note_altered, open_whole, try_edit
+from approvals.audit import rows as told_rows
+from approvals.audit import vouching
 from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
 from approvals.errors import (
     AlreadyVoted,
+    Altered,
     Busy,
     Claimed,
     Denied,
@@ -37,6 +42,7 @@ from approvals.errors import (
     Stale,
     Superseded,
     Unopened,
+    Unvouched,
 )
 from approvals.models import Approval, Decision, Run, Thread, Vote
 from approvals.permissions import User
@@ -110,6 +116,8 @@ class Locked:
     approval: Approval
     rule: Rule
     now: datetime
+    rows: audit.Told = field(default_factory=dict)
+    """What was changed beside the vote itself, for its entry."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,9 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         tried = _try_edit(approval, ballot, by)
         with transaction.atomic():
             voted = _vote(approval, ballot, by, tried)
+    except Altered as refusal:
+        note_altered.note(approval, refusal.detail["columns"], by=by)
+        raise
     except (Stale, Superseded) as refusal:
         # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
         raise index_thread.explained(refusal, approval_id=approval_id) from None
@@ -165,7 +176,14 @@ def withdraw(*, approval_id: UUID, by: User) -> Vote:
             _propose(here, None)
         events.publish(thread_id=here.thread.pk)
         about = {"approval": str(here.approval.pk), "vote": str(cast.pk), "verdict": cast.verdict}
-        audit.append("vote.withdrawn", actor=by.get_username(), thread_id=here.thread.pk, object=about)
+        audit.append(
+            "vote.withdrawn",
+            actor=by.get_username(),
+            thread_id=here.thread.pk,
+            object=about,
+            rows=here.rows,
+            about=audit.key_of(here.approval),
+        )
     return cast
 
 
@@ -181,8 +199,9 @@ def lock(seen: Approval) -> Locked:
     """Lock the thread and the approval, in this order, and read both again."""
     threads = Thread.objects.select_for_update(of=("self",)).select_related("started_by")
     thread = threads.get(pk=seen.thread_id)
-    approvals = Approval.objects.select_for_update(of=("self",)).select_related("claimed_by", "decision")
-    approval = approvals.defer(*LARGE).annotate(read_at=Now()).get(pk=seen.pk)
+    approvals = told_rows.with_marks(Approval.objects.all(), LARGE).select_for_update(of=("self",))
+    approvals = approvals.select_related("claimed_by", "decision").defer(*LARGE)
+    approval = approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).get(pk=seen.pk)
     return Locked(thread, approval, Rule.of(approval.rule), now=getattr(approval, "read_at"))  # noqa: B009
 
 
@@ -194,6 +213,10 @@ def _check_open(approval: Approval, by: User) -> None:
         if sentence := why_not_voter(approval.thread, approval, Rule.of(approval.rule), by):
             raise Denied(sentence, permission="policy", policy=approval.rule.get("source", "")) from None
         raise
+
+
+def _voters() -> "QuerySet[Vote, int]":
+    return Vote.objects.counting().filter(approval=OuterRef("pk")).order_by().values_list("voter_id", flat=True)
 
 
 def _try_edit(approval: Approval, ballot: Ballot, by: User) -> Tried:
@@ -221,10 +244,13 @@ def _vote(seen: Approval, ballot: Ballot, by: User, tried: Tried) -> Voted:
     reach("decide.locked")
     permissions.check_again(by, permissions.for_verdict(ballot.verdict))
     check_voter(here, by, ballot.verdict)
+    log = vouching.read([here.approval], people=[by.pk or 0, *voters_of(here)], token=permissions.token_of(by))
+    _check_vouched(log, by)
     if replay := _answer_given_before(here.approval, ballot, by):
         return replay
     if not is_off("one_decision"):
         try_edit.check_open(here.approval)
+    check_question(log, here)
     _check_free(here, by)
     _check_seen(here, ballot)
     check_head(here)
@@ -232,7 +258,7 @@ def _vote(seen: Approval, ballot: Ballot, by: User, tried: Tried) -> Voted:
     _check_content(here, ballot)
     if tried.refused:
         raise tried.refused
-    return _cast(here, _bound(here, ballot, tried), by)
+    return _cast(here, _bound(here, ballot, tried), by, log)
 
 
 def _bound(here: Locked, ballot: Ballot, tried: Tried) -> Ballot:
@@ -252,6 +278,27 @@ def _bound(here: Locked, ballot: Ballot, tried: Tried) -> Ballot:
             preview=tried.preview,
         )
     return replace(ballot, seen_preview=leads_to, preview=tried.preview)
+
+
+def voters_of(here: Locked) -> list[int]:
+    """Return the people whose votes count so far."""
+    return list(getattr(here.approval, "voters"))  # noqa: B009 - of `lock`
+
+
+def _check_vouched(log: vouching.Log, by: User) -> None:
+    """Raise Denied where the log knows nothing of a role or the token that the vote rests on."""
+    sentence = vouching.why_not_person(log, by.pk, by.get_username(), permissions.memberships_of(by))
+    if sentence := sentence or vouching.why_not_token(log, permissions.token_of(by), by.pk):
+        raise Denied(sentence, permission="vouched")
+
+
+def check_question(log: vouching.Log, here: Locked) -> None:
+    """Raise Altered for a question that is not the one that was asked, Unvouched for a rule that nobody wrote."""
+    differing = vouching.what_differs(log, here.approval)
+    if differing:
+        raise Altered(vouching.why_not_altered(differing), columns=differing)
+    if sentence := vouching.why_not_rule(log, here.approval):
+        raise Unvouched(sentence, policy=here.rule.source)
 
 
 def _answer_given_before(approval: Approval, ballot: Ballot, by: User) -> Voted | None:
@@ -370,9 +417,14 @@ def _check_answer(here: Locked, ballot: Ballot) -> None:
     try_edit.check_answer(here.approval, ballot.answer)
 
 
-def _cast(here: Locked, ballot: Ballot, by: User) -> Voted:
+def _cast(here: Locked, ballot: Ballot, by: User, log: vouching.Log) -> Voted:
     """Store the vote, count, and decide if that is enough."""
     approval, standing = here.approval, _standing(here)
+    for vote in standing:
+        if sentence := vouching.why_not_person(
+            log, vote.voter_id, vote.voter.username, permissions.memberships_of(vote.voter)
+        ):
+            raise Unvouched(sentence)
     if any(vote.voter_id == by.pk for vote in standing):
         raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
     proposal = Proposal(**approval.proposal) if approval.proposal else Proposal()
@@ -523,6 +575,7 @@ def _propose(here: Locked, proposal: Proposal | None) -> None:
     approval.proposal = proposal.as_dict() if proposal and not proposal.is_plain else None
     approval.digest = policies.digest_with(approval.shown_digest, approval.proposal)
     approval.save(update_fields=["proposal", "digest"])
+    here.rows.update(audit.told(approval, "proposal", "digest"))
 
 
 def _release(here: Locked) -> None:
@@ -534,6 +587,9 @@ def _release(here: Locked) -> None:
 
 def _end(here: Locked, votes: Sequence[Vote], why: VoteEnd) -> None:
     Vote.objects.filter(pk__in=[vote.pk for vote in votes]).update(ended_at=here.now, ended_as=why)
+    for vote in votes:
+        vote.ended_at, vote.ended_as = here.now, why
+        here.rows.update(audit.told(vote, "ended_at", "ended_as"))
 
 
 def _record_vote(here: Locked, cast: Vote, *, is_new: bool) -> None:
@@ -550,6 +606,8 @@ def _record_vote(here: Locked, cast: Vote, *, is_new: bool) -> None:
         },
         texts={"comment": cast.comment},
         policy_version=here.rule.source,
+        rows={**here.rows, **audit.told(cast)},
+        about=audit.key_of(here.approval) if is_new else "",
     )
 
 
@@ -583,5 +641,7 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
             **_preview_digest(decision.seen_preview),
         },
         policy_version=here.rule.source,
+        rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | audit.told(here.thread),
+        about=audit.key_of(here.approval),
     )
     reach("decide.recorded")

@@ -38,6 +38,8 @@ from approvals.rules import Rulebook
 logger = logging.getLogger(__name__)
 
 FENCE_KEY = "countersign_fence"
+EACH_TIME = ("status", "resume_from", "is_edited")
+"""What entries about a run tell of it each time."""
 DECISION_KEY = "countersign_decision"
 MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
 FENCED = "Another worker has this thread, or its run was cancelled."
@@ -473,6 +475,7 @@ def _compare(run: Run, decision: Decision) -> None:
         thread_id=run.thread_id,
         object={**about, "what": found},
         outcome="deviated",
+        rows=audit.told(decision, "deviations"),
     )
 
 
@@ -489,7 +492,12 @@ def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
 def _audit(action: str, run: Run, **about: Any) -> None:
     told = {name: value for name, value in about.items() if value not in (None, "")}
     audit.append(
-        action, actor="worker", actor_kind="system", thread_id=run.thread_id, object={"run": str(run.pk), **told}
+        action,
+        actor="worker",
+        actor_kind="system",
+        thread_id=run.thread_id,
+        object={"run": str(run.pk), **told},
+        rows=audit.told(run, *EACH_TIME),
     )
 
 

@@ -75,7 +75,7 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
 def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
     """Take a thread, whose row is locked, from everybody: close what is open, and let no writer in."""
     done = _plan(thread)
-    _erase(thread, f"Force-cleaned by {by}: {reason}")
+    rows = _erase(thread, f"Force-cleaned by {by}: {reason}")
     events.publish(thread_id=thread.pk)
     audit.append(
         action,
@@ -91,6 +91,7 @@ def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "pe
             "checkpoint": thread.checkpoint_id,
         },
         texts={"reason": reason},
+        rows=rows,
     )
     runtime.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
     return done
@@ -144,7 +145,8 @@ def _existing(thread_id: str) -> Thread | None:
     return thread
 
 
-def _erase(thread: Thread, why: str) -> None:
+def _erase(thread: Thread, why: str) -> audit.Told:
+    """Close and empty what the thread has; return what is to be told of its rows: not of those that are emptied."""
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
         cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
@@ -152,7 +154,9 @@ def _erase(thread: Thread, why: str) -> None:
     )  # fmt: skip
     lease.revoke(thread)
     asked = list(Approval.objects.pending().filter(thread=thread))
-    index_thread.tell_voters(asked, "An admin removed this thread. What you voted or reserved no longer counts.")
+    told = "An admin removed this thread. What you voted or reserved no longer counts."
+    rows = index_thread.tell_voters(asked, told)
+    rows |= {audit.key_of(each): {"status": ApprovalStatus.CLEANED.value} for each in asked}
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
     Approval.objects.filter(thread=thread).update(
         state={}, request={}, actions=[], summary="", proposal=None, marks=[], folded=[]
@@ -160,6 +164,10 @@ def _erase(thread: Thread, why: str) -> None:
     Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Decision.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Draft.objects.filter(thread=thread).delete()
-    given_up = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS])
-    given_up.update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
+    given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]))
+    Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
+        status=RunStatus.CANCELLED, ended_at=now, updated_at=now
+    )
+    rows |= {audit.key_of(run): {"status": RunStatus.CANCELLED.value} for run in given_up}
     Run.objects.filter(thread=thread).update(input=None, problem="", steps=[], calls=[])
+    return rows

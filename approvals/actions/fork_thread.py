@@ -134,7 +134,8 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
     about = {"run": str(run.pk), "from": source.pk, "checkpoint": checkpoint_id, "as_node": as_node}
     given = {name: digest(value) for name, value in {"edits": edits, "input": input}.items() if value}
     told = {name: value for name, value in about.items() if value}
-    audit.append("thread.forked", actor=by.get_username(), thread_id=thread.pk, object=told, digests=given)
+    rows = audit.told(run) | audit.told(thread)
+    audit.append("thread.forked", actor=by.get_username(), thread_id=thread.pk, object=told, digests=given, rows=rows)
     return run
 
 

@@ -184,7 +184,14 @@ def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
         run.problem = "The agent moved the thread after this run had stopped."
         run.save()
         about = {"run": str(run.pk), "checkpoint": head.checkpoint_id}
-        audit.append("run.superseded", actor="worker", actor_kind="system", thread_id=thread.pk, object=about)
+        audit.append(
+            "run.superseded",
+            actor="worker",
+            actor_kind="system",
+            thread_id=thread.pk,
+            object=about,
+            rows=audit.told(run, "status"),
+        )
 
 
 def _stopped_runs(thread_id: str) -> set[str]:
@@ -285,21 +292,27 @@ def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked:
     is_new = approval is None
     if approval is None:
         approval = Approval.objects.create(**key, **asked)
+        approval.refresh_from_db(fields=["asked_at", "due_at"])  # by the database's clock
     is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
     is_moved = any(getattr(approval, name) != asked[name] for name in ("head_writes", "blocked", "why_not"))
-    if approval.is_pending and (is_other or is_moved):
+    ended: audit.Told = {}
+    is_replaced = approval.is_pending and (is_other or is_moved)
+    written: list[str] = []
+    if is_replaced:
         # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
         # Or the worker has other graphs than the one that read it first, and other types are allowed.
-        _replace(approval, asked, is_other=is_other)
-    if is_new or is_other:
+        written, ended = _replace(approval, asked, is_other=is_other)
+    if is_new or is_replaced:
         audit.append(
-            "thread.paused",
+            "thread.paused" if is_new or is_other else "approval.read_again",
             actor="worker",
             actor_kind="system",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
             digests={"shown": approval.shown_digest, "rule": digest(approval.rule)},
             policy_version=approval.rule["source"],
+            rows={**ended, **audit.told(approval, *written)},
+            about=audit.key_of(approval),
         )
     return approval
 
@@ -318,24 +331,32 @@ def _is_being_carried_out(approval: Approval) -> bool:
     return Run.objects.filter(decision__approval=approval, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).exists()
 
 
-def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> None:
-    """Store a question anew. Who voted on what stood there before voted on something else."""
+def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tuple[list[str], audit.Told]:
+    """Store a question anew; return what was written, and the votes that ended: those were on something else.
+
+    What is kept is not told again: it stays what the entry says that first told of it.
+    """
+    ended: audit.Told = {}
     if is_other:
-        tell_voters([approval], "The agent asks something else now. What you voted or reserved no longer counts.")
+        told = "The agent asks something else now. What you voted or reserved no longer counts."
+        ended = tell_voters([approval], told)
     else:
         kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest", "asked_at"}
         asked = {name: value for name, value in asked.items() if name not in kept}
     Approval.objects.filter(pk=approval.pk).update(**asked)
     approval.refresh_from_db()
+    return list(asked), ended
 
 
-def tell_voters(approvals: list[Approval], text: str) -> None:
-    """End the votes that counted, and tell those who cast them or had reserved the question."""
+def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
+    """End the votes that counted, and tell those who cast them or had reserved the question; return which ended."""
     counting = Vote.objects.counting().filter(approval__in=approvals)
-    told = set(counting.values_list("voter_id", "approval_id"))
+    votes = list(counting.values_list("pk", "voter_id", "approval_id"))
+    told = {(voter_id, approval_id) for _, voter_id, approval_id in votes}
     told |= {(each.claimed_by_id, each.pk) for each in approvals if each.claimed_by_id}
     notices.tell(told, text)
-    counting.update(ended_at=Now(), ended_as=VoteEnd.SUPERSEDED)
+    Vote.objects.filter(pk__in=[pk for pk, _, _ in votes]).update(ended_at=Now(), ended_as=VoteEnd.SUPERSEDED)
+    return {f"vote:{pk}": {"ended_at": True, "ended_as": VoteEnd.SUPERSEDED.value} for pk, _, _ in votes}
 
 
 def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, rulebook: rules.Rulebook) -> dict[str, Any]:
@@ -399,7 +420,8 @@ def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
     closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep))
-    tell_voters(closing, "The agent moved on before this was decided. What you voted or reserved no longer counts.")
+    told = "The agent moved on before this was decided. What you voted or reserved no longer counts."
+    ended = tell_voters(closing, told)
     for approval in closing:
         approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
         approval.save(update_fields=["status", "closed_at"])
@@ -409,7 +431,10 @@ def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
             actor_kind="system",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
+            rows={**ended, **audit.told(approval, "status")},
+            about=audit.key_of(approval),
         )
+        ended = {}
 
 
 @transaction.atomic

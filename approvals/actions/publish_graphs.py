@@ -9,6 +9,7 @@ from django.utils import timezone
 from agentcore.errors import RegistryError
 from agentcore.serde import digest, to_plain
 from approvals import audit, jobs, rules, runtime
+from approvals.audit import subjects
 from approvals.models import Graph, Thread
 
 
@@ -27,13 +28,17 @@ def publish_graphs() -> list[str]:
             plain = to_plain(asdict(card))
             if known.get(card.id) == plain:
                 continue
-            Graph.objects.update_or_create(pk=card.id, defaults={"card": plain, "published_at": timezone.now()})
+            made, _ = Graph.objects.update_or_create(
+                pk=card.id, defaults={"card": plain, "published_at": timezone.now()}
+            )
             audit.append(
                 "graph.published",
                 actor="worker",
                 actor_kind="system",
-                object={"graph": card.id, "code": card.code_digest},
+                object={"graph": card.id, "code": card.code_digest, "policies": subjects.written_in(plain)},
                 digests={"card": digest(plain)},
+                rows=audit.told(made),
+                about=audit.key_of(made),
             )
         _read_again([card.id for card in cards])
     return [card.id for card in cards]

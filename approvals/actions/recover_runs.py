@@ -151,7 +151,7 @@ def _queue_again(claim: Claim, here: Snapshot | None) -> None:
         Run.objects.filter(pk=run.pk).update(retry_at=Now() + timedelta(seconds=pause))
         queue = jobs.graph_queue(run.graph_id)
         jobs.enqueue("execute_run", queue=queue, in_seconds=pause, run_id=claim.run_id)
-        _audit("run.queued", claim, reason="its worker died", attempt=claim.attempts)
+        _audit("run.queued", claim, run, reason="its worker died", attempt=claim.attempts)
 
 
 @transaction.atomic
@@ -161,7 +161,7 @@ def _hold(claim: Claim, question: str, here: Snapshot | None) -> None:
         if here:
             execute_run.stand_at(run, here)
         _let_go(claim, run, ThreadStatus.ERROR)
-        _audit("run.held", claim)
+        _audit("run.held", claim, run)
 
 
 def _still_ours(claim: Claim) -> Run | None:
@@ -181,11 +181,12 @@ def _let_go(claim: Claim, run: Run, status: ThreadStatus) -> None:
     events.publish(thread_id=claim.thread_id)
 
 
-def _audit(action: str, claim: Claim, **about: Any) -> None:
+def _audit(action: str, claim: Claim, run: Run, **about: Any) -> None:
     audit.append(
         action,
         actor="worker",
         actor_kind="system",
         thread_id=claim.thread_id,
         object={"run": claim.run_id, "checkpoint": claim.resume_from, **about},
+        rows=audit.told(run, *execute_run.EACH_TIME),
     )

@@ -37,8 +37,8 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
 
 def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
     now = timezone.now()
-    stuck = Run.objects.filter(thread=thread, status__in=STUCK_RUNS)
-    stuck.update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
+    stuck = list(Run.objects.filter(thread=thread, status__in=STUCK_RUNS).values_list("pk", flat=True))
+    Run.objects.filter(pk__in=stuck).update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
     head = runtime.read_head(thread.pk)
     run = Run.objects.create(
         thread=thread,
@@ -54,6 +54,8 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
     thread.save(update_fields=["status", "updated_at", "problem", "started_by", "authors"])
     jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
     events.publish(thread_id=thread.pk)
+    rows = audit.told(run) | audit.told(thread)
+    rows |= {f"run:{pk}": {"status": RunStatus.CANCELLED.value} for pk in stuck}
     about = {"run": str(run.pk), "checkpoint": checkpoint_id, "from": run.resume_from}
-    audit.append("thread.replayed", actor=by.get_username(), thread_id=thread.pk, object=about)
+    audit.append("thread.replayed", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows)
     return run

@@ -9,6 +9,7 @@ from django.utils import timezone
 from agentcore import resume
 from approvals import audit, bindings, events, jobs, permissions, runtime
 from approvals.actions import lease
+from approvals.actions.execute_run import EACH_TIME
 from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.models import Run, Thread
@@ -93,4 +94,10 @@ def _thread_becomes(thread: Thread, status: ThreadStatus) -> None:
 
 
 def _record(action: str, run: Run, by: User, **about: Any) -> None:
-    audit.append(action, actor=by.get_username(), thread_id=run.thread_id, object={"run": str(run.pk), **about})
+    audit.append(
+        action,
+        actor=by.get_username(),
+        thread_id=run.thread_id,
+        object={"run": str(run.pk), **about},
+        rows=audit.told(run, *EACH_TIME),
+    )

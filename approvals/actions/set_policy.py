@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from agentcore.serde import digest
 from approvals import audit, permissions, rules
+from approvals.audit import rows, subjects, vouching
 from approvals.errors import Conflict
 from approvals.models import Policy, PolicyVersion
 from approvals.permissions import User
@@ -81,5 +82,21 @@ def _record(
         policy_id=policy.pk, version=number, place=str(policy), rule=rule, changed_by=by.get_username()
     )
     about = {"policy": policy.pk, "place": str(policy), "version": number, **told}
-    audit.append(action, actor=by.get_username(), object={**about, "rule": rule}, digests={"rule": digest(rule)})
+    gone_or_here: audit.Told = {f"policy:{policy.pk}": None}
+    if rule is not None:
+        gone_or_here = rows.read("policy", [policy.pk])
+    audit.append(
+        action,
+        actor=by.get_username(),
+        object={**about, "rule": rule},
+        digests={"rule": digest(rule)},
+        rows=gone_or_here | rows.read("policyversion", [version.pk]),
+        about=vouching.about_policy(f"{policy} v{number}"),
+    )
     return version
+
+
+def is_told(policy: Policy) -> bool:
+    """Whether the log says of a policy what stands in the database. Where not, saving it mends that."""
+    version = Policy.objects.values_list("version", flat=True).get(pk=policy.pk)
+    return subjects.is_told("policy", policy.pk, about=vouching.about_policy(f"{policy} v{version}"))

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import audit, permissions
+from approvals.audit import rows
 from approvals.errors import LinkUsed
 from approvals.models import ApiToken, SignInLink
 
@@ -41,7 +42,13 @@ def make_token(user: AbstractUser) -> str:
     token = "cs_" + secrets.token_urlsafe(32)
     with transaction.atomic():
         ApiToken.objects.create(token_digest=_digest(token), user_id=user.pk)
-        audit.append("token.created", actor=user.get_username(), actor_kind="operator at the command line")
+        audit.append(
+            "token.created",
+            actor=user.get_username(),
+            actor_kind="operator at the command line",
+            rows=rows.read("token", [_digest(token)]),
+            about=f"token:{_digest(token)}",
+        )
     return token
 
 

@@ -56,7 +56,11 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         jobs.enqueue("execute_run", queue=jobs.graph_queue(graph_id), run_id=str(run.id))
         events.publish(thread_id=thread_id)
         audit.append(
-            "run.queued", actor=by.get_username(), thread_id=thread_id, object={"run": str(run.id), "graph": graph_id}
+            "run.queued",
+            actor=by.get_username(),
+            thread_id=thread_id,
+            object={"run": str(run.id), "graph": graph_id},
+            rows=audit.told(run) | audit.told(thread),
         )
     return run
 

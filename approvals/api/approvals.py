@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from approvals import inbox
 from approvals.actions import claim as claiming
-from approvals.actions import decide, decide_many, try_edit
+from approvals.actions import decide, decide_many, note_altered, try_edit
 from approvals.actions import open_whole as opening
 from approvals.actions.decide import Voted
 from approvals.api import cursors
@@ -153,8 +153,9 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
     after = _after(found, filters.cursor, oldest_first)
     page = list(_with_brief(after).defer(*HEAVY)[: filters.limit + 1])
     items, more = page[: filters.limit], len(page) > filters.limit
+    altered = note_altered.altered(items, person(request))
     return ApprovalPage(
-        items=[approval_brief(approval) for approval in items],
+        items=[approval_brief(approval, altered.get(str(approval.pk), "")) for approval in items],
         next=cursors.encode(items[-1].created_at.isoformat(), str(items[-1].pk)) if more else None,
         count=found.count(),
     )
@@ -169,7 +170,7 @@ def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     approval = found.filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
-    return approval_out(approval)
+    return approval_out(approval, note_altered.altered([approval], person(request)).get(str(approval.pk), ""))
 
 
 @router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))
@@ -210,8 +211,9 @@ def cast_vote(request: HttpRequest, approval_id: UUID, ballot: Ballot) -> Status
     `preview`, its digest covers it, and nothing runs if the edit leads to anything else.
 
     403 `denied` if the policy lets others vote; 409 `already_decided`, `already_voted`, `claimed` by somebody else,
-    `stale` (with what changed), `other_preview`, `busy`, `key_reused`; 410 `superseded`, `expired`; 422
-    `invalid_answer`, `invalid_edit` with a path for each fault. Whatever is refused, nothing is stored.
+    `stale` (with what changed), `altered` and `unvouched` (what is stored is not what the audit log has),
+    `other_preview`, `busy`, `key_reused`; 410 `superseded`, `expired`; 422 `invalid_answer`, `invalid_edit` with a path
+    for each fault. Whatever is refused, nothing is stored.
     """
     if ballot.idempotency_key is None:
         ballot.idempotency_key = request.headers.get("Idempotency-Key")

@@ -384,6 +384,8 @@ class ApprovalBrief(BaseModel):
     blocked: list[str]
     notice: str
     warnings: list[WarningOut]
+    altered: str
+    """Why nobody can decide it: what is stored is not what was asked. Empty where all is well."""
     required_votes: int
     approvals_so_far: int
     due_at: datetime | None
@@ -639,16 +641,17 @@ def notice_out(notice: Notice) -> NoticeOut:
     )
 
 
-def approval_brief(approval: Approval) -> ApprovalBrief:
+def approval_brief(approval: Approval, altered: str = "") -> ApprovalBrief:
     """The approval comes with its `decision`, its `claimed_by` and `approvals_so_far`."""
-    return ApprovalBrief(**_brief(approval))
+    return ApprovalBrief(**_brief(approval), altered=altered)
 
 
-def approval_out(approval: Approval) -> ApprovalOut:
+def approval_out(approval: Approval, altered: str = "") -> ApprovalOut:
     """The approval comes with its `decision__run`, its `claimed_by`, `approvals_so_far` and its `votes__voter`."""
     decision = getattr(approval, "decision", None)
     return ApprovalOut(
         **_brief(approval),
+        altered=altered,
         request=approval.request,
         actions=approval.actions,
         state=approval.state,

@@ -9,7 +9,19 @@ Texts stand beside the entries, and signed heads, outside the database, say how 
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import entry_hash
 from approvals.audit.log import append, append_refusal
+from approvals.audit.rows import Told, key_of, told
 from approvals.audit.verifier import verify
 from approvals.audit.walk import CannotCheck, Verification
 
-__all__ = ["ACTIONS", "CannotCheck", "Verification", "append", "append_refusal", "entry_hash", "verify"]
+__all__ = [
+    "ACTIONS",
+    "CannotCheck",
+    "Told",
+    "Verification",
+    "append",
+    "append_refusal",
+    "entry_hash",
+    "key_of",
+    "told",
+    "verify",
+]

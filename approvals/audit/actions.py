@@ -2,8 +2,10 @@
 
 ACTIONS = {
     "approval.claimed": "Somebody reserved an approval for a while.",
+    "approval.altered": "What is stored of a question is not what was asked; nobody can decide it.",
     "approval.escalated": "Nobody decided in time; others may decide as well.",
     "approval.released": "Somebody gave their reservation back.",
+    "approval.read_again": "A worker stored a question anew that asks the same.",
     "approval.superseded": "A pause was closed because the agent moved the thread.",
     "approval.taken_over": "Somebody took an approval over that another had reserved.",
     "audit.exported": "Somebody took a copy of the log, or of a part of it.",
@@ -21,6 +23,7 @@ ACTIONS = {
     "person.changed": "An admin changed who may sign in or who is in a group.",
     "policy.changed": "An admin changed who decides on a gate, and how.",
     "policy.removed": "An admin removed a policy.",
+    "record.adopted": "Rows that were there before entries told of rows: from here on they must stay as they were.",
     "run.cancelled": "A person cancelled a run or gave a stopped one up.",
     "run.copied": "A checkpoint was copied into a new thread.",
     "run.failed": "A node raised an error.",
@@ -48,6 +51,7 @@ ACTIONS = {
     "thread.replayed": "An admin had a thread go back to an earlier checkpoint.",
     "thread.retired": "A thread that was over was removed because of its age.",
     "token.created": "An API token was made.",
+    "token.removed": "An API token was taken away.",
     "two_admins.turned_off": "Policies, people and groups can be changed by one admin alone.",
     "two_admins.turned_on": "From here on two admins are needed to change policies, people and groups.",
     "vote.cast": "Somebody voted.",

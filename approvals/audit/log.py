@@ -12,6 +12,7 @@ from agentcore.failpoints import is_off
 from agentcore.serde import to_plain
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import SALT_LENGTH, entry_hash, text_digest
+from approvals.audit.rows import Told
 from approvals.context import current_request_id
 from approvals.errors import Denied
 from approvals.models import AuditEntry, AuditHead, AuditText
@@ -20,8 +21,8 @@ READ = "SELECT seq, hash, clock_timestamp() FROM approvals_audithead WHERE id = 
 LOCK = f"{READ} FOR UPDATE"
 WRITE = """
 WITH entry AS (
-    INSERT INTO approvals_auditentry (seq, at, actor, action, thread_id, body, prev_hash, hash)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING seq, hash
+    INSERT INTO approvals_auditentry (seq, at, actor, action, thread_id, about, body, prev_hash, hash)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING seq, hash
 )
 UPDATE approvals_audithead SET seq = entry.seq, hash = entry.hash FROM entry WHERE id = 1
 """
@@ -38,8 +39,12 @@ def append(
     texts: Mapping[str, str] | None = None,
     policy_version: str = "",
     outcome: str = "ok",
+    rows: Told | None = None,
+    about: str = "",
 ) -> AuditEntry:
     """Append an entry inside the caller's transaction. Locks the head: take the thread and approval locks first.
+
+    `rows` tells the rows that it made or changed; by `about` it is found by whoever relies on one of them.
 
     Each of `texts` is kept beside the entry, which holds its salted digest alone: a text can be erased.
     """
@@ -47,6 +52,7 @@ def append(
     salted = {name: (secrets.token_hex(SALT_LENGTH // 2), text) for name, text in (texts or {}).items() if text}
     with transaction.atomic(savepoint=False):
         seq, prev_hash, at = _locked_head()
+        more: dict[str, Any] = {**({"rows": rows} if rows else {}), **({"about": about} if about else {})}
         body = body_of(
             v=1,
             seq=seq,
@@ -61,15 +67,24 @@ def append(
             policy_version=policy_version,
             outcome=outcome,
             request_id=current_request_id(),
+            **more,
         )
         with connection.cursor() as cursor:
             digest = entry_hash(seq, prev_hash, body)
-            cursor.execute(WRITE, [seq, at, actor, action, thread_id, body, prev_hash, digest])
+            cursor.execute(WRITE, [seq, at, actor, action, thread_id, about, body, prev_hash, digest])
         AuditText.objects.bulk_create(
             AuditText(seq=seq, name=name, salt=salt, text=text) for name, (salt, text) in salted.items()
         )
     return AuditEntry(
-        seq=seq, at=at, actor=actor, action=action, thread_id=thread_id, body=body, prev_hash=prev_hash, hash=digest
+        seq=seq,
+        at=at,
+        actor=actor,
+        action=action,
+        thread_id=thread_id,
+        about=about,
+        body=body,
+        prev_hash=prev_hash,
+        hash=digest,
     )
 
 

@@ -13,10 +13,13 @@ from approvals.audit.chain import Entry, Text
 from approvals.audit.folder import Kept
 from approvals.audit.ledger import Ledger
 from approvals.audit.notes import PublicKey
+from approvals.audit.records import Records
 from approvals.audit.walk import CannotCheck, Evidence, Verification, Walk, check
 
 CHUNK = 5_000
-ENTRIES = "SELECT seq, prev_hash, hash, body, at, actor, action, thread_id FROM approvals_auditentry ORDER BY seq"
+ENTRIES = (
+    "SELECT seq, prev_hash, hash, body, at, actor, action, thread_id, about FROM approvals_auditentry ORDER BY seq"
+)
 TEXTS = "SELECT seq, name, salt, text FROM approvals_audittext ORDER BY seq, name"
 HEADS = "SELECT note FROM approvals_signedhead ORDER BY id"
 END = "SELECT seq, hash FROM approvals_audithead WHERE id = 1"
@@ -34,11 +37,19 @@ def verify(*, keys: Sequence[PublicKey] | None = None) -> Verification:
         heads = _Heads(size_before)
         if heads.first and not keys:
             raise CannotCheck("There are signed heads but no public key to check them with. Copy it here.")
-        ledger = Ledger()
-        walk = Walk(heads=heads.evidence(), texts=iter_texts(), keys=keys, witness=ledger.see)
+        ledger, records = Ledger(), Records()
+
+        def witness(seq: int, record: dict[str, Any]) -> None:
+            ledger.see(seq, record)
+            records.see(seq, record)
+
+        walk = Walk(heads=heads.evidence(), texts=iter_texts(), keys=keys, witness=witness)
         found = check(walk, iter_entries(), end_of_log())
-        if (bad := ledger.first_fault(is_whole=found.ok)) and (found.first_bad is None or bad.seq < found.first_bad):
-            found = Verification(False, bad.seq - 1, found.head, bad.seq, bad.reason, min(found.signed, bad.seq - 1))
+        faults = [records.first_fault() if found.ok else None, ledger.first_fault(is_whole=found.ok)]
+        for bad in filter(None, faults):
+            if found.first_bad is None or bad.seq < found.first_bad:
+                signed = min(found.signed, bad.seq - 1)
+                found = Verification(False, bad.seq - 1, found.head, bad.seq, bad.reason, signed)
         found.warnings.extend(heads.warnings)
     return found
 

@@ -53,7 +53,7 @@ class Evidence:
     fault: str = ""
 
 
-COLUMNS = ("at", "actor", "action", "thread_id")
+COLUMNS = ("at", "actor", "action", "thread_id", "about")
 """What is kept in columns of its own as well, in this order."""
 
 Witness = Callable[[int, dict[str, Any]], None]
@@ -114,7 +114,7 @@ class Walk:
             # It is consistent in itself, so what it was appended to is no longer there.
             raise Broken(seq if seq == 1 or pin else seq - 1, "The chain is broken here.")
         record = _parsed(seq, body)
-        if columns is not None and columns != tuple(map(record.get, COLUMNS)):
+        if columns is not None and columns != tuple(record.get(name, "") for name in COLUMNS):
             raise Broken(seq, "A column differs from its body.")
         self.count, self.last_hash = seq, found_hash
         return record

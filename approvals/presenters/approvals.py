@@ -200,9 +200,9 @@ def shown_first(actions: Iterable[ActionShown]) -> list[str]:
     return [argument.name for action in actions for argument in action.arguments]
 
 
-def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> Choices:
-    """The approval comes with its `thread__started_by` and `claimed_by`."""
-    why_none = why_not_vote_at_all(approval, by, is_voted=is_voted, now=now)
+def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime, untrue: str = "") -> Choices:
+    """The approval comes with its `thread__started_by` and `claimed_by`. `untrue`: why nobody may rely on its row."""
+    why_none = untrue or why_not_vote_at_all(approval, by, is_voted=is_voted, now=now)
     unopened = open_whole.unopened(approval, by)
     verdicts = ("approve", "reject", "skip", "respond")
     approve, reject, skip, answer = (_choice(approval, by, verdict, why_none, unopened) for verdict in verdicts)

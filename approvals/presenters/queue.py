@@ -1,8 +1,9 @@
 """Rows of the queue."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from django.utils import timezone
@@ -69,17 +70,22 @@ class Row:
     """Questions that the same step of the thread asked beside this one."""
     is_deviating: bool
     """What ran is not what was decided."""
+    untrue: str
+    """Why nobody may rely on this row: it is not what was asked."""
     stuck: StuckShown | None
     warnings: int
     """How much in it may not be what it seems."""
 
 
-def rows_of(approvals: Iterable[Approval]) -> list[Row]:
-    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `inbox.with_...` add."""
-    return [row_of(approval) for approval in approvals]
+def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingProxyType({})) -> list[Row]:
+    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `inbox.with_...` add.
+
+    `altered` says of those that are not what was asked why nobody may rely on them.
+    """
+    return [row_of(approval, altered.get(str(approval.pk), "")) for approval in approvals]
 
 
-def row_of(approval: Approval) -> Row:
+def row_of(approval: Approval, untrue: str = "") -> Row:
     starter = approval.thread.started_by
     decision = getattr(approval, "decision", None)
     return Row(
@@ -103,6 +109,7 @@ def row_of(approval: Approval) -> Row:
         decided_by=decision.decided_by if decision else "",
         others=max(0, getattr(approval, "asked_together", 0) - 1),
         is_deviating=bool(decision and decision.deviations),
+        untrue=untrue,
         stuck=_stuck(getattr(decision, "run", None)),
         warnings=len(approval.marks),
     )

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_safe
 
 from agentcore.serde import digest
 from approvals import permissions, policies
-from approvals.actions import open_whole
+from approvals.actions import note_altered, open_whole
 from approvals.answers import BREAKPOINT, choices_of, takes_answer
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
@@ -174,10 +174,12 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
     votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
     now = timezone.now()
     tally = voting.tally_of(found, votes, request.user, now=now)
-    choices = shown.choices_of(found, request.user, is_voted=tally.is_voted, now=now)
+    untrue = note_altered.why_not(found, request.user)
+    choices = shown.choices_of(found, request.user, is_voted=tally.is_voted, now=now, untrue=untrue)
     return {
         "approval": found,
         "row": row_of(found),
+        "untrue": untrue,
         "tally": tally,
         "seen_parts": open_whole.opened(found, request.user),
         "proposal": voting.proposal_of(found, votes, graph_of(found)),

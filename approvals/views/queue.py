@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import inbox, permissions
+from approvals.actions import note_altered
 from approvals.actions.see_notice import see_notice
 from approvals.models import Approval, ApprovalQuerySet, Graph, Notice
 from approvals.permissions import User
@@ -57,7 +58,7 @@ def queue(request: Request) -> HttpResponse:
             (name, word, lists[name].count(), other_query(request, tab=name, cursor="")) for name, word in TABS.items()
         ],
         "is_closed": tab in CLOSED,
-        "rows": rows_of(page),
+        "rows": rows_of(page, note_altered.altered(page, request.user)),
         "here": other_query(request, tab=tab),
         "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
         "more": other_query(request, cursor=cursor) if cursor else "",

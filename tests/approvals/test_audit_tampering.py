@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests import audit_logs
 
 SEED = 20261120
-TABLES = ("auditentry", "audittext", "signedhead", "audithead", "vote", "decision")
+TABLES = ("auditentry", "audittext", "signedhead", "audithead", "vote", "decision", "approval", "policyversion")
 
 
 @dataclass(frozen=True)
@@ -631,6 +631,8 @@ def test_a_log_set_back_together_with_the_file_is_found_by_a_copy_of_the_file_al
             kept = f"(SELECT body::jsonb #>> '{{object,{table}}}' FROM approvals_auditentry WHERE seq < %s)"
             gone = f"NOT EXISTS (SELECT 1 FROM {kept} AS kept (id) WHERE kept.id = gone.id::text)"
             cursor.execute(f"DELETE FROM approvals_{table} AS gone WHERE {gone}", [cut])
+        told = "SELECT 1 FROM approvals_auditentry WHERE seq < %s AND about = 'approval:' || gone.id"
+        cursor.execute(f"DELETE FROM approvals_approval AS gone WHERE NOT EXISTS ({told})", [cut])
         cursor.execute("DELETE FROM approvals_audittext WHERE seq >= %s", [cut])
         deleted_everything_after_and_their_heads(cursor, cut)
         assert first_bad() is None

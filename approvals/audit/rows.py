@@ -1,0 +1,263 @@
+"""What entries say of the rows that decide something: each deciding column, as a short value or a mark of a long one.
+
+An entry that makes or changes such a row tells its columns under `rows`; the newest word on each column is what must
+stand in the database. The same columns are read here with SQL, so a verification moves no state about.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.contrib.auth.models import User as Person
+from django.db import connection
+from django.db.models import DateTimeField, Field, JSONField, Model, QuerySet, TextField
+from django.db.models.expressions import RawSQL
+
+from agentcore.serde import canonical
+from approvals.fields import CanonicalJSONField
+from approvals.models import (
+    ApiToken,
+    Approval,
+    Change,
+    Decision,
+    Graph,
+    Policy,
+    PolicyVersion,
+    Run,
+    Safeguard,
+    Thread,
+    Vote,
+)
+
+MARK_LENGTH = 32
+CHUNK = 1_000
+Told = dict[str, dict[str, Any] | None]
+"""Columns by `kind:id`; None for a row that was removed."""
+
+LEFT_OUT: dict[type[Model], frozenset[str]] = {
+    Approval: frozenset({"claimed_by_id", "claimed_until", "created_at", "closed_at"}),
+    Vote: frozenset({"comment", "created_at"}),  # a comment stands beside its entry: it can be erased
+    Decision: frozenset({"comment", "decided_at"}),
+    Run: frozenset(
+        {"entered_at", "attempts", "retry_at", "steps", "calls", "error", "problem", "created_at", "updated_at"}
+        | {"ended_at"}
+    ),
+    Policy: frozenset({"changed_at"}),
+    PolicyVersion: frozenset({"changed_at"}),
+    ApiToken: frozenset({"created_at"}),
+    Change: frozenset({"proposed_at", "closed_at", "reason"}),
+}
+"""Columns that decide nothing. Every other is told, new ones too."""
+KEPT: dict[type[Model], frozenset[str]] = {
+    Person: frozenset({"username", "is_active", "is_superuser", "date_joined"}),
+    Group: frozenset({"name"}),
+    Thread: frozenset({"started_by_id", "authors"}),
+    Graph: frozenset({"card"}),
+}
+"""Of these, only this is told."""
+KINDS: dict[str, type[Model]] = {
+    "group": Group,
+    "person": Person,
+    "token": ApiToken,
+    "graph": Graph,
+    "safeguard": Safeguard,
+    "change": Change,
+    "policyversion": PolicyVersion,
+    "policy": Policy,
+    "thread": Thread,
+    "approval": Approval,
+    "vote": Vote,
+    "decision": Decision,
+    "run": Run,
+}
+HASHED = frozenset({"title", "summary"})
+ONLY_WHETHER = frozenset({"ended_at", "escalated_at"})
+"""Of these times it is told whether there is one."""
+EMPTIED: dict[str, dict[str, Any]] = {
+    "approval": {"state": {}, "request": {}, "actions": [], "summary": "", "proposal": None},
+    "vote": {"edits": {}, "answer": None},
+    "decision": {"edits": {}, "answer": None},
+    "run": {"input": None},
+}
+"""What a force-clean leaves of columns that hold what a thread held."""
+_NAMES = {model: name for name, model in KINDS.items()}
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    sql: str
+    field: Any = None
+
+    def told(self, value: Any) -> Any:
+        """Return what an entry says of a value that `sql` gave."""
+        if isinstance(self.field, JSONField):
+            return None if value is None else _mark_of_jsonb(value)
+        return short(value)
+
+
+def told(row: Model, *names: str) -> Told:
+    """Return what an entry says of a row as it was just saved: of these columns, or of all."""
+    wanted = names or [column.name for column in columns(_NAMES[type(row)])]
+    fields = {field.attname: field for field in row._meta.concrete_fields}
+    return {key_of(row): {name: _told(row, fields[name]) for name in wanted}}
+
+
+def key_of(row: Model) -> str:
+    return f"{_NAMES[type(row)]}:{row.pk}"
+
+
+def read(kind: str, ids: Iterable[Any]) -> Told:
+    """Return what is to be told of rows, from the database: for kinds that people seldom change."""
+    wanted = list(ids)
+    found: Told = {f"{kind}:{pk}": None for pk in wanted}
+    return found | {key: columns for key, _, columns in iter_rows(kind, only=wanted)}
+
+
+def with_marks(found: "QuerySet[Approval]", names: Sequence[str]) -> "QuerySet[Approval]":
+    """Add the marks of columns that are left in the database."""
+    table = Approval._meta.db_table
+    return found.annotate(**{f"mark_of_{name}": RawSQL(_mark_sql(f'"{table}"."{name}"'), []) for name in names})
+
+
+def iter_rows(kind: str, *, only: Sequence[Any] | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each row's key, its thread and its columns. Without `only` it needs a transaction."""
+    wanted, model = columns(kind), KINDS[kind]
+    table, pk = model._meta.db_table, model._meta.pk.column
+    thread, join = _thread_of(model)
+    listed = ", ".join(column.sql for column in wanted)
+    query = f'SELECT "{table}"."{pk}"::text, {thread}, {listed} FROM "{table}" {join}'
+    if only is not None:
+        with connection.cursor() as cursor:
+            cursor.execute(f'{query} WHERE "{table}"."{pk}" = ANY(%s)', [list(only)])
+            yield from (_row(kind, wanted, found) for found in cursor.fetchall())
+        return
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(CHUNK):
+            yield from (_row(kind, wanted, found) for found in rows)
+
+
+def _row(kind: str, wanted: Sequence[Column], found: tuple[Any, ...]) -> tuple[str, str, dict[str, Any]]:
+    pk, thread, *values = found
+    return (
+        f"{kind}:{pk}",
+        thread or "",
+        {each.name: each.told(value) for each, value in zip(wanted, values, strict=True)},
+    )
+
+
+@functools.cache
+def columns(kind: str) -> tuple[Column, ...]:
+    """Return the columns that are told of a kind of row."""
+    model = KINDS[kind]
+    table, kept, left = model._meta.db_table, KEPT.get(model), LEFT_OUT.get(model, frozenset())
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    wanted = [field for field in fields if (field.attname in kept if kept else field.attname not in left)]
+    found = [Column(field.attname, _sql(f'"{table}"."{field.column}"', field), field) for field in wanted]
+    if model is Person:
+        found.append(Column("since", _since_sql()))
+    if model is Person or not kept:
+        found += [Column(many.name, _many_sql(model, many)) for many in model._meta.many_to_many]
+    return tuple(sorted(found, key=lambda column: column.name))
+
+
+def is_untold_by_nature(kind: str, columns: dict[str, Any]) -> bool:
+    """A thread that nobody started here was found, and nothing of it decides."""
+    return kind == "thread" and columns["started_by_id"] is None and columns["authors"] == mark("[]")
+
+
+@functools.cache
+def emptied(kind: str) -> dict[str, Any]:
+    """Return what is told of columns that a force-clean empties."""
+    fields = {field.attname: field for field in KINDS[kind]._meta.concrete_fields}
+    return {name: _told_value(fields[name], value) for name, value in EMPTIED.get(kind, {}).items()}
+
+
+def _told(row: Model, field: Any) -> Any:
+    if field.attname in row.get_deferred_fields():
+        return row.__dict__[f"mark_of_{field.attname}"]
+    return _told_value(field, getattr(row, field.attname))
+
+
+def _told_value(field: Any, value: Any) -> Any:
+    if field.attname in ONLY_WHETHER:
+        return value is not None
+    if value is None:
+        return None
+    if isinstance(field, CanonicalJSONField | JSONField):
+        return mark(canonical(value))
+    if isinstance(field, TextField) or field.attname in HASHED:
+        return mark(str(value))
+    return short(value)
+
+
+def short(value: Any) -> Any:
+    """Return a value that is told as it is."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    return value
+
+
+def mark(text: str) -> str:
+    """Name a text by half of its SHA-256: nobody finds another text of the same mark."""
+    return hashlib.sha256(text.encode()).hexdigest()[:MARK_LENGTH]
+
+
+@functools.lru_cache(4_096)
+def _mark_of_jsonb(text: str) -> str:
+    return mark(canonical(json.loads(text)))
+
+
+def _mark_sql(column: str) -> str:
+    return f"left(encode(sha256(convert_to({column}, 'UTF8')), 'hex'), {MARK_LENGTH})"
+
+
+def _sql(column: str, field: "Field[Any, Any]") -> str:
+    if field.attname in ONLY_WHETHER and isinstance(field, DateTimeField):
+        return f"{column} IS NOT NULL"
+    if isinstance(field, CanonicalJSONField | TextField) or field.attname in HASHED:
+        return _mark_sql(column)
+    return f"{column}::text" if isinstance(field, JSONField) else column
+
+
+def _many_sql(model: type[Model], many: Any) -> str:
+    """List what a row is linked with: groups of a person by name, as the log has them; the rest by id."""
+    through, table = many.remote_field.through._meta.db_table, model._meta.db_table
+    mine, theirs = many.m2m_column_name(), many.m2m_reverse_name()
+    if model is Person:
+        named = f'SELECT g.name FROM "{through}" AS t JOIN auth_group AS g ON g.id = t."{theirs}"'
+        return f'ARRAY({named} WHERE t."{mine}" = "{table}".id ORDER BY g.name COLLATE "C")'
+    return f'ARRAY(SELECT t."{theirs}" FROM "{through}" AS t WHERE t."{mine}" = "{table}".id ORDER BY 1)'
+
+
+def since(at: datetime) -> str:
+    """Write the time at which somebody was put into a group as `_since_sql` does."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def _since_sql() -> str:
+    """List since when a person is in each group, in the order of their names: an older role counts for more."""
+    at = "to_char(t.granted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+    named = f"SELECT {at} FROM auth_user_groups AS t JOIN auth_group AS g ON g.id = t.group_id"
+    return f'ARRAY({named} WHERE t.user_id = auth_user.id ORDER BY g.name COLLATE "C")'
+
+
+def _thread_of(model: type[Model]) -> tuple[str, str]:
+    table = model._meta.db_table
+    if model in (Approval, Run):
+        return f'"{table}".thread_id', ""
+    if model in (Vote, Decision):
+        return "a.thread_id", f'LEFT JOIN approvals_approval AS a ON a.id = "{table}".approval_id'
+    return "NULL", ""

@@ -1,0 +1,200 @@
+"""What the log says of what a decision rests on: the question as it was asked, its rule, voters' roles, the token.
+
+Each is found by `about`: an index, and one statement for all of them. Entries are hashed again: none was edited.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import combinations, product
+from typing import Any
+
+from django.db import connection
+
+from agentcore.failpoints import is_off
+from approvals.audit import rows
+from approvals.audit.chain import entry_hash
+from approvals.models import Approval, AuditEntry
+from approvals.policies import Rule, Voters, rule_from_metadata, strictest
+
+READ = """
+SELECT about, seq, prev_hash, hash, body FROM approvals_auditentry WHERE about = ANY(%(all)s)
+UNION ALL
+(SELECT DISTINCT ON (about) about, seq, prev_hash, hash, body FROM approvals_auditentry
+ WHERE about = ANY(%(newest)s) ORDER BY about, seq DESC)
+ORDER BY seq
+"""
+METADATA, DEFAULT = "the graph's metadata", "default"
+MOST_NODES = 8
+MARKED = ("state", "request", "actions", "answer_schema")
+"""Columns of a question that hardly any statement reads: their marks are compared."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the log says, by `about`: of questions and policies each entry, oldest first; of the rest the newest."""
+
+    records: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+
+    def rows_of(self, key: str, about: str) -> dict[str, Any] | None:
+        """Return what was told last of each column of a row."""
+        told: dict[str, Any] = {}
+        for record in self.records.get(about, ()):
+            told |= (record.get("rows") or {}).get(key) or {}
+        return told or None
+
+
+def about_policy(source: str) -> str:
+    return f"policy:{source}"
+
+
+def read(approvals: Iterable[Approval], *, people: Iterable[int] = (), token: str = "", with_rules: bool = True) -> Log:
+    """Read all that is to be known about these questions and people: one statement."""
+    asked = list(approvals)
+    newest = {f"person:{pk}" for pk in people} | ({f"token:{token}"} if token else set())
+    whole = {rows.key_of(each) for each in asked}
+    if with_rules:
+        whole |= {about_policy(part) for each in asked for part in _segments(_source(each))}
+        newest |= {f"graph:{each.graph_id}" for each in asked if METADATA in _source(each)}
+    found: dict[str, list[dict[str, Any]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(READ, {"all": sorted(whole), "newest": sorted(newest)})
+        for about, seq, prev_hash, stored, body in cursor.fetchall():
+            if entry_hash(seq, prev_hash, body) == stored:
+                found.setdefault(about, []).append(AuditEntry(seq=seq, body=body).record)
+    return Log(found)
+
+
+def what_differs(log: Log, approval: Approval) -> list[str]:
+    """Name what of a question is not as the log says it was asked. Columns that were not read are not compared."""
+    if is_off("row_check"):
+        return []
+    key = rows.key_of(approval)
+    wanted = log.rows_of(key, key)
+    if wanted is None:
+        return ["entry"]
+    here = {column.name for column in rows.columns("approval")} - approval.get_deferred_fields()
+    known = [name for name in wanted if name in here or f"mark_of_{name}" in approval.__dict__]
+    found = rows.told(approval, *known)[key] or {}
+    differing = [name for name in known if found[name] != wanted[name]]
+    if differing and approval.thread.cleaned_at:
+        left = rows.emptied("approval")
+        differing = [name for name in differing if found[name] != left.get(name, wanted[name])]
+    return differing
+
+
+def why_not_altered(differing: Sequence[str]) -> str:
+    """Say that nobody can decide a question, of which `differing` is not what was asked."""
+    if not differing:
+        return ""
+    if list(differing) == ["entry"]:
+        told = "The audit log has no entry of this question: it was put into the database past the console."
+    else:
+        told = f"This is not what the agent asked: {_listed(differing)} changed in the database since."
+    return f"{told} Nobody can decide it. Have an auditor verify the log; fork the thread to have it asked anew."
+
+
+def why_not_person(log: Log, person_id: int | None, username: str, roles: Mapping[str, datetime]) -> str:
+    """Say that what a person may do, since when, was given past the console."""
+    told = log.rows_of(f"person:{person_id}", f"person:{person_id}") or {}
+    known = set(zip(told.get("groups", ()), told.get("since", ()), strict=False))
+    if told.get("is_superuser"):
+        known.add(("admin", told["date_joined"]))
+    found = {(name, rows.since(at)) for name, at in roles.items()} | {
+        (name, rows.short(at)) for name, at in roles.items() if name == "admin"
+    }
+    untold = {name for name in roles if not any(each in known for each in found if each[0] == name)}
+    is_known = told.get("is_active") is True and told.get("username") == username
+    if is_off("row_check") or (is_known and not untold):
+        return ""
+    missing = ", ".join(sorted(untold)) if is_known else "account"
+    return (
+        f"The audit log has no entry that gives {username} this: {missing}. So it counts for nothing."
+        f" An admin opens People, {username}, looks at it and saves: that is the entry."
+    )
+
+
+def why_not_token(log: Log, token: str, person_id: int | None) -> str:
+    """Say that a token was put into the database past the console."""
+    if not token or is_off("row_check"):
+        return ""
+    told = log.rows_of(f"token:{token}", f"token:{token}") or {}
+    if told.get("user_id") == person_id:
+        return ""
+    return "The audit log has no entry of the token you came with. An operator makes another: manage.py token USERNAME."
+
+
+def why_not_rule(log: Log, approval: Approval) -> str:
+    """Say that the rule of a question is none that an admin or the graph's author wrote down."""
+    wanted = Rule.of(approval.rule)
+    if is_off("row_check") or any(_is_same(wanted, rule) for rule in _rules(log, approval, wanted.source)):
+        return ""
+    return (
+        f"The rule of this question ({wanted.source}) is not one that the audit log has, so nothing is decided by it."
+        " An admin opens the policy, looks at it and saves; then fork the thread to have it asked anew."
+    )
+
+
+def _rules(log: Log, approval: Approval, source: str) -> Iterable[Rule]:
+    """Yield what the rule may be, made anew from the entries of the policies that it names."""
+    for parts in _splits(source):
+        for known in product(*(_written(log, part) for part in parts if part != METADATA)):
+            if METADATA not in parts:
+                yield strictest(known)
+                continue
+            nodes = _metadata_rules(log, approval)[:MOST_NODES]
+            for count in range(1, len(nodes) + 1):
+                for chosen in combinations(nodes, count):
+                    yield strictest([*known, *chosen])
+
+
+def _written(log: Log, source: str) -> list[Rule]:
+    """Return what a policy of this name said: one that was removed may have been made again."""
+    if source == DEFAULT:
+        return [Rule()]
+    written = (record["object"].get("rule") for record in log.records.get(about_policy(source), ()))
+    return [Rule.of(plain) for plain in written if isinstance(plain, dict)]
+
+
+def _metadata_rules(log: Log, approval: Approval) -> list[Rule]:
+    records = log.records.get(f"graph:{approval.graph_id}", ())
+    written = records[-1]["object"].get("policies", {}) if records else {}
+    places = ["|".join([*approval.path, node]) for node in approval.next]
+    return [rule_from_metadata(written[place]) for place in places if place in written]
+
+
+def _is_same(one: Rule, other: Rule) -> bool:
+    return _plain(one) == _plain(other)
+
+
+def _plain(rule: Rule) -> Rule:
+    voters = [Voters(tuple(sorted(each.people)), tuple(sorted(each.groups))) for each in rule.voters]
+    return replace(
+        rule,
+        source="",
+        voters=tuple(sorted(voters, key=lambda each: (each.people, each.groups))),
+        escalate_to=tuple(sorted(rule.escalate_to)),
+    )
+
+
+def _source(approval: Approval) -> str:
+    return str(approval.rule.get("source", DEFAULT))
+
+
+def _segments(source: str) -> set[str]:
+    """Return every name that may stand in a source: names are joined by a plus, and may hold one."""
+    return {part for parts in _splits(source) for part in parts} - {METADATA, DEFAULT}
+
+
+def _splits(source: str) -> list[list[str]]:
+    first, _, rest = source.partition(" + ")
+    if not rest:
+        return [[source]]
+    splits = _splits(rest)
+    joined = [[f"{first} + {parts[0]}", *parts[1:]] for parts in splits]
+    return [[first, *parts] for parts in splits] + (joined if source.count(" + ") < MOST_NODES else [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [name.replace("_", " ") for name in names[:5]] + (["more"] if len(names) > 5 else [])
+    return f"its {' and its '.join(shown)} {'was' if len(names) == 1 else 'were'}"
