@@ -61,6 +61,15 @@ def make_overdue(approval: dict[str, Any]) -> None:
     """Let its time be over, rather than wait for it."""
     from django.utils import timezone
 
+    change_question(approval, due_at=timezone.now() - timedelta(minutes=1))
+
+
+def change_question(approval: dict[str, Any], **columns: Any) -> None:
+    """Have a question stand otherwise in the database, and in the log as well: as if it had been asked so."""
+    from approvals import audit
     from approvals.models import Approval
 
-    Approval.objects.filter(pk=approval["id"]).update(due_at=timezone.now() - timedelta(minutes=1))
+    Approval.objects.filter(pk=approval["id"]).update(**columns)
+    changed = Approval.objects.get(pk=approval["id"])
+    about = {"thread_id": changed.thread_id, "about": audit.key_of(changed), "actor": "worker", "actor_kind": "system"}
+    audit.append("approval.read_again", **about, rows=audit.told(changed, *columns))

@@ -13,7 +13,7 @@ from approvals.policies import Author, Rule
 from tests.approvals.test_answers import asked, decide, status
 from tests.approvals.test_fork import forked, history, is_over
 from tests.console import Console, wait_for
-from tests.voting import LOWER, code_of, policy, read, vote
+from tests.voting import LOWER, change_question, code_of, policy, read, vote
 
 ARGS: dict[str, Any] = {"to": {"name": "Ana", "iban": "NL1"}, "items": [{"price": 1}, {"price": 2}], "note": "x"}
 PAY = {"name": "pay", "args": ARGS}
@@ -417,14 +417,11 @@ def _problem(console: Console, approval: dict[str, Any]) -> str:
 
 
 def test_a_question_in_the_place_of_another_is_asked_then(console: Console) -> None:
-    from approvals.models import Approval
-
     approval = start(console, "olga")
-    found = Approval.objects.get(pk=approval["id"])
     with person("nora", "reviewer"):
         assert code_of(vote(console, "nora", approval)) == (403, "denied")
         from django.db.models.functions import Now
 
-        Approval.objects.filter(pk=found.pk).update(asked_at=Now())  # as when another was written in its place
+        change_question(approval, asked_at=Now())  # as when another was written in its place
         assert vote(console, "nora", approval).status_code == 201
     assert status(console, approval["thread_id"]) in ("busy", "idle", "interrupted")

@@ -11,7 +11,7 @@ from tests.console import Console, refund, wait_for
 from tests.edited import drifting
 from tests.graphs import times_run
 from tests.races.test_moved_threads import MOVES, agent
-from tests.voting import LOWER, code_of, policy, read, vote
+from tests.voting import LOWER, change_question, code_of, policy, read, vote
 
 OTHER = {"count": {"op": "set", "value": 70}}
 CHEAP = {"amount": {"op": "set", "value": 85.0}}
@@ -394,7 +394,7 @@ def test_a_proposal_from_before_previews_were_kept_is_proposed_again(console: Co
     stored = Approval.objects.get(pk=approval["id"])
     assert stored.proposal is not None
     old = {name: value for name, value in stored.proposal.items() if name != "preview"} | {"seen_preview": ""}
-    Approval.objects.filter(pk=stored.pk).update(proposal=old)
+    change_question(approval, proposal=old)
     told = read(console, approval)
     assert told["proposal"]["preview"] is None
     assert code_of(vote(console, "bob", told)) == (409, "stale")
