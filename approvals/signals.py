@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from approvals import audit
 from approvals.audit import subjects
 from approvals.context import is_telling
-from approvals.models import ApiToken
+from approvals.models import ApiToken, Policy
 
 UNTOLD = {"last_login", "password", "first_name", "last_name", "email", "is_staff", "date_joined"}
 """Fields of a person that decide nothing here."""
@@ -72,6 +72,14 @@ def note_removal(instance: Any, **_: Any) -> None:
 def note_group(instance: Group, created: bool, **_: Any) -> None:
     if not is_telling():
         subjects.tell_group(instance, "made" if created else "renamed")
+
+
+@receiver(post_delete, sender=Policy)
+def note_policy_removal(instance: Policy, **_: Any) -> None:
+    if not is_telling():
+        key, about = f"policy:{instance.pk}", {"policy": instance.pk, "place": str(instance)}
+        by = subjects.BY_PROGRAM
+        audit.append("policy.removed", actor=by, actor_kind="system", object=about, rows={key: None}, about=key)
 
 
 @receiver(post_delete, sender=ApiToken)

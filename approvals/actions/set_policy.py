@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentcore.serde import digest
-from approvals import audit, permissions, rules
+from approvals import audit, context, permissions, rules
 from approvals.audit import rows, subjects, vouching
 from approvals.errors import Conflict
 from approvals.models import Policy, PolicyVersion
@@ -71,7 +71,8 @@ def remove_policy(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
     policy = Policy.objects.select_for_update().get(pk=policy.pk)
     permissions.check_again(by, "set_policy")
     removed = _record("policy.removed", policy, policy.version + 1, None, by, told)
-    policy.delete()
+    with context.telling():
+        policy.delete()
     return removed
 
 

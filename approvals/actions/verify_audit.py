@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from approvals import audit, permissions
 from approvals.audit.notes import PublicKey
+from approvals.audit.walk import Known
 from approvals.errors import Unavailable
 from approvals.models import AuditCheck, AuditHead
 from approvals.permissions import User
@@ -36,9 +37,11 @@ def check_by_worker() -> None:
         logger.error("The audit log is broken at entry %s: %s", found.first_bad, found.reason)
 
 
-def check(*, by: str, kind: str, keys: Sequence[PublicKey] | None = None) -> audit.Verification:
+def check(
+    *, by: str, kind: str, keys: Sequence[PublicKey] | None = None, known: Known | None = None
+) -> audit.Verification:
     """Walk the whole log for a worker or a command. Raises CannotCheck."""
-    found = audit.verify(keys=keys)
+    found = audit.verify(keys=keys, known=known)
     # A log without its head, or a database that takes no changes, must not hide the answer.
     with suppress(AuditHead.DoesNotExist, DatabaseError), transaction.atomic():
         _keep(found, by=by)

@@ -15,7 +15,7 @@ from approvals.audit.chain import Entry, Text
 from approvals.audit.filters import Filters
 from approvals.audit.notes import PublicKey
 from approvals.audit.verifier import end_of_log, iter_notes, iter_rows, iter_texts, snapshot
-from approvals.audit.walk import CannotCheck, Evidence, Verification, Walk, check
+from approvals.audit.walk import CannotCheck, Evidence, Known, Verification, Walk, check
 
 VERSION = 1
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -62,8 +62,11 @@ def write_csv(out: IO[str], filters: Filters) -> int:
 FORMATS: dict[str, Callable[[IO[str], Filters], int]] = {"jsonl": write_jsonl, "csv": write_csv}
 
 
-def verify_export(path: Path, keys: list[PublicKey]) -> Verification:
-    """Walk an export, with no database. Raises CannotCheck for a part of a log, and for what is no export."""
+def verify_export(path: Path, keys: list[PublicKey], known: Known | None = None) -> Verification:
+    """Walk an export, with no database. Raises CannotCheck for a part of a log, and for what is no export.
+
+    `known` is a head that whoever asks has kept: without one, nobody can tell that the end of a log was left out.
+    """
     try:
         end = _end_in(path)
         texts = (Text(line["seq"], line["name"], line["salt"], line["text"]) for line in _lines(path, "text"))
@@ -73,12 +76,15 @@ def verify_export(path: Path, keys: list[PublicKey]) -> Verification:
             raise CannotCheck("There are signed heads but no public key to check them with. Give --public-key FILE.")
         if keys and not heads:
             raise CannotCheck("Nothing in this export is signed, so the public key checks nothing. Export it again.")
-        walk = Walk(heads=(Evidence(line["note"]) for line in _lines(path, "head")), texts=texts, keys=keys)
+        signed = (Evidence(line["note"]) for line in _lines(path, "head"))
+        walk = Walk(heads=signed, texts=texts, keys=keys, known=known)
         found = check(walk, entries, end)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CannotCheck(f"This is not a whole export: {_why(error)}") from None
     if not heads:
         found.warnings.append("It holds no signed head: whoever owned the database could make the whole log anew.")
+    if known is None:
+        found.warnings.append("Give --head, a head that you have kept: without one, a missing end is not found.")
     return found
 
 

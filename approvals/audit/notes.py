@@ -129,6 +129,14 @@ def read_head(note: str) -> Head:
     return head
 
 
+def newest_in(text: str) -> str:
+    """Return the last note of a text that holds one or several. Raises BadNote."""
+    found = [match.group() for match in SHAPE.finditer(text)]
+    if not found:
+        raise BadNote("There is no signed head in it.")
+    return found[-1]
+
+
 def open_note(note: str, keys: Sequence[PublicKey], *, is_vouched: bool = False) -> tuple[Head, int]:
     """Return what a note says and which of the keys signed it. Raises BadNote.
 

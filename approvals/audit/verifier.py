@@ -14,7 +14,7 @@ from approvals.audit.folder import Kept
 from approvals.audit.ledger import Ledger
 from approvals.audit.notes import PublicKey
 from approvals.audit.records import Records
-from approvals.audit.walk import CannotCheck, Evidence, Verification, Walk, check
+from approvals.audit.walk import CannotCheck, Evidence, Known, Verification, Walk, check
 
 CHUNK = 5_000
 ENTRIES = (
@@ -25,8 +25,10 @@ HEADS = "SELECT note FROM approvals_signedhead ORDER BY id"
 END = "SELECT seq, hash FROM approvals_audithead WHERE id = 1"
 
 
-def verify(*, keys: Sequence[PublicKey] | None = None) -> Verification:
-    """Walk every entry, what stands beside it, and the signed heads; name the first that is wrong. Raises CannotCheck.
+def verify(*, keys: Sequence[PublicKey] | None = None, known: Known | None = None) -> Verification:
+    """Walk every entry, what stands beside it, the rows that entries made, and the signed heads. Raises CannotCheck.
+
+    The first entry that is wrong is named. `known` is a head that whoever asks has kept: the log must still hold it.
 
     The file of signed heads counts; the copies in the database are compared with it. Where there is no file, they are
     what there is, which a warning says.
@@ -43,7 +45,7 @@ def verify(*, keys: Sequence[PublicKey] | None = None) -> Verification:
             ledger.see(seq, record)
             records.see(seq, record)
 
-        walk = Walk(heads=heads.evidence(), texts=iter_texts(), keys=keys, witness=witness)
+        walk = Walk(heads=heads.evidence(), texts=iter_texts(), keys=keys, witness=witness, known=known)
         found = check(walk, iter_entries(), end_of_log())
         faults = [records.first_fault() if found.ok else None, ledger.first_fault(is_whole=found.ok)]
         for bad in filter(None, faults):

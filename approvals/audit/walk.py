@@ -56,6 +56,15 @@ class Evidence:
 COLUMNS = ("at", "actor", "action", "thread_id", "about")
 """What is kept in columns of its own as well, in this order."""
 
+
+@dataclass(frozen=True)
+class Known:
+    """A head that whoever verifies has kept: the number of an entry, and its hash."""
+
+    seq: int
+    hash: str
+
+
 Witness = Callable[[int, dict[str, Any]], None]
 """Called with each entry that is in its place, and what it says."""
 
@@ -70,8 +79,9 @@ class Walk:
         texts: Iterable[Text],
         keys: Sequence[PublicKey],
         witness: Witness = lambda seq, record: None,
+        known: Known | None = None,
     ) -> None:
-        self.keys, self.witness = keys, witness
+        self.keys, self.witness, self.known = keys, witness, known
         self.count, self.last_hash = 0, GENESIS
         self._heads, self._texts = iter(heads), _Texts(texts)
         self._ahead = next(self._heads, None)
@@ -94,6 +104,9 @@ class Walk:
             pass
         if self.signed > self.count:
             raise Broken(self.count + 1, f"It is missing: {self.signed} entries were signed.")
+        if self.known and self.known.seq > self.count:
+            told = f"the log had {self.known.seq} entries when that head was taken, and its end is missing."
+            raise Broken(self.count + 1, f"It is missing: {told}")
         self._texts.close()
         self._check_end(end)
         if self._copy_fault:
@@ -113,6 +126,8 @@ class Walk:
         if prev_hash != self.last_hash:
             # It is consistent in itself, so what it was appended to is no longer there.
             raise Broken(seq if seq == 1 or pin else seq - 1, "The chain is broken here.")
+        if self.known and seq == self.known.seq and found_hash != self.known.hash:
+            raise Broken(seq, "It is not the entry of the head that was given.")
         record = _parsed(seq, body)
         if columns is not None and columns != tuple(record.get(name, "") for name in COLUMNS):
             raise Broken(seq, "A column differs from its body.")

@@ -314,3 +314,37 @@ def test_a_new_key_needs_a_reason(database: str) -> None:
 
     with pytest.raises(CommandError, match="--reason"):
         call_command("sign_audit_log", new_key=True)
+
+
+def shortened(folder: Path, taken: Path, *, by: int) -> Path:
+    """An export that ends earlier, with the heads of that time and a first line that says so: whole in itself."""
+    lines = [json.loads(line) for line in (taken / "whole.jsonl").read_text().splitlines()]
+    entries = [line for line in lines if line["kind"] == "entry"][:-by]
+    last = entries[-1]
+    heads = [line for line in lines if line["kind"] == "head" and int(line["note"].split("\n")[1]) <= last["seq"]]
+    texts = [line for line in lines if line["kind"] == "text" and line["seq"] <= last["seq"]]
+    counts = {"entries": len(entries), "texts": len(texts), "heads": len(heads)}
+    first = {**lines[0], "end": [last["seq"], last["hash"]]}
+    kept = folder / "short.jsonl"
+    parts = [first, *entries, *texts, *heads, {"kind": "end", **counts}]
+    kept.write_text("".join(json.dumps(part, ensure_ascii=False, separators=(",", ":")) + "\n" for part in parts))
+    return kept
+
+
+def test_a_missing_end_is_found_by_a_head_that_was_kept(taken: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in (taken / "whole.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["kind"] == "entry"][-1]
+    notes = [line["note"] for line in lines if line["kind"] == "head"]
+    short, key = shortened(tmp_path, taken, by=40), taken / "public_key"
+    kept = f"{last['seq']}:{last['hash']}"
+    (tmp_path / "note").write_text(notes[-1])
+    (tmp_path / "notes").write_text("\n".join(notes))
+    assert verify("--export", short, key=key)[0] == 0, "nothing in it says that its end is gone"
+    for head in (kept, tmp_path / "note", tmp_path / "notes"):
+        assert verify("--export", taken / "whole.jsonl", "--head", head, key=key)[0] == 0
+        code, told, _ = verify("--export", short, "--head", head, key=key)
+        assert (code, "its end is missing" in told) == (1, True), told
+    other = f"{last['seq'] - 3}:{last['hash']}"
+    code, told, _ = verify("--export", taken / "whole.jsonl", "--head", other, key=key)
+    assert (code, f"BROKEN at entry {last['seq'] - 3}" in told) == (1, True)
+    assert verify("--export", short, "--head", "nonsense", key=key)[0] == 2

@@ -1,6 +1,7 @@
 """Say whether the audit log, an export of it, or a receipt is intact."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from approvals import audit
 from approvals.actions import verify_audit
 from approvals.audit import folder
 from approvals.audit.export import verify_export
-from approvals.audit.notes import PublicKey
+from approvals.audit.notes import BadNote, PublicKey, newest_in, open_note
 from approvals.audit.receipts import check_receipt
-from approvals.audit.walk import Broken
+from approvals.audit.walk import Broken, Known
+
+HEAD = re.compile(r"(?P<seq>[1-9][0-9]{0,18}):(?P<hash>[0-9a-f]{64})")
 
 
 class Command(BaseCommand):
@@ -26,16 +29,26 @@ class Command(BaseCommand):
         what.add_argument("--export", type=Path, metavar="FILE", help="a JSON Lines export; needs no database")
         what.add_argument("--receipt", type=Path, metavar="FILE", help="a receipt; needs no database")
         parser.add_argument("--public-key", type=Path, metavar="FILE", help="default: public_key in AUDIT_DIR")
+        known = "a head that you have kept: SEQ:HASH of an entry, or a file with signed heads; a missing end is found"
+        parser.add_argument("--head", metavar="HEAD", help=known)
         parser.add_argument("--json", action="store_true")
 
     def handle(
-        self, *, export: Path | None, receipt: Path | None, public_key: Path | None, json: bool, **options: Any
+        self,
+        *,
+        export: Path | None,
+        receipt: Path | None,
+        public_key: Path | None,
+        head: str | None,
+        json: bool,
+        **options: Any,
     ) -> None:
         try:
             keys = _keys(public_key)
             if receipt:
                 sys.exit(self._say_receipt(receipt, keys))
-            found = verify_export(export, keys) if export else _verify_database(keys)
+            known = _known(head, keys) if head else None
+            found = verify_export(export, keys, known) if export else _verify_database(keys, known)
         except audit.CannotCheck as why:
             self.stderr.write(f"Could not check: {why}")
             sys.exit(2)
@@ -65,8 +78,21 @@ def _keys(path: Path | None) -> list[PublicKey]:
     return keys
 
 
-def _verify_database(keys: list[PublicKey]) -> audit.Verification:
-    return verify_audit.check(by="operator", kind="operator at the command line", keys=keys)
+def _known(head: str, keys: list[PublicKey]) -> Known:
+    """Read a head that somebody kept: `SEQ:HASH`, or a file of signed heads, of which the last counts."""
+    if found := HEAD.fullmatch(head):
+        return Known(int(found["seq"]), found["hash"])
+    try:
+        note, _ = open_note(newest_in(Path(head).read_text()), keys)
+    except (OSError, UnicodeDecodeError):
+        raise audit.CannotCheck("Give --head as SEQ:HASH, or as a file with signed heads.") from None
+    except BadNote as bad:
+        raise audit.CannotCheck(f"The head that was given cannot be used. {bad}") from None
+    return Known(note.size, note.root)
+
+
+def _verify_database(keys: list[PublicKey], known: Known | None) -> audit.Verification:
+    return verify_audit.check(by="operator", kind="operator at the command line", keys=keys, known=known)
 
 
 def _as_json(found: audit.Verification) -> str:
