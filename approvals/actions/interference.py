@@ -75,8 +75,10 @@ def _flag(run: Run, sentences: list[str]) -> bool:
         return False
     run.interfered = [*run.interfered, *new]
     about = {"run": str(run.pk), "what": new}
+    rows = audit.told(run, "interfered")
     if run.decision:
         _flag_decision(run.decision, new)
+        rows |= audit.told(run.decision, "deviations")
         about["decision"] = str(run.decision.pk)
     audit.append(
         "run.interfered",
@@ -85,6 +87,7 @@ def _flag(run: Run, sentences: list[str]) -> bool:
         thread_id=run.thread_id,
         object=about,
         outcome="deviated",
+        rows=rows,
     )
     return True
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0013_two_admins"),
+        ("approvals", "0014_binding"),
     ]
 
     operations = [
