@@ -62,10 +62,17 @@ def _reason(shown: Shown, graphs: Mapping[str, Traits]) -> str:
     if agent and not shown.is_whole:
         return f"Its metadata names no graph, and it is too large to see whether it is of the agent {agent}."
     if agent:
-        return (
-            f"Its metadata names no graph, and no agent {agent} here has its tools and channels, or more than one has."
-        )
+        return f"Its metadata names no graph, and {_agents(agent, shown, graphs)}."
     return "Its metadata names no graph."
+
+
+def _agents(agent: str, shown: Shown, graphs: Mapping[str, Traits]) -> str:
+    called = [graph_id for graph_id, traits in graphs.items() if traits.agent == agent]
+    if len(called) == 1:
+        return f"the agent {agent} here is another one: {graphs[called[0]].lacks(shown.traits)}"
+    if not called:
+        return f"no graph here is the agent {agent}"
+    return f"{len(called)} graphs here are agents of the name {agent}"
 
 
 def _fit(found: list[str]) -> str:
