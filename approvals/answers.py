@@ -50,11 +50,20 @@ def _closed(approval: Approval, answer: Any) -> list[Fault]:
     rule = Rule.of(approval.rule)
     choices = [] if rule.may_edit is None else interrupts.choices_in(question_of(approval), answer)
     return [
-        Fault("/".join([str(place), "args", *path]), policies.why_closed(rule))
+        Fault("/".join([*_path_of_arguments(answer, place), *path]), policies.why_closed(rule))
         for place, (action, choice) in enumerate(zip(approval.actions, choices, strict=False))
         if choice.verdict == "edit"
         for path in editable.closed_in_arguments(rule.may_edit, action["args"], choice.args)
     ]
+
+
+def _path_of_arguments(answer: Any, place: int) -> list[str]:
+    """Say where the arguments of one edited call stand in an answer, in the words of its dialect."""
+    if isinstance(answer, list):
+        return [str(place), "args", "args"]
+    decision = answer["decisions"][place] if "decisions" in answer else answer
+    before = ["decisions", str(place)] if "decisions" in answer else []
+    return [*before, "editedAction" if "editedAction" in decision else "edited_action", "args"]
 
 
 def given(approval: Approval, decision: Decision) -> Any:

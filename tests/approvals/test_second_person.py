@@ -164,18 +164,44 @@ def edited(kind: str, args: Any) -> Any:
     return {"batched": {"decisions": [decision]}, "per_call": decision, "legacy": legacy}[kind]
 
 
-@pytest.mark.parametrize(("kind", "asks"), [("batched", BATCHED), ("per_call", PER_CALL), ("legacy", LEGACY)])
-def test_arguments_of_a_call_are_edited_as_far_as_the_policy_lets(console: Console, kind: str, asks: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "asks", "path"),
+    [
+        ("batched", BATCHED, "decisions/0/edited_action/args"),
+        ("per_call", PER_CALL, "edited_action/args"),
+        ("legacy", LEGACY, "0/args/args"),
+    ],
+)
+def test_arguments_of_a_call_are_edited_as_far_as_the_policy_lets(
+    console: Console, kind: str, asks: Any, path: str
+) -> None:
     with policy("d_asks", may_edit=["note"]):
         approval = console.pause("d_asks", {"ask": asks})
     other = edited(kind, {**ARGS, "to": {"name": "Ana", "iban": "NL2"}})
     refused = vote(console, "alice", approval, "respond", answer=other)
     assert code_of(refused) == (422, "invalid_answer")
-    assert faults(refused) == ["0/args/to/iban"]
+    assert faults(refused) == [f"{path}/to/iban"]
     state = {"amount": {"op": "set", "value": 3}}
     allowed = edited(kind, {**ARGS, "note": "Thanks."})
     assert code_of(vote(console, "alice", approval, "respond", answer=allowed, edits=state)) == (422, "invalid_edit")
     assert vote(console, "alice", approval, "respond", answer=allowed).status_code == 201
+
+
+def test_what_was_sent_to_a_task_is_edited_as_far_as_the_policy_lets(console: Console) -> None:
+    with policy("s_by_command", may_edit=["amount"], edit_needs_another=True):
+        approval = console.pause("s_by_command", {"order": "A1"})
+    args = [action["args"] for action in approval["actions"]]
+
+    def answer(**changed: Any) -> dict[str, Any]:
+        edit = {"type": "edit", "edited_action": {"name": "pay", "args": {**args[1], **changed}}}
+        return {"decisions": [{"type": "approve"}, edit]}
+
+    refused = vote(console, "alice", approval, "respond", answer=answer(payee="Mallory"))
+    assert code_of(refused) == (422, "invalid_answer")
+    assert faults(refused) == ["decisions/1/edited_action/args/payee"]
+    assert vote(console, "alice", approval, "respond", answer=answer(amount=1.0)).json()["decision"] is None
+    agreed = vote(console, "bob", read(console, approval), "respond").json()["decision"]
+    assert agreed["decided_by"] == "alice, bob"
 
 
 # Whose edit it is
