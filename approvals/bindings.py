@@ -40,6 +40,11 @@ def check(thread: Thread) -> None:
         raise Unbound(sentence, fitting=fitting(thread))
 
 
+def check_of(thread_id: str) -> None:
+    """The same, reading no more of the thread than that: its state may be large."""
+    check(Thread.objects.only("checkpoint_id", "bound_by", "unbound").get(pk=thread_id))
+
+
 def why_not(thread: Thread) -> str:
     """Say why nothing may be decided or run on this thread; one with nothing in it yet is nobody's, and free."""
     if thread.unbound:

@@ -84,7 +84,7 @@ def _secrets_of(approval: Approval) -> list[str]:
 def check_open(approval: Approval) -> None:
     """Raise Unbound, Superseded, Expired or AlreadyDecided, which says who and when, once nobody can vote any more."""
     if approval.status in (ApprovalStatus.SUPERSEDED, ApprovalStatus.PENDING):
-        bindings.check(approval.thread)
+        bindings.check_of(approval.thread_id)
     if approval.status == ApprovalStatus.SUPERSEDED:
         raise Superseded("The agent moved on before anyone decided; this question is no longer asked.")
     if approval.status == ApprovalStatus.CLEANED:
