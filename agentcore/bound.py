@@ -14,18 +14,24 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentcore.neutral import neutral_serializer
 from agentcore.serde import digest, to_plain
+
+if TYPE_CHECKING:
+    from agentcore.tables import Tables
 
 EFFECTS = "(effects)"
 """In place of a namespace: the effects of nodes that the thread has noted. It has no checkpoint."""
 DELTAS = "counters_since_delta_snapshot"
 """In the metadata of a checkpoint whose channels keep some changes apart, in the writes of earlier ones."""
 BEHIND = "The stored state was changed behind the question."
+GONE = "The thread's checkpoints are gone."
 MOVED = "The agent moved this thread since you looked."
 TASKS = "__pregel_tasks"
+MOST_TOLD = 20
+"""Changes that are named in an answer or an entry; there may be thousands."""
 _TASK = re.compile(r":([^|]*)")
 
 
@@ -105,13 +111,17 @@ class Bound:
         parts = tuple(part for part in self.parts if part.namespace not in unread)
         return replace(self, parts=parts, unread=tuple(sorted({*self.unread, *unread})))
 
-    def has_same_rows(self, now: "Bound") -> bool:
-        return [part.rows for part in self.parts] == [part.rows for part in now.parts]
+    def has_same_rows(self, now: "Bound", *, besides_writes_of: str | None = None) -> bool:
+        def rows(part: Part) -> tuple[str, ...]:
+            return part.rows[:-1] if part.namespace == besides_writes_of else part.rows
+
+        return list(map(rows, self.parts)) == list(map(rows, now.parts))
 
     def changes(self, now: "Bound", *, besides_writes_of: str | None = None) -> list[str]:
         """Name what differs; both have digests. Writes that wait in one namespace may be left out."""
         before, after = ({part.namespace: part for part in each.parts} for each in (self, now))
-        found = []
+        planted = {*now.unread} - {*self.unread, *before}
+        found = [f"subgraph {namespace}: appeared" for namespace in sorted(planted)]
         for namespace in sorted(before.keys() | after.keys()):
             old, new = before.get(namespace), after.get(namespace)
             if old is None or new is None:
@@ -125,10 +135,38 @@ class Bound:
                     found.append(f"{new.called}: writes that wait")
         return found
 
+    def rewritten(self, now: "Bound") -> list[str]:
+        """Name what has the same checkpoint as before, and other contents; whoever goes on makes another checkpoint."""
+        before = {part.namespace: part for part in self.parts if part.checkpoint_id}
+        same = [(before[part.namespace], part) for part in now.parts if part.namespace in before]
+        return [
+            f"{new.called}: contents"
+            for old, new in same
+            if old.checkpoint_id == new.checkpoint_id and old.digest != new.digest
+        ]
+
+
+def changed(tables: "Tables", thread_id: str, was: Bound, *, edited: tuple[str, str] | None = None) -> list[str]:
+    """Name what is stored otherwise than it `was`; nothing if nothing is. Values are read only where rows differ.
+
+    `edited` is a namespace in which a run has put an edit of its own over this checkpoint: that one is looked at, and
+    not what was written to it.
+    """
+    now = tables.read_bound(thread_id, unread=was.unread, at=edited)
+    namespace = edited[0] if edited else None
+    if now and was.has_same_rows(now, besides_writes_of=namespace):
+        return []
+    now = tables.read_bound(thread_id, unread=was.unread, at=edited, is_hashed=True)
+    return was.changes(now, besides_writes_of=namespace) if now else ["state: gone"]
+
 
 def why(changes: Iterable[str]) -> str:
-    """Say it to people: the agent goes on by new checkpoints and writes; what is stored it never changes in place."""
-    return BEHIND if any(change.endswith((": contents", ": appeared", ": gone")) for change in changes) else MOVED
+    """Say it to people: an agent goes on by new checkpoints, writes and effects; what is stored it never changes."""
+    told = list(changes)
+    if "state: gone" in told:
+        return GONE
+    in_place = (each for each in told if each.endswith(": contents") and not each.startswith(EFFECTS))
+    return BEHIND if any(in_place) else MOVED
 
 
 @dataclass(frozen=True)
@@ -206,19 +244,24 @@ WITH RECURSIVE spaces(ns) AS (
 """
 VERSIONS_OF_C = """jsonb_each_text(coalesce(jsonb_path_query_first(
     c.checkpoint, 'strict $.channel_versions ? (@.type() == "object")', '{}', true), '{}'))"""
-_BLOBS = f"""
-{VERSIONS_OF_C} v JOIN checkpoint_blobs b
-ON b.thread_id = c.thread_id AND b.checkpoint_ns = c.checkpoint_ns AND b.channel = v.key AND b.version = v.value
-"""
+# One look-up for each, however many versions the thread's history has: LIMIT keeps it from being a join.
+BLOBS_OF_C = f"""
+{VERSIONS_OF_C} v CROSS JOIN LATERAL (
+    SELECT x.*, x.xmin, x.ctid FROM checkpoint_blobs x WHERE x.thread_id = c.thread_id
+    AND x.checkpoint_ns = c.checkpoint_ns AND x.channel = v.key AND x.version = v.value LIMIT 1
+) b"""
 _WRITES = """
 checkpoint_writes w WHERE w.thread_id = c.thread_id AND w.checkpoint_ns = c.checkpoint_ns
 AND w.checkpoint_id = c.checkpoint_id
 """
 # Checkpoints of an old format find what was sent in the writes of their parent, whatever its namespace.
-_SENT = rf"""
+_IS_OLD = "coalesce(c.checkpoint ->> 'v', '') !~ '^([4-9]|[1-9][0-9]+)$'"
+_SENT = f"""
 checkpoint_writes s WHERE s.thread_id = c.thread_id AND s.checkpoint_id = c.parent_checkpoint_id
-AND s.channel = '{TASKS}' AND coalesce(c.checkpoint ->> 'v', '') !~ '^([4-9]|[1-9][0-9]+)$'
+AND s.channel = '{TASKS}' AND {_IS_OLD}
 """
+_SENT_ORDER = 's.checkpoint_ns COLLATE "C", s.task_id COLLATE "C", s.idx'
+_HAS_APART = f"c.metadata -> '{DELTAS}' IS NOT NULL"
 
 
 # A channel that keeps changes apart is its last whole value, somewhere above, and the writes from there on.
@@ -273,49 +316,72 @@ def _whole(text: str, content: str) -> str:
 _BLOB_TOLD = "jsonb_build_array(b.channel, b.version, b.type, b.blob IS NULL)::text"
 _WRITE_TOLD = "jsonb_build_array(w.task_id, w.task_path, w.idx, w.channel, w.type)::text"
 _SENT_TOLD = "jsonb_build_array(s.checkpoint_ns, s.task_path, s.task_id, s.idx, s.type)::text"
-_STAMP = f"""md5(concat(c.xmin, c.ctid, ';',
-    (SELECT string_agg(concat(b.xmin, b.ctid), ',' ORDER BY b.channel) FROM {_BLOBS}), ';',
-    (SELECT string_agg(concat(s.xmin, s.ctid), ',' ORDER BY s.checkpoint_ns, s.task_id, s.idx) FROM {_SENT}), ';',
-    CASE WHEN c.metadata -> '{DELTAS}' IS NOT NULL
-        THEN {_apart(f"string_agg(concat(x, t), ',' {_APART_ORDER})")} END
+
+
+def _stamp(*, is_full: bool) -> str:
+    sent = f"(SELECT string_agg(concat(s.xmin, s.ctid), ',' ORDER BY {_SENT_ORDER}) FROM {_SENT})"
+    apart = _apart(f"string_agg(concat(x, t), ',' {_APART_ORDER})")
+    return f"""md5(concat(c.xmin, c.ctid, ';',
+    (SELECT string_agg(concat(b.xmin, b.ctid), ',' ORDER BY b.channel) FROM {BLOBS_OF_C}), ';',
+    {sent if is_full else "''"}, ';', {f"CASE WHEN {_HAS_APART} THEN {apart} END" if is_full else "''"}
 ))"""
-_DIGEST = f"""encode(sha256(
+
+
+def _digest(*, is_full: bool) -> str:
+    sent = f"(SELECT string_agg({_whole(_SENT_TOLD, 's.blob')}, '' ORDER BY {_SENT_ORDER}) FROM {_SENT})"
+    apart = _apart(f"string_agg({_whole('told::text', 'bytes')}, '' {_APART_ORDER})")
+    return f"""encode(sha256(
     {_sha("concat(c.type, ';', c.parent_checkpoint_id)")} || {_sha("c.metadata::text")} || {_sha("c.checkpoint::text")}
     || sha256(coalesce((SELECT string_agg({_whole(_BLOB_TOLD, "b.blob")}, '' ORDER BY b.channel COLLATE "C")
-        FROM {_BLOBS}), ''))
-    || sha256(coalesce((SELECT string_agg({_whole(_SENT_TOLD, "s.blob")}, ''
-        ORDER BY s.checkpoint_ns COLLATE "C", s.task_id COLLATE "C", s.idx) FROM {_SENT}), ''))
-    || sha256(coalesce(CASE WHEN c.metadata -> '{DELTAS}' IS NOT NULL
-        THEN {_apart(f"string_agg({_whole('told::text', 'bytes')}, '' {_APART_ORDER})")} END, ''))
+        FROM {BLOBS_OF_C}), ''))
+    || sha256(coalesce({sent if is_full else "NULL::bytea"}, ''))
+    || sha256(coalesce({f"CASE WHEN {_HAS_APART} THEN {apart} END" if is_full else "NULL::bytea"}, ''))
 ), 'hex')"""
-_WRITES_STAMP = "coalesce(md5(string_agg(concat(w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx)), '')"
+
+
+STAMP = _stamp(is_full=False)
+WRITES_STAMP = "coalesce(md5(string_agg(concat(w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx)), '')"
 _WRITES_DIGEST = (
     f"""encode(sha256(string_agg({_whole(_WRITE_TOLD, "w.blob")}, '' ORDER BY w.task_id COLLATE "C", w.idx)), 'hex')"""
 )
 _EFFECT = "jsonb_build_array(key, result)::text"
 
 
-def sql(*, is_hashed: bool) -> str:
-    """Return the statement that reads what is bound. With digests it reads every byte, without only what names rows."""
+def sql(*, is_hashed: bool, is_full: bool) -> str:
+    """Return the statement that reads what is bound: with digests every byte, without them only what names rows.
+
+    To plan it takes longer than to run it. So what few checkpoints need is left out unless `is_full`, and the last
+    column says of each whether it needs that.
+    """
     blank = "''"
     return f"""{_SPACES}
-SELECT c.checkpoint_ns, c.checkpoint_id, {_STAMP}, {_DIGEST if is_hashed else blank},
+SELECT c.checkpoint_ns, c.checkpoint_id, {_stamp(is_full=is_full)}, {_digest(is_full=is_full) if is_hashed else blank},
     waiting.count, waiting.stamp, coalesce(waiting.digest, ''),
-    coalesce(c.metadata -> 'parents' ->> '', '')
+    coalesce(c.metadata -> 'parents' ->> '', ''), {_IS_OLD} OR {_HAS_APART}
 FROM spaces CROSS JOIN LATERAL (
     SELECT h.*, h.xmin, h.ctid FROM checkpoints h WHERE h.thread_id = %(thread)s AND h.checkpoint_ns = spaces.ns
         AND (%(at_ns)s::text IS NULL OR spaces.ns <> %(at_ns)s OR h.checkpoint_id = %(at_id)s)
     ORDER BY h.checkpoint_id DESC LIMIT 1
 ) c CROSS JOIN LATERAL (
-    SELECT count(*), {_WRITES_STAMP} AS stamp, {_WRITES_DIGEST if is_hashed else blank} AS digest FROM {_WRITES}
+    SELECT count(*), {WRITES_STAMP} AS stamp, {_WRITES_DIGEST if is_hashed else blank} AS digest FROM {_WRITES}
 ) waiting
 WHERE spaces.ns IS NOT NULL AND spaces.ns <> ALL(%(unread)s::text[])
 UNION ALL
 SELECT '{EFFECTS}', '', md5(string_agg(concat(xmin, ctid), ',' ORDER BY key)),
     {f'''encode(sha256(string_agg({_sha(_EFFECT)}, '' ORDER BY key COLLATE "C")), 'hex')''' if is_hashed else blank},
-    0, '', '', ''
+    0, '', '', '', false
 FROM countersign_effects WHERE thread_id = %(thread)s HAVING count(*) > 0
 """
 
 
-SQL = {is_hashed: sql(is_hashed=is_hashed) for is_hashed in (False, True)}
+_SQL = {(h, f): sql(is_hashed=h, is_full=f) for h in (False, True) for f in (False, True)}
+
+
+def read(cursor: Any, where: dict[str, Any], *, is_hashed: bool) -> Bound | None:
+    """Read it from PostgreSQL, in one statement; in a second one where a checkpoint needs more than most do."""
+    cursor.execute(_SQL[is_hashed, False], where)
+    rows = cursor.fetchall()
+    if any(row[8] for row in rows):
+        cursor.execute(_SQL[is_hashed, True], where)
+        rows = cursor.fetchall()
+    return of_rows(rows)

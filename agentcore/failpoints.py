@@ -32,6 +32,7 @@ MECHANISMS = {
     "fence": "Checkpoint writes of a worker that lost its thread are refused.",
     "hold": "While a run has its lease, others write nothing to its thread.",
     "head_check": "A vote is refused when the thread moved since.",
+    "bytes_check": "What is stored is compared with what a question was bound to, at the vote and before a run.",
     "digest_check": "A vote must name what was shown.",
     "row_check": "What a decision rests on must stand in the audit log.",
     "rights_again": "Under a lock a person's rights are read again.",

@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.graph import END
 from langgraph.types import Command
 
-from agentcore import each_task, masks, mending, pending, state_edit
+from agentcore import bound, each_task, masks, mending, pending, state_edit
 from agentcore.cards import approval_metadata
 from agentcore.errors import InvalidEdit
 from agentcore.failpoints import is_off, reach
@@ -72,6 +72,7 @@ class _At:
     hold: Hold = NOTHING_HELD
     decided: Answer | None = None
     """What is carried out, where it is a decision."""
+    changes: Callable[[str], Awaitable[list[str]]] | None = None
 
 
 async def start(
@@ -120,6 +121,7 @@ async def resume(
     is_retried: bool = False,
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None,
     namespace: str = "",
+    changes: Callable[[str], Awaitable[list[str]]] | None = None,
 ) -> Outcome:
     """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
 
@@ -129,20 +131,25 @@ async def resume(
     `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
     this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
     begun before. `watch` notes the tools that are called. `may_pass` is asked about a gate that an edit leads to:
-    what it refuses is asked anew.
+    what it refuses is asked anew. `changes` is asked, before anything is written and again before the first node can
+    run, what is stored otherwise than when it was decided: then nothing is run. It is told the checkpoint that stands
+    there, which may be an edit of this run.
     """
     run = str(metadata[run_key])
     at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried, may_pass)
     head = await snapshot(graph, saver, thread_id)
     if head is None:
         return Conflict(expected=expected_head, found=None)
-    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace), decided=answer)
+    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace))
+    at = replace(at, decided=answer, changes=changes)
     if namespace and _is_our_end(head, metadata, run_key):
         return await outcome(graph, saver, thread_id)
     here = await standing(graph, saver, head, namespace)
     is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
+    if conflict := await _changed(at, here.checkpoint_id):
+        return conflict
     try:
         if answer.edits and not is_edited:
             state_edit.check_nothing_blocked(here)
@@ -156,6 +163,14 @@ async def resume(
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except InvalidEdit as error:
         return Failed("InvalidEdit", str(error))
+
+
+async def _changed(at: _At, checkpoint_id: str) -> Conflict | None:
+    changes = await at.changes(checkpoint_id) if at.changes else []
+    if not changes:
+        return None
+    reason = bound.BEHIND if bound.why(changes) == bound.BEHIND else Conflict.reason
+    return Conflict(checkpoint_id, checkpoint_id, reason, tuple(changes))
 
 
 def _is_our_end(head: Snapshot, metadata: Mapping[str, Any], run_key: str) -> bool:
@@ -315,6 +330,8 @@ async def _after_edit(at: _At) -> Snapshot:
 
 
 async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expected_head: str | None) -> Outcome:
+    if expected_head and (conflict := await _changed(at, expected_head)):
+        return conflict
     begun: list[Step] = []
 
     async def on_step(step: Step) -> None:

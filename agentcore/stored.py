@@ -12,7 +12,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.types import TASKS
 from psycopg.rows import tuple_row
 
-from agentcore.bound import VERSIONS_OF_C
+from agentcore.bound import BLOBS_OF_C
 from agentcore.schema import Pool
 
 K = TypeVar("K")
@@ -32,11 +32,7 @@ _SENDS_OF_C = (
     "checkpoint_writes s WHERE s.thread_id = c.thread_id AND s.checkpoint_ns = c.checkpoint_ns"
     f" AND s.checkpoint_id = c.parent_checkpoint_id AND s.channel = '{TASKS}'"
 )
-_BLOBS_OF_C = (
-    "SELECT b.channel, b.version, b.type, concat(b.xmin, b.ctid) AS stamp"
-    f" FROM {VERSIONS_OF_C} v JOIN checkpoint_blobs b"
-    " ON b.thread_id = c.thread_id AND b.checkpoint_ns = c.checkpoint_ns AND b.channel = v.key AND b.version = v.value"
-)
+_BLOBS_OF_C = f"SELECT b.channel, b.version, b.type, concat(b.xmin, b.ctid) AS stamp FROM {BLOBS_OF_C}"
 
 
 def _stamp(blobs: str) -> str:

@@ -329,8 +329,7 @@ class PostgresTables:
         """Look-ups by primary keys: the namespaces, and for each its checkpoint, its values and its writes."""
         namespace, checkpoint_id = at or (None, None)
         where = {"thread": thread_id, "unread": list(unread), "at_ns": namespace, "at_id": checkpoint_id}
-        self.cursor.execute(bound.SQL[is_hashed], where)
-        found = bound.of_rows(self.cursor.fetchall())
+        found = bound.read(self.cursor, where, is_hashed=is_hashed)
         return found.without(unread) if found else None
 
     def read_metadata(self, thread_id: str) -> dict[str, Any]:

@@ -271,6 +271,8 @@ class Conflict:
     expected: str
     found: str | None
     reason: str = "The agent moved the thread before this run began, so the decision was not carried out."
+    changes: tuple[str, ...] = ()
+    """What had changed behind the question, where that is known."""
 
 
 Outcome = Paused | Finished | Failed | Conflict

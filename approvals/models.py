@@ -155,6 +155,8 @@ class Approval(models.Model):
     head_id = models.CharField(max_length=64, blank=True)
     """The thread's newest checkpoint when it was asked, where that is another: a subgraph stands at the breakpoint."""
     head_writes = models.CharField(max_length=32, blank=True)
+    bound = models.JSONField(null=True)
+    """Every stored byte that its tasks can read, as `agentcore.bound` tells it; none if it was asked before that."""
     interrupt_id = models.CharField(max_length=64, blank=True)
     kind = models.CharField(max_length=20)
     next = models.JSONField()
@@ -321,6 +323,8 @@ class Run(models.Model):
     """The checkpoint this run goes on from; a thread that stands elsewhere is left alone."""
     is_edited = models.BooleanField(default=False)
     """`resume_from` is this run's own edit: the answer was begun there, and is still to be carried out."""
+    bound = models.JSONField(null=True)
+    """What its tasks can read, where it stopped after it was entered: a retry finds the same or runs nothing."""
     entered_at = models.DateTimeField(null=True)
     """Set and committed before the graph is called: from here on a node may have been running."""
     attempts = models.PositiveIntegerField(default=0)

@@ -5,7 +5,7 @@ Only a worker loads graphs. `worker()` opens them, and the checkpoints, in the l
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,7 +15,8 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from agentcore import allowlist, cards, checkpointers, registry, sqlite
+from agentcore import allowlist, bound, cards, checkpointers, registry, sqlite
+from agentcore.bound import Bound
 from agentcore.caching import Cache, Reads, open_cache
 from agentcore.dsn import Memory, Postgres, Sqlite
 from agentcore.errors import AgentCoreError, CheckpointsElsewhere
@@ -204,6 +205,33 @@ def read_metadata(thread_id: str) -> dict[str, Any]:
     """Return the metadata of the thread's newest checkpoint."""
     with checkpoint_tables() as tables:
         return tables.read_metadata(thread_id)
+
+
+def read_bound(thread_id: str) -> Bound | None:
+    """Return the rows of all that tasks can read of the thread; None if it has no checkpoint."""
+    with checkpoint_tables() as tables:
+        return tables.read_bound(thread_id)
+
+
+def bind(thread_id: str, before: Bound, tasks: Collection[str]) -> Bound | None:
+    """Return what these tasks can read, with digests; None if it has changed since `before`."""
+    wanted = before.read_by(tasks)
+    with checkpoint_tables() as tables:
+        found = tables.read_bound(thread_id, unread=wanted.unread, is_hashed=True)
+    return found if found and wanted.has_same_rows(found) else None
+
+
+def is_still(thread_id: str, was: Bound) -> bool:
+    """Say whether the very rows are there that `was` is made of."""
+    with checkpoint_tables() as tables:
+        now = tables.read_bound(thread_id, unread=was.unread)
+    return now is not None and was.has_same_rows(now)
+
+
+def changed(thread_id: str, was: Bound, *, edited: tuple[str, str] | None = None) -> list[str]:
+    """Name what is stored otherwise than it was."""
+    with checkpoint_tables() as tables:
+        return bound.changed(tables, thread_id, was, edited=edited)
 
 
 def lay_tombstone(thread_id: str) -> None:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "audit", "decide", "history", "saver"]
+TABLES = ["approve", "audit", "bound", "decide", "history", "saver"]
 
 
 def main() -> None:

@@ -7,8 +7,21 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from agentcore import bound
+
 _CHECKPOINTS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-# A copied row is another row: the approval must name it, as `agentcore.tables` reads it.
+# A copied row is another row: the approval must name it, as `agentcore.tables` reads it. Effects are not copied.
+_BOUND_SQL = f"""
+UPDATE approvals_approval asked SET bound = jsonb_set(bound, '{{parts}}', (
+    SELECT jsonb_agg(CASE WHEN part ->> 0 = '' THEN jsonb_set(jsonb_set(part, '{{2}}', (
+        SELECT to_jsonb({bound.STAMP}) FROM checkpoints c
+        WHERE c.thread_id = asked.thread_id AND c.checkpoint_ns = '' AND c.checkpoint_id = part ->> 1
+    )), '{{5}}', (
+        SELECT to_jsonb({bound.WRITES_STAMP}) FROM checkpoint_writes w
+        WHERE w.thread_id = asked.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = part ->> 1
+    )) ELSE part END) FROM jsonb_array_elements(bound -> 'parts') part WHERE part ->> 0 <> '{bound.EFFECTS}'
+)) WHERE asked.thread_id LIKE %s AND bound IS NOT NULL
+"""
 _HEADS_SQL = """
 UPDATE approvals_approval asked SET head_writes = (
     SELECT md5(concat_ws(',', concat_ws(':', c.xmin, c.ctid), (
@@ -48,6 +61,7 @@ def copy_paused(
                 [Jsonb(rule), rule.get("approvals", 1), ours],
             )
         database.execute(_HEADS_SQL, [ours])
+        database.execute(_BOUND_SQL, [ours])
         database.execute("UPDATE countersign_heads SET is_indexed = true WHERE thread_id LIKE %s", [ours])
     found = "SELECT thread_id, id, digest FROM approvals_approval WHERE thread_id LIKE %s ORDER BY created_at, id"
     return [Paused(*row) for row in database.execute(found, [ours]).fetchall()]

@@ -17,6 +17,8 @@ from django.db.models import OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from agentcore import bound
+from agentcore.bound import MOST_TOLD, Bound
 from agentcore.failpoints import is_off, reach
 from agentcore.serde import digest
 from agentcore.skimming import has_excerpt
@@ -323,11 +325,19 @@ def check_head(here: Locked) -> None:
         return
     if here.approval.interrupt_id and Run.objects.filter(thread=here.thread, status=RunStatus.HELD).exists():
         raise Busy("The answer to another question of this thread is held. Say first how its run goes on.")
+    if (was := Bound.of(here.approval.bound)) and not is_off("bytes_check"):
+        return _check_bound(here, was)
     head = runtime.read_head(here.thread.pk)
     if head is None:
         raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
     if (head.checkpoint_id, head.writes) != (here.approval.head, here.approval.head_writes):
         raise Stale("The agent moved this thread since you looked.", checkpoint_id=head.checkpoint_id)
+
+
+def _check_bound(here: Locked, was: Bound) -> None:
+    """Raise Stale unless every byte is there that the question was asked about."""
+    if changes := runtime.changed(here.thread.pk, was):
+        raise Stale(bound.why(changes), what=changes[:MOST_TOLD])
 
 
 def _check_seen(here: Locked, ballot: Ballot) -> None:
@@ -639,6 +649,7 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
             "content": content,
             "rule": digest(here.approval.rule),
             **_preview_digest(decision.seen_preview),
+            "bytes": index_thread.bytes_digest(here.approval),
         },
         policy_version=here.rule.source,
         rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | audit.told(here.thread),

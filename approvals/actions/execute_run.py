@@ -17,6 +17,7 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from agentcore import interrupts, masks, resume, threads, time_travel
+from agentcore.bound import BEHIND, Bound
 from agentcore.errors import CannotFork, FenceLost, InvalidEdit, UnreadableThread
 from agentcore.failpoints import is_off, reach
 from agentcore.fencing import fenced
@@ -37,8 +38,10 @@ from approvals.rules import Rulebook
 
 logger = logging.getLogger(__name__)
 
+_TRIES = 5
+
 FENCE_KEY = "countersign_fence"
-EACH_TIME = ("status", "resume_from", "is_edited")
+EACH_TIME = ("status", "resume_from", "is_edited", "bound")
 """What entries about a run tell of it each time."""
 DECISION_KEY = "countersign_decision"
 MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
@@ -68,6 +71,8 @@ class Claim:
     answer: resume.Answer | None
     answer_digest: str
     decision_id: str
+    bound: Bound | None
+    bytes_digest: str
     on_crash: str
     attempts: int
     stood_at: str
@@ -93,6 +98,7 @@ class Seen:
     snapshot: Snapshot
     pauses: list[Pause]
     head: Head
+    bound: Bound | None
 
 
 async def execute_run(run_id: str) -> None:
@@ -185,6 +191,9 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
     async def may_pass(here: Snapshot) -> bool:
         return await runtime.in_database(_is_enough)(claim, interrupts.read(graph, here))
 
+    async def changes(checkpoint_id: str) -> list[str]:
+        return await runtime.in_database(_changes)(claim, checkpoint_id)
+
     if claim.unbound:
         return Failed("Unbound", claim.unbound)
     if not await runtime.in_database(_is_as_recorded)(claim):
@@ -227,6 +236,7 @@ async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Out
         watch=steps.watch,
         is_retried=claim.attempts > 1,
         may_pass=may_pass,
+        changes=changes,
     )
 
 
@@ -261,22 +271,38 @@ async def _stand_again(claim: Claim, graph: Graph, saver: Saver) -> Conflict | N
 
 async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> None:
     """Store how the run stopped, with the pauses it led to, and give the lease back: one transaction."""
-    head = await runtime.in_database(runtime.read_head)(claim.thread_id)
-    snapshot, pauses = None, []
+    seen: Seen | None = None
     try:
-        snapshot = await threads.snapshot(graph, saver, claim.thread_id)
-        if snapshot and (isinstance(outcome, Paused | Conflict) or _has_done_nothing(outcome) or snapshot.interrupts):
-            pauses = interrupts.read(graph, snapshot)
+        seen = await _look(claim.thread_id, graph, saver, outcome)
     except UnreadableThread as error:
         outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
-    if isinstance(outcome, Paused | Finished) and (head is None or snapshot is None):
+    if isinstance(outcome, Paused | Finished) and seen is None:
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
-    seen = Seen(snapshot, pauses, head) if snapshot and head else None
     try:
         await runtime.in_database(_settle)(claim, outcome, seen)
     except DataError:
         logger.exception("what a thread holds could not be stored", extra={"run_id": claim.run_id})
         await runtime.in_database(_settle)(claim, Failed("NotStorable", NOT_STORABLE), None)
+
+
+async def _look(thread_id: str, graph: Graph, saver: Saver, outcome: Outcome) -> Seen | None:
+    """Read where the thread stands, with what its questions are bound to; both are of one moment."""
+    seen: Seen | None = None
+    for _ in range(_TRIES):
+        head, before = await runtime.in_database(index_thread.read_place)(thread_id)
+        snapshot = await threads.snapshot(graph, saver, thread_id)
+        if head is None or before is None or snapshot is None:
+            return None
+        is_asking = isinstance(outcome, Paused | Conflict) or _has_done_nothing(outcome) or bool(snapshot.interrupts)
+        pauses = interrupts.read(graph, snapshot) if is_asking else []
+        is_bound = bool(pauses) or isinstance(outcome, Failed)
+        found = await index_thread.bind(thread_id, before, snapshot) if is_bound else None
+        seen = Seen(snapshot, pauses, head, found)
+        if found or not pauses:
+            return seen
+    assert seen is not None
+    # It never stands still: seen as it was a moment ago, and asking nobody until a sweep has found it at rest.
+    return replace(seen, pauses=[], head=Head(seen.snapshot.checkpoint_id, ""))
 
 
 @transaction.atomic
@@ -324,6 +350,8 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
         answer=_answer_of(run.decision) if asked else None,
         answer_digest=_digest_of(run.decision),
         decision_id=str(run.decision_id or ""),
+        bound=Bound.of(run.bound or run.decision.approval.bound) if run.decision else None,
+        bytes_digest=index_thread.bytes_digest(run.decision.approval) if run.decision else "",
         on_crash=Rule.of(run.decision.approval.rule).on_crash if run.decision else "resume",
         attempts=run.attempts,
         stood_at=head.checkpoint_id if head else "",
@@ -383,8 +411,18 @@ def _is_as_recorded(claim: Claim) -> bool:
         "answer": claim.answer_digest,
         "given": digest(claim.answer.answer),
         "preview": claim.answer.result_digest or "",
+        "bytes": claim.bytes_digest,
     }
     return all(told["digests"].get(name, value) == value for name, value in wanted.items())
+
+
+def _changes(claim: Claim, checkpoint_id: str) -> list[str]:
+    """Name what is stored otherwise than when it was decided, but for this run's own edit, which may stand there."""
+    if claim.bound is None or is_off("bytes_check"):
+        return []
+    decided_at = claim.bound.at(claim.namespace)
+    edited = (claim.namespace, decided_at) if checkpoint_id != decided_at else None
+    return runtime.changed(claim.thread_id, claim.bound, edited=edited)
 
 
 def _is_enough(claim: Claim, pauses: list[Pause]) -> bool:
@@ -441,15 +479,26 @@ def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
             run.error, run.problem = outcome.error, outcome.message
             if seen:
                 stand_at(run, seen.snapshot)
+                run.bound = seen.bound.plain() if seen.bound and run.entered_at else None
             _end(run, RunStatus.FAILED, "run.failed", error=outcome.error, node=outcome.node)
         case Conflict():
             run.problem = outcome.reason
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
+            if outcome.reason == BEHIND and run.decision:
+                index_thread.record_tampering(run.decision.approval, outcome.changes)
     thread.lease_owner, thread.lease_until = "", None
     if seen is not None:
         # Also what was decided, but not carried out: nobody else would ever ask it again.
         is_asked_again = run.kind == RunKind.REPAIR or isinstance(outcome, Conflict) or _has_done_nothing(outcome)
-        index_thread.store(thread, seen.snapshot, seen.pauses, seen.head, is_asked_again=is_asked_again)
+        index_thread.store(
+            thread,
+            seen.snapshot,
+            seen.pauses,
+            seen.head,
+            seen.bound,
+            is_asked_again=is_asked_again,
+            is_after_run=True,
+        )
         return
     thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
     thread.save()

@@ -14,8 +14,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore import binding, interrupts, masks, resume, state_edit, threads
+from agentcore.bound import BEHIND, MOST_TOLD, Bound, why
 from agentcore.dsn import Memory
 from agentcore.errors import UnreadableThread
+from agentcore.failpoints import is_off
 from agentcore.serde import digest
 from agentcore.skimming import cut, cut_channels, has_excerpt
 from agentcore.tables import Head
@@ -47,8 +49,8 @@ async def index_thread(thread_id: str) -> None:
     """Bring our rows up to the thread's head, unless a run of ours holds it and will do so itself."""
     worker = await runtime.worker()
     for tried in range(1, _TRIES + 1):
-        head = await runtime.in_database(runtime.read_head)(thread_id)
-        if head is None:
+        head, before = await runtime.in_database(read_place)(thread_id)
+        if head is None or before is None:
             return await runtime.in_database(_store_gone)(thread_id)
         bond = await _bond(worker, thread_id, head)
         graph_id = bond.graph_id
@@ -67,12 +69,23 @@ async def index_thread(thread_id: str) -> None:
         if snapshot is None:
             continue
         if tried == _TRIES:  # it never stands still: seen as it was a moment ago, and asking nobody
-            await runtime.in_database(_store_if_free)(bond, snapshot, [], None)
+            await runtime.in_database(_store_if_free)(bond, snapshot, [], None, None)
         elif snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
-        elif await runtime.in_database(_store_if_free)(bond, snapshot, pauses, head):
+        bound = await bind(thread_id, before, snapshot) if pauses else before
+        if bound and await runtime.in_database(_store_if_free)(bond, snapshot, pauses, head, bound):
             return None
     return None
+
+
+def read_place(thread_id: str) -> tuple[Head | None, Bound | None]:
+    """Read where the thread stands, and the rows of all that its tasks can read."""
+    return runtime.read_head(thread_id), runtime.read_bound(thread_id)
+
+
+async def bind(thread_id: str, before: Bound, snapshot: Snapshot) -> Bound | None:
+    """Return what the questions of a snapshot are bound to; None if that is no longer what stood there `before`."""
+    return await runtime.in_database(runtime.bind)(thread_id, before, [task["id"] for task in snapshot.tasks])
 
 
 @dataclass(frozen=True)
@@ -143,7 +156,9 @@ def _hand_on(thread_id: str, graph_id: str) -> None:
 
 
 @transaction.atomic
-def _store_if_free(bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: Head | None) -> bool:
+def _store_if_free(
+    bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: Head | None, bound: Bound | None
+) -> bool:
     """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run.
 
     Without `head` it is stored although it moves; it is read again later.
@@ -153,7 +168,7 @@ def _store_if_free(bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: H
         return True
     if head is None:
         head = Head(snapshot.checkpoint_id, "")
-    elif runtime.read_head(thread.pk) != head:
+    elif runtime.read_head(thread.pk) != head or bound and not runtime.is_still(thread.pk, bound):
         return False
     if not _tie(thread, bond, head):
         return False
@@ -161,7 +176,7 @@ def _store_if_free(bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: H
     _supersede_stopped_runs(thread, head)
     stopped = _stopped_runs(thread.pk)
     pauses = [pause for pause in pauses if not _is_left_by(stopped, snapshot, pause)]
-    store(thread, snapshot, pauses, head)
+    store(thread, snapshot, pauses, head, bound)
     return True
 
 
@@ -221,12 +236,15 @@ def store(
     snapshot: Snapshot,
     pauses: list[Pause],
     head: Head,
+    bound: Bound | None,
     *,
     is_asked_again: bool = False,
+    is_after_run: bool = False,
 ) -> list[Approval]:
     """Write the thread, close what is no longer asked, open what is; inside a transaction that locked the thread.
 
-    `is_asked_again`: somebody wants what was decided already to be asked anew.
+    `is_asked_again`: somebody wants what was decided already to be asked anew. `is_after_run`: what changed beside a
+    question was changed by a run of ours.
     """
     uncertain = bindings.contested(thread, snapshot.metadata)
     thread.unbound = uncertain.as_dict() if uncertain else None
@@ -237,7 +255,8 @@ def store(
     thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
     thread.problem = uncertain.why if uncertain else "; ".join(seen.errors)[:500]
     thread.updated_at = timezone.now()
-    opened = _open_all(thread, snapshot, pauses, head, is_asked_again=is_asked_again)
+    told = bound if pauses else None
+    opened = _open_all(thread, snapshot, pauses, head, told, is_asked_again=is_asked_again, is_after_run=is_after_run)
     _close_others(thread, keep=[approval.pk for approval in opened])
     thread.status = _status(thread, opened, snapshot)
     waiting = [approval for approval in opened if approval.is_pending]
@@ -264,7 +283,14 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
 
 
 def _open_all(
-    thread: Thread, snapshot: Snapshot, pauses: list[Pause], head: Head, *, is_asked_again: bool
+    thread: Thread,
+    snapshot: Snapshot,
+    pauses: list[Pause],
+    head: Head,
+    bound: Bound | None,
+    *,
+    is_asked_again: bool,
+    is_after_run: bool,
 ) -> list[Approval]:
     """A step may ask hundreds of questions: what is known of them is read at once."""
     asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
@@ -275,6 +301,8 @@ def _open_all(
     for pause in pauses:
         here = _asking(snapshot, pause)
         known = latest.get((here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id))
+        if known and not is_after_run and (changes := _changes(known, bound)):
+            _supersede(known, changes)
         is_again = known is not None and _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
         key = {
             "thread": thread,
@@ -283,7 +311,7 @@ def _open_all(
             "interrupt_id": pause.interrupt_id,
             "round": known.round + 1 if known and is_again else 1,
         }
-        asked = _asked(thread, snapshot, pause, head, rulebook)
+        asked = _asked(thread, snapshot, pause, head, bound, rulebook)
         opened.append(_open(thread, None if is_again else known, key, asked))
     return opened
 
@@ -294,7 +322,8 @@ def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked:
         approval = Approval.objects.create(**key, **asked)
         approval.refresh_from_db(fields=["asked_at", "due_at"])  # by the database's clock
     is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
-    is_moved = any(getattr(approval, name) != asked[name] for name in ("head_writes", "blocked", "why_not"))
+    is_read_otherwise = any(getattr(approval, name) != asked[name] for name in ("blocked", "why_not"))
+    is_moved = is_read_otherwise or _is_rebound(approval, asked)
     ended: audit.Told = {}
     is_replaced = approval.is_pending and (is_other or is_moved)
     written: list[str] = []
@@ -309,12 +338,52 @@ def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked:
             actor_kind="system",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
-            digests={"shown": approval.shown_digest, "rule": digest(approval.rule)},
+            digests={"shown": approval.shown_digest, "rule": digest(approval.rule), "bytes": bytes_digest(approval)},
             policy_version=approval.rule["source"],
             rows={**ended, **audit.told(approval, *written)},
             about=audit.key_of(approval),
         )
     return approval
+
+
+def bytes_digest(approval: Approval) -> str:
+    """Name all that the question is bound to, as the audit log has it; an empty text if it is bound to nothing."""
+    return digest(approval.bound) if approval.bound else ""
+
+
+def _changes(known: Approval, bound: Bound | None) -> list[str]:
+    """Name what is stored otherwise than when an open question was asked."""
+    was = Bound.of(known.bound) if known.is_pending and not is_off("bytes_check") else None
+    return was.changes(bound.without(was.unread)) if was and bound else []
+
+
+def _is_rebound(known: Approval, asked: dict[str, Any]) -> bool:
+    """Whether a question that stays open stands on something else now: another answer of its step was stored."""
+    was, now = Bound.of(known.bound), Bound.of(asked["bound"])
+    if was is None or now is None:
+        return now is not None or known.head_writes != asked["head_writes"]
+    return bool(was.changes(now.without(was.unread)))
+
+
+def _supersede(known: Approval, changes: list[str]) -> None:
+    """Somebody changed what is stored beside the question, and no run of ours: it is asked anew, as it stands now."""
+    text = "What is stored was changed behind this. What you voted or reserved no longer counts."
+    _close(known, tell_voters([known], text))
+    if why(changes) == BEHIND:
+        record_tampering(known, changes)
+
+
+def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
+    """Note that what is stored was changed in place, behind a question or a decision; nothing was run."""
+    about = {"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "what": list(changes)[:MOST_TOLD]}
+    audit.append(
+        "thread.tampered",
+        actor="worker",
+        actor_kind="system",
+        thread_id=approval.thread_id,
+        object=about,
+        outcome="refused",
+    )
 
 
 def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool) -> bool:
@@ -359,7 +428,9 @@ def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
     return {f"vote:{pk}": {"ended_at": True, "ended_as": VoteEnd.SUPERSEDED.value} for pk, _, _ in votes}
 
 
-def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, rulebook: rules.Rulebook) -> dict[str, Any]:
+def _asked(
+    thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, bound: Bound | None, rulebook: rules.Rulebook
+) -> dict[str, Any]:
     actions = cut([asdict(action) for action in pause.actions])
     # A question that is JSON in a text keeps it: it is read again when it is answered.
     is_text = isinstance(pause.request, dict) and isinstance(pause.request.get("value"), str)
@@ -393,6 +464,7 @@ def _asked(thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, ruleboo
         "code_digest": rulebook.code_digest,
         "head_id": head_id,
         "head_writes": head.writes,
+        "bound": bound.plain() if bound else None,
         "kind": pause.kind,
         "next": list(pause.next),
         "title": pause.title[:300],
@@ -423,18 +495,23 @@ def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
     told = "The agent moved on before this was decided. What you voted or reserved no longer counts."
     ended = tell_voters(closing, told)
     for approval in closing:
-        approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
-        approval.save(update_fields=["status", "closed_at"])
-        audit.append(
-            "approval.superseded",
-            actor="worker",
-            actor_kind="system",
-            thread_id=thread.pk,
-            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
-            rows={**ended, **audit.told(approval, "status")},
-            about=audit.key_of(approval),
-        )
+        _close(approval, ended)
         ended = {}
+
+
+def _close(approval: Approval, ended: audit.Told) -> None:
+    """Close an open question; `ended` are the votes that counted."""
+    approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
+    approval.save(update_fields=["status", "closed_at"])
+    audit.append(
+        "approval.superseded",
+        actor="worker",
+        actor_kind="system",
+        thread_id=approval.thread_id,
+        object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
+        rows={**ended, **audit.told(approval, "status")},
+        about=audit.key_of(approval),
+    )
 
 
 @transaction.atomic
@@ -501,7 +578,7 @@ def explained(refused: R, *, approval_id: UUID) -> R:
     """Return the refusal with what changed, waiting a moment for a worker to read the thread again."""
     approval = Approval.objects.get(pk=approval_id)
     if approval.is_pending:
-        inquire.wait_for_index(approval.thread_id)
+        inquire.wait_for_index(approval.thread_id, until_closed=approval_id if "what" in refused.detail else None)
     if approval.status == ApprovalStatus.CLEANED:
         return refused
     thread = Thread.objects.get(pk=approval.thread_id)
@@ -518,6 +595,7 @@ def explained(refused: R, *, approval_id: UUID) -> R:
         "seen_next": approval.next,
         "changed": changed,
         "approval": str(newer_id) if newer_id else None,
+        "what": refused.detail.get("what", []),
     }
     names = ", ".join(change["channel"] for change in changed)
     told = f" Changed: {names}." if names else ""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -17,7 +18,7 @@ from agentcore.serde import to_plain
 from agentcore.types import Question
 from approvals import jobs, runtime, seals
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
-from approvals.models import Graph, Inquiry, Thread
+from approvals.models import Approval, Graph, Inquiry, Thread
 
 LONGEST_WAIT_SECONDS = 10.0
 WHOLE_WAIT_SECONDS = 30.0
@@ -66,8 +67,8 @@ def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, 
     return str(_ask_for("whole", graph_id, **where, part=part)["text"])
 
 
-def wait_for_index(thread_id: str) -> None:
-    """Have the thread read again now; return when it was, or after a moment."""
+def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
+    """Have the thread read again now; return when it was and, if need be, a question closed; or after a moment."""
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
     queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
     jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)
@@ -75,7 +76,8 @@ def wait_for_index(thread_id: str) -> None:
     wanted = head.checkpoint_id if head else ""
     deadline = time.monotonic() + INDEX_WAIT_SECONDS
     while time.monotonic() < deadline:
-        if Thread.objects.filter(pk=thread_id, checkpoint_id=wanted).exists():
+        is_read = Thread.objects.filter(pk=thread_id, checkpoint_id=wanted).exists()
+        if is_read and not (until_closed and Approval.objects.pending().filter(pk=until_closed).exists()):
             return
         time.sleep(_LOOK_EVERY_SECONDS)
 

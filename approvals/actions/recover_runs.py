@@ -20,9 +20,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore import threads
+from agentcore.bound import BEHIND, Bound
+from agentcore.failpoints import is_off
 from agentcore.types import Conflict, Finished, Outcome, Paused, Snapshot
 from approvals import audit, events, jobs, runtime
-from approvals.actions import execute_run, lease
+from approvals.actions import execute_run, index_thread, lease
 from approvals.actions.execute_run import Claim
 from approvals.actions.index_thread import RUN_KEY
 from approvals.enums import OnCrash, RunKind, RunStatus, ThreadStatus
@@ -59,16 +61,21 @@ async def recover_run(run_id: str) -> None:
     graph = worker.graphs.get(claim.graph_id)
     if graph is None:
         return await runtime.in_database(_hold)(claim, "No worker has its graph any more.", None)
+    before = await runtime.in_database(runtime.read_bound)(claim.thread_id)
     here = await threads.snapshot(graph, worker.saver(claim.graph_id), claim.thread_id)
+    bound = await index_thread.bind(claim.thread_id, before, here) if before and here else None
     there = await threads.standing(graph, worker.saver(claim.graph_id), here, claim.namespace) if here else None
     if here and (outcome := _stopped_properly(claim, here) or _stopped_inside(claim, here, there)):
         return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), outcome)
     if here and _is_moved(claim, here):
         conflict = Conflict(claim.resume_from, here.checkpoint_id, MOVED)
         return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), conflict)
+    if here and (changes := _changed(claim, bound)):
+        tampered = Conflict(claim.resume_from, here.checkpoint_id, BEHIND, tuple(changes))
+        return await execute_run.settle(claim, graph, worker.saver(claim.graph_id), tampered)
     if claim.kind == RunKind.START or claim.on_crash == OnCrash.RESUME or here and _is_over(claim, here):
-        return await runtime.in_database(_queue_again)(claim, here)
-    await runtime.in_database(_hold)(claim, _question(here), here)
+        return await runtime.in_database(_queue_again)(claim, here, bound)
+    await runtime.in_database(_hold)(claim, _question(here), here, bound)
 
 
 def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
@@ -120,6 +127,11 @@ def _is_moved(claim: Claim, here: Snapshot) -> bool:
     return claim.kind == RunKind.RESUME and not is_ours and here.checkpoint_id != claim.resume_from
 
 
+def _changed(claim: Claim, bound: Bound | None) -> list[str]:
+    """Name the checkpoints that somebody changed in place: a run never does that, however far it came."""
+    return claim.bound.rewritten(bound) if claim.bound and bound and not is_off("bytes_check") else []
+
+
 def _question(here: Snapshot | None) -> str:
     nodes = ", ".join(here.waiting) if here and here.waiting else "a node"
     return (
@@ -138,15 +150,18 @@ def _take_over(run_id: str) -> tuple[Claim, bool] | None:
 
 
 @transaction.atomic
-def _queue_again(claim: Claim, here: Snapshot | None) -> None:
+def _queue_again(claim: Claim, here: Snapshot | None, bound: Bound | None = None) -> None:
     """Have it tried again from where the thread stands, after a pause that grows; after the last, ask a person."""
     if claim.attempts > len(BACK_OFF_SECONDS):
-        return _hold(claim, f"Its worker died {claim.attempts} times. See what kills it, then say how to go on.", here)
+        return _hold(
+            claim, f"Its worker died {claim.attempts} times. See what kills it, then say how to go on.", here, bound
+        )
     if run := _still_ours(claim):
         pause = BACK_OFF_SECONDS[max(claim.attempts, 1) - 1]
         run.status, run.entered_at = RunStatus.QUEUED, None
         if here and claim.kind == RunKind.RESUME:
             execute_run.stand_at(run, here)
+            run.bound = bound.plain() if bound else None
         _let_go(claim, run, ThreadStatus.BUSY)
         Run.objects.filter(pk=run.pk).update(retry_at=Now() + timedelta(seconds=pause))
         queue = jobs.graph_queue(run.graph_id)
@@ -155,11 +170,12 @@ def _queue_again(claim: Claim, here: Snapshot | None) -> None:
 
 
 @transaction.atomic
-def _hold(claim: Claim, question: str, here: Snapshot | None) -> None:
+def _hold(claim: Claim, question: str, here: Snapshot | None, bound: Bound | None = None) -> None:
     if run := _still_ours(claim):
         run.status, run.problem = RunStatus.HELD, question
         if here:
             execute_run.stand_at(run, here)
+            run.bound = bound.plain() if bound else None
         _let_go(claim, run, ThreadStatus.ERROR)
         _audit("run.held", claim, run)
 

@@ -49,6 +49,7 @@ ACTIONS = {
     "thread.forked": "A thread was made from a checkpoint of another.",
     "thread.paused": "A thread waits for people; what they will see was stored.",
     "thread.replayed": "An admin had a thread go back to an earlier checkpoint.",
+    "thread.tampered": "What is stored was changed in place behind a question or a decision; it is asked anew.",
     "thread.retired": "A thread that was over was removed because of its age.",
     "token.created": "An API token was made.",
     "token.removed": "An API token was taken away.",

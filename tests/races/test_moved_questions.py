@@ -52,7 +52,6 @@ MOVES: dict[str, Move] = {
     "answers with an edit": lambda graph, saver, config, question: graph.ainvoke(
         Command(resume={question: "own"}, update={"amount": 9.0}), config
     ),
-    "goes on": lambda graph, saver, config, question: graph.ainvoke(None, config),
     "restarts": lambda graph, saver, config, question: graph.ainvoke({"amount": 9.0}, config),
     "jumps": lambda graph, saver, config, question: graph.ainvoke(Command(goto="twice"), config),
     "edits": lambda graph, saver, config, question: graph.aupdate_state(config, {"amount": 9.0}),
@@ -64,7 +63,7 @@ MOVES: dict[str, Move] = {
     "deletes": lambda graph, saver, config, question: saver.adelete_thread(config["configurable"]["thread_id"]),
 }
 ASKS_ON = {"answers by id": "second?", "answers": "second?", "answers with an edit": "second?"}
-ASKS_ON |= dict.fromkeys(("goes on", "restarts", "jumps", "replays", "replays the question"), "first?")
+ASKS_ON |= dict.fromkeys(("restarts", "jumps", "replays", "replays the question"), "first?")
 
 
 def agent(database: str, graph: Any, thread_id: str, question: str, move: Move) -> None:
@@ -121,6 +120,15 @@ def test_an_answer_to_a_question_that_the_agent_moved_is_refused(console: Consol
         assert erin.get(f"/threads/{thread_id}/state").json()["values"]["got"] == [given]
 
 
+def test_a_question_that_the_agent_asked_again_word_for_word_is_still_the_same(console: Console, database: str) -> None:
+    approval = console.pause("d_in_turn", {"amount": 1})
+    agent(
+        database, dialects.in_turn, approval["thread_id"], "", lambda graph, _, config, __: graph.ainvoke(None, config)
+    )
+    vote(console, "alice", approval, "respond", answer="yes").raise_for_status()
+    assert console.run_of(approval["id"])["status"] == "paused"
+
+
 def test_an_answer_to_the_other_question_of_the_step_is_refused_until_it_was_looked_at(
     console: Console, database: str
 ) -> None:
@@ -131,7 +139,8 @@ def test_an_answer_to_the_other_question_of_the_step_is_refused_until_it_was_loo
     assert code_of(refused) == (409, "stale")
     wait_for(lambda: list(open_on(console, thread_id)) == ["right?"], seconds=20, what="it to be read again")
     right = open_on(console, thread_id)["right?"]
-    assert (right["id"], right["state"]["amount"]) == (both["right?"]["id"], 9.0)
+    assert right["id"] != both["right?"]["id"], "it is asked anew"
+    assert right["state"]["amount"] == 9.0
     vote(console, "alice", right, "respond", answer="R").raise_for_status()
     assert console.run_of(right["id"])["status"] == "finished"
 
@@ -212,6 +221,6 @@ def test_a_held_answer_is_not_called_given_when_the_agent_answered_meanwhile(
     call(arena, "carry_out_in_turn", [run])
     assert ended_as(arena, run) == (
         "superseded",
-        "This question is no longer asked, so the answer was not given. Look at what the thread asks now.",
+        "The agent moved the thread before this run began, so the decision was not carried out.",
     )
     assert list(asked(arena, question.thread_id)) == ["right?"]

@@ -1,0 +1,195 @@
+"""What is stored is changed behind a question: between the look at it and the vote, or between vote and run."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from agentcore.dsn import postgres_params
+from tests.behind import HARMLESS, KINDS, Kind
+from tests.console import Console, wait_for
+from tests.copies import copy_paused
+from tests.dialects import did
+
+GRAPHS = ("s_at_gate", "s_sent", "s_deep", "s_own", "s_again", "s_apart")
+Rows = list[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def rows(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(make_conninfo("", **postgres_params(database)), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def waiting(console: Console) -> dict[str, str]:
+    """One thread of each graph that really ran; those of the tests are copies, row by row."""
+    threads = {graph: console.start_run(graph, {"notes": ["in"]}) for graph in GRAPHS}
+    first = console.pending(threads["s_again"])
+    with console.api("alice") as alice:
+        ballot = {"verdict": "approve", "seen_digest": first["digest"]}
+        alice.post(f"/approvals/{first['id']}/votes", json=ballot).raise_for_status()
+    console.run_of(first["id"])
+    with console.api("olga") as olga:
+        again = {"assistant_id": "s_again", "input": {"notes": ["in again"]}}
+        olga.post(f"/threads/{threads['s_again']}/runs", json=again).raise_for_status()
+    for thread_id in threads.values():
+        console.pending(thread_id)
+    return threads
+
+
+def copies(rows: psycopg.Connection[Any], waiting: dict[str, str], kinds: list[Kind]) -> list[Any]:
+    """Return an approval that waits for each kind, on a thread of its own."""
+    from approvals.models import Approval
+
+    found: dict[str, list[Any]] = {}
+    for graph in GRAPHS:
+        name, count = f"behind-{uuid.uuid4()}", sum(kind.graph == graph for kind in kinds)
+        copy_paused(rows, waiting[graph], count, name=name)
+        found[graph] = list(Approval.objects.pending().filter(thread__id__startswith=name))
+        assert len(found[graph]) == count
+        for approval in found[graph]:
+            tell(approval)
+    return [found[kind.graph].pop() for kind in kinds]
+
+
+def tell(approval: Any) -> None:
+    """Write the entries that a copied row has not: nobody can decide what the log does not know."""
+    from django.db import transaction
+
+    from approvals import audit
+
+    with transaction.atomic():
+        audit.append(
+            "thread.paused",
+            actor="worker",
+            actor_kind="system",
+            thread_id=approval.thread_id,
+            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
+            rows=audit.told(approval) | audit.told(approval.thread),
+            about=audit.key_of(approval),
+        )
+
+
+def ballot_for(approval: Any) -> dict[str, Any]:
+    if approval.interrupt_id:
+        return {"verdict": "respond", "seen_digest": approval.digest, "answer": "yes"}
+    return {"verdict": "approve", "seen_digest": approval.digest}
+
+
+def voted_on(console: Console, approvals: list[Any]) -> list[Any]:
+    with console.api("alice") as alice, ThreadPoolExecutor(8) as people:
+        return list(
+            people.map(lambda each: alice.post(f"/approvals/{each.pk}/votes", json=ballot_for(each)), approvals)
+        )
+
+
+def ended(approvals: list[Any]) -> list[str]:
+    """Return how the run of each decision ended, once all have."""
+    from approvals.models import Run
+
+    def ask() -> list[str]:
+        runs = {
+            run.decision.approval_id: run.status
+            for run in Run.objects.select_related("decision").filter(decision__approval__in=approvals)
+        }
+        found = [runs.get(each.pk, "queued") for each in approvals]
+        return [] if {"queued", "running"} & set(found) else found
+
+    return wait_for(ask, seconds=60, what="all runs to end")
+
+
+def by_name(kinds: list[Kind], found: list[Any]) -> dict[str, Any]:
+    return dict(zip((f"{kind.graph}, {kind.name}" for kind in kinds), found, strict=True))
+
+
+def asked_now(approvals: list[Any]) -> list[bool]:
+    """Say of each thread whether another question is open there."""
+    from approvals.models import Approval
+
+    return [Approval.objects.pending().filter(thread=each.thread_id).exclude(pk=each.pk).exists() for each in approvals]
+
+
+def check_asked_anew(approvals: list[Any]) -> None:
+    expected = by_name(KINDS, [not kind.is_gone for kind in KINDS])
+
+    def differing() -> set[str]:
+        return {name for name, is_asked in by_name(KINDS, asked_now(approvals)).items() if is_asked != expected[name]}
+
+    with suppress(AssertionError):
+        wait_for(lambda: not differing(), seconds=20)
+    assert not differing()
+
+
+def test_there_are_forty_kinds() -> None:
+    assert len(KINDS) >= 40
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
+
+
+def test_a_vote_on_what_was_changed_since_is_refused_and_asked_anew(
+    console: Console, rows: psycopg.Connection[Any], waiting: dict[str, str], data_dir: Path
+) -> None:
+    from approvals.models import Decision
+
+    approvals = copies(rows, waiting, KINDS)
+    for kind, approval in zip(KINDS, approvals, strict=True):
+        kind.change(rows, approval.thread_id)
+    answers = by_name(KINDS, voted_on(console, approvals))
+    assert {name: each.text for name, each in answers.items() if each.status_code not in (409, 410)} == {}
+    assert not Decision.objects.filter(approval__in=approvals).exists()
+    check_asked_anew(approvals)
+    assert not any(did(each.thread_id, data_dir) for each in approvals)
+
+
+def decided(approval: Any) -> None:
+    from django.contrib.auth.models import User
+
+    from approvals.actions import decide
+
+    ballot = decide.Ballot(**ballot_for(approval), edits={}, is_answered=bool(approval.interrupt_id))
+    decide.vote(approval_id=approval.pk, ballot=ballot, by=User.objects.get(username="alice"))
+
+
+def decided_and_changed(rows: psycopg.Connection[Any], kinds: list[Kind], approvals: list[Any]) -> None:
+    """Change what is stored after the vote and before any worker can know of it."""
+    from django.db import transaction
+
+    for kind, approval in zip(kinds, approvals, strict=True):
+        with transaction.atomic():
+            decided(approval)
+            kind.change(rows, approval.thread_id)
+
+
+def test_a_run_enters_nothing_that_was_changed_since_the_vote(
+    console: Console, rows: psycopg.Connection[Any], waiting: dict[str, str], data_dir: Path
+) -> None:
+    approvals = copies(rows, waiting, KINDS)
+    decided_and_changed(rows, KINDS, approvals)
+    stopped = by_name(KINDS, ended(approvals))
+    assert {name: status for name, status in stopped.items() if status not in ("superseded", "failed")} == {}
+    done = by_name(KINDS, [did(each.thread_id, data_dir) for each in approvals])
+    assert {name: what for name, what in done.items() if what} == {}
+    check_asked_anew(approvals)
+
+
+def test_what_changes_nothing_that_is_read_refuses_nothing(
+    console: Console, rows: psycopg.Connection[Any], waiting: dict[str, str], data_dir: Path
+) -> None:
+    before, after = copies(rows, waiting, HARMLESS), copies(rows, waiting, HARMLESS)
+    for kind, approval in zip(HARMLESS, before, strict=True):
+        kind.change(rows, approval.thread_id)
+    answers = by_name(HARMLESS, voted_on(console, before))
+    assert {name: each.text for name, each in answers.items() if each.status_code != 201} == {}
+    decided_and_changed(rows, HARMLESS, after)
+    for approvals in (before, after):
+        assert set(by_name(HARMLESS, ended(approvals)).values()) <= {"finished", "paused"}, by_name(
+            HARMLESS, ended(approvals)
+        )
+        done = by_name(HARMLESS, [did(each.thread_id, data_dir) for each in approvals])
+        assert {name for name, what in done.items() if not what} == set()
