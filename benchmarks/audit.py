@@ -4,15 +4,19 @@
 """
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "100000"))
 APPENDS = 1_000
+EACH = 4
+"""Entries about each run."""
 
 
 def table() -> list[dict[str, object]]:
@@ -74,6 +78,7 @@ def _fill(count: int) -> None:
     from approvals.actions import sign_audit
     from approvals.models import AuditEntry, AuditHead
 
+    _fill_runs(count)
     rows = _rows(AuditHead.objects.get(pk=1), count)
     with connection.cursor() as cursor:
         columns = "seq, at, actor, action, thread_id, body, prev_hash, hash"
@@ -87,12 +92,49 @@ def _fill(count: int) -> None:
     sign_audit.sign()
 
 
+def _fill_runs(count: int) -> None:
+    """Copy in the runs that the entries are about: each has four."""
+    from django.db import connection
+
+    from approvals.models import Run, Thread
+
+    Thread.objects.create(pk="bench")
+    fields = Run._meta.concrete_fields
+    with connection.cursor() as cursor:
+        columns = ", ".join(f'"{field.column}"' for field in fields)
+        with cursor.copy(f"COPY approvals_run ({columns}) FROM STDIN") as copy:
+            for number in range(-(-count // EACH)):
+                run = _run(number)
+                copy.write_row([_stored(field, getattr(run, field.attname)) for field in fields])
+        cursor.execute("ANALYZE approvals_run")
+
+
+def _run(number: int) -> Any:
+    from approvals.models import Run
+
+    about = {"graph_id": "refund", "kind": "start", "status": "finished", "started_by": "alice"}
+    return Run(pk=UUID(int=number), thread_id="bench", **about)
+
+
+def _stored(field: Any, value: Any) -> Any:
+    prepared = field.get_prep_value(value)
+    return json.dumps(value) if isinstance(prepared, dict | list) else prepared
+
+
+def _told(seq: int) -> dict[str, Any]:
+    """The first entry about a run tells all of it, the others how it stands."""
+    from approvals import audit
+
+    run = _run(seq // EACH)
+    return audit.told(run, *(() if seq % EACH == 0 else ("status",)))
+
+
 def _rows(head: Any, count: int) -> Iterator[tuple[Any, ...]]:
     from approvals.audit.chain import entry_hash
     from approvals.audit.log import body_of
 
     at, prev_hash = datetime(2026, 1, 1, tzinfo=UTC), head.hash
-    for seq in range(head.seq + 1, head.seq + 1 + count):
+    for number, seq in enumerate(range(head.seq + 1, head.seq + 1 + count)):
         at += timedelta(microseconds=1_234_567)
         told = {
             "seq": seq,
@@ -103,7 +145,7 @@ def _rows(head: Any, count: int) -> Iterator[tuple[Any, ...]]:
         }
         about = {"run": f"{seq:032x}", "graph": "refund", "checkpoint": f"{seq * 7:032x}"}
         body = body_of(v=1, **told, actor_kind="person", object=about, digests={"input": "0" * 64}, texts=[],
-                       policy_version="", outcome="ok", request_id=f"{seq:032x}")  # fmt: skip
+                       policy_version="", outcome="ok", request_id=f"{seq:032x}", rows=_told(number))  # fmt: skip
         digest = entry_hash(seq, prev_hash, body)
         yield seq, at, "alice", "run.started", told["thread_id"], body, prev_hash, digest
         prev_hash = digest
