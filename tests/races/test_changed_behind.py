@@ -1,18 +1,22 @@
 """What is stored is changed behind a question: between the look at it and the vote, or between vote and run."""
 
+import asyncio
+import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from langgraph.types import Send
 from psycopg.conninfo import make_conninfo
 
+from agentcore import failpoints
 from agentcore.dsn import postgres_params
-from tests.behind import HARMLESS, KINDS, Kind
+from tests.behind import HARMLESS, INNER, KINDS, Kind, blob, inline
 from tests.console import Console, wait_for
 from tests.copies import copy_paused
 from tests.dialects import did
@@ -193,3 +197,78 @@ def test_what_changes_nothing_that_is_read_refuses_nothing(
         )
         done = by_name(HARMLESS, [did(each.thread_id, data_dir) for each in approvals])
         assert {name for name, what in done.items() if not what} == set()
+
+
+HARMS = [
+    ("s_at_gate", blob("mail", {"to": "mallory"}), "mallory"),
+    ("s_deep", inline(INNER), "999999"),
+    ("s_sent", blob("__pregel_tasks", [Send("act", {"to": "mallory"})]), "mallory"),
+]
+
+
+@pytest.mark.parametrize("is_off", [False, True], ids=["in place", "taken out"])
+@pytest.mark.parametrize("is_late", [False, True], ids=["before the vote", "after the vote"])
+def test_bytes_check(
+    console: Console,
+    rows: psycopg.Connection[Any],
+    waiting: dict[str, str],
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_off: bool,
+    is_late: bool,
+) -> None:
+    """Without it what somebody else wrote is what runs, and everybody is told that it was approved."""
+    kinds = [Kind(graph, graph, change) for graph, change, _ in HARMS]
+    approvals = copies(rows, waiting, kinds)
+    with taken_out(monkeypatch, "bytes_check" if is_off else ""):
+        runs = [run_of(rows, kind, approval, is_late=is_late) for kind, approval in zip(kinds, approvals, strict=True)]
+        carry_out([run for run in runs if run])
+    for (_, _, harm), approval in zip(HARMS, approvals, strict=True):
+        assert (harm in json.dumps(did(approval.thread_id, data_dir))) is is_off
+
+
+@contextmanager
+def taken_out(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
+    if name:
+        failpoints.arm(name, "off")
+    try:
+        yield
+    finally:
+        failpoints.disarm()
+
+
+def run_of(rows: psycopg.Connection[Any], kind: Kind, approval: Any, *, is_late: bool) -> str:
+    """Change and decide, in this process; return the run, which no worker is told of, or nothing if it was refused."""
+    from django.db import connection, transaction
+
+    from approvals.errors import Stale
+    from approvals.models import Run
+
+    if not is_late:
+        kind.change(rows, approval.thread_id)
+    try:
+        with transaction.atomic():
+            decided(approval)
+            run = str(Run.objects.get(decision__approval=approval).pk)
+            rows_of_jobs = "DELETE FROM procrastinate_jobs WHERE args ->> 'run_id' = %s"
+            with connection.cursor() as cursor:
+                cursor.execute(rows_of_jobs, [run])
+            if is_late:
+                kind.change(rows, approval.thread_id)
+    except Stale:
+        return ""
+    return run
+
+
+def carry_out(runs: list[str]) -> None:
+    from approvals import runtime
+    from approvals.actions.execute_run import execute_run
+
+    async def work() -> None:
+        for run in runs:
+            await execute_run(run)
+        await runtime.close_worker()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, work()).result(60)
