@@ -118,10 +118,20 @@ def _take(left: list[Call], action: dict[str, Any], choice: Choice) -> None:
 
 
 def _deviation(action: dict[str, Any], choice: Choice, left: Sequence[Call]) -> str:
-    if choice.verdict == "approve" or not any(_is_about(call, action) for call in left):
+    if choice.verdict == "approve":
+        others = any(_is_it_with_other_arguments(call, action) for call in left)
+        return f"{action['name']} ran with other arguments than were approved." if others else ""
+    if not any(_is_about(call, action) for call in left):
         return ""
     words = {"reject": "although the call was rejected", "respond": "although the call was answered by a person"}
     return f"{action['name']} ran {words.get(choice.verdict, 'with other arguments than were decided')}."
+
+
+def _is_it_with_other_arguments(call: Call, action: dict[str, Any]) -> bool:
+    """By its id alone: two calls of one tool are nothing strange. What is masked cannot be compared."""
+    if not call.id or call.id != action.get("call_id") or (call.name, call.args) == (action["name"], action["args"]):
+        return False
+    return not any(MASK in text for text in iter_texts([call.args, action["args"]]))
 
 
 def _is_about(call: Call, action: dict[str, Any]) -> bool:

@@ -463,3 +463,34 @@ def test_a_nul_in_what_an_agent_asks_hangs_nothing(console: Console) -> None:
     vote(console, "alice", action, "approve").raise_for_status()
     assert console.run_of(action["id"])["status"] == "finished"
     assert values(console, words["thread_id"])["got"] == ["yes", "accept"]
+
+
+@pytest.mark.parametrize(
+    ("ran", "flagged"),
+    [
+        ([("pay", {"amount": 5}, "c1")], False),
+        ([("pay", {"amount": 5}, "c1")] * 2, False),
+        ([("pay", {"amount": 500}, "c1")], True),
+        ([("wire", {"amount": 5}, "c1")], True),
+        ([("pay", {"amount": 500}, "c2")], False),
+        ([("pay", {"amount": 500}, "")], False),
+        ([("pay", {"amount": "[secret]"}, "c1")], True),
+    ],
+    ids=["as approved", "once more", "other arguments", "another tool", "another call", "no id", "a text"],
+)
+def test_an_approved_call_that_ran_with_other_arguments_is_flagged(
+    database: str, ran: list[tuple[str, Any, str]], flagged: bool
+) -> None:
+    """An agent may make another call of what was approved; by its id it is still the same."""
+    from agentcore.types import Call
+    from approvals.answers import deviations
+    from approvals.models import Approval, Decision
+
+    asked = {
+        "action_requests": [{"name": "pay", "args": {"amount": 5}}],
+        "review_configs": [{"action_name": "pay", "allowed_decisions": ["approve", "reject"]}],
+    }
+    action = {"name": "pay", "args": {"amount": 5}, "allowed": ["approve", "reject"], "call_id": "c1"}
+    approval = Approval(kind="hitl_batched", request={"value": asked}, actions=[action])
+    found = deviations(approval, Decision(verdict="approve"), [Call(*call) for call in ran])
+    assert found == (["pay ran with other arguments than were approved."] if flagged else [])
