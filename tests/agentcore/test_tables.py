@@ -17,7 +17,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
-from agentcore import once, sqlite
+from agentcore import bound, once, sqlite
 from agentcore.checkpointers import open_checkpointer
 from agentcore.dsn import postgres_params
 from agentcore.memory import MemorySaver, MemoryTables
@@ -25,7 +25,7 @@ from agentcore.runner import run_until_pause
 from agentcore.serde import strict_serializer
 from agentcore.tables import Head, PostgresTables, Tables
 from agentcore.threads import Saver, config_for, with_saver
-from tests import graphs
+from tests import graphs, standing
 
 OF_EVERY_BACK_END = ["postgres", "sqlite", "memory"]
 WITH_SQL = ["postgres", "sqlite"]
@@ -497,3 +497,25 @@ async def test_a_thread_older_than_the_triggers_is_found(tmp_path: Path, thread_
         old = of_sqlite(file, opened)
         assert old.moved(thread_id)
         old.index(thread_id)
+
+
+async def test_what_is_read_anywhere_below_a_question_is_bound_and_what_is_over_is_not(
+    store: Store, thread_id: str
+) -> None:
+    saver: Any = store.saver
+    await with_saver(standing.deep, saver).ainvoke({"notes": ["in"]}, config_for(thread_id))
+    with store.open() as tables:
+        rows, was = tables.read_bound(thread_id), tables.read_bound(thread_id, is_hashed=True)
+    assert rows and was and rows.has_same_rows(was)
+    assert len(was.parts) == 3, "the thread and two subgraphs"
+    for part in was.parts:
+        found = await saver.aget_tuple(config_for(thread_id, part.checkpoint_id, part.namespace))
+        versions = {"people": saver.get_next_version(None, None)}
+        changed = {**found.checkpoint, "channel_values": {**found.checkpoint["channel_values"], "people": 999_999}}
+        changed["channel_versions"] = {**changed["channel_versions"], **versions}
+        await saver.aput(found.parent_config or found.config, changed, found.metadata, versions)
+        with store.open() as tables:
+            assert f"{part.called}: contents" in bound.changed(tables, thread_id, was)
+    with store.open() as tables:
+        assert len(bound.changed(tables, thread_id, was)) == 3
+        assert tables.read_bound("nobody") is None
