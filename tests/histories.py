@@ -75,7 +75,7 @@ class History:
         pauses = [pause_of(how, snapshot, self.dice)] if how in ("gate", "question") else []
         outcome = {"finish": Finished(snapshot), "fail": Failed("ValueError", "It broke.", "act")}.get(how)
         with self._clock():
-            execute_run._settle(claim, outcome or Paused(snapshot), execute_run.Seen(snapshot, pauses, head))
+            execute_run._settle(claim, outcome or Paused(snapshot), execute_run.Seen(snapshot, pauses, head, None))
         return Approval.objects.filter(thread_id=run.thread_id).order_by("-created_at").first()
 
     def agent_moves(self) -> None:
@@ -84,7 +84,8 @@ class History:
 
         if asked := self.one_that_waits():
             snapshot, head = step(asked.thread_id, {"amount": self.dice.randrange(9_999)}, "gate")
-            index_thread._store_if_free(GRAPH, snapshot, [pause_of("gate", snapshot, self.dice)], head)
+            bond = index_thread._Bond(GRAPH)
+            index_thread._store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice)], head, None)
 
     def _clock(self) -> Any:
         """Where a policy has a deadline, it has passed by the time anybody looks."""
@@ -299,7 +300,7 @@ def _card() -> Any:
 
 def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
     """Have the thread stand at a new checkpoint; return what a worker reads there, and the head."""
-    from django.db import connection
+    from django.db import connection, transaction
 
     from agentcore.types import Snapshot
     from approvals import runtime
@@ -308,7 +309,9 @@ def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
     checkpoint_id = str(uuid.uuid4()) if before is None else f"{before.checkpoint_id[:-12]}{uuid.uuid4().hex[:12]}"
     checkpoint_id = max(checkpoint_id, (before.checkpoint_id + "0") if before else "")
     stored = {"v": 4, "id": checkpoint_id, "channel_values": {}, "channel_versions": {}, "versions_seen": {}}
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        held = "SELECT set_config('countersign.held', concat(fence, ':', id), true) FROM approvals_thread WHERE id = %s"
+        cursor.execute(held, [thread_id])  # as the saver of the run that holds the thread says it
         cursor.execute(
             "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, checkpoint, metadata)"
             " VALUES (%s, '', %s, %s, '{}')",
