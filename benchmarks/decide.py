@@ -37,7 +37,7 @@ def table() -> list[dict[str, object]]:
     import psycopg
     from django.conf import settings
 
-    from tests.copies import copy_paused
+    from tests import copies
 
     template, bare = asyncio.run(_paused()), {clients: asyncio.run(_bare(clients)) for clients in CLIENTS}
     rows = [_row("bare aupdate_state + ainvoke", "", clients, bare[clients], bare[clients]) for clients in CLIENTS]
@@ -45,7 +45,8 @@ def table() -> list[dict[str, object]]:
         there = 0
         for count in OPEN:
             used = 2 * len(CLIENTS) * ROUNDS
-            waiting = iter(copy_paused(database, template, count - there + used, name=f"bench-{count}"))
+            waiting = iter(copies.copy_paused(database, template, count - there + used, name=f"bench-{count}"))
+            copies.tell(f"bench-{count}")
             database.execute("VACUUM ANALYZE")  # what follows a bulk load is not what is measured
             database.execute("CHECKPOINT")
             for who, vote in (("decide.vote", _vote), ("POST /votes", send)):

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from agentcore import bound
 
@@ -43,10 +42,8 @@ class Paused:
     digest: str
 
 
-def copy_paused(
-    database: Connection[Any], thread_id: str, count: int, *, name: str, rule: dict[str, Any] | None = None
-) -> list[Paused]:
-    """Copy a paused thread `count` times, as `name`-1 and so on; `rule` overwrites parts of how it is decided."""
+def copy_paused(database: Connection[Any], thread_id: str, count: int, *, name: str) -> list[Paused]:
+    """Copy a paused thread `count` times, as `name`-1 and so on. Nobody can decide them before the log is told."""
     new_id = f"'{name}-' || number"
     with database.transaction():
         _copy(database, "approvals_thread", "id", thread_id, count, {"id": new_id})
@@ -55,11 +52,6 @@ def copy_paused(
         own = {"id": "gen_random_uuid()", "thread_id": new_id}
         _copy(database, "approvals_approval", "thread_id", thread_id, count, own)
         ours = f"{name}-%"
-        if rule:
-            database.execute(
-                "UPDATE approvals_approval SET rule = rule || %s, required_votes = %s WHERE thread_id LIKE %s",
-                [Jsonb(rule), rule.get("approvals", 1), ours],
-            )
         database.execute(_HEADS_SQL, [ours])
         database.execute(_BOUND_SQL, [ours])
         database.execute("UPDATE countersign_heads SET is_indexed = true WHERE thread_id LIKE %s", [ours])
@@ -76,3 +68,36 @@ def _copy(database: Connection[Any], table: str, key: str, of: str, count: int, 
         f" FROM {table} original, generate_series(1, %s) number WHERE original.{key} = %s",
         [count, of],
     )
+
+
+def tell(name: str, rule: dict[str, Any] | None = None) -> None:
+    """Write the entries that copied rows have not: nobody can decide what the log does not know.
+
+    `rule` is of a policy that an admin makes for them; `people` are who may vote.
+    """
+    from django.contrib.auth.models import User
+    from django.db import transaction
+
+    from approvals import audit, rules
+    from approvals.actions import set_policy
+    from approvals.models import Approval, Policy
+
+    found = Approval.objects.filter(thread__id__startswith=f"{name}-")
+    if rule:
+        fields = {key: value for key, value in rule.items() if key != "people"}
+        policy = Policy.objects.create(graph_id=name, **fields)
+        policy.people.set(User.objects.filter(username__in=rule.get("people", ())))
+        set_policy.note_change(policy, by=User.objects.get(username="root"))
+        policy.refresh_from_db()
+        found.update(rule=rules.rule_of(policy).as_dict(), required_votes=policy.approvals)
+    with transaction.atomic():
+        for approval in found.select_related("thread").iterator():
+            audit.append(
+                "thread.paused",
+                actor="worker",
+                actor_kind="system",
+                thread_id=approval.thread_id,
+                object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
+                rows=audit.told(approval) | audit.told(approval.thread),
+                about=audit.key_of(approval),
+            )

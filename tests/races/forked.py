@@ -130,10 +130,11 @@ class Arena:
 
     def paused(self, count: int, graph: str = "asking", **rule: Any) -> list[Paused]:
         """Return threads of their own, each of which waits for a decision."""
+        name = f"{graph}-{next(self._numbers)}x"
         with self.database() as database:
-            return copy_paused(
-                database, self.templates[graph], count, name=f"{graph}-{next(self._numbers)}x", rule=rule
-            )
+            made = copy_paused(database, self.templates[graph], count, name=name)
+        self.call("tell", name, rule)
+        return made
 
     @contextmanager
     def twin(self) -> Iterator["Arena"]:

@@ -39,6 +39,7 @@ def copied(arena: Arena, template: str, count: int) -> list[str]:
     name = f"{template}-{next(_numbers)}q"
     with arena.database() as database:
         copy_paused(database, template, count, name=name)
+    arena.call("tell", name)
     return [f"{name}-{number}" for number in range(1, count + 1)]
 
 

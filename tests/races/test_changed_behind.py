@@ -18,7 +18,7 @@ from agentcore import failpoints
 from agentcore.dsn import postgres_params
 from tests.behind import HARMLESS, INNER, KINDS, Kind, blob, inline
 from tests.console import Console, wait_for
-from tests.copies import copy_paused
+from tests.copies import copy_paused, tell
 from tests.dialects import did
 
 GRAPHS = ("s_at_gate", "s_sent", "s_deep", "s_own", "s_again", "s_apart")
@@ -56,29 +56,10 @@ def copies(rows: psycopg.Connection[Any], waiting: dict[str, str], kinds: list[K
     for graph in GRAPHS:
         name, count = f"behind-{uuid.uuid4()}", sum(kind.graph == graph for kind in kinds)
         copy_paused(rows, waiting[graph], count, name=name)
+        tell(name)
         found[graph] = list(Approval.objects.pending().filter(thread__id__startswith=name))
         assert len(found[graph]) == count
-        for approval in found[graph]:
-            tell(approval)
     return [found[kind.graph].pop() for kind in kinds]
-
-
-def tell(approval: Any) -> None:
-    """Write the entries that a copied row has not: nobody can decide what the log does not know."""
-    from django.db import transaction
-
-    from approvals import audit
-
-    with transaction.atomic():
-        audit.append(
-            "thread.paused",
-            actor="worker",
-            actor_kind="system",
-            thread_id=approval.thread_id,
-            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
-            rows=audit.told(approval) | audit.told(approval.thread),
-            about=audit.key_of(approval),
-        )
 
 
 def ballot_for(approval: Any) -> dict[str, Any]:

@@ -17,7 +17,9 @@ PEOPLE = ("alice", "bob", "carol")
 pytestmark = pytest.mark.timeout(240)
 
 
-def hold(arena: Arena, people: tuple[str, ...], **rule: Any) -> tuple[Counter[str], History, list[Paused], list[Any]]:
+def hold(
+    arena: Arena, people: tuple[str, ...], rule: dict[str, Any]
+) -> tuple[Counter[str], History, list[Paused], list[Any]]:
     """Have these people vote, each as the dice say, round after round; return what came of it."""
     dice = random.Random(SEED)
     threads = arena.paused(ROUNDS, **rule)
@@ -43,8 +45,8 @@ def expected(verdicts: list[str]) -> str:
 
 @pytest.mark.parametrize("people", [PEOPLE[:2], PEOPLE], ids=["two of two", "two of three"])
 def test_people_who_vote_at_the_same_moment_decide_it_once(arena: Arena, people: tuple[str, ...]) -> None:
-    rule = {"approvals": 2, "one_reject_ends": len(people) == 2, "voters": [{"people": list(people), "groups": []}]}
-    outcomes, history, threads, _ = hold(arena, people, **rule)
+    rule = {"approvals": 2, "one_reject_ends": len(people) == 2, "people": list(people)}
+    outcomes, history, threads, _ = hold(arena, people, rule)
     assert outcomes.total() == ROUNDS
     assert min(outcomes["approved"], outcomes["rejected"]) > ROUNDS / 10, "both outcomes were tried"
     runs = [str(run) for (run,) in arena.rows(

@@ -30,6 +30,7 @@ from approvals.actions.sign_in import make_token
 from approvals.actions.start_run import start_run
 from approvals.errors import Refusal
 from approvals.models import Inquiry, Run
+from tests import copies
 from tests.copies import Paused
 from tests.races import paying
 
@@ -53,6 +54,10 @@ def _start(graph: str, thread_id: str) -> str:
     olga = User.objects.get(username="olga")
     create_thread(thread_id=thread_id, by=olga)
     return str(start_run(thread_id=thread_id, graph_id=graph, input=INPUT, by=olga).pk)
+
+
+def tell(name: str, rule: dict[str, Any] | None = None) -> None:
+    copies.tell(name, rule)
 
 
 def start(graph: str, thread_ids: Sequence[str]) -> list[str]:
