@@ -20,7 +20,7 @@ OnStep = Callable[[Step], Awaitable[None]]
 
 UNFINISHED = "Unfinished"
 LONGEST_RUN_SECONDS = 3600.0
-UNFINISHED = (
+UNFINISHED_TOLD = (
     "The run stopped inside {} without saying why: a graph that it calls may stand at a breakpoint, where the console"
     " cannot see it. Nothing passes that breakpoint. Compile the graph where the node's function can be seen to use it."
 )
@@ -87,7 +87,7 @@ async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
     if here.is_paused:
         return Paused(here)
     if here.waiting:
-        return Failed(UNFINISHED, UNFINISHED.format(", ".join(here.waiting)))
+        return Failed(UNFINISHED, UNFINISHED_TOLD.format(", ".join(here.waiting)))
     return Finished(here)
 
 

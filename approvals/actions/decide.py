@@ -227,6 +227,8 @@ def _try_edit(approval: Approval, ballot: Ballot, by: User) -> Tried:
     is_each = approval.kind == answers.BREAKPOINT and ballot.verdict == Verdict.RESPOND and ballot.is_answered
     if not (ballot.edits or is_skip or is_each) or not permissions.can_vote(by, ballot.verdict):
         return Tried()
+    if approval.blocked and not ballot.edits and is_skip:
+        return Tried()  # a state of which types were not built cannot be tried; it can be skipped as it is
     try:
         if is_each and not ballot.edits:
             given = try_edit.tried_each(approval, ballot.answer)

@@ -301,9 +301,12 @@ def _open_all(
     for pause in pauses:
         here = _asking(snapshot, pause)
         known = latest.get((here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id))
-        if known and not is_after_run and (changes := _changes(known, bound)):
+        changes = _changes(known, bound) if known and not is_after_run else []
+        if known and changes:
             _supersede(known, changes)
-        is_again = known is not None and _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
+        is_again = known is not None and (
+            bool(changes) or _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
+        )
         key = {
             "thread": thread,
             "checkpoint_ns": here.checkpoint_ns,

@@ -10,7 +10,7 @@ from agentcore import validation
 from agentcore.errors import Fault
 from approvals import audit, bindings, events, jobs, permissions, policies, rules, runtime, seals
 from approvals.enums import RunKind, ThreadStatus
-from approvals.errors import Busy, Invalid, NotFound, Unbound
+from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.permissions import User
 from approvals.policies import Author
@@ -36,7 +36,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             bindings.check(thread)
         if sentence := why_not_input(thread):
             raise Busy(sentence, status=thread.status)
-        if not thread.bound_by and runtime.read_head(thread.pk):
+        if not thread.bound_by and _has_checkpoints(thread):
             raise Unbound(bindings.NOT_READ)
         if thread.bound_by and thread.graph_id != graph_id:
             raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
@@ -63,6 +63,14 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             rows=audit.told(run) | audit.told(thread),
         )
     return run
+
+
+def _has_checkpoints(thread: Thread) -> bool:
+    """Whether somebody has run the thread already; the worker that has the checkpoints asks again before it runs."""
+    try:
+        return runtime.read_head(thread.pk) is not None
+    except Unavailable:
+        return False
 
 
 def why_not_go_on(thread: Thread) -> str:

@@ -42,7 +42,7 @@ def confirm_change(request: HttpRequest, change_id: UUID) -> ChangeProposed:
     return change_proposed(changing.confirm(change_id=change_id, by=person(request)))
 
 
-@router.post("/changes/{change_id}/refuse", response=answers(ChangeProposed, 404, 409, 410))
+@router.post("/changes/{change_id}/refuse", response=answers(ChangeProposed, 404, 409, 410, 413))
 def refuse_change(request: HttpRequest, change_id: UUID, given: RefuseChange) -> ChangeProposed:
     """Let a change count never, for a reason; who proposed it takes it back so."""
     return change_proposed(changing.refuse(change_id=change_id, reason=given.reason, by=person(request)))
@@ -55,7 +55,7 @@ def get_two_admins(request: HttpRequest) -> TwoAdminsOut:
     return TwoAdminsOut(on=changing.is_guarded(), change=None)
 
 
-@router.post("/two-admins", response=answers(TwoAdminsOut, 409))
+@router.post("/two-admins", response=answers(TwoAdminsOut, 409, 413))
 def set_two_admins(request: HttpRequest, given: TwoAdmins) -> TwoAdminsOut:
     """Turn the rule on, where there are two admins. Turning it off is a change that another admin confirms."""
     if given.on:

@@ -105,7 +105,7 @@ def test_a_list_holds_no_states(console: Console, customer: str) -> None:
     assert item.items() <= whole.items()
     assert whole.keys() - item.keys() == {
         "request", "actions", "state", "opaque", "answer_schema", "policy", "proposal", "votes", "given",
-        "run", "cut",
+        "run", "cut", "folded",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The schema is true: a tool that knows nothing else finds no answer that differs from it."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,8 @@ OPERATIONS = [
     "get_history", "get_thread", "delete_thread", "list_graphs", "list_entries", "verify_log",
     "withdraw_vote", "cast_votes", "claim_approval", "release_approval", "cancel_run", "list_policies", "list_notices",
     "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
-    "diagnose_thread", "fork", "replay",
+    "diagnose_thread", "fork", "replay", "bind", "list_changes", "confirm_change", "refuse_change", "get_two_admins",
+    "set_two_admins",
 ]  # fmt: skip
 
 
@@ -91,6 +93,7 @@ def known(console: Console) -> dict[str, str]:
         "checkpoint_id": approval["checkpoint_id"],
         "run_id": run["run_id"],
         "notice_id": str(notice.pk),
+        "change_id": str(uuid.uuid4()),
     }
 
 
@@ -101,7 +104,7 @@ def api(console: Console) -> Any:
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "unfitting"])
 @pytest.mark.parametrize("name", ["root", "alice"])
-@pytest.mark.parametrize("operation_id", OPERATIONS)
+@pytest.mark.parametrize("operation_id", [each for each in OPERATIONS if each != "set_two_admins"])  # for everybody
 def test_every_answer_is_as_the_schema_says(
     console: Console, api: Any, known: dict[str, str], operation_id: str, name: str, mode: GenerationMode
 ) -> None:

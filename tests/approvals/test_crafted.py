@@ -117,6 +117,8 @@ def decide(alice: Any, browser: Any, each: Planted, asked: dict[str, Any]) -> No
     ballot = {"verdict": "approve", "seen_digest": asked["digest"]}
     is_blocked = bool(alice.get(path).json()["blocked"])
     assert is_blocked == (each.place not in ("metadata", "checkpoint"))
+    for part in alice.get(path).json()["folded"]:  # what is taller than a screen is seen to its end first
+        assert alice.get(f"{path}/whole", params={"part": part}).status_code == 200
     edited = [alice.post(f"{path}/preview", json={"edits": EDIT})]
     if is_blocked:
         edited.append(alice.post(f"{path}/votes", json={**ballot, "edits": EDIT}))

@@ -126,7 +126,7 @@ def test_a_statement_is_reviewed_before_it_runs(console: Console, ballot: Any, t
     question = {"messages": [{"role": "user", "content": "SELECT name FROM genre ORDER BY name"}]}
     approval = console.pause("x_querying", question)
     assert (approval["kind"], approval["summary"]) == ("legacy", "The agent says: “Review the statement.”")
-    assert approval["title"] == "run_query(query SELECT name FROM genre ORDER…)"
+    assert approval["title"] == "run_query(query “SELECT name FROM genre ORDE…”)"
     assert approval["allowed_verdicts"] == ["approve", "respond"], "this one may not be ignored"
     if isinstance(ballot, list):
         run = answer(console, approval, ballot)
