@@ -145,6 +145,8 @@ async def resume(
     if namespace and _is_our_end(head, metadata, run_key):
         return await outcome(graph, saver, thread_id)
     here = await standing(graph, saver, head, namespace)
+    if namespace and is_retried and here is not None and _is_past(here, expected_head, metadata, run_key):
+        return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
     is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
@@ -163,6 +165,21 @@ async def resume(
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except InvalidEdit as error:
         return Failed("InvalidEdit", str(error))
+
+
+def _is_past(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
+    """True once this run has carried its answer out inside the subgraph, and has written there after it."""
+    is_ours = here.metadata.get(run_key) == metadata[run_key]
+    return is_ours and here.source != "update" and here.checkpoint_id != expected_head
+
+
+async def _go_on_inside(at: _At, head: Snapshot) -> Outcome:
+    """Go on from where this run had stopped in a subgraph, and past no breakpoint."""
+    if head.is_paused and not head.running:
+        return await outcome(at.graph, at.saver, at.thread_id)
+    if conflict := await _changed(at, head.checkpoint_id):
+        return conflict
+    return await _go_on(at, None, head.checkpoint_id)
 
 
 async def _changed(at: _At, checkpoint_id: str) -> Conflict | None:

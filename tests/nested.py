@@ -26,14 +26,15 @@ class State(TypedDict, total=False):
 crashes: dict[str, int] = {}
 """How often a node is still to raise, by its name."""
 UNLUCKY = 13
-"""An amount that `wire` fails with, once in each thread."""
+"""An amount that `wire` fails with, once in each thread; with one more it is `check`."""
 _unlucky: set[str] = set()
 
 
 def step(name: str) -> Callable[[State, RunnableConfig], dict[str, Any]]:
     def run(state: State, config: RunnableConfig) -> dict[str, Any]:
         thread_id = config["configurable"]["thread_id"]
-        if name == "wire" and state.get("amount") == UNLUCKY and thread_id not in _unlucky:
+        unlucky = {UNLUCKY: "wire", UNLUCKY + 1: "check"}.get(state.get("amount", 0))
+        if name == unlucky and thread_id not in _unlucky:
             _unlucky.add(thread_id)
             raise RuntimeError(f"{name} broke")
         if crashes.get(name):
@@ -44,10 +45,10 @@ def step(name: str) -> Callable[[State, RunnableConfig], dict[str, Any]]:
     return run
 
 
-def gated(checkpointer: Any = None, **options: Any) -> Any:
-    """Build `prepare -> wire -> book -> done` with breakpoints before `wire` and `book`."""
+def gated(checkpointer: Any = None, *, between: bool = False, **options: Any) -> Any:
+    """Build `prepare -> wire -> book -> done` with breakpoints before `wire` and `book`, and `check` `between` them."""
     builder = StateGraph(State)
-    names = ("prepare", "wire", "book", "done")
+    names = ("prepare", "wire", *(("check",) if between else ()), "book", "done")
     for name in names:
         builder.add_node(name, step(name), metadata=options.get(name))
     for before, after in zip((START, *names), names, strict=False):
@@ -77,10 +78,10 @@ async def hidden(state: State, config: RunnableConfig) -> dict[str, Any]:
     return {"log": got["log"]}
 
 
-def nested(way: str, depth: int) -> Any:
+def nested(way: str, depth: int, *, between: bool = False) -> Any:
     """Build a graph with its breakpoints so many levels down, each subgraph compiled, or called, in the same way."""
     checkpointer = True if way == "own" else None
-    inner = gated(checkpointer)
+    inner = gated(checkpointer, between=between)
     for _ in range(depth - 1):
         inner = around(calling(inner) if way == "called" else inner, checkpointer=checkpointer)
     return around(calling(inner) if way == "called" else inner)
@@ -142,3 +143,4 @@ n_called_1, n_called_2, n_called_3 = (nested("called", depth) for depth in DEPTH
 n_side_by_side = side_by_side()
 n_agent = agent_as_node()
 n_hidden = around(hidden)
+n_between, n_between_own = nested("plain", 2, between=True), nested("own", 1, between=True)

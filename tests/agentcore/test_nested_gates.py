@@ -156,6 +156,21 @@ async def test_a_node_that_crashed_is_retried_with_its_decision_and_passes_no_ot
 
 
 @ways
+async def test_a_node_that_crashed_behind_the_gated_one_is_retried_up_to_the_next_gate(saver: Saver, way: str) -> None:
+    run = Run(nested.nested(way, 2, between=True), saver)
+    await run.start({"amount": 5})
+    gate = await run.gate()
+    nested.crashes["check"] = 1
+    assert isinstance(await run.decide("approve", gate), Failed)
+    assert isinstance(await run.decide("approve", gate, is_again=True), Paused)
+    assert (await run.gate()).next == ("book",)
+    log = await run.log()
+    assert [line for line in log if line.startswith(("wire", "check", "book"))] == ["wire 5", "check 5"]
+    assert isinstance(await run.decide("approve", gate, is_again=True), Paused), "and again: it passes no gate"
+    assert "book 5" not in await run.log()
+
+
+@ways
 async def test_a_crash_before_the_gate_goes_on_by_itself_to_the_gate(saver: Saver, way: str) -> None:
     run = Run(nested.nested(way, 2), saver)
     nested.crashes["prepare"] = 1

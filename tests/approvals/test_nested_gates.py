@@ -79,6 +79,18 @@ def test_what_crashed_behind_the_gate_is_retried_as_it_was_decided(console: Cons
     assert console.pending(approval["thread_id"])["next"] == ["book"]
 
 
+@pytest.mark.parametrize("graph", ["n_between", "n_between_own"])
+def test_what_crashed_after_the_gated_node_is_retried_up_to_the_next_gate(console: Console, graph: str) -> None:
+    approval = console.pause(graph, {"amount": nested.UNLUCKY + 1})
+    assert vote(console, "alice", approval).status_code == 201
+    run = console.run_of(approval["id"], until=("failed",))
+    assert "check broke" in run["problem"]
+    with console.api("olga") as olga:
+        assert olga.post(f"/runs/{run['id']}/retry").status_code < 300
+    assert console.run_of(approval["id"], until=("paused", "superseded"))["status"] == "paused"
+    assert console.pending(approval["thread_id"])["next"] == ["book"]
+
+
 def test_gates_and_a_question_of_one_step_are_decided_one_by_one(console: Console) -> None:
     thread_id = console.start_run("n_side_by_side", {"amount": 5})
     console.pending(thread_id)
