@@ -29,14 +29,22 @@ def bound_to(shown: Shown, graphs: Mapping[str, Traits]) -> tuple[str, str]:
     """Return the graph and how that is known, `metadata` or `agent`; two empty strings if it is not."""
     named, agent = shown.claims.get("graph_id"), shown.claims.get("agent")
     if named:
-        is_it = named in graphs and graphs[named].nodes >= shown.traits.nodes
-        return (named, "metadata") if is_it else ("", "")
+        return (named, "metadata") if named in graphs and not _why_not_named(shown, graphs[named]) else ("", "")
     if not agent or not shown.is_whole:
         return "", ""
     found = [
         graph_id for graph_id, traits in graphs.items() if traits.agent == agent and not traits.lacks(shown.traits)
     ]
     return (found[0], "agent") if len(found) == 1 else ("", "")
+
+
+def _why_not_named(shown: Shown, traits: Traits) -> str:
+    """Say why a thread is not of the graph that it names. Of an agent it also shows a name, and tools."""
+    agent = shown.claims.get("agent")
+    if agent and traits.agent and agent != traits.agent:
+        return f"it is the agent {traits.agent}, and the thread is of the agent {agent}"
+    is_agent = bool(agent and traits.agent and shown.is_whole)
+    return traits.lacks(shown.traits) if is_agent or not traits.nodes >= shown.traits.nodes else ""
 
 
 def fitting(shown: Shown, graphs: Mapping[str, Traits]) -> list[str]:
@@ -58,7 +66,7 @@ def _reason(shown: Shown, graphs: Mapping[str, Traits]) -> str:
     if named and named not in graphs:
         return f"Its metadata names the graph {named}, which is not here."
     if named:
-        return f"Its metadata names the graph {named}, but that is not it: {graphs[named].lacks(shown.traits)}."
+        return f"Its metadata names the graph {named}, but that is not it: {_why_not_named(shown, graphs[named])}."
     if agent and not shown.is_whole:
         return f"Its metadata names no graph, and it is too large to see whether it is of the agent {agent}."
     if agent:

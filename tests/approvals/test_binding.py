@@ -217,6 +217,8 @@ HERE = {
     [
         ({"graph_id": "plain"}, traits(nodes="model"), True, ("plain", "metadata"), "copy mailer plain"),
         ({"graph_id": "plain"}, traits(nodes="other"), True, ("", ""), ""),
+        ({"graph_id": "mailer", "agent": "bank"}, traits(agent="bank", nodes="model"), True, ("", ""), ""),
+        ({"graph_id": "mailer", "agent": "mailer"}, traits(agent="mailer", tools="wire_money"), True, ("", ""), ""),
         ({"graph_id": "gone", "agent": "mailer"}, traits(agent="mailer", nodes="model"), True, ("", ""), "copy mailer"),
         ({"agent": "mailer"}, traits(agent="mailer", nodes="model", tools="wire_money"), True, COPY, "copy"),
         ({"agent": "mailer"}, traits(agent="mailer", nodes="model", tools="send_mail"), True, ("", ""), "copy mailer"),
