@@ -137,7 +137,7 @@ class InvalidEdit(AgentCoreError):
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
-        super().__init__("; ".join(f"{fault.path}: {fault.message}" for fault in faults))
+        super().__init__("; ".join(": ".join(filter(None, (fault.path, fault.message))) for fault in faults))
 
 
 class Ambiguous(InvalidEdit):

@@ -24,8 +24,7 @@ async def mend(graph: Graph, saver: Saver, config: RunnableConfig, values: Mappi
     saved = await saver.aget_tuple(config)
     if saved is None:
         raise InvalidEdit([Fault("", "The thread has no checkpoint to edit.")])
-    if any(task.state is not None for task in await _tasks(graph, saver, saved.config)):
-        raise InvalidEdit([Fault("", IN_SUBGRAPH)])
+    await check(graph, saver, saved.config)
     step = await NextStep.after(graph, saver, saved, ())
     # Edits that came with answers of this step are stored beside it, and not in the state yet.
     beside = [(channel, value) for task, channel, value in saved.pending_writes or () if task == NULL_TASK_ID]
@@ -38,6 +37,12 @@ async def mend(graph: Graph, saver: Saver, config: RunnableConfig, values: Mappi
             step.touch(name, seen=before.get(name))
     await step.put(config.get("metadata") or {})
     await carry_over(graph, saver, config)
+
+
+async def check(graph: Graph, saver: Saver, config: RunnableConfig) -> None:
+    """Raise InvalidEdit where the state of this step cannot be mended."""
+    if any(task.state is not None for task in await _tasks(graph, saver, config)):
+        raise InvalidEdit([Fault("", IN_SUBGRAPH)])
 
 
 async def carry_over(graph: Graph, saver: Saver, config: RunnableConfig) -> None:

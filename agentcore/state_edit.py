@@ -80,6 +80,8 @@ async def preview(
     if not before.interrupts and as_node not in before.next:
         check_nothing_sent(before)
     is_raised = any(each.is_raised for each in before.interrupts)
+    if is_raised:
+        await mending.check(graph, saver, config_for(thread_id, before.checkpoint_id))
     work = _mended if is_raised else _merged if before.interrupts else _tried
     after = await _apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds)
     return _preview(graph, before, after, edits)
