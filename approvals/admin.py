@@ -249,7 +249,7 @@ class PolicyForm(_PolicyForm):
         names = [line.strip() for line in given.get("named", "").splitlines() if line.strip()]
         if given.get("edits") != "some":
             if names:
-                self.add_error("named", f"Only with {EDITS['some']}.")
+                self.add_error("named", f"Leave this empty, or choose {EDITS['some']}.")
             return [] if given.get("edits") == "none" else None
         if not names:
             self.add_error("named", f"Name something, or choose {EDITS['none']}.")

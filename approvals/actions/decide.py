@@ -345,6 +345,8 @@ def _check_bound(here: Locked, was: Bound) -> None:
 def _check_seen(here: Locked, ballot: Ballot) -> None:
     if ballot.seen_digest == here.approval.digest or is_off("digest_check"):
         return
+    if here.approval.proposal is None and here.approval.votes.exclude(ended_at=None).exists():
+        raise Stale("What you were shown is no longer proposed: what the agent asks stands again. Look at that.")
     if ballot.seen_digest == here.approval.shown_digest or here.approval.votes.exclude(ended_at=None).exists():
         raise Stale("Somebody proposed something else since you looked. Look at it again.")
     raise Stale("This is not what you were shown: the digest differs. Look at it again.")
@@ -450,9 +452,9 @@ def _cast(here: Locked, ballot: Ballot, by: User, log: vouching.Log) -> Voted:
     cast = _stored(approval, ballot, by, is_own=is_own)
     reach("decide.voted")
     outcome = _outcome(here, proposal, [*standing, cast])
+    if is_new:
+        _propose(here, proposal)  # also when it decides at once: the pages say then what was decided
     if not outcome:
-        if is_new:
-            _propose(here, proposal)
         _release(here)
         events.publish(thread_id=here.thread.pk)
         _record_vote(here, cast, is_new=is_new)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from approvals.enums import ApprovalStatus, RunStatus
-from approvals.models import Approval, Run
+from approvals.enums import ApprovalStatus, RunStatus, Verdict
+from approvals.models import Approval, Decision, Run
 from approvals.presenters.runs import WORDS as RUN_WORDS
 
 OUTCOMES = {
@@ -45,12 +45,28 @@ class StuckShown:
 
 
 @dataclass(frozen=True)
+class Titled:
+    """What an approval is called: what was decided; until then, and where that has no title, what the agent asks."""
+
+    title: str
+    summary: str
+    asked: str = ""
+    """What the agent asked, where something else was decided."""
+    proposed: str = ""
+    """What somebody proposes instead, while it waits."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One approval in a list. `so_far` of `needed` approvals are in."""
 
     id: UUID
     title: str
     summary: str
+    asked: str
+    """What the agent asked, where something else was decided."""
+    proposed: str
+    """What somebody proposes instead, while it waits."""
     graph: str
     node: str
     kind: str
@@ -88,10 +104,13 @@ def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingP
 def row_of(approval: Approval, untrue: str = "") -> Row:
     starter = approval.thread.started_by
     decision = getattr(approval, "decision", None)
+    called = titled(approval, decision)
     return Row(
         id=approval.pk,
-        title=approval.title,
-        summary=approval.summary,
+        title=called.title,
+        summary=called.summary,
+        asked=called.asked,
+        proposed=called.proposed,
         graph=approval.graph_id or "unknown graph",
         node=", ".join(approval.next),
         kind=KINDS.get(approval.kind, approval.kind),
@@ -113,6 +132,37 @@ def row_of(approval: Approval, untrue: str = "") -> Row:
         stuck=_stuck(getattr(decision, "run", None)),
         warnings=len(approval.marks),
     )
+
+
+def titled(approval: Approval, decision: Decision | None) -> Titled:
+    """Name it by what was decided; what the agent asked is not what happened."""
+    if decision is None:
+        return Titled(approval.title, approval.summary, proposed=_proposed(approval) if approval.is_pending else "")
+    if decision.verdict not in (Verdict.APPROVE, Verdict.RESPOND):
+        return Titled(approval.title, approval.summary)
+    preview = (approval.proposal or {}).get("preview") or {}
+    if preview.get("title") and preview["digest"] == decision.seen_preview:
+        is_same = (preview["title"], preview["summary"]) == (approval.title, approval.summary)
+        asked = "" if is_same else _joined(approval.title, approval.summary)
+        return Titled(preview["title"], preview["summary"], asked)
+    is_otherwise = decision.verdict == Verdict.RESPOND or decision.seen_preview
+    return Titled(f"Asked: {approval.title}" if is_otherwise else approval.title, approval.summary)
+
+
+def _proposed(approval: Approval) -> str:
+    if not approval.proposal:
+        return ""
+    by = approval.proposal.get("by") or "Somebody"
+    preview = approval.proposal.get("preview") or {}
+    if approval.proposal["verdict"] == Verdict.SKIP:
+        return f"{by} proposes to skip it"
+    if preview.get("title"):
+        return f"{by} proposes: {_joined(preview['title'], preview['summary'])}"
+    return f"{by} proposes {'an answer' if approval.proposal['verdict'] == Verdict.RESPOND else 'an edit'}"
+
+
+def _joined(title: str, summary: str) -> str:
+    return f"{title}, {summary}" if summary else title
 
 
 def _holder(approval: Approval) -> str:

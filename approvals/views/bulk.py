@@ -17,6 +17,7 @@ from approvals.enums import Verdict
 from approvals.errors import Denied, Invalid, Refusal
 from approvals.models import Approval
 from approvals.presenters import approvals as shown
+from approvals.presenters.queue import Titled, titled
 from approvals.presenters.votes import ProposalShown
 from approvals.views.approval import graph_of, vote_context
 from approvals.views.pages import Request
@@ -40,6 +41,7 @@ class Came:
     """What came of one vote."""
 
     approval: Approval
+    called: Titled
     is_done: bool
     sentence: str
 
@@ -151,7 +153,7 @@ def _ballot(request: Request, approval: Approval, verdict: str, comment: str) ->
 
 def _came(request: Request, approval: Approval, one: Voted | Refusal) -> Came:
     if isinstance(one, Voted):
-        return Came(approval, True, told_of(one))
+        return Came(approval, titled(approval, one.decision), True, told_of(one))
     if isinstance(one, Denied):
         log.append_refusal(one, actor=request.user.get_username())
-    return Came(approval, False, one.message)
+    return Came(approval, titled(approval, None), False, one.message)

@@ -38,6 +38,7 @@ CHANGED = "This form was changed. Here is what that leads to: look at it, then s
 OTHERWISE = "This leads to something else than the preview showed. Here is what it leads to now."
 TAKEN_BACK = "The edit that was previewed is taken back: nothing would be changed. Edit it again, or send it without."
 CHOSEN = "Something is filled in here. This is what would be sent: look at it, then send it."
+AT_FAULT = "Nothing was sent: something in the answer is missing or does not fit. It is marked below."
 OLD_PAGE = "This page is older than what is decided now. Nothing was sent; open it again."
 
 
@@ -105,7 +106,7 @@ def _vote_with_answer(request: Request, approval_id: UUID) -> HttpResponse:
         return _cast(request, approval_id, replace(ballot, verdict="approve"))
     answering = reviewed(found, graph, request.POST, by=request.user)
     if answering.review is None:
-        return _answer_page(request, found, graph, answering)
+        return _answer_page(request, found, graph, answering, answering.problem or AT_FAULT)
     is_silent = bool(found.rule.get("needs_reason")) and not ballot.comment.strip()
     is_to_be_seen = answering.needs_look or is_silent or _says_all(request)
     if is_to_be_seen and request.POST.get("reviewed") != answering.review.mark:
@@ -253,6 +254,7 @@ def answer(request: Request, approval_id: UUID) -> HttpResponse:
     context = page_context(request, found, graph, editing_of(found, graph)) | {
         **answer_context(answering),
         "is_answer_open": True,
+        "problem": "" if answering.is_fine else answering.problem or AT_FAULT,
         "comment": request.POST.get("comment", ""),
         "seen_digest": request.POST.get("seen_digest"),
     }

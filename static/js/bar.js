@@ -175,7 +175,7 @@
 
   // A bar that came anew. Words that have no place on it stay on the old one, which says why nothing can be sent from it.
   let verb = "";
-  document.addEventListener("htmx:beforeSwap", (event) => { verb = event.detail.requestConfig.verb; });
+  document.addEventListener("htmx:beforeSwap", (event) => { verb = event.detail.requestConfig?.verb ?? ""; });  // Back has no request
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment } = event.detail;
     if (target.id !== "decide" || verb === "post") return;

@@ -54,7 +54,7 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target, requestConfig } = event.detail;
     // Keep what is there, the next poll tries again; an answer that swaps nothing but a notice says so itself.
-    if (xhr.status >= 500 && requestConfig.verb === "get" && !xhr.getResponseHeader("HX-Reswap")) event.detail.shouldSwap = false;
+    if (xhr.status >= 500 && requestConfig?.verb === "get" && !xhr.getResponseHeader("HX-Reswap")) event.detail.shouldSwap = false;
     if (!target.matches("[data-live-list]")) return;
     const links = [...target.querySelectorAll(".row-link")];
     before = { picked: picks().map((box) => box.value), id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
@@ -101,7 +101,7 @@
 
   // A form that came back with faults: go to the first.
   document.addEventListener("htmx:afterSettle", (event) => {
-    if (event.detail.requestConfig.verb !== "post") return;
+    if (event.detail.requestConfig?.verb !== "post") return;
     const edit = event.detail.elt.closest("#edit, #answer");
     if (!edit || edit.querySelector(".preview")) return;
     const fault = edit.querySelector("[aria-invalid=true]");
@@ -112,7 +112,7 @@
 
   // A page that came through a boosted form: begin at its heading.
   document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.requestConfig.verb !== "post") return;
+    if (event.detail.requestConfig?.verb !== "post") return;
     if (document.activeElement !== document.body && document.activeElement) return;
     const heading = document.querySelector("#page h1[tabindex]");
     if (heading) heading.focus({ preventScroll: true });
@@ -122,14 +122,14 @@
   const buttonsOf = (sender) => [...((sender.matches("form") ? sender : sender.form)?.elements || [])].filter((item) => item.type === "submit" && !item.disabled);
   const held = new WeakMap();
   document.addEventListener("htmx:beforeSend", (event) => {
-    if (event.detail.requestConfig.verb !== "post") return;
+    if (event.detail.requestConfig?.verb !== "post") return;
     const buttons = buttonsOf(event.detail.elt);
     held.set(event.detail.elt, buttons);
     for (const button of buttons) button.disabled = true;
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     for (const button of held.get(event.detail.elt) || []) button.disabled = false;
-    if (event.detail.requestConfig.verb === "post" && event.detail.xhr.status === 0) announce("The server did not answer. Nothing you typed is lost; send it again.");
+    if (event.detail.requestConfig?.verb === "post" && event.detail.xhr.status === 0) announce("The server did not answer. Nothing you typed is lost; send it again.");
   });
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method !== "post") return;

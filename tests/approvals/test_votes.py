@@ -162,10 +162,22 @@ def test_a_proposal_goes_with_the_last_vote_for_it(console: Console) -> None:
     with policy("voting", approvals=2):
         approval = pause(console)
     assert vote(console, "bob", approval, edits=LOWER).status_code == 201
+    proposed = read(console, approval)
     with console.api("bob") as bob:
         bob.delete(f"/approvals/{approval['id']}/votes").raise_for_status()
     told = read(console, approval)
     assert (told["proposal"], told["digest"]) == (None, approval["digest"])
+    refused = vote(console, "carol", proposed)
+    assert code_of(refused) == (409, "stale")
+    assert "no longer proposed: what the agent asks stands again" in refused.json()["error"]["message"]
+
+
+def test_one_vote_that_decides_with_an_edit_keeps_what_it_leads_to(console: Console) -> None:
+    approval = pause(console)
+    assert vote(console, "bob", approval, edits=LOWER).json()["decision"]["edits"] == LOWER
+    told = read(console, approval)["proposal"]
+    assert (told["by"], told["edits"]) == ("bob", LOWER)
+    assert told["preview"]["digest"]
 
 
 def test_the_graph_says_how_its_node_is_decided_until_an_admin_does(console: Console) -> None:

@@ -164,6 +164,7 @@ def test_an_admin_erases_a_comment_and_the_entry_stays(
     root.goto(f"{console.url}/approvals/{decided['id']}/")
     expect(root.locator("main")).not_to_contain_text("Mrs Chen")
     with console.api("erin") as erin:
-        assert erin.get("/audit/verify").json()["ok"] is True
+        verified = erin.get("/audit/verify").json()
+        assert verified["ok"] is True, verified
         [told] = erin.get("/audit", params={"action": "text.erased", "limit": 1}).json()["items"]
     assert (told["actor"], told["object"]) == ("root", {"name": "comment", "seq": decided["vote.cast"]})

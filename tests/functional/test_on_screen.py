@@ -65,6 +65,7 @@ def test_what_is_set_to_reject_is_not_approved_with_all_the_others(
     expect(alice.locator(PRIMARY)).to_have_text("Send 2 decisions: 1 approve, 1 reject")
     alice.click("#send-answer")
     expect(alice.locator("#decision .decided li")).to_have_count(2)
+    expect(alice.locator("#item-title")).to_have_text("Asked: 2 actions: pay, wipe")
     console.run_of(approval["id"])
     assert [each["name"] for each in did(approval["thread_id"], console.env["DATA_DIR"])] == ["pay"]
     expect(bob.locator("#decide #standing")).to_contain_text("by alice")
@@ -96,6 +97,7 @@ def test_after_a_preview_there_is_one_green_button_and_it_sends_what_was_preview
     assert read(console, approval)["status"] == "pending"
     alice.click("#approve-edit")
     expect(alice.locator("#decision")).to_contain_text("alice")
+    expect(alice.locator("#item-title")).to_have_text("Pay the refund")
     console.run_of(approval["id"], until=("finished",))
     assert read(console, approval)["decision"]["edits"] == CHEAP
     assert outbox(console, approval["thread_id"]) == ["refund"]
@@ -114,8 +116,14 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     expect(alice.locator(PRIMARY)).to_have_text("Propose the edit: Pay the refund")
     alice.click("#approve-edit")
     expect(alice.locator(".toast")).to_contain_text("1 more needed")
+    proposed = "alice proposes: Pay the refund, 85 EUR to “Mei-Ling Chen”"
+    alice.goto(f"{console.url}/approvals/bulk/?id={approval['id']}")
+    expect(alice.locator(".bulk-item .proposed")).to_have_text(proposed)
+    alice.goto(f"{console.url}/?tab=open")
+    expect(alice.locator(f"#row-{approval['id']} .proposed")).to_have_text(proposed)
 
     bob = opened(sign_in("bob", **options), console, approval)
+    expect(bob.locator(f"#side #row-{approval['id']} .proposed")).to_have_text(proposed)
     expect(bob.locator("#item-title")).to_have_text("Pay the refund")
     expect(bob.locator(".lead")).to_have_text("85 EUR to “Mei-Ling Chen”")
     expect(bob.locator("#proposal-route .route-before")).to_have_text("Hand over to the senior desk")
@@ -128,7 +136,14 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     expect(bob.locator(PRIMARY)).to_have_text("Agree: Pay the refund")
     bob.click("#approve")
     expect(bob.locator("#decision")).to_contain_text("alice, bob")
+    expect(bob.locator("#item-title")).to_have_text("Pay the refund")
+    expect(bob.locator("#asked-instead s")).to_have_text("Hand over to the senior desk, 900 EUR for “Mei-Ling Chen”")
     console.run_of(approval["id"], until=("finished",))
+    for path in ("/?tab=done", f"/threads/{approval['thread_id']}/"):
+        bob.goto(console.url + path)
+        told = bob.locator("tr, li").filter(has=bob.locator(f"a[href='/approvals/{approval['id']}/']"), has_text="bob")
+        expect(told.first.locator("a").first).to_have_text("Pay the refund")
+        expect(told.first.locator(".asked s")).to_contain_text("900 EUR")
     assert outbox(console, approval["thread_id"]) == ["refund"]
 
 
