@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from agentcore.errors import storable
@@ -16,6 +17,21 @@ def short(text: str, longest: int) -> str:
     """Cut a text to one line of so many characters, all of which can be stored."""
     line = " ".join(storable(text).split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def listed(texts: Sequence[str], between: str, longest: int) -> str:
+    """Join texts in so many characters. Those that have no room are counted: `a, b and 29 more`."""
+    lines = [text if len(text) <= longest else short(text, longest) for text in texts]
+    for count in range(min(len(lines), longest), 0, -1):
+        line = between.join(lines[:count]) + _more(len(lines) - count)
+        if len(line) <= longest:
+            return line
+    more = _more(len(lines) - 1)
+    return short(lines[0], longest - len(more)) + more if lines else ""
+
+
+def _more(count: int) -> str:
+    return f" and {count:,} more" if count > 0 else ""
 
 
 def quoted(text: str, longest: int) -> str:

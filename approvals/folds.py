@@ -1,33 +1,42 @@
-"""Values that are taller than a screen: folded, with what the fold hides counted, until somebody has seen their end.
+"""What is taller than a screen: folded, with what the fold hides counted, until somebody has seen its end.
 
-Counted in lines as they are drawn: a line goes on after `COLUMNS` characters. Whoever says yes must have seen the end
-of each such value of an action; the vote checks it.
+Counted in lines as a phone draws them: a line goes on after `COLUMNS` characters. Folded are a value that is too tall,
+the later arguments of an action that is, and the later actions of a question that is. Whoever says yes must have seen
+the end of each fold; the vote checks it.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 from unicodedata import east_asian_width
 
 from agentcore.serde import canonical
-from agentcore.skimming import has_excerpt
+from agentcore.skimming import has_excerpt, is_excerpt
 from approvals.text import json_text, plain_visible, unwound
 
-COLUMNS = 60
-"""Characters of one drawn line: of a column on a small laptop. A phone draws more lines."""
+COLUMNS = 35
+"""Characters of one drawn line on a phone; a larger screen draws fewer lines."""
 MOST_LINES = 24
 """Drawn lines of a value that is shown whole."""
+MOST_LINES_OF_ITEMS = 48
+"""Drawn lines of a plain list that is shown whole: its items tell themselves apart."""
+MOST_LINES_OF_ACTION = 60
+"""Drawn lines of an action that is shown whole: about two screens, or 30 short arguments."""
+MOST_LINES_OF_QUESTION = 120
+"""Drawn lines of all actions of a question that are shown whole: about four screens."""
 LINES_SHOWN = 10
 """Drawn lines of the beginning of one that is folded."""
-MOST_ARGUMENTS = 30
-"""Arguments of an action that need no sign that the last of them was seen."""
 LEAST_GAP = 40
 """Spaces in a row that are counted in place of being drawn."""
 LEAST_BLANK = 4
 """Blank lines in a row that are counted in place of being drawn."""
+ALL_ACTIONS = "actions"
+"""The part that names all actions of a question."""
 _LONGEST_NAME = 100
+_LONGEST_LABEL = 120
 _PROPOSED = "proposal/edits/"
 _ANSWER = "proposal/answer"
 _SPACES = re.compile(r"[^\S\n]+")
@@ -59,7 +68,57 @@ def text_of(value: Any) -> str:
 
 def parts_of(actions: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name what people must have seen to its end before they say yes. What is cut has to be opened whole anyway."""
-    return [part for place, action in enumerate(actions) for part in _parts(place, action["args"])]
+    shown = actions_shown([action["args"] for action in actions])
+    parts = [part for place, action in enumerate(actions) for part in _parts(place, action["args"], place < shown)]
+    return [*parts, ALL_ACTIONS] if shown < len(actions) else parts
+
+
+def arguments_shown(args: Iterable[tuple[str, Any]]) -> int:
+    """Count the first arguments of an action that stand outside of its fold: all of them if it needs none."""
+    return _fitting((_height_of_argument(name, value) for name, value in args), MOST_LINES_OF_ACTION)
+
+
+def actions_shown(actions: Iterable[Any]) -> int:
+    """Count the first actions of a question, given by their arguments, that stand outside of its fold."""
+    return _fitting(map(_height_of_action, actions), MOST_LINES_OF_QUESTION)
+
+
+def _fitting(heights: Iterable[int], lines: int) -> int:
+    """Count how many fit in so many lines; the first is always shown."""
+    ends = list(accumulate(heights))
+    return max(1, sum(end <= lines for end in ends)) if ends else 0
+
+
+def _height_of_action(args: Any) -> int:
+    """Count its name too, and of what is folded the beginning alone."""
+    given = args.items() if isinstance(args, dict) else [("", args)]
+    return 2 + min(MOST_LINES_OF_ACTION, sum(_height_of_argument(name, value) for name, value in given))
+
+
+def _height_of_argument(name: str, value: Any) -> int:
+    return _height(name[:_LONGEST_LABEL]) + _height_of_value(value)
+
+
+def _height_of_value(value: Any) -> int:
+    if is_excerpt(value) or not fold_of_value(value):
+        texts = _items(value) if is_shown_as_items(value) else unwound(text_of(value)).rstrip().split("\n")
+        return sum(map(_height, texts))
+    return LINES_SHOWN + 2
+
+
+def is_shown_as_items(value: Any) -> bool:
+    """True for a list of texts and figures that is short enough to be drawn item by item."""
+    is_plain = isinstance(value, list) and all(isinstance(one, str | int | float) or one is None for one in value)
+    return bool(is_plain and value) and not _is_taller("\n".join(_items(value)), MOST_LINES_OF_ITEMS)
+
+
+def _items(value: Sequence[Any]) -> list[str]:
+    return [line for one in value for line in text_of(one).split("\n")]
+
+
+def fold_of_value(value: Any) -> Fold | None:
+    """Fold a value as it is drawn: a short plain list item by item, a text as it is, anything else as JSON."""
+    return None if is_shown_as_items(value) else fold_of(text_of(value))
 
 
 def parts_of_proposal(proposal: Mapping[str, Any] | None) -> list[str]:
@@ -85,13 +144,14 @@ def part_of_proposal(name: str = "") -> str:
     return f"{_PROPOSED}{_safe(name)}" if name else _ANSWER
 
 
-def _parts(place: int, args: Any) -> Iterator[str]:
+def _parts(place: int, args: Any, is_shown: bool) -> Iterator[str]:
+    """Name what of an action is folded. Behind the fold of the question, its arguments follow each other unfolded."""
     if not isinstance(args, dict):
         if _is_folded(args):
             yield part_of(place)
         return
-    yield from (part_of(place, name) for name, value in args.items() if _is_folded(value))
-    if len(args) > MOST_ARGUMENTS:
+    yield from (part_of(place, name) for name, value in args.items() if name and _is_folded(value))
+    if is_shown and arguments_shown(args.items()) < len(args) or _is_folded(args.get("")):
         yield part_of(place)
 
 
@@ -110,13 +170,15 @@ def _safe(name: str) -> str:
 
 def value_at(actions: Sequence[Mapping[str, Any]], part: str) -> Any:
     """Return the value that a part names."""
+    if part == ALL_ACTIONS:
+        return [{"name": action["name"], "args": action["args"]} for action in actions]
     place, _, name = part.removeprefix("action/").partition("/")
     args = actions[int(place)]["args"]
     return next(value for key, value in args.items() if _safe(key) == name) if name else args
 
 
 def _is_folded(value: Any) -> bool:
-    return not has_excerpt(value) and isinstance(value, str | list | dict) and fold_of(text_of(value)) is not None
+    return not has_excerpt(value) and isinstance(value, str | list | dict) and fold_of_value(value) is not None
 
 
 def _is_taller(text: str, lines: int) -> bool:

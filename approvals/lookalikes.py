@@ -8,6 +8,7 @@ at the front of another, and what stands before the @ of a URL.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
+from ipaddress import IPv4Address
 
 import idna
 
@@ -17,7 +18,13 @@ _TOKEN = re.compile(r"[\w.-]+")
 _USER_IN_URL = re.compile(r"\b(?:https?|wss?|ftp)://([^\s/?#<>\"']{1,300})[@\uff20]([^\s/?#@<>\"'\\]{1,253})", re.I)
 _USER_OF_MAIL = re.compile(r"(?<![\w.@/:-])((?:[\w-]{1,63}\.)+(?:com|org|net|gov|io|co))@([\w-]+(?:\.[\w-]+)+)", re.I)
 _SLASH_ALIKE = re.compile(r"\bhttps?://[^\s/?#<>\"']{0,253}?([\u2044\u2215\u29f8\uff0f\u3002\uff0e\uff61])", re.I)
-_INSIDE = re.compile(r"(?:^|\.)([a-z0-9-]+\.(?:com|org|net|gov))\.(?=.)")
+_INSIDE = re.compile(r"(?:^|\.)([a-z0-9-]+\.(?:com|org|net|gov))[.-](?=.)")
+_NUMBER = re.compile(r"\b(?:https?|wss?|ftp)://(?:[^\s/?#@]{0,300}@)?(0x[0-9a-f]{1,8}|\d{8,10})(?![\w.-])", re.I)
+_DOT_ALIKE = re.compile(
+    r"(?<![\w.-])[A-Za-z0-9-]{2,63}[\u3002\uff0e\uff61]"
+    r"(?:com|org|net|gov|edu|io|co|info|biz|app|dev|example|de|uk|fr|ru|cn|jp|eu|us|me)(?![A-Za-z0-9])"
+)
+_DOTS = re.compile("[\u3002\uff0e\uff61]")
 _CODES = re.compile(r"xn--[a-z0-9-]+", re.I)
 LONGEST_HOST = 253
 LONGEST = 100_000  # characters of one text that are read
@@ -55,13 +62,18 @@ def neighbours(texts: Iterable[str]) -> Neighbours:
 def hosts_marked(text: str, others: Neighbours | None = None) -> Iterator[tuple[str, str]]:
     """Yield each host that may not be what it seems, with the sentence why."""
     text = text[:LONGEST]
-    if "." not in text and "\u3002" not in text and "xn--" not in text.lower():
+    if "." not in text and "://" not in text and not _DOTS.search(text) and "xn--" not in text.lower():
         return
     for host in dict.fromkeys(hosts_in(text)):
         if why := _why(host, others or {}):
             yield host, why
     for found in _SLASH_ALIKE.finditer(text):
         yield found[0], "Its address holds a character that looks like a slash or a dot and is none."
+    for found in _DOT_ALIKE.finditer(text):
+        yield found[0], "A browser takes its full stop for a dot: it is a host."
+    for found in _NUMBER.finditer(text):
+        if (number := int(found[1], 0 if found[1].lower().startswith("0x") else 10)) < 2**32:
+            yield found[0], f"Its host is a number: it leads to {IPv4Address(number)}."
 
 
 def users_marked(text: str) -> Iterator[tuple[str, str]]:
@@ -95,7 +107,8 @@ def _why(host: str, others: Neighbours) -> str:
     if found := _INSIDE.search(host.lower()):
         rest = host.lower()[found.end() :]
         if found[1].partition(".")[0] in KNOWN and len(rest) > 2:
-            return f"It begins like {found[1]} and belongs to {'.'.join(rest.split('.')[-2:])}."
+            owner = rest if host[found.end() - 1] == "." else host.lower()
+            return f"It begins like {found[1]} and belongs to {'.'.join(owner.split('.')[-2:])}."
     if alike := _alike_here(shown, others):
         return f"It looks like {alike}, which stands here too{code}."
     if code:
@@ -104,7 +117,10 @@ def _why(host: str, others: Neighbours) -> str:
 
 
 def _alike_here(host: str, others: Neighbours) -> str:
+    """Return another host of the record that this one is one slip of the eye away from; a known one imitates none."""
     domain = _domain(host)
+    if domain.partition(".")[0] in KNOWN:
+        return ""
     return min(others.get(skeleton(domain), {domain}) - {domain}, default="") if others else ""
 
 

@@ -3,6 +3,7 @@
 A mark stands beside the value, is counted on top of the page, in the queue and in the API. It forbids nothing.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ MOST_TEXT = 400_000
 """Characters of one question that are read for marks: first the actions, then the request, then the state."""
 LONGEST = 100_000
 LONGEST_SHOWN = 120
+LONGEST_NAME = 118
+"""Characters of a name that are drawn, in quotation marks."""
 _OVERLAYS = re.compile("[\u0334-\u0338\u0488\u0489\u20d2\u20d3\u20d8-\u20e2\u20e4-\u20f0]")
 _COMBINING = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20e2\u20e4-\u20ff\ufe20-\ufe2f"
 _STACK = re.compile(f"[{_COMBINING}]{{3,}}|(?:^|[\\s0-9])[{_COMBINING}]")
@@ -119,14 +122,24 @@ def _found(text: str, spot: Spot, others: Neighbours | None) -> Iterator[tuple[s
         yield from _unseen(text)
     yield from (("host", host, why) for host, why in hosts_marked(text, others))
     yield from (("user", address, why) for address, why in users_marked(text))
-    if spot.is_name and len(text) > LONGEST_SHOWN:
-        yield "name", text, f"This name has {len(spot.text):,} characters: no program would use it."
-    if not spot.is_name:
-        for figure in figures_marked(text, spot.name):
-            yield "figures", figure, "It holds a letter where a digit is expected: O for 0, or l or I for 1."
+    if spot.is_name:
+        yield from _odd_name(text, spot)
+    else:
+        yield from (("figures", figure, why) for figure, why in figures_marked(text, spot.name))
 
 
 _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), 127])
+
+
+def _odd_name(text: str, spot: Spot) -> Iterator[tuple[str, str, str]]:
+    """A name is drawn in one line, and cut. Say what that leaves out."""
+    shown = json.dumps(text, ensure_ascii=False)[1:-1]
+    if len(text) > LONGEST_NAME:
+        end = plain_visible(json.dumps(text[-40:], ensure_ascii=False)[1:-1])
+        why = f"This name has {len(spot.text):,} characters: no program would use it. It ends with “{end}”."
+        yield "name", shown, why
+    elif " ".join(text.split()) != text:
+        yield "name", shown, "Spaces or line breaks of this name are not drawn as they are."
 
 
 def _unseen(text: str) -> Iterator[tuple[str, str, str]]:

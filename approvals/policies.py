@@ -11,6 +11,7 @@ from agentcore.strict import blocked_sentence
 from approvals import editable
 from approvals.editable import Editable
 from approvals.enums import OnCrash, OnDeadline, Verdict
+from approvals.folds import ALL_ACTIONS
 
 SENDS_WAIT = (
     "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
@@ -247,16 +248,22 @@ def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: C
 
 def why_not_unopened(*, parts: Sequence[str]) -> str:
     """Say what a person has to open, or see the end of, before they may say yes."""
-    folded = [part for part in parts if part.startswith(("action/", "proposal/"))]
+    folded = [part for part in parts if part == ALL_ACTIONS or part.startswith(("action/", "proposal/"))]
     cut = [part.removeprefix("state/") for part in parts if part not in folded]
     if cut:
         return f"Open the whole of {_few(cut)} first: only its beginning is shown here."
-    ends = ["all arguments" if part.count("/") == 1 else part.split("/", 2)[-1] for part in folded]
+    ends = list(dict.fromkeys(map(_end_of, folded)))
     return f"See {_few(ends)} to the end first: it is taller than a screen." if ends else ""
 
 
+def _end_of(part: str) -> str:
+    if part == ALL_ACTIONS:
+        return "all actions"
+    return "all arguments" if part.count("/") == 1 else part.split("/", 2)[-1]
+
+
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def why_not_edit(*, waiting: Collection[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentcore.quoting import named, quoted, short, told
+from agentcore.quoting import listed, named, quoted, short, told
 from agentcore.types import Action
 
 _LONGEST_VALUE = 30
@@ -26,11 +26,13 @@ class Asked:
 
 
 def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> Asked:
-    """Ask about tool calls: `refund(order A1, amount 20.00)`, or `2 actions: send_email, delete_file`."""
+    """Ask about tool calls: `refund(order A1, amount 20.00)`, or `3 actions: pay, mail`, each tool once."""
     names = [action.name for action in actions]
     calls = [call(action.name, action.args) for action in actions]
-    title = calls[0] if len(actions) == 1 else f"{len(actions)} actions: {', '.join(map(named, names))}"
-    summary = _said(actions[0].description) if len(actions) == 1 else "; ".join(calls)
+    count = f"{len(actions)} actions: "
+    tools = listed(list(dict.fromkeys(map(named, names))), ", ", _LONGEST_LINE - len(count))
+    title = calls[0] if len(actions) == 1 else count + tools
+    summary = _said(actions[0].description) if len(actions) == 1 else listed(calls, "; ", 2 * _LONGEST_LINE)
     plain = tuple(verdict for verdict in ("approve", "reject") if all(verdict in each.allowed for each in actions))
     return Asked(
         title=short(title, _LONGEST_LINE),

@@ -18,7 +18,7 @@ from agentcore.cards import approval_metadata, title_of
 from agentcore.errors import storable
 from agentcore.interrupts import hitl_batched
 from agentcore.interrupts.asked import just, one_of, with_arguments
-from agentcore.quoting import named, short, told
+from agentcore.quoting import listed, named, short, told
 from agentcore.registry import Graph
 from agentcore.tools import tool_schemas
 from agentcore.types import Action, Choice, Gate, GateTask, Pause, Question, Snapshot
@@ -26,6 +26,8 @@ from agentcore.types import Action, Choice, Gate, GateTask, Pause, Question, Sna
 VERDICTS = ("approve", "reject", "skip")
 _LONGEST_IN_SUMMARY = 60
 _LONGEST_TITLE = 120
+_LONGEST_OF_ALL = 300
+_LONGEST_SUMMARY = 500
 
 
 def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
@@ -40,7 +42,7 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
             kind="breakpoint",
             interrupt_id="",
             next=snapshot.next,
-            title=storable(" + ".join(_titles(graph, gate.tasks, actions))),
+            title=storable(listed(_titles(graph, gate.tasks, actions), " + ", _LONGEST_OF_ALL)),
             summary=storable(_summary(graph, gate.tasks, snapshot.values)),
             request=_request(graph, snapshot, gate),
             actions=actions,
@@ -236,7 +238,7 @@ def _summary(graph: Graph, tasks: Sequence[GateTask], values: dict[str, Any]) ->
         template, args = approval_metadata(graph, task.node).get("summary"), sends.args_in(task.sent)
         if isinstance(template, str):
             found.append(_filled(template, {**values, **args} if isinstance(args, Mapping) else values))
-    return " + ".join(found)
+    return listed(found, " + ", _LONGEST_SUMMARY)
 
 
 def _filled(template: str, values: dict[str, Any]) -> str:

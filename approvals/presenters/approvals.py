@@ -36,7 +36,29 @@ class ActionShown:
     agent_says: Value | None
     marks: list[str]
     part: str
-    """Named where so many arguments follow each other that the last of them must be seen."""
+    """Named where the arguments after those that are `shown` must be seen to the last of them."""
+    shown: int
+    """How many of the arguments stand outside of the fold."""
+    is_folded: bool
+    """True for one that stands behind the fold of the question."""
+
+    @property
+    def first(self) -> list[Argument]:
+        return self.arguments[: self.shown]
+
+    @property
+    def rest(self) -> list[Argument]:
+        return self.arguments[self.shown :]
+
+    @property
+    def rest_told(self) -> str:
+        return told_of("argument", [argument.title for argument in self.rest])
+
+
+def told_of(what: str, names: Sequence[str]) -> str:
+    """Count what a fold hides, and name each once: `25 actions more: send_mail, wire_money`."""
+    count = f"{len(names)} {what}{'' if len(names) == 1 else 's'} more"
+    return f"{count}: {', '.join(dict.fromkeys(filter(None, names)))}"
 
 
 @dataclass(frozen=True)
@@ -109,9 +131,13 @@ def actions_of(approval: Approval, graph: Graph | None) -> list[ActionShown]:
     titles = channel_titles(graph)
     metadata = approval.request.get("metadata", {}) if isinstance(approval.request, dict) else {}
     noted = Noted(approval.kind, approval.next, approval.marks, approval.folded)
-    return [
+    shown = [
         _action(place, action, titles, _order(metadata, action), noted) for place, action in enumerate(approval.actions)
     ]
+    if folds.ALL_ACTIONS not in approval.folded:
+        return shown
+    first = folds.actions_shown(action["args"] for action in approval.actions)
+    return [replace(action, is_folded=place >= first) for place, action in enumerate(shown)]
 
 
 @dataclass(frozen=True)
@@ -170,24 +196,30 @@ def _action(
     is_node = is_gate and name in noted.next
     is_by_author = action.get("described_by", "author" if is_gate else "agent") == "author"
     title = str(action.get("title") or "")
-    arguments = arguments_of(_ordered(action["args"], order), titles)
+    given = _ordered(action["args"], order)
+    arguments, part = arguments_of(given, titles), folds.part_of(place)
+    is_tall = isinstance(given, dict) and part in noted.folded
     return ActionShown(
         name=name,
         kind="Node" if is_node else "Tool" if is_gate or action.get("allowed") else "Question from",
-        arguments=[_with_notes(place, each, noted) for each in arguments],
+        arguments=[_with_notes(place, each, noted, is_tall=is_tall) for each in arguments],
         author_title=title if is_node and title not in (name, title_of(name)) else "",
         author_says=description if is_by_author else "",
         agent_says=value_of(description) if description and not is_by_author else None,
         marks=[mark["sentence"] for mark in noted.marks if mark["place"] == f"/actions/{place}/name"],
-        part=part if (part := folds.part_of(place)) in noted.folded and len(arguments) > folds.MOST_ARGUMENTS else "",
+        part=part if is_tall else "",
+        shown=folds.arguments_shown(given.items()) if is_tall else len(arguments),
+        is_folded=False,
     )
 
 
-def _with_notes(place: int, argument: Argument, noted: Noted) -> Argument:
+def _with_notes(place: int, argument: Argument, noted: Noted, *, is_tall: bool) -> Argument:
+    """Add marks, and the part where the end must be seen. All arguments of a tall action have theirs after the last."""
     at = f"/actions/{place}/args" + (f"/{step_of(argument.name)}" if argument.name else "")
     found = [mark for mark in noted.marks if mark["place"] == at or mark["place"].startswith(f"{at}/")]
     part = folds.part_of(place, argument.name)
-    return replace(argument, part=part if part in noted.folded else "", marks=[each["sentence"] for each in found])
+    is_own = part in noted.folded and (argument.name or not is_tall)
+    return replace(argument, part=part if is_own else "", marks=[each["sentence"] for each in found])
 
 
 def channel_titles(graph: Graph | None) -> dict[str, str]:

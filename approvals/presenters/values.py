@@ -9,7 +9,7 @@ from agentcore.interrupts.breakpoint import is_conversation
 from agentcore.quoting import named
 from agentcore.skimming import is_excerpt
 from agentcore.state_edit import changes
-from approvals.folds import Fold, fold_of
+from approvals.folds import Fold, fold_of, is_shown_as_items
 from approvals.text import count_odd, json_text
 
 LONGEST_LABEL = 120
@@ -100,9 +100,7 @@ def value_of(item: Any) -> Value:
             return Value("number", json.dumps(item))
         case str():
             return Value("text", item, fold=fold_of(item))
-        case list() if fold_of(json_text(item)):
-            return json_value_of(item)
-        case list() if item and all(isinstance(one, str | int | float) or one is None for one in item):
+        case list() if is_shown_as_items(item):
             return Value("list", f"{len(item)} items", [value_of(one) for one in item])
         case _ if item in ([], {}):  # the pattern {} would match any mapping
             return Value("null", "empty")

@@ -13,7 +13,7 @@ from approvals import text as texts
 from approvals.actions import changes
 from approvals.models import Approval
 from approvals.permissions import User, roles_of
-from approvals.presenters.approvals import ActionShown
+from approvals.presenters.approvals import ActionShown, told_of
 from approvals.presenters.values import label_of
 from approvals.text import visible
 
@@ -40,6 +40,17 @@ def _gap(words: str) -> SafeString:
 @register.filter
 def agent_speaks(actions: Iterable[ActionShown]) -> bool:
     return any(action.agent_says for action in actions)
+
+
+@register.filter
+def behind_fold(actions: Iterable[ActionShown]) -> list[ActionShown]:
+    return [action for action in actions if action.is_folded]
+
+
+@register.filter
+def told_of_actions(actions: Iterable[ActionShown]) -> str:
+    """Count and name what stands behind the fold of a question."""
+    return told_of("action", [label_of(action.name) for action in actions])
 
 
 @register.simple_tag

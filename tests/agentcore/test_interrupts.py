@@ -229,7 +229,7 @@ PER_CALL_SCHEMA = {
         (PER_CALL, "hitl_per_call", "refund(order A1, amount 20.00)", ""),
         (LEGACY, "legacy", "refund(order A1)", "The agent says: “Look.”"),
         ([LEGACY], "legacy", "refund(order A1)", "The agent says: “Look.”"),
-        ([LEGACY, LEGACY], "legacy", "2 actions: refund, refund", "refund(order A1); refund(order A1)"),
+        ([LEGACY, LEGACY], "legacy", "2 actions: refund", "refund(order A1); refund(order A1)"),
         (json.dumps(LEGACY), "legacy", "refund(order A1)", "The agent says: “Look.”"),
         (f"  {json.dumps([LEGACY])}", "legacy", "refund(order A1)", "The agent says: “Look.”"),
         ("What is the limit?", "plain", "Question: “What is the limit?”", ""),

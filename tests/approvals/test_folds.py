@@ -1,11 +1,13 @@
 """A yes needs the end of what is taller than a screen: the vote checks it, whatever the page shows."""
 
+from html import unescape
 from typing import Any
 
 import httpx
 import pytest
 
 from agentcore import failpoints
+from tests.approvals.test_blocked import pages
 from tests.console import Console
 
 COMMAND = "echo ok" + "\n" * 400 + "rm -rf /"
@@ -14,6 +16,14 @@ ALLOW = {"allow_accept": True, "allow_ignore": True, "allow_edit": True, "allow_
 
 def asked(**args: Any) -> dict[str, Any]:
     return {"ask": [{"action_request": {"action": "run_command", "args": args}, "config": ALLOW}]}
+
+
+def asked_all(*actions: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"ask": [{"action_request": {"action": name, "args": args}, "config": ALLOW} for name, args in actions]}
+
+
+TALL = {f"a{number}": "x\n" * 19 + "x" for number in range(5)}
+WIRE = ("wire_money", {"to": "evil", "amount": 99_999})
 
 
 def whole(console: Console, approval: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +57,30 @@ def test_a_yes_is_refused_until_the_end_was_seen_by_who_votes(console: Console, 
     assert opens(console, "alice", approval, "action/0/note").status_code == 404
     assert opens(console, "alice", approval, "action/0/command").text == COMMAND
     assert vote(console, "alice", approval, verdict, **more).status_code == 201
+
+
+def test_many_actions_hide_no_last_one(console: Console) -> None:
+    many = asked_all(*((f"tool_{number}", TALL) for number in range(30)), WIRE)
+    approval = whole(console, console.pause("d_legacy", many))
+    assert approval["folded"] == ["action/0", "actions"]
+    assert approval["title"].endswith(" and 19 more")
+    with pages(console, "alice") as alice:
+        page = alice.get(f"/approvals/{approval['id']}/").text
+        bulk = alice.get("/approvals/bulk/", params={"id": approval["id"]}).text
+    for text in map(unescape, (page, bulk)):
+        assert "See all arguments, all actions to the end first" in text
+        before, _, behind = text.partition("30 actions more: tool_1, tool_2,")
+        assert "99999" not in before
+        assert "tool_29, wire_money" in behind.partition("</summary>")[0]
+        assert "99999" in behind
+        assert "3 arguments more: a2, a3, a4" in before
+    answer = {"answer": [{"type": "accept", "args": None}] * 31}
+    refused = vote(console, "alice", approval, "respond", **answer)
+    assert refused.json()["error"]["detail"]["parts"] == ["action/0", "actions"]
+    assert '"wire_money"' in opens(console, "alice", approval, "actions").text
+    assert vote(console, "alice", approval, "respond", **answer).status_code == 409
+    assert opens(console, "alice", approval, "action/0").status_code == 200
+    assert vote(console, "alice", approval, "respond", **answer).status_code == 201
 
 
 def test_a_rejection_needs_no_more_than_its_reason(console: Console) -> None:

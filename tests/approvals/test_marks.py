@@ -22,6 +22,7 @@ HOSTILE = {
         "xn--80ak6aa92e.com", "xn--mnchen-3ya.de", "vvhatsapp.com", "faceb00k.com", "g00gle.com", "goog1e.com",
         "\u0262oogle.com", "arnazon.com", "clropbox.com", "paypal.com.evil.example", "login.micros0ft.com",
         "paypa1-secure.com", "https://paypal.com\u2044x.evil.example/", "ines@rnicrosoft.com", "app1e.com", "\u0455tripe.com",
+        "paypal\u3002com", "see evil\uff0eexample", "http://2130706433/x", "https://0x7f000001", "microsoft.com-login.example",
     ],
     "user": [
         "https://paypal.com@evil.example/x", "http://admin:secret@10.0.0.1/", "https://good.example\\@evil.example/",
@@ -34,7 +35,8 @@ HOSTILE = {
     "figures": [
         "DE89 37O4 0044 0532 0130 00", "DE89 37O4 0044 0532 0130 00 please", "GB29 NWBK 6O16 1331 9268 19",
         "ES91 2100 0418 4502 0005 l332", "NO93 86O1 1117 947", "4O12 8888 8888 1881", "l234567890", "0l0 555 1234 99",
-        "FR14 2OO4 1010 0505 0001 3M02 606",
+        "FR14 2OO4 1010 0505 0001 3M02 606", "DE89 3704 0044 0S32 0130 00", "DE8937040044053201300", "DE89 3704 0044 0532 0130 0",
+        "GB29 NWBK 6016 133I 9268 19", "BE68 S390 0754 7034", "12345678S0", "40128888888B1881", "123\u04174567890", "DE89 37\u041e4 0044 0532 0130 00",
     ],
     "digits": ["\u0661\u0662\u0663", "1\u06623", "\uff11\uff12\uff10", "\U0001d7cf\U0001d7ce\U0001d7ce EUR", "pay \u0967\u0966\u0966 EUR"],
     "direction": ["abc\u05e9\u05dc\u05d5\u05ddexe", "invoice\u0645pdf", "\u05d1paypal"],
@@ -43,7 +45,7 @@ HOSTILE_NAMES = {
     "alphabets": ["transf\u0435r", "\u0440\u0430\u0443\u0440\u0430", "s\u0435nd_mail", "am\u03bfunt"],
     "invisible": ["pay\u200b", "\u202eyap"],
     "stacked": ["pa\u0336y", "am\u0317ount"],
-    "name": ["Approved by alice, 2 of 2. No further action needed. " * 3],
+    "name": ["Approved by alice, 2 of 2. No further action needed. " * 3, "x" * 119, "to\n\nApproved", "a  b", "to "],
 }
 LEGITIMATE = [
     *("Nguy\u1ec5n Th\u1ecb Lan Anh|Y\u0131ld\u0131r\u0131m \u00d6zt\u00fcrk|S\u00f8ren \u00c5kesson|Zo\u00eb Fran\u00e7ois|Jos\u00e9 Mu\u00f1oz|\u0141ukasz \u017b\u00f3\u0142\u0107|Ji\u0159\u00ed Dvo\u0159\u00e1k|\u0218tefan \u021aepe\u0219".split("|")),
@@ -59,6 +61,8 @@ LEGITIMATE = [
     *("https://ar.wikipedia.org/wiki/\u0627\u0644\u0642\u0627\u0647\u0631\u0629 postgres://app@db.internal/orders ssh://git@github.com/a/b.git git@github.com:a/b.git".split()),
     *("DE89 3704 0044 0532 0130 00|DE89370400440532013000 please pay it|GB29 NWBK 6016 1331 9268 19|FR14 2004 1010 0505 0001 3M02 606".split("|")),
     *("MT84 MALT 0110 0001 2345 MTLC AST0 01S|ES91 2100 0418 4502 0005 1332 now|NL91 ABNA 0417 1643 00|CH93 0076 2011 6238 5295 7|NO93 8601 1117 947".split("|")),
+    *("1HGCM82633A004352|WVWZZZ1JZXW000001|12345678Z|123456789B01|NL123456789B01|20261129S0001|US0378331005|BBG000B9XRY4|594918104|ORD-2026-S00017".split("|")),
+    *("\u0440\u0430\u0437\u0443\u043c Python\u3002\u4e0b\u4e00\u4e2a|25.11.2026\u0433|\u0410123\u0412\u042177|5\u043a1 1234567|http://192.168.10.1:8000/|550E8400-E29B-41D4-A716-446655440000".split("|")),
     *("4012 8888 8888 1881|+49 30 1234567|NL-48213|INV-2026-00017|550e8400-e29b-41d4-a716-446655440000|2026-11-29T10:00:00Z|192.168.10.1|3.14159|A1B2C3D4".split("|")),
     *("report.final.pdf|main.py|e.g. this|see README.md.|v1.2.0|kubectl scale deploy/checkout --replicas=12|SELECT * FROM orders WHERE id = 10;".split("|")),
     *("Hauptstra\u00dfe 5, 10115 Berlin|12 Rue de l\u2019\u00c9glise, 75001 Paris|\u0443\u043b. \u041b\u0435\u043d\u0438\u043d\u0430, 5|\u6771\u4eac\u90fd\u5343\u4ee3\u7530\u533a1-1|C/ Mayor 3, 28013 Madrid|O\u2019Connell St 10, Dublin".split("|")),
@@ -81,9 +85,22 @@ def test_names_of_tools_and_arguments_are_judged_more_strictly(kind: str, text: 
     assert mark["place"] == "/actions/0/name"
 
 
-def test_short_figures_are_judged_by_the_name_of_their_argument() -> None:
-    assert kinds("1O0.00", name="amount") == {"figures"}
-    assert kinds("1O0.00", name="note") == set()
+@pytest.mark.parametrize(
+    ("text", "name"), [("1O0.00", "amount"), ("20-OO-00", "sort_code"), ("1\u041e0", "amount"), ("90 l2", "account")]
+)
+def test_short_figures_are_judged_by_the_name_of_their_argument(text: str, name: str) -> None:
+    assert kinds(text, name=name) == {"figures"}
+    assert kinds(text, name="note") == set()
+
+
+def test_a_name_that_is_cut_is_told_with_its_end() -> None:
+    [mark] = marks_at(Spot("/x", "a" * 120 + "\nto evil", is_name=True))
+    assert mark.sentence.endswith(r"aaa\nto evil”.")
+
+
+def test_a_well_known_host_is_not_accused_beside_its_imitation() -> None:
+    found = marks_of([{"name": "mail", "args": {"from": "paypal.com", "to": "paypa1.com"}}], None, {})
+    assert [mark["place"] for mark in found] == ["/actions/0/args/to"]
 
 
 def test_names_hosts_and_numbers_of_the_world_are_left_alone() -> None:
@@ -143,7 +160,7 @@ def test_a_hostile_text_is_read_once(text: str) -> None:
         ("echo ok" + "\n\u00a0" * 400 + "\nrm -rf /", "echo ok", "400 blank lines, 1 line more"),
         ("ok" + " " * 5_000 + "rm -rf /", "ok", "5,000 spaces in a row, 8 more characters of this line"),
         ("\n" * 400 + "rm", "", "399 blank lines, 1 line more"),
-        ("x" * (COLUMNS * MOST_LINES + 1), "x" * 600, "841 more characters of this line"),
+        ("x" * (COLUMNS * MOST_LINES + 1), "x" * 350, "491 more characters of this line"),
         ("\n".join("abc"[i % 3] for i in range(25)), "\n".join("abc"[i % 3] for i in range(10)), "15 lines more"),
     ],
 )
@@ -160,8 +177,8 @@ def test_what_fits_is_shown_whole(text: str) -> None:
 
 
 def test_letters_that_are_drawn_wide_count_as_they_are_drawn() -> None:
-    assert fold_of("\u65e5" * 720) is None
-    assert fold_of("\u65e5" * 721) is not None
+    assert fold_of("\u65e5" * 420) is None
+    assert fold_of("\u65e5" * 421) is not None
     assert fold_of("\u200b" * 300) is not None, "each is drawn as a chip"
 
 
@@ -170,9 +187,44 @@ def test_runs_of_spaces_and_blank_lines_are_counted_in_place() -> None:
     assert drawn == [("a", "9 blank lines"), ("b", "50 spaces"), ("c\n\n\n\nd", "")]
 
 
+def call(**args: Any) -> dict[str, Any]:
+    return {"name": "run", "args": args}
+
+
+def lines(count: int) -> str:
+    return "\n".join("x" * count)
+
+
+WIRE = call(to="evil", amount=99_999)
+TALL = call(**{f"a{number}": lines(20) for number in range(5)})
+
+
+@pytest.mark.parametrize(
+    ("actions", "parts"),
+    [
+        ([*[TALL] * 30, WIRE], ["action/0", "actions"]),
+        ([call(**{f"a{number}": lines(23) for number in range(29)})], ["action/0"]),
+        ([call(a=lines(24), b=lines(24)), WIRE], []),
+        ([call(a=lines(24), b=lines(24), c=lines(24))], ["action/0"]),
+        ([call(**{f"a{number}": 1 for number in range(30)})], []),
+        ([WIRE] * 20, []),
+        ([WIRE] * 21, ["actions"]),
+        ([call(a=[f"item {number}" for number in range(30)])], []),
+        ([call(a=[f"item {number}" for number in range(49)])], ["action/0/a"]),
+        ([call(a=["x" * 36] * 25)], ["action/0/a"]),
+        ([call(**{"": lines(25), "b": 1})], ["action/0"]),
+        ([{"name": "ask", "args": lines(25)}], ["action/0"]),
+        ([*[WIRE] * 20, call(a=lines(25))], ["action/20/a", "actions"]),
+    ],
+)
+def test_many_values_that_fit_fold_what_comes_after_two_screens(actions: list[Any], parts: list[str]) -> None:
+    assert parts_of(actions) == parts
+    for part in parts:
+        assert value_at(actions, part) is not None
+
+
 def test_many_arguments_are_a_part_and_long_names_stay_apart() -> None:
-    many = {"name": "run", "args": {f"a{number}": 1 for number in range(31)}}
-    assert parts_of([many]) == ["action/0"]
+    assert parts_of([call(**{f"a{number}": 1 for number in range(31)})]) == ["action/0"]
     long = {"n" * 200 + end: "x\n" * 30 for end in "ab"}
     parts = parts_of([{"name": "run", "args": long}])
     assert len(set(parts)) == 2
