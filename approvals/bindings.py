@@ -6,6 +6,7 @@ from typing import Any
 from agentcore import binding
 from agentcore.types import Shown, Traits
 from approvals import audit
+from approvals.audit.rows import BINDING
 from approvals.enums import Binding
 from approvals.errors import Unbound
 from approvals.models import Graph, Thread
@@ -82,6 +83,7 @@ def record(thread: Thread, *, actor: str, actor_kind: str = "person", reason: st
             "fits": fits,
         },
         texts={"reason": reason} if reason else None,
+        rows=audit.told(thread, *BINDING),
     )
 
 

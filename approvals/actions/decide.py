@@ -133,6 +133,11 @@ class Outcome:
     vote: Vote | None = None
     votes: tuple[Vote, ...] = ()
 
+    @property
+    def makes_author(self) -> bool:
+        """What was proposed is in the thread from here on."""
+        return bool(self.proposal.by) and not self.proposal.is_plain
+
 
 def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     """Cast a vote and, when it decides, hand the thread to its graph.
@@ -301,6 +306,8 @@ def check_question(log: vouching.Log, here: Locked) -> None:
     differing = vouching.what_differs(log, here.approval)
     if differing:
         raise Altered(vouching.why_not_altered(differing), columns=differing)
+    if differing := vouching.thread_differs(log, here.thread):
+        raise Altered(vouching.why_not_thread(differing), columns=differing)
     if sentence := vouching.why_not_rule(log, here.approval):
         raise Unvouched(sentence, policy=here.rule.source)
 
@@ -433,7 +440,7 @@ def _check_answer(here: Locked, ballot: Ballot) -> None:
 
 def _cast(here: Locked, ballot: Ballot, by: User, log: vouching.Log) -> Voted:
     """Store the vote, count, and decide if that is enough."""
-    approval, standing = here.approval, _standing(here)
+    approval, standing = here.approval, _standing(here, log)
     for vote in standing:
         if sentence := vouching.why_not_person(
             log, vote.voter_id, vote.voter.username, permissions.memberships_of(vote.voter)
@@ -465,9 +472,14 @@ def _cast(here: Locked, ballot: Ballot, by: User, log: vouching.Log) -> Voted:
     return Voted(cast, decision, run)
 
 
-def _standing(here: Locked) -> list[Vote]:
-    """Return the votes that count, oldest first; those of people who may no longer vote count no more."""
+def _standing(here: Locked, log: vouching.Log) -> list[Vote]:
+    """Return the votes that count, oldest first; those of people who may no longer vote count no more.
+
+    Raises Altered where they are not those that were cast.
+    """
     cast = list(here.approval.votes.counting().select_related("voter").order_by("created_at"))
+    if sentence := vouching.why_not_votes(log, here.approval, cast):
+        raise Altered(sentence, columns=["votes"])
     lapsed = [vote for vote in cast if not _may_still_vote(here, vote)]
     if lapsed:
         _end(here, lapsed, VoteEnd.LAPSED)
@@ -557,7 +569,7 @@ def _store(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
             comment=outcome.comment,
         ),
     )
-    if proposal.by and not proposal.is_plain:
+    if outcome.makes_author:
         rules.with_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
     approval.status = DECIDED_AS[Verdict(outcome.verdict)] if outcome.vote else ApprovalStatus.EXPIRED
     approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
@@ -632,6 +644,7 @@ def _preview_digest(seen_preview: str) -> dict[str, str]:
 
 def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Run) -> None:
     content = policies.content_digest(edits=decision.edits, answer=decision.answer, as_node=decision.as_node)
+    authors = audit.told(here.thread, "authors") if outcome.makes_author else {}
     audit.append(
         "decision.reached",
         actor=decision.vote.voter.get_username() if decision.vote else "countersign",
@@ -656,7 +669,7 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
             "bytes": index_thread.bytes_digest(here.approval),
         },
         policy_version=here.rule.source,
-        rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | audit.told(here.thread),
+        rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | authors,
         about=audit.key_of(here.approval),
     )
     reach("decide.recorded")

@@ -10,7 +10,7 @@ from agentcore import state_edit, timeline
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.serde import digest
 from approvals import audit, bindings, events, jobs, permissions, policies, rules, runtime, seals
-from approvals.actions import inquire, start_run
+from approvals.actions import inquire, note_altered, start_run
 from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.models import Graph, Run, Thread
@@ -102,6 +102,7 @@ def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any,
 @transaction.atomic
 def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, input: Any, by: User) -> Run:
     permissions.check_again(by, "fork")
+    note_altered.check_thread(Thread.objects.defer("state").get(pk=source.pk))
     thread = Thread(
         id=str(uuid4()),
         graph_id=source.graph_id,

@@ -6,7 +6,8 @@ from django.db import transaction
 
 from approvals import audit, permissions
 from approvals.audit import vouching
-from approvals.models import Approval, AuditEntry
+from approvals.errors import Altered
+from approvals.models import Approval, AuditEntry, Thread
 from approvals.permissions import User
 
 ACTION = "approval.altered"
@@ -21,6 +22,7 @@ def altered(approvals: Sequence[Approval], by: User | None = None) -> dict[str, 
     for approval in approvals:
         if differing := vouching.what_differs(log, approval):
             note(approval, differing, by=by)
+            _leave_out(approval, differing)
             found[str(approval.pk)] = vouching.why_not_altered(differing)
     return found
 
@@ -30,12 +32,36 @@ def why_not(approval: Approval, by: User) -> str:
     log = vouching.read([approval], people=[by.pk or 0])
     if differing := vouching.what_differs(log, approval):
         note(approval, differing, by=by)
+        _leave_out(approval, differing)
         return vouching.why_not_altered(differing)
     if not approval.is_pending:
         return ""
+    if differing := vouching.thread_differs(log, approval.thread):
+        note(approval, differing, by=by)
+        return vouching.why_not_thread(differing)
     return vouching.why_not_rule(log, approval) or vouching.why_not_person(
         log, by.pk, by.get_username(), permissions.memberships_of(by)
     )
+
+
+def check(approval: Approval, by: User) -> None:
+    """Raise Altered for a question that is not what was asked."""
+    differing = vouching.what_differs(vouching.read([approval], with_rules=False), approval)
+    if differing:
+        note(approval, differing, by=by)
+        raise Altered(vouching.why_not_altered(differing), columns=differing)
+
+
+def check_thread(thread: Thread) -> None:
+    """Raise Altered for a thread that was changed past the console, before something more is made of it."""
+    if differing := vouching.thread_differs(vouching.read((), threads=[thread.pk]), thread):
+        raise Altered(vouching.why_not_thread(differing), columns=differing)
+
+
+def _leave_out(approval: Approval, differing: Collection[str]) -> None:
+    """A proposal that nobody made is not drawn: it may have any shape."""
+    if "proposal" in differing:
+        approval.proposal = None
 
 
 def note(approval: Approval, differing: Collection[str], *, by: User | None) -> None:

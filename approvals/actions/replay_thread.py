@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from agentcore import timeline
 from approvals import audit, events, jobs, permissions, rules, runtime
+from approvals.actions import note_altered
 from approvals.actions.fork_thread import check_can_be_forked
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
@@ -36,6 +37,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
 
 
 def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
+    note_altered.check_thread(thread)
     now = timezone.now()
     stuck = list(Run.objects.filter(thread=thread, status__in=STUCK_RUNS).values_list("pk", flat=True))
     Run.objects.filter(pk__in=stuck).update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
@@ -54,7 +56,7 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
     thread.save(update_fields=["status", "updated_at", "problem", "started_by", "authors"])
     jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
     events.publish(thread_id=thread.pk)
-    rows = audit.told(run) | audit.told(thread)
+    rows = audit.told(run) | audit.told(thread, "started_by_id", "authors")
     rows |= {f"run:{pk}": {"status": RunStatus.CANCELLED.value} for pk in stuck}
     about = {"run": str(run.pk), "checkpoint": checkpoint_id, "from": run.resume_from}
     audit.append("thread.replayed", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows)

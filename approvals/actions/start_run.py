@@ -9,6 +9,8 @@ from django.utils import timezone
 from agentcore import validation
 from agentcore.errors import Fault
 from approvals import audit, bindings, events, jobs, permissions, policies, rules, runtime, seals
+from approvals.actions import note_altered
+from approvals.audit.rows import BINDING
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
 from approvals.models import Approval, Graph, Run, Thread
@@ -42,15 +44,19 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
         if input is None and (sentence := why_not_go_on(thread)):
             raise Invalid(sentence)
+        note_altered.check_thread(thread)
         kept = seals.sealed_input(input, graph.record.secrets, thread.pk)
         run = Run.objects.create(
             thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
         )
+        changed = ["started_by_id"]
         if not thread.bound_by:
             bindings.to_run(thread, graph_id)
+            changed += BINDING
         thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
         if input is not None:
             rules.with_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
+            changed.append("authors")
         thread.started_by_id = by.pk
         thread.save(update_fields=["graph_id", "bound_by", "status", "updated_at", "started_by", "authors"])
         jobs.enqueue("execute_run", queue=jobs.graph_queue(graph_id), run_id=str(run.id))
@@ -60,7 +66,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             actor=by.get_username(),
             thread_id=thread_id,
             object={"run": str(run.id), "graph": graph_id},
-            rows=audit.told(run) | audit.told(thread),
+            rows=audit.told(run) | audit.told(thread, *changed),
         )
     return run
 

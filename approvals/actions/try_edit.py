@@ -8,9 +8,19 @@ from agentcore.errors import Fault
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.types import GraphCard
 from approvals import answers, bindings, editable, permissions, policies, seals
-from approvals.actions import inquire
+from approvals.actions import inquire, note_altered
+from approvals.audit import vouching
 from approvals.enums import ApprovalStatus
-from approvals.errors import AlreadyDecided, Expired, InvalidAnswer, InvalidEdit, NotFound, Superseded, Unavailable
+from approvals.errors import (
+    AlreadyDecided,
+    Altered,
+    Expired,
+    InvalidAnswer,
+    InvalidEdit,
+    NotFound,
+    Superseded,
+    Unavailable,
+)
 from approvals.models import Approval, Graph
 from approvals.permissions import User
 from approvals.policies import Rule
@@ -29,6 +39,7 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = N
     approval = Approval.objects.select_related("decision").filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
+    note_altered.check(approval, by)
     check_open(approval)
     return tried_each(approval, answer) if answer is not None else tried(approval, edits, as_node=as_node)
 
@@ -89,6 +100,8 @@ def check_open(approval: Approval) -> None:
         raise Superseded("The agent moved on before anyone decided; this question is no longer asked.")
     if approval.status == ApprovalStatus.CLEANED:
         raise Superseded("An admin removed this thread; this question is no longer asked.")
+    if not approval.is_pending and not hasattr(approval, "decision"):
+        raise Altered(vouching.why_not_altered(["status"]), columns=["status"])
     if approval.status == ApprovalStatus.EXPIRED:
         raise Expired("Nobody decided in time, so it was rejected.", at=approval.decision.decided_at.isoformat())
     if not approval.is_pending:

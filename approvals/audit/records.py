@@ -101,6 +101,9 @@ class Records:
         seq, wanted = told
         if wanted is None:
             return self._blame(seq, f"{_named(key)} was removed, as this entry says, and is there again.")
+        for name, value in rows.untold(kind).items():
+            if name not in wanted and columns[name] != value:
+                self._blame(self._last + 1, f"{_named(key)} was changed: no entry tells of its {name}.")
         left = rows.emptied(kind)
         for name, (value, told_at) in wanted.items():
             is_emptied = name in left and removed_at > told_at

@@ -58,7 +58,7 @@ LEFT_OUT: dict[type[Model], frozenset[str]] = {
 KEPT: dict[type[Model], frozenset[str]] = {
     Person: frozenset({"username", "is_active", "is_superuser", "date_joined"}),
     Group: frozenset({"name"}),
-    Thread: frozenset({"started_by_id", "authors"}),
+    Thread: frozenset({"started_by_id", "authors", "graph_id", "bound_by", "bound_who", "forked_from", "forked_at"}),
     Graph: frozenset({"card"}),
 }
 """Of these, only this is told."""
@@ -88,6 +88,8 @@ EMPTIED: dict[str, dict[str, Any]] = {
 }
 """What a force-clean leaves of columns that hold what a thread held."""
 _NAMES = {model: name for name, model in KINDS.items()}
+BINDING = ("graph_id", "bound_by", "bound_who")
+"""Columns of a thread that say which graph runs on it."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,15 @@ def columns(kind: str) -> tuple[Column, ...]:
     return tuple(sorted(found, key=lambda column: column.name))
 
 
+@functools.cache
+def untold(kind: str) -> dict[str, Any]:
+    """Return what stands in columns of which no entry tells: a thread that was found is nobody's."""
+    return {"started_by_id": None, "authors": mark("[]")} if kind == "thread" else {}
+
+
 def is_untold_by_nature(kind: str, columns: dict[str, Any]) -> bool:
     """A thread that nobody started here was found, and nothing of it decides."""
-    return kind == "thread" and columns["started_by_id"] is None and columns["authors"] == mark("[]")
+    return kind == "thread" and all(columns[name] == value for name, value in untold(kind).items())
 
 
 @functools.cache

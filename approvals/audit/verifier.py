@@ -14,6 +14,7 @@ from approvals.audit.folder import Kept
 from approvals.audit.ledger import Ledger
 from approvals.audit.notes import PublicKey
 from approvals.audit.records import Records
+from approvals.audit.tallies import Tallies
 from approvals.audit.walk import CannotCheck, Evidence, Known, Verification, Walk, check
 
 CHUNK = 5_000
@@ -39,15 +40,16 @@ def verify(*, keys: Sequence[PublicKey] | None = None, known: Known | None = Non
         heads = _Heads(size_before)
         if heads.first and not keys:
             raise CannotCheck("There are signed heads but no public key to check them with. Copy it here.")
-        ledger, records = Ledger(), Records()
+        ledger, records, tallies = Ledger(), Records(), Tallies()
 
         def witness(seq: int, record: dict[str, Any]) -> None:
             ledger.see(seq, record)
             records.see(seq, record)
+            tallies.see(seq, record)
 
         walk = Walk(heads=heads.evidence(), texts=iter_texts(), keys=keys, witness=witness, known=known)
         found = check(walk, iter_entries(), end_of_log())
-        faults = [records.first_fault() if found.ok else None, ledger.first_fault(is_whole=found.ok)]
+        faults = [records.first_fault() if found.ok else None, ledger.first_fault(is_whole=found.ok), tallies.fault]
         for bad in filter(None, faults):
             if found.first_bad is None or bad.seq < found.first_bad:
                 signed = min(found.signed, bad.seq - 1)

@@ -12,16 +12,27 @@ from typing import Any
 from django.db import connection
 
 from agentcore.failpoints import is_off
+from agentcore.serde import canonical
 from approvals.audit import rows
 from approvals.audit.chain import entry_hash
-from approvals.models import Approval, AuditEntry
+from approvals.models import Approval, AuditEntry, Thread, Vote
 from approvals.policies import Rule, Voters, rule_from_metadata, strictest
 
 READ = """
 SELECT about, seq, prev_hash, hash, body FROM approvals_auditentry WHERE about = ANY(%(all)s)
 UNION ALL
+SELECT 'thread:' || thread_id, seq, prev_hash, hash, body FROM approvals_auditentry
+ WHERE thread_id = ANY(%(threads)s)
+ AND (strpos(body, '"thread:') > 0 OR action = 'vote.cast' AND body LIKE ANY(%(on)s::text[]))
+UNION ALL
 (SELECT DISTINCT ON (about) about, seq, prev_hash, hash, body FROM approvals_auditentry
  WHERE about = ANY(%(newest)s) ORDER BY about, seq DESC)
+ORDER BY seq
+"""
+LOOK_CLOSER = """
+SELECT about, seq, prev_hash, hash, body FROM approvals_auditentry
+WHERE about = ANY(%(abouts)s::text[])
+ OR action = 'record.adopted' AND EXISTS (SELECT 1 FROM unnest(%(keys)s::text[]) AS key WHERE strpos(body, key) > 0)
 ORDER BY seq
 """
 METADATA, DEFAULT = "the graph's metadata", "default"
@@ -36,33 +47,123 @@ class Log:
 
     records: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
 
-    def rows_of(self, key: str, about: str) -> dict[str, Any] | None:
+    def rows_of(self, key: str, *abouts: str) -> dict[str, Any] | None:
         """Return what was told last of each column of a row."""
         told: dict[str, Any] = {}
-        for record in self.records.get(about, ()):
+        for record in self._told(abouts):
             told |= (record.get("rows") or {}).get(key) or {}
         return told or None
+
+    def keys_of(self, kind: str, *abouts: str) -> set[str]:
+        """Name the rows of a kind that were told of."""
+        return {key for record in self._told(abouts) for key in record.get("rows") or {} if key.startswith(f"{kind}:")}
+
+    def _told(self, abouts: Sequence[str]) -> list[dict[str, Any]]:
+        return sorted((each for about in abouts for each in self.records.get(about, ())), key=lambda each: each["seq"])
 
 
 def about_policy(source: str) -> str:
     return f"policy:{source}"
 
 
-def read(approvals: Iterable[Approval], *, people: Iterable[int] = (), token: str = "", with_rules: bool = True) -> Log:
-    """Read all that is to be known about these questions and people: one statement."""
+def read(
+    approvals: Iterable[Approval],
+    *,
+    people: Iterable[int] = (),
+    token: str = "",
+    with_rules: bool = True,
+    threads: Iterable[str] = (),
+) -> Log:
+    """Read all that is to be known about these questions and people: one statement.
+
+    With rules it is what a vote needs, so the threads and the votes so far are read as well.
+    """
     asked = list(approvals)
+    about_threads = set(threads)
     newest = {f"person:{pk}" for pk in people} | ({f"token:{token}"} if token else set())
     whole = {rows.key_of(each) for each in asked}
     if with_rules:
+        about_threads |= {each.thread_id for each in asked}
         whole |= {about_policy(part) for each in asked for part in _segments(_source(each))}
         newest |= {f"graph:{each.graph_id}" for each in asked if METADATA in _source(each)}
+    on = [f'%"approval":"{each.pk}"%' for each in asked]
+    wanted = {"all": sorted(whole), "newest": sorted(newest), "threads": sorted(about_threads), "on": on}
     found: dict[str, list[dict[str, Any]]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(READ, {"all": sorted(whole), "newest": sorted(newest)})
-        for about, seq, prev_hash, stored, body in cursor.fetchall():
-            if entry_hash(seq, prev_hash, body) == stored:
-                found.setdefault(about, []).append(AuditEntry(seq=seq, body=body).record)
+    for about, record in _entries(READ, wanted):
+        found.setdefault(about, []).append(record)
     return Log(found)
+
+
+def _entries(query: str, wanted: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, wanted)
+        return [
+            (about, AuditEntry(seq=seq, body=body).record)
+            for about, seq, prev_hash, stored, body in cursor.fetchall()
+            if entry_hash(seq, prev_hash, body) == stored
+        ]
+
+
+CLOSER = "closer"
+
+
+def _look_closer(log: Log, keys: Iterable[str], *abouts: str) -> Log:
+    """Add what was adopted of rows, and what is about others: a second statement, only where something differs."""
+    found = _entries(LOOK_CLOSER, {"keys": [canonical(key) for key in keys], "abouts": list(abouts)})
+    return Log({**log.records, CLOSER: [record for _, record in found]})
+
+
+def thread_differs(log: Log, thread: Thread) -> list[str]:
+    """Name what of a thread, which says who may vote and which graph runs, is not as the log has it."""
+    if is_off("row_check"):
+        return []
+    differing = _thread_differs(log, thread)
+    if differing:
+        started_by = (log.rows_of(rows.key_of(thread), rows.key_of(thread)) or {}).get("started_by_id")
+        differing = _thread_differs(_look_closer(log, [rows.key_of(thread)], f"person:{started_by}"), thread)
+    return [f"thread {name.removesuffix('_id') if name == 'started_by_id' else name}" for name in differing]
+
+
+def _thread_differs(log: Log, thread: Thread) -> list[str]:
+    key = rows.key_of(thread)
+    wanted = rows.untold("thread") | (log.rows_of(key, key, CLOSER) or {})
+    here = {column.name for column in rows.columns("thread")} - thread.get_deferred_fields()
+    found = rows.told(thread, *here)[key] or {}
+    return sorted(name for name in here & wanted.keys() if found[name] != wanted[name])
+
+
+def why_not_thread(differing: Sequence[str]) -> str:
+    """Say that nothing is decided or run on a thread that was changed past the console."""
+    if not differing:
+        return ""
+    return (
+        f"This thread is not as the audit log has it: {_listed([each.partition(' ')[2] for each in differing])} changed"
+        " in the database since. Nobody can decide or run anything on it. Have an auditor verify the log."
+    )
+
+
+def why_not_votes(log: Log, approval: Approval, votes: Sequence[Vote]) -> str:
+    """Say that the votes that would count are not those that were cast and still count, as the log has it."""
+    if is_off("row_check") or not _votes_differ(log, approval, votes):
+        return ""
+    if not _votes_differ(_look_closer(log, [rows.key_of(vote) for vote in votes]), approval, votes):
+        return ""
+    return (
+        "The votes on this are not those that the audit log has: one was added, ended or changed in the database."
+        " Nobody can decide it. Have an auditor verify the log; fork the thread to have it asked anew."
+    )
+
+
+def _votes_differ(log: Log, approval: Approval, votes: Sequence[Vote]) -> bool:
+    abouts = (rows.key_of(approval), f"thread:{approval.thread_id}", CLOSER)
+    here = {rows.key_of(vote): vote for vote in votes}
+    told = {key: log.rows_of(key, *abouts) or {} for key in here.keys() | log.keys_of("vote", *abouts)}
+    counting = {
+        key
+        for key, columns in told.items()
+        if columns.get("ended_at") is False and columns.get("approval_id") == str(approval.pk)
+    }
+    return counting != here.keys() or any(rows.told(vote)[key] != told[key] for key, vote in here.items())
 
 
 def what_differs(log: Log, approval: Approval) -> list[str]:

@@ -141,7 +141,7 @@ def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[
 def _ballot(request: Request, approval: Approval, verdict: str, comment: str) -> Ballot:
     """Vote on what the page showed: its digest came with it. To approve is to agree with what is proposed."""
     if verdict == Verdict.APPROVE and approval.proposal:
-        verdict = approval.proposal["verdict"]
+        verdict = approval.proposal.get("verdict", verdict)
     return Ballot(
         verdict=verdict,
         seen_digest=request.POST.get(f"digest-{approval.pk}", ""),

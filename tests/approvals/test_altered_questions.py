@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from agentcore import failpoints
+from tests.approvals.test_second_person import person, start
 from tests.console import Console
 from tests.voting import code_of, policy, read, vote
 
@@ -212,3 +213,112 @@ def test_a_token_that_no_entry_made_opens_no_decision(console: Console, database
         owner.execute("DELETE FROM approvals_apitoken WHERE token_digest = %s", [_digest(token)])
     assert code_of(refused) == (403, "denied")
     assert "no entry of the token" in refused.json()["error"]["message"]
+
+
+# --- the votes that count, and who may cast them
+
+
+VOTES = {
+    "revived": ("UPDATE approvals_vote SET ended_at = NULL, ended_as = '' WHERE id = %(vote)s", True),
+    "forged": (
+        "INSERT INTO approvals_vote (id, approval_id, voter_id, verdict, edits, answer, as_node, comment, seen_digest,"
+        " seen_preview, request_digest, is_own, created_at, ended_as) SELECT gen_random_uuid(), approval_id, c.id,"
+        " verdict, edits, answer, as_node, comment, seen_digest, seen_preview, request_digest, is_own, v.created_at, ''"
+        " FROM approvals_vote v, auth_user c WHERE v.id = %(vote)s AND c.username = 'carol'",
+        True,
+    ),
+    "moved": (
+        "UPDATE approvals_vote SET voter_id = (SELECT id FROM auth_user WHERE username = 'carol') WHERE id = %(vote)s",
+        False,
+    ),
+    "ended": ("UPDATE approvals_vote SET ended_at = now(), ended_as = 'withdrawn' WHERE id = %(vote)s", False),
+}
+
+
+@pytest.mark.parametrize("how", VOTES)
+def test_votes_that_are_not_those_that_were_cast_decide_nothing(console: Console, database: str, how: str) -> None:
+    statement, is_withdrawn = VOTES[how]
+    with policy("voting", approvals=2):
+        asked = console.pause("voting", {"text": how, "count": 640})
+    cast = vote(console, "bob", asked).json()["vote"]["id"]
+    if is_withdrawn:
+        with console.api("bob") as bob:
+            bob.delete(f"/approvals/{asked['id']}/votes").raise_for_status()
+    with psycopg.connect(database, autocommit=True) as owner:
+        assert owner.execute(statement, {"vote": cast}).rowcount == 1
+        try:
+            refused = vote(console, "alice", asked)
+        finally:
+            owner.execute("DELETE FROM approvals_vote WHERE approval_id = %s AND id <> %s", [asked["id"], cast])
+            owner.execute(
+                "UPDATE approvals_vote SET voter_id = u.id, ended_at = CASE WHEN %s THEN now() END, ended_as = %s"
+                " FROM auth_user u WHERE u.username = 'bob' AND approvals_vote.id = %s",
+                [is_withdrawn, "withdrawn" if is_withdrawn else "", cast],
+            )
+    assert code_of(refused) == (409, "altered"), refused.text
+    assert refused.json()["error"]["detail"]["columns"] == ["votes"]
+    assert "The votes on this are not those that the audit log has" in refused.json()["error"]["message"]
+    assert read(console, asked)["decision"] is None
+    came = vote(console, "alice", asked)
+    assert came.status_code == 201, "as they were, they count"
+    assert (came.json()["decision"] is None) is is_withdrawn
+
+
+def test_whose_own_a_thread_is_cannot_be_taken_from_it_in_the_database(console: Console, database: str) -> None:
+    with person("olga", "reviewer", "operator") as olga:
+        asked = start(console, "olga")
+        where = [asked["thread_id"]]
+        with psycopg.connect(database, autocommit=True) as owner:
+            authors = owner.execute("SELECT authors FROM approvals_thread WHERE id = %s", where).fetchone()
+            owner.execute("UPDATE approvals_thread SET authors = '[]', started_by_id = NULL WHERE id = %s", where)
+            refused, by_another = vote(console, "olga", asked), vote(console, "alice", asked)
+            with console.api("root") as root:
+                detail = read(console, asked)
+                forked = root.post(
+                    f"/threads/{asked['thread_id']}/fork", json={"checkpoint_id": detail["checkpoint_id"]}
+                )
+            owner.execute(
+                "UPDATE approvals_thread SET authors = %s, started_by_id = %s WHERE id = %s",
+                [psycopg.types.json.Jsonb((authors or [[]])[0]), olga.pk, *where],
+            )
+        for each in (refused, by_another, forked):
+            assert code_of(each) == (409, "altered"), each.text
+            assert each.json()["error"]["detail"]["columns"] == ["thread authors", "thread started_by"]
+        assert code_of(vote(console, "olga", asked)) == (403, "denied")
+        assert vote(console, "alice", asked).status_code == 201
+
+
+@pytest.mark.parametrize(("column", "value"), [("graph_id", "voting"), ("bound_by", "admin"), ("forked_from", "t-1")])
+def test_which_graph_runs_on_a_thread_cannot_be_changed_in_the_database(
+    console: Console, database: str, approval: dict[str, Any], column: str, value: str
+) -> None:
+    where = [approval["thread_id"]]
+    with psycopg.connect(database, autocommit=True) as owner:
+        before = owner.execute(f"SELECT {column} FROM approvals_thread WHERE id = %s", where).fetchone()
+        owner.execute(f"UPDATE approvals_thread SET {column} = %s WHERE id = %s", [value, *where])
+        refused = vote(console, "alice", approval)
+        owner.execute(f"UPDATE approvals_thread SET {column} = %s WHERE id = %s", [*(before or ()), *where])
+    assert code_of(refused) == (409, "altered"), refused.text
+    assert refused.json()["error"]["detail"]["columns"] == [f"thread {column}"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("proposal", "{}"), ("proposal", '{"edits":3}'), ("status", "approved"), ("status", "expired")],
+)
+def test_what_makes_no_sense_is_marked_and_is_no_error_of_ours(
+    console: Console, database: str, approval: dict[str, Any], column: str, value: str
+) -> None:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    alice = Client(SERVER_NAME="127.0.0.1")
+    alice.force_login(User.objects.get(username="alice"))
+    with changed(database, approval, **{column: value}), console.api("alice") as api:
+        told = api.get(f"/approvals/{approval['id']}")
+        preview = api.post(f"/approvals/{approval['id']}/preview", json={"edits": {}})
+        refused = vote(console, "alice", approval)
+        page = alice.get(f"/approvals/{approval['id']}/")
+    assert told.status_code == 200 and column in told.json()["altered"]
+    assert code_of(preview) == code_of(refused) == (409, "altered")
+    assert page.status_code == 200 and column in page.content.decode()

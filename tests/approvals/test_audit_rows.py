@@ -259,6 +259,12 @@ CHANGES: dict[str, tuple[Callable[[Any, Known], None], str, str, str]] = {
     "whom a thread has something of": (
         sql("UPDATE approvals_thread SET authors = '[]' WHERE id = {thread}"), "thread", "thread", "authors",
     ),
+    "which graph runs on a thread": (
+        sql("UPDATE approvals_thread SET graph_id = 'x' WHERE id = {thread}"), "thread", "thread", "graph_id",
+    ),
+    "how it is known which graph runs": (
+        sql("UPDATE approvals_thread SET bound_by = 'admin' WHERE id = {thread}"), "thread", "thread", "bound_by",
+    ),
     "what the graph's author wrote": (
         sql("UPDATE approvals_graph SET card = card || '{\"nodes\": []}' WHERE id = {graph}"), "graph", "graph", "card",
     ),
@@ -308,3 +314,64 @@ def test_without_the_comparison_they_are_not_found(known: Known, monkeypatch: py
             act(cursor, known)
             found.append((kind, audit.verify().ok))
     assert sum(ok for _, ok in found) >= len(found) - 3, "votes and decisions are compared with their entries besides"
+
+
+def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was_put_back(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentcore import failpoints
+    from approvals import audit
+    from approvals.actions import decide
+    from approvals.models import Approval, AuditEntry
+
+    monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
+    revived = "UPDATE approvals_vote SET ended_at = {}, ended_as = {} WHERE id = %(withdrawn)s"
+    with rows_in_other_hands() as cursor:
+        cursor.execute(revived.format("NULL", "''"), known.ids)
+        asked = Approval.objects.get(pk=known.ids["again"])
+        failpoints.arm("row_check", "off")
+        try:
+            ballot = decide.Ballot("approve", asked.digest, {})
+            assert decide.vote(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
+        finally:
+            failpoints.disarm()
+        cursor.execute(revived.format("now()", "'withdrawn'"), known.ids)
+        found = audit.verify()
+        assert not found.ok and "It counts a vote that nobody cast" in found.reason, found.reason
+        assert AuditEntry.objects.get(seq=found.first_bad).action == "decision.reached"
+
+
+@pytest.mark.parametrize(
+    ("votes", "by", "reason"),
+    [
+        (["1", "2"], "alice, bob", ""),
+        (["1", "2"], "alice, robert", ""),
+        (["1", "2"], "alice, carol", "somebody else"),
+        (["1"], "alice, bob", "somebody else"),
+        (["1", "3"], "alice, bob", "nobody cast"),
+        (["1", "4"], "alice, bob", "nobody cast"),
+        (["1", "5"], "alice, bob", "nobody cast"),
+        ([], "the deadline", ""),
+    ],
+)
+def test_a_decision_names_the_people_who_cast_its_votes(votes: list[str], by: str, reason: str) -> None:
+    from approvals.audit.tallies import Tallies
+
+    def cast(vote: str, actor: str, voter: int, approval: str = "A") -> dict[str, Any]:
+        about, row = {"vote": vote, "approval": approval}, {"voter_id": voter, "ended_at": False}
+        return {"action": "vote.cast", "actor": actor, "object": about, "rows": {f"vote:{vote}": row}}
+
+    tallies = Tallies()
+    records: list[dict[str, Any]] = [
+        cast("1", "alice", 7),
+        cast("2", "bob", 8),
+        cast("3", "bob", 8),
+        cast("4", "bob", 8, approval="B"),
+        {"action": "vote.withdrawn", "object": {"vote": "3"}, "rows": {"vote:3": {"ended_at": True}}},
+        {"action": "person.changed", "rows": {"person:8": {"username": "robert" if "robert" in by else "bob"}}},
+        {"action": "decision.reached", "object": {"approval": "A", "votes": votes, "by": by}},
+    ]
+    for seq, record in enumerate(records, 1):
+        tallies.see(seq, record)
+    assert reason in tallies.fault.reason if tallies.fault else not reason, tallies.fault
+    assert tallies.fault is None or tallies.fault.seq == len(records)
