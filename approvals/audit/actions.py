@@ -2,7 +2,7 @@
 
 ACTIONS = {
     "approval.claimed": "Somebody reserved an approval for a while.",
-    "approval.altered": "What is stored of a question, its votes or its thread is not what the log has; nobody can decide it.",
+    "approval.altered": "A question, its votes or its thread are not what the log has; nobody can decide it.",
     "approval.escalated": "Nobody decided in time; others may decide as well.",
     "approval.released": "Somebody gave their reservation back.",
     "approval.read_again": "A worker stored a question anew that asks the same.",

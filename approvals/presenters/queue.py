@@ -154,11 +154,11 @@ def _proposed(approval: Approval) -> str:
         return ""
     by = approval.proposal.get("by") or "Somebody"
     preview = approval.proposal.get("preview") or {}
-    if approval.proposal["verdict"] == Verdict.SKIP:
+    if approval.proposal.get("verdict") == Verdict.SKIP:
         return f"{by} proposes to skip it"
     if preview.get("title"):
         return f"{by} proposes: {_joined(preview['title'], preview['summary'])}"
-    return f"{by} proposes {'an answer' if approval.proposal['verdict'] == Verdict.RESPOND else 'an edit'}"
+    return f"{by} proposes {'an answer' if approval.proposal.get('verdict') == Verdict.RESPOND else 'an edit'}"
 
 
 def _joined(title: str, summary: str) -> str:
