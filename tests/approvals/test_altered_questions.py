@@ -265,13 +265,13 @@ def test_votes_that_are_not_those_that_were_cast_decide_nothing(console: Console
 
 
 def test_whose_own_a_thread_is_cannot_be_taken_from_it_in_the_database(console: Console, database: str) -> None:
-    with person("olga", "reviewer", "operator") as olga:
-        asked = start(console, "olga")
+    with person("odette", "reviewer", "operator") as odette:
+        asked = start(console, "odette")
         where = [asked["thread_id"]]
         with psycopg.connect(database, autocommit=True) as owner:
             authors = owner.execute("SELECT authors FROM approvals_thread WHERE id = %s", where).fetchone()
             owner.execute("UPDATE approvals_thread SET authors = '[]', started_by_id = NULL WHERE id = %s", where)
-            refused, by_another = vote(console, "olga", asked), vote(console, "alice", asked)
+            refused, by_another = vote(console, "odette", asked), vote(console, "alice", asked)
             with console.api("root") as root:
                 detail = read(console, asked)
                 forked = root.post(
@@ -279,12 +279,12 @@ def test_whose_own_a_thread_is_cannot_be_taken_from_it_in_the_database(console: 
                 )
             owner.execute(
                 "UPDATE approvals_thread SET authors = %s, started_by_id = %s WHERE id = %s",
-                [psycopg.types.json.Jsonb((authors or [[]])[0]), olga.pk, *where],
+                [psycopg.types.json.Jsonb((authors or [[]])[0]), odette.pk, *where],
             )
         for each in (refused, by_another, forked):
             assert code_of(each) == (409, "altered"), each.text
             assert each.json()["error"]["detail"]["columns"] == ["thread authors", "thread started_by"]
-        assert code_of(vote(console, "olga", asked)) == (403, "denied")
+        assert code_of(vote(console, "odette", asked)) == (403, "denied")
         assert vote(console, "alice", asked).status_code == 201
 
 
