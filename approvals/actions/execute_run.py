@@ -421,7 +421,9 @@ def _changes(claim: Claim, checkpoint_id: str) -> list[str]:
     if claim.bound is None or is_off("bytes_check"):
         return []
     decided_at = claim.bound.at(claim.namespace)
-    edited = (claim.namespace, decided_at) if checkpoint_id != decided_at else None
+    # LangGraph notes what an edit writes before it makes its checkpoint: a worker may have died in between.
+    may_be_begun = claim.attempts > 1 and claim.answer is not None and not claim.answer.interrupt_id
+    edited = (claim.namespace, decided_at) if checkpoint_id != decided_at or may_be_begun else None
     return runtime.changed(claim.thread_id, claim.bound, edited=edited)
 
 

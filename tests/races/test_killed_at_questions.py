@@ -345,6 +345,7 @@ def test_a_node_that_had_ended_before_its_step_was_stored_is_not_in_doubt(
     assert trial.dies("saver.after_writes@2")
     assert trial.has_ended("ask")
     with arena.database() as database:
+        database.execute("SET session_replication_role = replica")  # as if it had never been written
         newer = "checkpoint_id > (SELECT resume_from FROM approvals_run WHERE id = %s)"
         gone = f"DELETE FROM checkpoints WHERE thread_id = %s AND {newer}"
         database.execute(gone, [trial.thread_id, trial.run_id])
