@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from django.apps import apps
 
 from tests.console import ROOT, Console, wait_for
 from tests.graphs import times_run
 from tests.holding import Declared, Foreign, State, agent_holds
+from tests.voting import change_question
 
 NAME = f"{Foreign.__module__}.{Foreign.__qualname__}"
 SENTENCE = f"The state holds {NAME}, not built here: the graph's nodes would get bare data instead"
@@ -119,10 +119,9 @@ def test_an_edit_is_refused_to_people_who_have_voted_before(console: Console, wa
 def test_the_console_knows_it_without_asking_a_worker(console: Console, waiting: dict[str, dict[str, Any]]) -> None:
     """The worker, here, would find nothing wrong."""
     fine = waiting["fine"]
-    Approval = apps.get_model("approvals", "Approval")
     with console.api("alice") as alice:
         for blocked, status in ([NAME], 422), ([], 200):
-            Approval.objects.filter(pk=fine["id"]).update(blocked=blocked)
+            change_question(fine, blocked=blocked)
             assert alice.post(f"/approvals/{fine['id']}/preview", json={"edits": EDIT}).status_code == status
 
 

@@ -52,7 +52,7 @@ CASES: list[tuple[dict[str, Any], Health, str, bool, str, str]] = [
     ({"checkpoint_id": "", "run": CANCELLED}, Health.DONE, "new", True, "before it wrote anything", "start"),
     ({"is_cleaned": True, "run": FAILED}, Health.DONE, "cleaned", True, "force-cleaned", "new_thread"),
     # It waits for people.
-    ({"unbound": "Nobody said which."}, Health.UNKNOWN, "no_graph", False, "Nobody said", "graph"),
+    ({"unbound": "Nobody said which.", "graph_id": ""}, Health.UNKNOWN, "no_graph", False, "Nobody said", "graph"),
     ({"unbound": "Two fit.", "fitting": ("a", "b")}, Health.UNKNOWN, "unbound", False, "Two fit", "bind"),
     ({"asked": (asked(),), "next": ("Act",)}, Health.BREAKPOINT, "breakpoint", False, "before Act", "decide"),
     ({"asked": (asked(),)}, Health.BREAKPOINT, "breakpoint", False, "waited 12 min", "decide"),
