@@ -209,8 +209,11 @@ class Pause:
     """Tools that would be called, as far as the agent says so: a policy may be about one."""
     checkpoint_ns: str = ""
     """Of the subgraph whose breakpoint it is; empty for the thread's own graph, and for every `interrupt()`."""
-    path: tuple[str, ...] = ()
-    """The nodes on the way down to that subgraph."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The nodes on the way down to that subgraph."""
+        return path_of(self.checkpoint_ns)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
     if path and not snapshot.waiting:  # nothing can be skipped where a subgraph has stopped after its last node
         pauses = [replace(pause, next=path[-1:], allowed_verdicts=("approve", "reject")) for pause in pauses]
     return [
-        replace(pause, checkpoint_ns=snapshot.checkpoint_ns, path=path, request={**pause.request, "path": list(path)})
+        replace(pause, checkpoint_ns=snapshot.checkpoint_ns, request={**pause.request, "path": list(path)})
         for pause in pauses
     ]
 

@@ -202,8 +202,9 @@ def test_control_without_the_second_look_the_vote_counts(
     failpoints.arm("rights_again", "off")
     failpoints.arm("row_check", "off")  # the log would know as well
     try:
-        act = lambda: _vote(asked, rita)  # noqa: E731
-        came = done_while_waiting(database, act, lambda: deactivated(rita), THREAD, asked["thread_id"])
+        came = done_while_waiting(
+            database, lambda: _vote(asked, rita), lambda: deactivated(rita), THREAD, asked["thread_id"]
+        )
     finally:
         failpoints.disarm()
     assert came == "done"
