@@ -1,6 +1,5 @@
 """Have a question asked again whose answer its node failed with, or that was given up. What was answered is kept."""
 
-from django.db import transaction
 from django.utils import timezone
 
 from approvals import audit, bindings, events, jobs, permissions, policies
@@ -16,7 +15,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
     The node runs again from its top when it is answered; nodes of the same step that have ended do not.
     """
     permissions.check_retry_run(by)
-    with transaction.atomic():
+    with audit.transaction():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
         permissions.check_again(by, "retry_run")
         if thread is None:

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import transaction
-
 from approvals import audit, events, permissions, policies
 from approvals.actions import decide, try_edit
 from approvals.errors import Claimed, NotFound
@@ -20,7 +18,7 @@ def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approva
     Raises Denied, NotFound, AlreadyDecided, Superseded or Expired as a vote would.
     """
     permissions.check_vote(by, "approve")
-    with transaction.atomic():
+    with audit.transaction():
         here = decide.lock(decide.found(approval_id))
         permissions.check_again(by, "vote")
         approval = here.approval
@@ -43,7 +41,7 @@ def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approva
 def release(*, approval_id: UUID, by: User) -> Approval:
     """Give one's claim back before it ends. Raises NotFound when there is none."""
     permissions.check_view(by)
-    with transaction.atomic():
+    with audit.transaction():
         approval = decide.lock(decide.found(approval_id)).approval
         permissions.check_again(by, "view")
         if approval.claimed_by_id is None or approval.claimed_by_id != by.pk:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from uuid import uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from approvals import audit, permissions
 from approvals.errors import AlreadyExists, Invalid
@@ -22,7 +22,7 @@ def create_thread(
     thread_id = thread_id or str(uuid4())
     check_thread_id(thread_id)
     try:
-        with transaction.atomic():
+        with audit.transaction():
             thread = Thread.objects.create(id=thread_id, metadata=metadata or {}, started_by_id=by.pk)
             audit.append("thread.created", actor=by.get_username(), thread_id=thread_id, rows=audit.told(thread))
     except IntegrityError:

@@ -3,7 +3,6 @@
 import logging
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import audit, events, policies
@@ -33,7 +32,7 @@ def close_overdue() -> None:
             logger.info("an overdue approval waits: %s", refusal.code, extra={"approval": str(approval_id)})
 
 
-@transaction.atomic
+@audit.transaction()
 def _close(approval_id: UUID) -> None:
     here = decide.lock(decide.found(approval_id))
     approval = here.approval

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from django.contrib.auth.models import User as Person
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db import transaction
 from django.db.models import OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -156,7 +155,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         if not is_off("one_decision"):
             _check_open(approval, by)  # what is over stays over: no need to wait in line for the lock
         tried = _try_edit(approval, ballot, by)
-        with transaction.atomic():
+        with audit.transaction():
             voted = _vote(approval, ballot, by, tried)
     except Altered as refusal:
         note_altered.note(approval, refusal.detail["columns"], by=by)
@@ -171,7 +170,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
 def withdraw(*, approval_id: UUID, by: User) -> Vote:
     """Take one's vote back before the decision. Raises NotFound, AlreadyDecided, Superseded or Expired."""
     permissions.check_view(by)
-    with transaction.atomic():
+    with audit.transaction():
         here = lock(found(approval_id))
         permissions.check_again(by, "view")
         try_edit.check_open(here.approval)
@@ -672,4 +671,3 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
         rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | authors,
         about=audit.key_of(here.approval),
     )
-    reach("decide.recorded")

@@ -305,7 +305,7 @@ async def _look(thread_id: str, graph: Graph, saver: Saver, outcome: Outcome) ->
     return replace(seen, pauses=[], head=Head(seen.snapshot.checkpoint_id, ""))
 
 
-@transaction.atomic
+@audit.transaction()
 def _claim(run_id: str) -> Claim | None:
     taken = take(run_id, when=RunStatus.QUEUED)
     if taken is None:
@@ -457,7 +457,7 @@ def _note_fenced(claim: Claim) -> None:
     )
 
 
-@transaction.atomic
+@audit.transaction()
 def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
     thread = Thread.objects.select_for_update().get(pk=claim.thread_id)
     run = Run.objects.get(pk=claim.run_id)

@@ -72,27 +72,29 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
     return done
 
 
+@transaction.atomic
 def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
     """Take a thread, whose row is locked, from everybody: close what is open, and let no writer in."""
-    done = _plan(thread)
-    rows = _erase(thread, f"Force-cleaned by {by}: {reason}")
-    events.publish(thread_id=thread.pk)
-    audit.append(
-        action,
-        actor=by,
-        actor_kind=kind,
-        thread_id=thread.pk,
-        object={
-            "rows": done.rows,
-            "namespaces": dict(list(done.namespaces.items())[:MOST_NAMED]),
-            "approvals": done.approvals,
-            "runs": done.runs,
-            "graph": thread.graph_id,
-            "checkpoint": thread.checkpoint_id,
-        },
-        texts={"reason": reason},
-        rows=rows,
-    )
+    with audit.transaction():
+        done = _plan(thread)
+        rows = _erase(thread, f"Force-cleaned by {by}: {reason}")
+        events.publish(thread_id=thread.pk)
+        audit.append(
+            action,
+            actor=by,
+            actor_kind=kind,
+            thread_id=thread.pk,
+            object={
+                "rows": done.rows,
+                "namespaces": dict(list(done.namespaces.items())[:MOST_NAMED]),
+                "approvals": done.approvals,
+                "runs": done.runs,
+                "graph": thread.graph_id,
+                "checkpoint": thread.checkpoint_id,
+            },
+            texts={"reason": reason},
+            rows=rows,
+        )
     runtime.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
     return done
 
@@ -130,9 +132,10 @@ def look_again() -> None:
 @transaction.atomic
 def _settle(emptied: dict[str, int]) -> None:
     """The entry first: an interruption makes it appear twice, and never not at all."""
-    for thread_id, deleted in emptied.items():
-        about = {"deleted": deleted, "left": 0}
-        audit.append("thread.emptied", actor="worker", actor_kind="system", thread_id=thread_id, object=about)
+    with audit.transaction():
+        for thread_id, deleted in emptied.items():
+            about = {"deleted": deleted, "left": 0}
+            audit.append("thread.emptied", actor="worker", actor_kind="system", thread_id=thread_id, object=about)
     with runtime.checkpoint_tables() as tables:
         tables.settle(list(emptied))
 

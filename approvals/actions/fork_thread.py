@@ -4,7 +4,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from django.db import connection, transaction
+from django.db import connection
 
 from agentcore import state_edit, timeline
 from agentcore.errors import InvalidEdit as CoreInvalidEdit
@@ -99,7 +99,7 @@ def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any,
     _check_edits(source, graph, edits or {}, tuple(found["opaque"]))
 
 
-@transaction.atomic
+@audit.transaction()
 def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, input: Any, by: User) -> Run:
     permissions.check_again(by, "fork")
     note_altered.check_thread(Thread.objects.defer("state").get(pk=source.pk))

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -155,7 +154,7 @@ def _hand_on(thread_id: str, graph_id: str) -> None:
     jobs.enqueue("index_thread", queue=jobs.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id)
 
 
-@transaction.atomic
+@audit.transaction()
 def _store_if_free(
     bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: Head | None, bound: Bound | None
 ) -> bool:
@@ -517,7 +516,7 @@ def _close(approval: Approval, ended: audit.Told) -> None:
     )
 
 
-@transaction.atomic
+@audit.transaction()
 def _store_gone(thread_id: str) -> None:
     """The agent deleted its checkpoints: nobody can decide about them any more."""
     runtime.mark_indexed(thread_id, None)
@@ -532,7 +531,7 @@ def _store_gone(thread_id: str) -> None:
     _close_others(thread, keep=[])
 
 
-@transaction.atomic
+@audit.transaction()
 def _store_unreadable(thread_id: str, bond: _Bond, head: Head, problem: str, state: dict[str, Any]) -> None:
     """List it all the same, with the reason and what it holds; nothing is hidden. What runs next is not known."""
     thread = _locked(thread_id)

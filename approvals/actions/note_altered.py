@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-from django.db import transaction
-
 from approvals import audit, permissions
 from approvals.audit import vouching
 from approvals.errors import Altered
@@ -67,7 +65,7 @@ def _leave_out(approval: Approval, differing: Collection[str]) -> None:
 def note(approval: Approval, differing: Collection[str], *, by: User | None) -> None:
     """Write it down, once for each question and what differs."""
     about = {"approval": str(approval.pk), "columns": sorted(differing)}
-    with transaction.atomic():
+    with audit.transaction():
         known = AuditEntry.objects.filter(action=ACTION, thread_id=approval.thread_id)
         if about not in [entry.record["object"] for entry in known]:
             actor = by.get_username() if by else "countersign"

@@ -14,7 +14,6 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -140,7 +139,7 @@ def _question(here: Snapshot | None) -> str:
     )
 
 
-@transaction.atomic
+@audit.transaction()
 def _take_over(run_id: str) -> tuple[Claim, bool] | None:
     taken = execute_run.take(run_id, when=RunStatus.RUNNING)
     if taken is None:
@@ -149,7 +148,7 @@ def _take_over(run_id: str) -> tuple[Claim, bool] | None:
     return claim, run.entered_at is not None
 
 
-@transaction.atomic
+@audit.transaction()
 def _queue_again(claim: Claim, here: Snapshot | None, bound: Bound | None = None) -> None:
     """Have it tried again from where the thread stands, after a pause that grows; after the last, ask a person."""
     if claim.attempts > len(BACK_OFF_SECONDS):
@@ -169,7 +168,7 @@ def _queue_again(claim: Claim, here: Snapshot | None, bound: Bound | None = None
         _audit("run.queued", claim, run, reason="its worker died", attempt=claim.attempts)
 
 
-@transaction.atomic
+@audit.transaction()
 def _hold(claim: Claim, question: str, here: Snapshot | None, bound: Bound | None = None) -> None:
     if run := _still_ours(claim):
         run.status, run.problem = RunStatus.HELD, question

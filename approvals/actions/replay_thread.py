@@ -1,6 +1,5 @@
 """Have a thread go back to an earlier checkpoint of its own, and on from there. What waited there is superseded."""
 
-from django.db import transaction
 from django.utils import timezone
 
 from agentcore import timeline
@@ -20,7 +19,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
     `typed_id` is the thread's id, typed by the person. Raises Denied, NotFound, Gone, Busy, Conflict or Invalid.
     """
     permissions.check_replay(by)
-    with transaction.atomic():
+    with audit.transaction():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
         permissions.check_again(by, "replay")
         if thread is None:

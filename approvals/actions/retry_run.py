@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
 from agentcore import resume
@@ -18,7 +17,7 @@ from approvals.permissions import User
 
 def retry_run(*, run_id: UUID, by: User) -> Run:
     """Queue the run again, from where it stopped. The pending node runs again from its top."""
-    with transaction.atomic():
+    with audit.transaction():
         thread, run = _stuck(run_id, by)
         if run.error == resume.NOTHING_RAN:
             raise Conflict("Nothing was carried out, and the question is open again: decide it anew.")
@@ -40,7 +39,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
 
 def give_up_run(*, run_id: UUID, by: User) -> Run:
     """Leave the thread where it stands; nothing more runs."""
-    with transaction.atomic():
+    with audit.transaction():
         thread, run = _stuck(run_id, by)
         run.status, run.ended_at, run.updated_at = RunStatus.CANCELLED, timezone.now(), timezone.now()
         run.save()
@@ -51,7 +50,7 @@ def give_up_run(*, run_id: UUID, by: User) -> Run:
 
 def cancel_run(*, run_id: UUID, by: User) -> Run:
     """Take the thread from its worker, so that nothing it writes is accepted any more; a node may still be running."""
-    with transaction.atomic():
+    with audit.transaction():
         thread, run = _locked(run_id, by)
         if not run.is_active:
             raise Conflict(f"This run is {run.status}; only one that is queued or running can be cancelled.")

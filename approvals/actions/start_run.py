@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -29,7 +28,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
     if input is not None:
         check_input(graph, input)
-    with transaction.atomic():
+    with audit.transaction():
         thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
         permissions.check_again(by, "start_run")
         if thread is None:

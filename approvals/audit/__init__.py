@@ -8,7 +8,7 @@ Texts stand beside the entries, and signed heads, outside the database, say how 
 
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import entry_hash
-from approvals.audit.log import append, append_refusal
+from approvals.audit.log import append, append_refusal, transaction
 from approvals.audit.rows import Told, key_of, told
 from approvals.audit.verifier import verify
 from approvals.audit.walk import CannotCheck, Verification
@@ -23,5 +23,6 @@ __all__ = [
     "entry_hash",
     "key_of",
     "told",
+    "transaction",
     "verify",
 ]

@@ -1,31 +1,69 @@
-"""Appending. One short transaction under the locked head row: two round trips, or that of the caller."""
+"""Appending: under the locked head row, in two round trips, at the end of the caller's transaction."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import rfc8785
-from django.db import connection, transaction
+from django.db import connection
+from django.db import transaction as database
 
-from agentcore.failpoints import is_off
+from agentcore.failpoints import is_off, reach
 from agentcore.serde import to_plain
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import SALT_LENGTH, entry_hash, text_digest
 from approvals.audit.rows import Told
 from approvals.context import current_request_id
 from approvals.errors import Denied
-from approvals.models import AuditEntry, AuditHead, AuditText
+from approvals.models import AuditHead, AuditText
 
-READ = "SELECT seq, hash, clock_timestamp() FROM approvals_audithead WHERE id = 1"
+MOST_IDLE_SECONDS = 5
+"""A process that hangs with the head locked is put out by the database: sooner than others give up waiting for it."""
+READ = f"""
+SELECT seq, hash, clock_timestamp(), set_config('idle_in_transaction_session_timeout', '{MOST_IDLE_SECONDS}s', true)
+FROM approvals_audithead WHERE id = 1
+"""
 LOCK = f"{READ} FOR UPDATE"
 WRITE = """
-WITH entry AS (
+WITH entries AS (
     INSERT INTO approvals_auditentry (seq, at, actor, action, thread_id, about, body, prev_hash, hash)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING seq, hash
+    SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
+                         %s::text[], %s::text[], %s::text[])
 )
-UPDATE approvals_audithead SET seq = entry.seq, hash = entry.hash FROM entry WHERE id = 1
+UPDATE approvals_audithead SET seq = %s, hash = %s WHERE id = 1
 """
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What an entry says, but for what only the head tells: its number, its time and the hash before it."""
+
+    fields: dict[str, Any]
+    salted: dict[str, tuple[str, str]]
+
+
+_gathered: ContextVar[list[_Draft] | None] = ContextVar("gathered", default=None)
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Run the block in a transaction whose entries are appended at its end, at once.
+
+    Everybody who appends waits for the head: so it is locked last, and for two statements, however long the block
+    takes or hangs. What the block reads of the log is therefore what stood there before.
+    """
+    with database.atomic():
+        drafts: list[_Draft] = []
+        token = _gathered.set(drafts)
+        try:
+            yield
+        finally:
+            _gathered.reset(token)
+        _append(drafts)
 
 
 def append(
@@ -41,8 +79,8 @@ def append(
     outcome: str = "ok",
     rows: Told | None = None,
     about: str = "",
-) -> AuditEntry:
-    """Append an entry inside the caller's transaction. Locks the head: take the thread and approval locks first.
+) -> None:
+    """Append an entry at the end of the `transaction` around it; without one, now, in the caller's transaction if any.
 
     `rows` tells the rows that it made or changed; by `about` it is found by whoever relies on one of them.
 
@@ -50,42 +88,50 @@ def append(
     """
     assert action in ACTIONS, f"{action} is not an audit action; add it to ACTIONS"
     salted = {name: (secrets.token_hex(SALT_LENGTH // 2), text) for name, text in (texts or {}).items() if text}
-    with transaction.atomic(savepoint=False):
-        seq, prev_hash, at = _locked_head()
-        more: dict[str, Any] = {**({"rows": rows} if rows else {}), **({"about": about} if about else {})}
-        body = body_of(
-            v=1,
-            seq=seq,
-            at=at.isoformat(),
-            actor=actor,
-            actor_kind=actor_kind,
-            action=action,
-            thread_id=thread_id,
-            object=dict(object or {}),
-            digests={**(digests or {}), **{name: text_digest(*each) for name, each in salted.items()}},
-            texts=sorted(salted),
-            policy_version=policy_version,
-            outcome=outcome,
-            request_id=current_request_id(),
-            **more,
-        )
-        with connection.cursor() as cursor:
-            digest = entry_hash(seq, prev_hash, body)
-            cursor.execute(WRITE, [seq, at, actor, action, thread_id, about, body, prev_hash, digest])
-        AuditText.objects.bulk_create(
-            AuditText(seq=seq, name=name, salt=salt, text=text) for name, (salt, text) in salted.items()
-        )
-    return AuditEntry(
-        seq=seq,
-        at=at,
-        actor=actor,
-        action=action,
-        thread_id=thread_id,
-        about=about,
-        body=body,
-        prev_hash=prev_hash,
-        hash=digest,
-    )
+    fields: dict[str, Any] = {
+        "actor": actor,
+        "actor_kind": actor_kind,
+        "action": action,
+        "thread_id": thread_id,
+        "object": dict(object or {}),
+        "digests": {**(digests or {}), **{name: text_digest(*each) for name, each in salted.items()}},
+        "texts": sorted(salted),
+        "policy_version": policy_version,
+        "outcome": outcome,
+        "request_id": current_request_id(),
+        **({"rows": rows} if rows else {}),
+        **({"about": about} if about else {}),
+    }
+    _append([_Draft(fields, salted)])
+
+
+def _append(drafts: list[_Draft]) -> None:
+    """Leave entries to the `transaction` around; where there is none, lock the head and write them."""
+    gathered = _gathered.get()
+    if gathered is not None:
+        gathered.extend(drafts)
+    elif drafts:
+        with database.atomic(savepoint=False):
+            _write(drafts)
+
+
+def _write(drafts: list[_Draft]) -> None:
+    first, prev_hash, at = _locked_head()
+    written: list[tuple[Any, ...]] = []
+    texts: list[AuditText] = []
+    for seq, draft in enumerate(drafts, first):
+        fields = draft.fields
+        body = body_of(v=1, seq=seq, at=at.isoformat(), **fields)
+        digest = entry_hash(seq, prev_hash, body)
+        shown = (fields["actor"], fields["action"], fields["thread_id"], fields.get("about", ""))
+        written.append((seq, at, *shown, body, prev_hash, digest))
+        texts += [AuditText(seq=seq, name=name, salt=salt, text=text) for name, (salt, text) in draft.salted.items()]
+        prev_hash = digest
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, [*map(list, zip(*written, strict=True)), first + len(drafts) - 1, prev_hash])
+    if texts:
+        AuditText.objects.bulk_create(texts)
+    reach("audit.written")
 
 
 def append_refusal(denied: Denied, *, actor: str) -> None:

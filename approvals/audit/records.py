@@ -4,11 +4,12 @@ What entries tell is kept in a file of its own while the log is walked, so that 
 read once. The first entry whose row differs is named.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
+
+import orjson
 
 from approvals.audit import rows
 from approvals.audit.walk import Broken
@@ -73,7 +74,7 @@ class Records:
         self._new[key] = seq, {**(before or {}), **fresh}
 
     def _flush(self) -> None:
-        told = ((key, seq, json.dumps(columns)) for key, (seq, columns) in self._new.items())
+        told = ((key, seq, orjson.dumps(columns).decode()) for key, (seq, columns) in self._new.items())
         self._told.executemany(TELL, told)
         self._new.clear()
 
@@ -89,7 +90,7 @@ class Records:
         places = ", ".join("?" * len(keys))
         query = f"SELECT key, seq, columns FROM told WHERE key IN ({places})"
         for key, seq, columns in self._told.execute(query, list(keys)):
-            yield key, (seq, json.loads(columns))
+            yield key, (seq, orjson.loads(columns))
 
     def _compare_one(
         self, kind: str, key: str, columns: dict[str, Any], told: tuple[int, Columns | None] | None, removed_at: int

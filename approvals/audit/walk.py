@@ -4,10 +4,11 @@ The first entry that is wrong is named. Entries that a signed head lists are nam
 them; newer ones as exactly as the chain itself can.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import orjson
 
 from approvals.audit import notes
 from approvals.audit.chain import GENESIS, SALT_LENGTH, Entry, Text, entry_hash, text_digest
@@ -221,7 +222,7 @@ class _Texts:
 
 def _parsed(seq: int, body: str) -> dict[str, Any]:
     try:
-        record = json.loads(body)
+        record = orjson.loads(body)
     except (ValueError, RecursionError):
         raise Broken(seq, "Its body is not JSON.") from None
     if not isinstance(record, dict) or record.get("seq") != seq or not _is_shaped(record):

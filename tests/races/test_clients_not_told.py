@@ -26,7 +26,7 @@ from tests.scale import tries
 
 SEED = 20261123
 TIMES = tries(1, full=10)
-STEPS = ("decide.locked", "decide.voted", "decide.decided", "decide.recorded", "decide.committed")
+STEPS = ("decide.locked", "decide.voted", "decide.decided", "audit.written", "decide.committed")
 pytestmark = pytest.mark.timeout(240 * TIMES)
 
 
@@ -96,6 +96,26 @@ def test_a_web_process_that_dies_at_any_step_of_a_decision_loses_and_doubles_not
             history.faults[step] += 1
             again = [sent_again(history, other, token, paused, action) for _ in range(2)]
             assert again == [200 if step == "decide.committed" else 201, 200]
+    check(arena, history, threads)
+
+
+def test_a_web_process_that_hangs_at_any_step_of_a_decision_holds_up_no_other_decision(
+    arena: Arena, token: str
+) -> None:
+    """Also with the head of the log locked: the database ends such a transaction while others wait for it."""
+    history, steps = History(), STEPS[:-1]
+    threads = arena.paused(2 * len(steps))
+    with web(arena) as (_, other):
+        for step, hung, paused in zip(steps, threads[::2], threads[1::2], strict=True):
+            stuck, action = (history.sent(each.approval_id, "alice", str(uuid.uuid4())) for each in (hung, paused))
+            with web(arena, f"{step}=stop") as (child, port), ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(send, port, token, hung, str(stuck.key))
+                child.wait_until_stopped()
+                history.faults[step] += 1
+                assert sent_again(history, other, token, paused, action) == 201
+                child.kill()
+                assert isinstance(asked.exception(), httpx.TransportError)
+            assert sent_again(history, other, token, hung, stuck) == 201
     check(arena, history, threads)
 
 
