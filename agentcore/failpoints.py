@@ -7,6 +7,7 @@ from its start; `arm` does it for one that was forked.
 import os
 import re
 import signal
+import threading
 import time
 from dataclasses import dataclass
 
@@ -106,7 +107,8 @@ def _act(action: str, name: str) -> None:
         case "kill", *_:
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop", *_:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: sent to the process, another may take it, and this one runs on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "raise", *_:
             raise FailpointReached(name)
         case "sleep", _, seconds:
