@@ -72,7 +72,6 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
     return done
 
 
-@transaction.atomic
 def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
     """Take a thread, whose row is locked, from everybody: close what is open, and let no writer in."""
     with audit.transaction():

@@ -101,6 +101,33 @@ def test_an_entry_of_a_transaction_that_fails_was_never_there(alias: str, folder
     assert not AuditText.objects.exists()
 
 
+def test_entries_are_appended_at_the_end_of_their_transaction_and_the_head_is_free_until_then(
+    alias: str, folder: Path
+) -> None:
+    from django.db import connection
+
+    from approvals import audit
+    from approvals.models import AuditEntry
+
+    other = connection.copy()
+    try:
+        with audit.transaction():
+            audit.append("run.started", actor="first")
+            with pytest.raises(ValueError, match="undone"), audit.transaction():
+                audit.append("run.started", actor="undone")
+                raise ValueError("undone")
+            with audit.transaction():
+                audit.append("run.started", actor="second")
+            with other.cursor() as cursor:
+                cursor.execute("SELECT seq FROM approvals_audithead FOR UPDATE NOWAIT")
+            assert not AuditEntry.objects.filter(actor__in=["first", "second"]).exists()
+    finally:
+        other.close()
+    found = AuditEntry.objects.filter(actor__in=["first", "second", "undone"]).order_by("seq")
+    assert [entry.actor for entry in found] == ["first", "second"]
+    assert verified().ok
+
+
 def test_a_comment_is_not_in_the_entry_and_two_equal_ones_have_other_digests(alias: str, folder: Path) -> None:
     from approvals import audit
     from approvals.models import AuditEntry
