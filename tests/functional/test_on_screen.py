@@ -107,7 +107,7 @@ def test_after_a_preview_there_is_one_green_button_and_it_sends_what_was_preview
 def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     console: Console, sign_in: SignIn, options: dict[str, Any]
 ) -> None:
-    with policy("refund", node="senior_desk", approvals=2):
+    with policy("refund", node="senior_desk", approvals=2, deadline_minutes=60):  # due: on top of every list
         approval = console.pause("refund", refund(900))
     alice = opened(sign_in("alice"), console, approval)
     alice.click("#edit-open")
@@ -119,7 +119,7 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     proposed = "alice proposes: Pay the refund, 85 EUR to “Mei-Ling Chen”"
     alice.goto(f"{console.url}/approvals/bulk/?id={approval['id']}")
     expect(alice.locator(".bulk-item .proposed")).to_have_text(proposed)
-    alice.goto(f"{console.url}/?tab=open")
+    alice.goto(f"{console.url}/?tab=open&q={approval['thread_id']}")
     expect(alice.locator(f"#row-{approval['id']} .proposed")).to_have_text(proposed)
 
     bob = opened(sign_in("bob", **options), console, approval)
@@ -139,7 +139,7 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     expect(bob.locator("#item-title")).to_have_text("Pay the refund")
     expect(bob.locator("#asked-instead s")).to_have_text("Hand over to the senior desk, 900 EUR for “Mei-Ling Chen”")
     console.run_of(approval["id"], until=("finished",))
-    for path in ("/?tab=done", f"/threads/{approval['thread_id']}/"):
+    for path in (f"/?tab=done&q={approval['thread_id']}", f"/threads/{approval['thread_id']}/"):
         bob.goto(console.url + path)
         told = bob.locator("tr, li").filter(has=bob.locator(f"a[href='/approvals/{approval['id']}/']"), has_text="bob")
         expect(told.first.locator("a").first).to_have_text("Pay the refund")

@@ -119,7 +119,8 @@ def test_a_reason_is_asked_for_where_the_policy_wants_one(console: Console, sign
 
 def test_several_are_chosen_by_keyboard_and_decided_together(console: Console, sign_in: SignIn) -> None:
     mark = f"bulk-{console.port}"
-    made = [console.pause("voting", {"text": mark}) for _ in range(2)]
+    with policy("voting", deadline_minutes=60):  # due: on top of every list
+        made = [console.pause("voting", {"text": mark}) for _ in range(2)]
     ids = [str(each["thread_id"]) for each in made]
     alice = sign_in("alice")
     alice.goto(f"{console.url}/?graph=voting")
@@ -130,7 +131,8 @@ def test_several_are_chosen_by_keyboard_and_decided_together(console: Console, s
     vote(console, "bob", made[1]).raise_for_status()  # the list is drawn anew; what was chosen stays chosen
     expect(alice.locator(f".row:has-text('{ids[1]}')")).to_have_count(0, timeout=5_000)
     expect(alice.locator("#chosen")).to_have_text("1 chosen")
-    made[1] = console.pause("voting", {"text": mark})
+    with policy("voting", deadline_minutes=60):
+        made[1] = console.pause("voting", {"text": mark})
     alice.locator(f"#row-{made[1]['id']} [data-pick]").check()
     alice.click("#look-together")
     expect(alice.locator(".bulk-item")).to_have_count(2)
@@ -161,7 +163,7 @@ def test_what_failed_has_its_own_tab_with_retry(console: Console, sign_in: SignI
     vote(console, "alice", approval).raise_for_status()
     console.run_of(approval["id"], until=("failed",))
     alice = sign_in("alice")
-    alice.goto(f"{console.url}/?tab=failed")
+    alice.goto(f"{console.url}/?tab=failed&q={approval['thread_id']}")
     row = alice.locator(f"#row-{approval['id']}")
     expect(row).to_contain_text("The mail server is down.")
     row.locator(f"#retry-{approval['id']}").click()
