@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from approvals import embedded
+from approvals.conf import embedded
 
 NEED_NO_DATABASE = {"help", "version", "check", "collectstatic", "makemessages", "export_docs"}
 

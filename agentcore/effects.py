@@ -25,10 +25,10 @@ from langgraph.config import get_config
 from langgraph.runtime import ExecutionInfo
 from psycopg.conninfo import make_conninfo
 
-from agentcore.errors import EffectMisused
-from agentcore.memory import MemorySaver
-from agentcore.postgres import PostgresSaver
-from agentcore.sqlite import BUSY_SECONDS, SqliteSaver
+from agentcore.plain.errors import EffectMisused
+from agentcore.savers.memory import MemorySaver
+from agentcore.savers.postgres import PostgresSaver
+from agentcore.savers.sqlite import BUSY_SECONDS, SqliteSaver
 
 LONGEST_SILENCE_SECONDS = 60
 """How long an effect may take without using its connection: a worker frozen in one keeps its successor waiting."""

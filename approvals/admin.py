@@ -16,13 +16,14 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
-from approvals import context, editable, permissions, rules
-from approvals.actions import change_person, changes, set_policy
+from approvals.actions.people import changes, policies
+from approvals.actions.people import people as change_person
+from approvals.domain import context, editable, permissions, rules
+from approvals.domain.policies import MOST_APPROVALS, MOST_MINUTES, Rule, Voters
 from approvals.enums import ChangeKind
 from approvals.errors import NotFound
 from approvals.models import AuditEntry, Policy, PolicyVersion
 from approvals.models import Graph as GraphRow
-from approvals.policies import MOST_APPROVALS, MOST_MINUTES, Rule, Voters
 from approvals.presenters.policies import who_votes
 from approvals.presenters.versions import Version, entries_of, versions_of
 
@@ -318,17 +319,17 @@ class PolicyAdmin(_ForAdmins):
     def proposed(self, obj: Policy, form: Any) -> Any:
         given = form.cleaned_data
         return {
-            **{name: getattr(obj, name) for name in set_policy.FIELDS},
+            **{name: getattr(obj, name) for name in policies.FIELDS},
             "people": sorted(person.get_username() for person in given["people"]),
             **{name: sorted(group.name for group in given[name]) for name in ("groups", "escalate_to")},
         }
 
     def note(self, request: HttpRequest, form: Any, change: bool) -> None:
-        if form.has_changed() or not change or not set_policy.is_told(form.instance):
-            set_policy.note_change(form.instance, by=request.user)
+        if form.has_changed() or not change or not policies.is_told(form.instance):
+            policies.note_change(form.instance, by=request.user)
 
     def delete_now(self, request: HttpRequest, obj: Policy) -> None:
-        set_policy.remove_policy(obj, by=request.user)
+        policies.remove_policy(obj, by=request.user)
 
     def versions(self, found: Policy) -> list[Version]:
         return versions_of(PolicyVersion.objects.filter(policy_id=found.pk).order_by("version"))

@@ -6,4 +6,5 @@ class ApprovalsConfig(AppConfig):
     verbose_name = "Countersign"
 
     def ready(self) -> None:
-        from approvals import checks, signals  # noqa: F401
+        from approvals.audit import signals  # noqa: F401
+        from approvals.conf import checks  # noqa: F401

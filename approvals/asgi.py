@@ -13,9 +13,9 @@ from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
-from approvals import runtime  # noqa: E402
-from approvals.consumers import LiveConsumer  # noqa: E402
-from approvals.queueing import InTurn  # noqa: E402
+from approvals.jobs import runtime  # noqa: E402
+from approvals.live.consumers import LiveConsumer  # noqa: E402
+from approvals.web.turns import InTurn  # noqa: E402
 
 runtime.check_serializers()
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]

@@ -12,8 +12,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore.namespaces import path_of
-from agentcore.types import GraphCard
+from agentcore.plain.namespaces import path_of
+from agentcore.plain.types import GraphCard
 from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
@@ -156,7 +156,7 @@ class Approval(models.Model):
     """The thread's newest checkpoint when it was asked, where that is another: a subgraph stands at the breakpoint."""
     head_writes = models.CharField(max_length=32, blank=True)
     bound = models.JSONField(null=True)
-    """Every stored byte that its tasks can read, as `agentcore.bound` tells it; none if it was asked before that."""
+    """Every stored byte that its tasks can read, as `bound_bytes` tells it; none if it was asked before that."""
     interrupt_id = models.CharField(max_length=64, blank=True)
     kind = models.CharField(max_length=20)
     next = models.JSONField()

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from agentcore.dsn import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
-from agentcore.errors import BadDatabaseUrl, BadRedisUrl
-from approvals.embedded import data_dir
-from approvals.environment import read
+from agentcore.plain.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.plain.urls import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
+from approvals.conf.embedded import data_dir
+from approvals.conf.environment import read
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
@@ -126,7 +126,7 @@ CHECKPOINT_DATABASE = ""  # which of DATABASES has the checkpoints, if one has
 if isinstance(CHECKPOINT_STORE, Postgres):
     CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
     DATABASES.setdefault(CHECKPOINT_DATABASE, _database(CHECKPOINT_STORE.params))
-DATABASE_ROUTERS = ["approvals.routers.CheckpointRouter"]
+DATABASE_ROUTERS = ["approvals.conf.routers.CheckpointRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _redis_url()
@@ -177,18 +177,18 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First, being async: between two that are not, it would cost each request two more changes of thread.
     "servestatic.middleware.ServeStaticMiddleware",
-    "approvals.middleware.RequestIdMiddleware",
+    "approvals.web.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "approvals.middleware.SignInMiddleware",
+    "approvals.web.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "approvals.middleware.RefusalMiddleware",
+    "approvals.web.middleware.RefusalMiddleware",
 ]
 ROOT_URLCONF = "approvals.urls"
 ASGI_APPLICATION = "approvals.asgi.application"
@@ -202,7 +202,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "approvals.permissions.context",
+                "approvals.domain.permissions.context",
             ],
         },
     }

@@ -4,12 +4,15 @@ from typing import Any
 
 from procrastinate.contrib.django import app
 
-from approvals import runtime
-from approvals.actions import deadlines, force_clean, inquire, retire_threads, sign_audit, verify_audit
-from approvals.actions import execute_run as execute
-from approvals.actions import index_thread as index
-from approvals.actions import recover_runs as recover
-from approvals.context import new_request_id
+from approvals.actions.log import signing, verification
+from approvals.actions.runs import execution as execute
+from approvals.actions.runs import recovery as recover
+from approvals.actions.threads import cleaning, retirement
+from approvals.actions.threads import indexing as index
+from approvals.actions.votes import deadlines
+from approvals.actions.workers import inquiries
+from approvals.domain.context import new_request_id
+from approvals.jobs import runtime
 
 
 @app.task
@@ -32,7 +35,7 @@ async def index_thread(thread_id: str) -> None:
 
 @app.task
 async def answer_inquiry(inquiry_id: str) -> None:
-    await inquire.answer(inquiry_id)
+    await inquiries.answer(inquiry_id)
 
 
 @app.periodic(cron="* * * * * */5")
@@ -42,28 +45,28 @@ async def reconcile(timestamp: int) -> None:
     await runtime.in_database(index.sweep)()
     await runtime.in_database(deadlines.close_overdue)()
     await runtime.in_database(recover.find_lost_runs)()
-    await runtime.in_database(force_clean.look_again)()
+    await runtime.in_database(cleaning.look_again)()
 
 
 @app.periodic(cron="* * * * * */5")
 @app.task(queueing_lock="sign_audit", queue="console")
 async def sign_audit_log(timestamp: int) -> None:
     """Every 5 s a look: the log is signed each minute, and after 100 entries."""
-    await runtime.in_database(sign_audit.sign_if_due)()
+    await runtime.in_database(signing.sign_if_due)()
 
 
 @app.periodic(cron="41 * * * *")
 @app.task(queueing_lock="verify_audit", queue="console")
 async def verify_audit_log(timestamp: int) -> None:
     """Every hour: the whole log, so that a broken one is known before somebody asks."""
-    await runtime.in_database(verify_audit.check_by_worker)()
+    await runtime.in_database(verification.check_by_worker)()
 
 
 @app.periodic(cron="29 * * * *")
 @app.task(queueing_lock="retire_threads", queue="console")
 async def retire_threads_by_age(timestamp: int) -> None:
     """Every hour: threads that are over and older than RETENTION_DAYS."""
-    await runtime.in_database(retire_threads.retire_by_itself)()
+    await runtime.in_database(retirement.retire_by_itself)()
 
 
 @app.periodic(cron="17 * * * *")

@@ -2,7 +2,6 @@
 
 from django.urls import path
 
-from approvals import addresses as _addresses  # noqa: F401 - registers the `any` of thread addresses
 from approvals import api
 from approvals.admin import site
 from approvals.api import health
@@ -23,6 +22,7 @@ from approvals.views import (
     vote,
     whole,
 )
+from approvals.web import addresses as _addresses  # noqa: F401 - registers the `any` of thread addresses
 
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [

@@ -31,7 +31,7 @@ def _use(folder: Path) -> None:
     os.environ.update(
         DATA_DIR=str(folder), DEMO_PACE="0", DJANGO_SETTINGS_MODULE="approvals.settings", LOG_LEVEL="ERROR"
     )
-    from approvals import embedded
+    from approvals.conf import embedded
 
     embedded.use_unless_configured()
     import django

@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from agentcore.demo.refund import graph
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
 
 ROUNDS = 200
 INPUT = {"order_id": "NL-48213", "customer": "Mei-Ling Chen", "reason": "Broken.", "amount": 640.0, "currency": "EUR"}
@@ -22,7 +22,7 @@ def table() -> list[dict[str, object]]:
 
 
 async def _table() -> list[dict[str, object]]:
-    from approvals import worker
+    from approvals.jobs import worker
 
     async with worker.running():
         rows = []
@@ -63,7 +63,7 @@ async def _measured(one: Any, at_once: int) -> list[float]:
 class _bare:
     @staticmethod
     async def pause() -> Any:
-        from approvals import runtime
+        from approvals.jobs import runtime
 
         config = config_for(str(uuid.uuid4()))
         bound = with_saver(graph, (await runtime.worker()).saver(None))
@@ -80,8 +80,8 @@ class _bare:
 class _ours:
     @staticmethod
     async def pause() -> Any:
-        from approvals.actions.create_thread import create_thread
-        from approvals.actions.start_run import start_run
+        from approvals.actions.runs.starts import start_run
+        from approvals.actions.threads.creation import create_thread
         from approvals.models import Approval
 
         olga = await _person("olga")
@@ -97,23 +97,23 @@ class _ours:
     async def go_on(approval: Any) -> None:
         from channels.layers import get_channel_layer
 
-        from approvals import events
-        from approvals.actions import decide
+        from approvals.actions.votes import ballots
+        from approvals.live import events
         from approvals.models import Run
 
         edits = {name: {"op": "set", "value": value} for name, value in EDIT.items()}
-        ballot = decide.Ballot(verdict="approve", seen_digest=approval.digest, edits=edits)
+        ballot = ballots.Ballot(verdict="approve", seen_digest=approval.digest, edits=edits)
         layer, listener = get_channel_layer(), uuid.uuid4().hex
         topic = events.thread_topic(approval.thread_id)
         await layer.group_add(topic, listener)
-        voted = await _in_database(decide.vote, approval_id=approval.pk, ballot=ballot, by=await _person("alice"))
+        voted = await _in_database(ballots.vote, approval_id=approval.pk, ballot=ballot, by=await _person("alice"))
         while not await _in_database(Run.objects.filter(pk=voted.run.pk, ended_at__isnull=False).exists):
             await layer.receive(listener)  # told by the event pages are told by, not by asking all the time
         await layer.group_discard(topic, listener)
 
 
 async def _in_database(function: Any, *args: Any, **kwargs: Any) -> Any:
-    from approvals import runtime
+    from approvals.jobs import runtime
 
     return await runtime.in_database(function)(*args, **kwargs)
 

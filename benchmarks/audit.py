@@ -75,7 +75,7 @@ def _fill(count: int) -> None:
     """Copy entries in, as append makes them, and sign them."""
     from django.db import connection
 
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
     from approvals.models import AuditEntry, AuditHead
 
     _fill_runs(count)
@@ -89,7 +89,7 @@ def _fill(count: int) -> None:
         cursor.execute("ANALYZE approvals_auditentry")
     last = AuditEntry.objects.order_by("-seq")[0]
     AuditHead.objects.filter(pk=1).update(seq=last.seq, hash=last.hash)
-    sign_audit.sign()
+    signing.sign()
 
 
 def _fill_runs(count: int) -> None:

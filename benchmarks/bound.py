@@ -14,7 +14,7 @@ import psycopg
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.types.json import Jsonb
 
-from agentcore.tables import PostgresTables
+from agentcore.plain.tables import PostgresTables
 
 SIZES = {"10 KB": 10_000, "300 KB": 300_000, "5 MB": 5_000_000}
 NAMESPACES = (1, 10)

@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from agentcore.demo.refund import graph
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "400"))
 OPEN = (1_000, int(os.environ.get("BENCH_OPEN", "100000")))
@@ -80,10 +80,10 @@ async def _paused() -> str:
     """Have one thread wait, by a real run; return its id."""
     from django.contrib.auth.models import User
 
-    from approvals import runtime
-    from approvals.actions.create_thread import create_thread
-    from approvals.actions.execute_run import execute_run
-    from approvals.actions.start_run import start_run
+    from approvals.actions.runs.execution import execute_run
+    from approvals.actions.runs.starts import start_run
+    from approvals.actions.threads.creation import create_thread
+    from approvals.jobs import runtime
 
     def begin() -> tuple[str, str]:
         olga = User.objects.get(username="olga")
@@ -139,11 +139,11 @@ def _vote(paused: Any) -> None:
     from django.contrib.auth.models import User
     from django.db import connection
 
-    from approvals.actions import decide
+    from approvals.actions.votes import ballots
 
     try:
         alice = User.objects.get(username="alice")
-        decide.vote(approval_id=paused.approval_id, ballot=decide.Ballot("approve", paused.digest, {}), by=alice)
+        ballots.vote(approval_id=paused.approval_id, ballot=ballots.Ballot("approve", paused.digest, {}), by=alice)
     finally:
         connection.close()
 
@@ -153,7 +153,7 @@ def _server() -> Iterator[Callable[[Any], None]]:
     """Serve without a worker, in a process of its own; yield what sends a vote."""
     from django.contrib.auth.models import User
 
-    from approvals.actions.sign_in import make_token
+    from approvals.actions.people.sign_in import make_token
 
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

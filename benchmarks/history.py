@@ -19,8 +19,8 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
-from agentcore.checkpointers import open_checkpointer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers.opening import open_checkpointer
 
 SIZES = (10, 100, 1_000)
 SCREEN = 20
@@ -119,8 +119,8 @@ def _row(what: str, size: int, queries: int, read: int, seconds: float, plain: f
 
 
 def _screen(thread_id: str) -> Any:
-    from agentcore import timeline
-    from approvals import runtime
+    from agentcore.plain import timeline
+    from approvals.jobs import runtime
 
     with runtime.checkpoint_tables() as tables:
         return timeline.read_page(tables, thread_id, limit=SCREEN)
@@ -128,8 +128,8 @@ def _screen(thread_id: str) -> Any:
 
 def _differing(thread_id: str) -> Callable[[], Any]:
     """The oldest and the newest, by their ids."""
-    from agentcore import timeline
-    from approvals import runtime
+    from agentcore.plain import timeline
+    from approvals.jobs import runtime
 
     with runtime.checkpoint_tables() as tables:
         ids = [moment.checkpoint_id for moment in timeline.read_page(tables, thread_id, limit=10_000)]

@@ -30,13 +30,13 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 from typing_extensions import TypedDict
 
-from agentcore import schema
-from agentcore.caching import CachedPostgresSaver, open_cache
-from agentcore.checkpointers import open_checkpointer, open_pool
-from agentcore.dsn import postgres_params
-from agentcore.notices import BEAT_SECONDS
-from agentcore.serde import strict_serializer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.urls import postgres_params
+from agentcore.savers import setup
+from agentcore.savers.cache import CachedPostgresSaver, open_cache
+from agentcore.savers.listening import BEAT_SECONDS
+from agentcore.savers.opening import open_checkpointer, open_pool
+from agentcore.savers.serializers import strict_serializer
 from tests import programs
 from tests.console import free_port, wait_for
 
@@ -145,7 +145,7 @@ async def _savers() -> AsyncIterator[list[Saver]]:
         sqlite = await stack.enter_async_context(open_checkpointer(f"sqlite:///{Path(folder) / 'bench.db'}"))
         stock = await stack.enter_async_context(_stock_pool(url))
         pool = await stack.enter_async_context(open_pool(url))
-        await schema.setup(pool)
+        await setup.setup(pool)
         redis = stack.enter_context(_redis())
         near = await stack.enter_async_context(open_cache(pool, redis, ttl_seconds=3600))
         far = await stack.enter_async_context(open_cache(pool, redis, ttl_seconds=3600, near_bytes=0))

@@ -20,7 +20,7 @@ def own_database(url: str) -> Iterator[str]:
     from django.core.management import call_command
     from django.db import connections
 
-    from approvals import runtime
+    from approvals.jobs import runtime
 
     name = f"audit_{uuid.uuid4().hex}"
     with psycopg.connect(url, autocommit=True) as admin:
@@ -38,10 +38,10 @@ def own_database(url: str) -> Iterator[str]:
 
 
 async def _make_checkpoint_tables(params: dict[str, str]) -> None:
-    from agentcore import checkpointers, schema
+    from agentcore.savers import opening, setup
 
-    async with checkpointers.open_pool(params, max_size=3) as pool:
-        await schema.setup(pool)
+    async with opening.open_pool(params, max_size=3) as pool:
+        await setup.setup(pool)
 
 
 @contextmanager
@@ -81,10 +81,10 @@ def decided(*, comment: str = "because", verdict: str = "approve") -> str:
 def _decided(comment: str, verdict: str) -> str:
     from django.contrib.auth.models import User
 
-    from agentcore.serde import digest
+    from agentcore.savers.serializers import digest
     from approvals import audit
+    from approvals.domain.policies import answer_digest
     from approvals.models import Approval, Decision, Thread, Vote
-    from approvals.policies import answer_digest
 
     thread = Thread.objects.create(id=f"t-{uuid.uuid4()}", graph_id="refund")
     approval = Approval.objects.create(

@@ -94,7 +94,7 @@ def redis() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def database() -> Iterator[str]:
     """A real PostgreSQL with every table and the demo's people; Django is set up over it."""
-    from approvals import embedded
+    from approvals.conf import embedded
 
     os.environ["DATABASE_URL"] = url = embedded.start(_tmp)
     import django

@@ -103,16 +103,15 @@ class Console:
             return self.manage("token", username).stdout.strip()
         from django.contrib.auth.models import User  # the shared database: without a process of its own it is faster
 
-        from approvals.actions.sign_in import make_token
+        from approvals.actions.people.sign_in import make_token
 
         return make_token(User.objects.get(username=username))
 
     def make_tokens(self, *usernames: str) -> None:
         """Make the tokens of several people in one process."""
         made = f"print(*(make_token(User.objects.get(username=name)) for name in {usernames}))"
-        script = (
-            f"from django.contrib.auth.models import User; from approvals.actions.sign_in import make_token; {made}"
-        )
+        imports = "from django.contrib.auth.models import User; from approvals.actions.people.sign_in import make_token"
+        script = f"{imports}; {made}"
         self._tokens.update(zip(usernames, self.manage("shell", "-v", "0", "-c", script).stdout.split(), strict=True))
 
     def link(self, username: str) -> str:
@@ -120,7 +119,7 @@ class Console:
             return self.manage("signin_link", username).stdout.strip()
         from django.contrib.auth.models import User  # the shared database: without a process of its own it is faster
 
-        from approvals.actions.sign_in import make_link
+        from approvals.actions.people.sign_in import make_link
 
         return f"{self.url}/sign-in/{make_link(User.objects.get(username=username))}/"
 

@@ -6,19 +6,19 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from agentcore import bound
+from agentcore.plain import bound_bytes
 
 _CHECKPOINTS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-# A copied row is another row: the approval must name it, as `agentcore.tables` reads it. Effects are not copied.
+# A copied row is another row: the approval must name it, as `agentcore.plain.tables` reads it. Effects are not copied.
 _BOUND_SQL = f"""
 UPDATE approvals_approval asked SET bound = jsonb_set(bound, '{{parts}}', (
     SELECT jsonb_agg(CASE WHEN part ->> 0 = '' THEN jsonb_set(jsonb_set(part, '{{2}}', (
-        SELECT to_jsonb({bound.STAMP}) FROM checkpoints c
+        SELECT to_jsonb({bound_bytes.STAMP}) FROM checkpoints c
         WHERE c.thread_id = asked.thread_id AND c.checkpoint_ns = '' AND c.checkpoint_id = part ->> 1
     )), '{{5}}', (
-        SELECT to_jsonb({bound.WRITES_STAMP}) FROM checkpoint_writes w
+        SELECT to_jsonb({bound_bytes.WRITES_STAMP}) FROM checkpoint_writes w
         WHERE w.thread_id = asked.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = part ->> 1
-    )) ELSE part END) FROM jsonb_array_elements(bound -> 'parts') part WHERE part ->> 0 <> '{bound.EFFECTS}'
+    )) ELSE part END) FROM jsonb_array_elements(bound -> 'parts') part WHERE part ->> 0 <> '{bound_bytes.EFFECTS}'
 )) WHERE asked.thread_id LIKE %s AND bound IS NOT NULL
 """
 _HEADS_SQL = """
@@ -78,8 +78,9 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
     from django.contrib.auth.models import User
     from django.db import transaction
 
-    from approvals import audit, rules
-    from approvals.actions import set_policy
+    from approvals import audit
+    from approvals.actions.people import policies
+    from approvals.domain import rules
     from approvals.models import Approval, Policy
 
     found = Approval.objects.filter(thread__id__startswith=f"{name}-")
@@ -87,7 +88,7 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
         fields = {key: value for key, value in rule.items() if key != "people"}
         policy = Policy.objects.create(graph_id=name, **fields)
         policy.people.set(User.objects.filter(username__in=rule.get("people", ())))
-        set_policy.note_change(policy, by=User.objects.get(username="root"))
+        policies.note_change(policy, by=User.objects.get(username="root"))
         policy.refresh_from_db()
         found.update(rule=rules.rule_of(policy).as_dict(), required_votes=policy.approvals)
     with transaction.atomic():

@@ -12,7 +12,7 @@ import ormsgpack
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
 
 MODULE = "crafted_side_effect"
 """Importing it leaves a mark too."""

@@ -49,8 +49,8 @@ class History:
     # --- agents and workers
 
     def start(self, graph: str = GRAPH) -> Any:
-        from approvals.actions.create_thread import create_thread
-        from approvals.actions.start_run import start_run
+        from approvals.actions.runs.starts import start_run
+        from approvals.actions.threads.creation import create_thread
 
         thread = create_thread(by=person("root"))
         run = start_run(thread_id=thread.pk, graph_id=graph, input={"text": str(self.dice.random())}, by=person("root"))
@@ -64,34 +64,34 @@ class History:
 
     def stop(self, run: Any, how: str) -> Any:
         """Be the worker of a run, from its beginning to how it stopped; return the thread's newest question."""
-        from agentcore.types import Failed, Finished, Paused
-        from approvals.actions import execute_run
+        from agentcore.plain.types import Failed, Finished, Paused
+        from approvals.actions.runs import execution
         from approvals.models import Approval
 
-        claim = execute_run._claim(str(run.pk))
+        claim = execution._claim(str(run.pk))
         if claim is None:
             return None
         snapshot, head = step(run.thread_id, {"amount": self.dice.randrange(9_999)}, how)
         pauses = [pause_of(how, snapshot, self.dice)] if how in ("gate", "question") else []
         outcome = {"finish": Finished(snapshot), "fail": Failed("ValueError", "It broke.", "act")}.get(how)
         with self._clock():
-            execute_run._settle(claim, outcome or Paused(snapshot), execute_run.Seen(snapshot, pauses, head, None))
+            execution._settle(claim, outcome or Paused(snapshot), execution.Seen(snapshot, pauses, head, None))
         return Approval.objects.filter(thread_id=run.thread_id).order_by("-created_at").first()
 
     def agent_moves(self) -> None:
         """A program outside goes on with a thread, or replaces what it asks."""
-        from approvals.actions import index_thread
+        from approvals.actions.threads import indexing
 
         if asked := self.one_that_waits():
             snapshot, head = step(asked.thread_id, {"amount": self.dice.randrange(9_999)}, "gate")
-            bond = index_thread._Bond(GRAPH)
-            index_thread._store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice)], head, None)
+            bond = indexing._Bond(GRAPH)
+            indexing._store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice)], head, None)
 
     def _clock(self) -> Any:
         """Where a policy has a deadline, it has passed by the time anybody looks."""
-        from approvals.actions import index_thread
+        from approvals.actions.threads import indexing
 
-        return mock.patch.object(index_thread, "timedelta", lambda **_: timedelta(seconds=-1))
+        return mock.patch.object(indexing, "timedelta", lambda **_: timedelta(seconds=-1))
 
     # --- people
 
@@ -105,63 +105,63 @@ class History:
         return self.one_of(Approval.objects.pending())
 
     def vote(self, asked: Any = None, name: str = "", **given: Any) -> Any:
-        from approvals.actions import decide
+        from approvals.actions.votes import ballots
 
         if asked := asked or self.one_that_waits():
             verdict = given.pop("verdict", "") or self.dice.choice(["approve", "approve", "reject"])
             if asked.kind != "breakpoint" and "answer" not in given:
                 verdict, given = "respond", {"answer": self.dice.choice(["yes", "no", None]), "is_answered": True}
             comment = self.dice.choice(["because", "Größe: 80 €"])
-            ballot = decide.Ballot(verdict, asked.digest, {}, comment=comment, **given)
-            return decide.vote(approval_id=asked.pk, ballot=ballot, by=person(name or self.dice.choice(REVIEWERS)))
+            ballot = ballots.Ballot(verdict, asked.digest, {}, comment=comment, **given)
+            return ballots.vote(approval_id=asked.pk, ballot=ballot, by=person(name or self.dice.choice(REVIEWERS)))
         return None
 
     def skip(self) -> None:
         self.vote(name="root", verdict="skip")
 
     def withdraw(self) -> None:
-        from approvals.actions import decide
+        from approvals.actions.votes import ballots
 
         if asked := self.one_that_waits():
-            decide.withdraw(approval_id=asked.pk, by=person(self.dice.choice(REVIEWERS)))
+            ballots.withdraw(approval_id=asked.pk, by=person(self.dice.choice(REVIEWERS)))
 
     def claim(self) -> None:
-        from approvals.actions import claim
+        from approvals.actions.votes import claims as claim
 
         if asked := self.one_that_waits():
             act = self.dice.choice([claim.claim, claim.release])
             act(approval_id=asked.pk, by=person(self.dice.choice(REVIEWERS)))
 
     def stopped_run(self) -> None:
-        from approvals.actions import retry_run
+        from approvals.actions.runs import controls
         from approvals.models import Run
 
         if run := self.one_of(Run.objects.filter(status__in=["failed", "held", "queued"])):
-            act = self.dice.choice([retry_run.retry_run, retry_run.give_up_run, retry_run.cancel_run])
+            act = self.dice.choice([controls.retry_run, controls.give_up_run, controls.cancel_run])
             act(run_id=run.pk, by=person("root"))
 
     def ask_again(self) -> None:
-        from approvals.actions.ask_again import ask_again
+        from approvals.actions.votes.questions import ask_again
 
         if thread := self.one_thread():
             ask_again(thread_id=thread.pk, by=person("root"))
 
     def replay(self) -> None:
-        from approvals.actions.replay_thread import replay_thread
+        from approvals.actions.threads.replays import replay_thread
 
         if (thread := self.one_thread()) and thread.checkpoint_id:
             at = {"thread_id": thread.pk, "checkpoint_id": thread.checkpoint_id}
             replay_thread(**at, typed_id=thread.pk, by=person("root"))
 
     def fork(self) -> None:
-        from approvals.actions import fork_thread
+        from approvals.actions.threads import forks
 
         if (thread := self.one_thread()) and thread.checkpoint_id and thread.cleaned_at is None:
             given = {"edits": {}, "as_node": "", "input": None}
-            fork_thread._begin(thread, thread.checkpoint_id, **given, by=person("root"))
+            forks._begin(thread, thread.checkpoint_id, **given, by=person("root"))
 
     def force_clean(self, thread_id: str = "") -> None:
-        from approvals.actions.force_clean import force_clean
+        from approvals.actions.threads.cleaning import force_clean
 
         if thread := self.one_thread():
             force_clean(thread_id=thread_id or thread.pk, reason="It is beyond help.", by=person("root"))
@@ -169,12 +169,12 @@ class History:
     def retire(self) -> None:
         from django.utils import timezone
 
-        from approvals.actions import retire_threads
+        from approvals.actions.threads import retirement
         from approvals.models import Thread
 
         if thread := self.one_thread():
             Thread.objects.filter(pk=thread.pk).update(updated_at=timezone.now() - timedelta(days=9))
-            retire_threads.retire(days=5, by=person("root"))
+            retirement.retire(days=5, by=person("root"))
 
     def one_thread(self) -> Any:
         from approvals.models import Thread
@@ -186,14 +186,14 @@ class History:
         from django.contrib.auth.models import Group
         from django.db import transaction
 
-        from approvals import context
-        from approvals.actions import change_person
+        from approvals.actions.people import people
+        from approvals.domain import context
 
         someone, names = person("bob"), self.dice.sample(["reviewer", "viewer", "operator"], 2)
         with transaction.atomic(), context.telling():
-            before = change_person.standing_of(someone)
+            before = people.standing_of(someone)
             someone.groups.set(Group.objects.filter(name__in=names))
-            change_person.note_change(someone, before=before, by=person("root"))
+            people.note_change(someone, before=before, by=person("root"))
 
     def change_person_in_a_shell(self) -> None:
         from django.contrib.auth.models import Group
@@ -206,10 +206,10 @@ class History:
     def group(self) -> None:
         from django.contrib.auth.models import Group
 
-        from approvals.actions import change_person
+        from approvals.actions.people import people
 
         if self.groups and self.dice.random() < 0.5:
-            change_person.remove_group(self.groups.pop(), by=person("root"))
+            people.remove_group(self.groups.pop(), by=person("root"))
             return
         made = Group.objects.create(name=f"g-{uuid.uuid4().hex[:8]}")
         self.groups.append(made)
@@ -218,7 +218,7 @@ class History:
     def new_policy(self, **fields: Any) -> Any:
         from django.contrib.auth.models import Group
 
-        from approvals.actions import set_policy
+        from approvals.actions.people import policies
         from approvals.models import Policy
 
         if Policy.objects.exists() and not fields:
@@ -228,28 +228,28 @@ class History:
         made = Policy.objects.create(**({"graph_id": GRAPH} | rule | fields))
         made.people.set([person("alice"), person("bob")])
         made.groups.set(Group.objects.filter(name="reviewer"))
-        set_policy.note_change(made, by=person("root"))
+        policies.note_change(made, by=person("root"))
         self.policies.append(made)
         return made
 
     def change_policy(self) -> None:
-        from approvals.actions import set_policy
+        from approvals.actions.people import policies
         from approvals.models import Policy
 
         if made := Policy.objects.first():
             made.approvals = self.dice.choice([1, 2])
             made.save()
-            set_policy.note_change(made, by=person("root"))
+            policies.note_change(made, by=person("root"))
 
     def remove_policy(self) -> None:
-        from approvals.actions import set_policy
+        from approvals.actions.people import policies
         from approvals.models import Policy
 
         if made := Policy.objects.first():
-            set_policy.remove_policy(made, by=person("root"))
+            policies.remove_policy(made, by=person("root"))
 
     def token(self) -> None:
-        from approvals.actions.sign_in import make_token
+        from approvals.actions.people.sign_in import make_token
         from approvals.models import ApiToken
 
         if self.dice.random() < 0.5:
@@ -258,21 +258,21 @@ class History:
             found.delete()
 
     def deadlines(self) -> None:
-        from approvals.actions import deadlines
+        from approvals.actions.votes import deadlines
 
         deadlines.close_overdue()
 
     def erase(self) -> None:
-        from approvals.actions.erase_text import erase_text
+        from approvals.actions.log.texts import erase_text
         from approvals.models import AuditText
 
         if text := self.one_of(AuditText.objects.filter(name="comment"), by="seq"):
             erase_text(seq=text.seq, name="comment", reason="asked for", by=person("root"))
 
     def sign(self) -> None:
-        from approvals.actions import sign_audit
+        from approvals.actions.log import signing
 
-        sign_audit.sign()
+        signing.sign()
 
 
 def person(name: str) -> Any:
@@ -283,8 +283,8 @@ def person(name: str) -> Any:
 
 def publish() -> None:
     """Publish one graph, as a worker does that loads it."""
-    from approvals import runtime
-    from approvals.actions.publish_graphs import publish_graphs
+    from approvals.actions.workers.cards import publish_graphs
+    from approvals.jobs import runtime
 
     with mock.patch.object(runtime, "graph_cards", lambda: [_card()]):
         publish_graphs()
@@ -292,7 +292,7 @@ def publish() -> None:
 
 @functools.cache
 def _card() -> Any:
-    from agentcore import cards
+    from agentcore.graphs import cards
     from tests.graphs import gated
 
     return cards.card(GRAPH, gated, code_digest="0" * 64)
@@ -302,8 +302,8 @@ def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
     """Have the thread stand at a new checkpoint; return what a worker reads there, and the head."""
     from django.db import connection, transaction
 
-    from agentcore.types import Snapshot
-    from approvals import runtime
+    from agentcore.plain.types import Snapshot
+    from approvals.jobs import runtime
 
     before = runtime.read_head(thread_id)
     checkpoint_id = str(uuid.uuid4()) if before is None else f"{before.checkpoint_id[:-12]}{uuid.uuid4().hex[:12]}"
@@ -325,7 +325,7 @@ def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
 
 
 def pause_of(how: str, snapshot: Any, dice: random.Random) -> Any:
-    from agentcore.types import Action, Pause
+    from agentcore.plain.types import Action, Pause
 
     if how == "gate":
         verdicts = ("approve", "reject", "skip")

@@ -10,8 +10,8 @@ from langgraph.graph import END, START, StateGraph
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore.dsn import postgres_params
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.urls import postgres_params
 from tests.graphs import leave_mark
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
-from agentcore.threads import with_saver
+from agentcore.graphs.snapshots import with_saver
+from agentcore.plain.urls import postgres_params
 
 
 def run(database: str, graph: Any, thread_id: str, *inputs: Any, graph_id: str = "") -> str:

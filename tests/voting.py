@@ -24,7 +24,7 @@ def policy(
     """Have a policy on the graph while the block runs: questions asked in it are decided by it."""
     from django.contrib.auth.models import Group, User
 
-    from approvals.actions import set_policy
+    from approvals.actions.people import policies
     from approvals.models import Policy
 
     root = User.objects.get(username="root")
@@ -32,11 +32,11 @@ def policy(
     made.people.set(User.objects.filter(username__in=people))
     made.groups.set(Group.objects.filter(name__in=groups))
     made.escalate_to.set(Group.objects.filter(name__in=escalate_to))
-    set_policy.note_change(made, by=root)
+    policies.note_change(made, by=root)
     try:
         yield made
     finally:
-        set_policy.remove_policy(made, by=root)
+        policies.remove_policy(made, by=root)
 
 
 def vote(

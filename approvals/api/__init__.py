@@ -10,11 +10,11 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from approvals import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
 from approvals.api import approvals, audit, changes, errors, graphs, notices, policies, runs, threads
 from approvals.api.auth import Token
 from approvals.api.docs import Page
 from approvals.api.parser import StrictParser
+from approvals.web import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
 
 DESCRIPTION = """\
 Threads and runs have the shapes of the LangGraph SDK: `langgraph_sdk.get_client(url=".../api")` is a client.

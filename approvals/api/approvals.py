@@ -9,11 +9,12 @@ from ninja import Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from approvals import inbox
-from approvals.actions import claim as claiming
-from approvals.actions import decide, decide_many, note_altered, try_edit
-from approvals.actions import open_whole as opening
-from approvals.actions.decide import Voted
+from approvals.actions.threads import whole_values as opening
+from approvals.actions.votes import alterations, bulk
+from approvals.actions.votes import ballots as decide
+from approvals.actions.votes import claims as claiming
+from approvals.actions.votes import edits as try_edit
+from approvals.actions.votes.ballots import Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
 from approvals.api.errors import Problem, answers, problem_of
@@ -33,6 +34,7 @@ from approvals.api.schemas import (
     run_brief,
     vote_out,
 )
+from approvals.domain import queries
 from approvals.enums import ApprovalStatus, Verdict
 from approvals.errors import NotFound, Refusal
 from approvals.models import Approval, ApprovalQuerySet, Vote
@@ -118,7 +120,7 @@ class BallotOn(Ballot):
 
 
 class Ballots(Body):
-    ballots: list[BallotOn] = Field(min_length=1, max_length=decide_many.MOST_BALLOTS)
+    ballots: list[BallotOn] = Field(min_length=1, max_length=bulk.MOST_BALLOTS)
 
 
 class BallotResult(BaseModel):
@@ -153,7 +155,7 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
     after = _after(found, filters.cursor, oldest_first)
     page = list(_with_brief(after).defer(*HEAVY)[: filters.limit + 1])
     items, more = page[: filters.limit], len(page) > filters.limit
-    altered = note_altered.altered(items, person(request))
+    altered = alterations.altered(items, person(request))
     return ApprovalPage(
         items=[approval_brief(approval, altered.get(str(approval.pk), "")) for approval in items],
         next=cursors.encode(items[-1].created_at.isoformat(), str(items[-1].pk)) if more else None,
@@ -170,7 +172,7 @@ def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     approval = found.filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
-    return approval_out(approval, note_altered.altered([approval], person(request)).get(str(approval.pk), ""))
+    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""))
 
 
 @router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))
@@ -237,7 +239,7 @@ def cast_votes(request: HttpRequest, many: Ballots) -> Results:
     """
     by = viewer(request)
     ballots = [(ballot.approval_id, ballot.for_action()) for ballot in many.ballots]
-    came = decide_many.vote_on_many(ballots=ballots, by=by)
+    came = bulk.vote_on_many(ballots=ballots, by=by)
     pairs = zip(many.ballots, came, strict=True)
     return Results(results=[_result(request, ballot.approval_id, each) for ballot, each in pairs])
 
@@ -282,7 +284,7 @@ def _result(request: HttpRequest, approval_id: UUID, came: Voted | Refusal) -> B
 
 def _with_brief(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """With all that a brief tells, in one query."""
-    return inbox.with_tally(found.select_related("decision", "claimed_by"))
+    return queries.with_tally(found.select_related("decision", "claimed_by"))
 
 
 def _brief(approval_id: UUID) -> ApprovalBrief:
@@ -294,7 +296,7 @@ def _filtered(filters: ApprovalFilters, *, me: str) -> ApprovalQuerySet:
     if filters.assignee == "none":
         found = found.pending().unclaimed()
     elif filters.assignee:
-        found = inbox.held_by(found, me if filters.assignee == "me" else filters.assignee)
+        found = queries.held_by(found, me if filters.assignee == "me" else filters.assignee)
     if filters.status:
         found = found.filter(status=filters.status)
     if filters.graph:

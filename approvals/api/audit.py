@@ -8,14 +8,14 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, Field
 
-from approvals import permissions
-from approvals.actions.give_receipt import give_receipt
-from approvals.actions.verify_audit import verify_audit
+from approvals.actions.log.receipts import give_receipt
+from approvals.actions.log.verification import verify_audit
 from approvals.api import cursors
 from approvals.api.auth import person
 from approvals.api.errors import answers
 from approvals.api.fields import Filters, PlainObject, Text
 from approvals.audit.filters import Filters as Asked
+from approvals.domain import permissions
 from approvals.models import AuditEntry
 from approvals.presenters.exports import download
 

@@ -6,8 +6,8 @@ from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from approvals import permissions
-from approvals.actions.sign_in import user_of_token
+from approvals.actions.people.sign_in import user_of_token
+from approvals.domain import permissions
 
 
 class Token(HttpBearer):

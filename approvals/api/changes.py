@@ -6,12 +6,12 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Router
 
-from approvals import permissions
-from approvals.actions import changes as changing
+from approvals.actions.people import changes as changing
 from approvals.api.auth import person
 from approvals.api.errors import answers
 from approvals.api.fields import Body
 from approvals.api.schemas import ChangeProposed, TwoAdminsOut, change_proposed
+from approvals.domain import permissions
 from approvals.models import Change
 
 

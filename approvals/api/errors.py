@@ -12,10 +12,11 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel
 
-from approvals import audit, outages
+from approvals import audit
 from approvals.api.fields import PlainObject
 from approvals.api.parser import RepeatedKey
-from approvals.context import current_request_id
+from approvals.domain import outages
+from approvals.domain.context import current_request_id
 from approvals.errors import Denied, NotFound, Refusal, TooLarge
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from agentcore.validation import unstorable
+from agentcore.plain.schemas import unstorable
 
 
 def _storable_text(text: str) -> str:

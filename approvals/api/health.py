@@ -11,8 +11,9 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import Error, connection, connections
 from django.http import HttpRequest, JsonResponse
 
-from approvals import breaker, jobs, runtime
 from approvals.errors import Unavailable
+from approvals.jobs import queue, runtime
+from approvals.live import redis as breaker
 from approvals.models import Graph
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _database() -> str:
 
 
 def _worker() -> str:
-    return "ok" if jobs.has_live_worker(within_seconds=HEARTBEAT_SECONDS) else "missing"
+    return "ok" if queue.has_live_worker(within_seconds=HEARTBEAT_SECONDS) else "missing"
 
 
 def _checkpointer() -> str:

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
-from approvals.actions.see_notice import see_notice
+from approvals.actions.people.notices import see_notice
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.schemas import NoticeOut, notice_out

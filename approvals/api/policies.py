@@ -3,10 +3,10 @@
 from django.http import HttpRequest
 from ninja import Router
 
-from approvals import rules
 from approvals.api.auth import viewer
 from approvals.api.errors import answers
 from approvals.api.schemas import PolicyOut, policy_out
+from approvals.domain import rules
 from approvals.models import Policy
 
 router = Router(tags=["policies"])

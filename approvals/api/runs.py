@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
-from approvals.actions import ask_again as again
-from approvals.actions import retry_run as retry
-from approvals.actions import start_run as start
+from approvals.actions.runs import controls as retry
+from approvals.actions.runs import starts as start
+from approvals.actions.votes import questions as again
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, Filters, PlainValue, Text, ThreadId

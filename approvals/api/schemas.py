@@ -8,10 +8,12 @@ from uuid import UUID
 from django.utils import timezone
 from pydantic import BaseModel
 
-from approvals import bindings, policies
-from approvals.actions import open_whole
-from approvals.answers import given
+from approvals.actions.threads import whole_values
 from approvals.api.fields import PlainList, PlainObject, PlainValue
+from approvals.domain import bindings, policies
+from approvals.domain.answers import given
+from approvals.domain.diagnosis import Diagnosis, Health
+from approvals.domain.policies import Rule
 from approvals.enums import (
     ApprovalStatus,
     ChangeKind,
@@ -24,9 +26,7 @@ from approvals.enums import (
     Verdict,
     VoteEnd,
 )
-from approvals.health import Diagnosis, Health
 from approvals.models import Approval, Change, Decision, Notice, Policy, Run, Thread, Vote
-from approvals.policies import Rule
 from approvals.presenters.policies import sentences_of
 
 SdkRunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
@@ -656,7 +656,7 @@ def approval_out(approval: Approval, altered: str = "") -> ApprovalOut:
         actions=approval.actions,
         state=approval.state,
         cut=approval.cut,
-        folded=open_whole.folded(approval),
+        folded=whole_values.folded(approval),
         opaque=approval.opaque,
         answer_schema=approval.answer_schema,
         policy=rule_out(Rule.of(approval.rule)),

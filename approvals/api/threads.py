@@ -8,9 +8,10 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
-from approvals import bindings, runtime
-from approvals.actions import bind_thread, diagnose, force_clean, fork_thread, inquire, replay_thread
-from approvals.actions import create_thread as create
+from approvals.actions.threads import bindings as bind_thread
+from approvals.actions.threads import cleaning, diagnosis, forks, replays
+from approvals.actions.threads import creation as create
+from approvals.actions.workers import inquiries
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, PlainValue, Text, ThreadId
@@ -26,8 +27,10 @@ from approvals.api.schemas import (
     state_out,
     thread_out,
 )
+from approvals.domain import bindings
 from approvals.enums import ThreadStatus
 from approvals.errors import Gone, NotFound, Unbound
+from approvals.jobs import runtime
 from approvals.models import Approval, Thread
 
 router = Router(tags=["threads"])
@@ -147,7 +150,7 @@ def get_state(request: HttpRequest, thread_id: ThreadId) -> StateOut:
 @router.get("/threads/{any:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
 def diagnose_thread(request: HttpRequest, thread_id: ThreadId) -> DiagnosisOut:
     """Say why the thread is not moving, and what is to be done; read by a worker first if it moved just now."""
-    return diagnosis_out(diagnose.diagnose(thread_id=thread_id, by=person(request)))
+    return diagnosis_out(diagnosis.diagnose(thread_id=thread_id, by=person(request)))
 
 
 @router.post("/threads/{any:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))
@@ -158,7 +161,7 @@ def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch 
     thread = _readable(thread_id)
     if not _has_checkpoints(thread):
         return []
-    found = inquire.history(thread_id=thread.pk, graph_id=thread.graph_id, limit=asked.limit, before=asked.before)
+    found = inquiries.history(thread_id=thread.pk, graph_id=thread.graph_id, limit=asked.limit, before=asked.before)
     return [state_out(snapshot) for snapshot in found]
 
 
@@ -170,7 +173,7 @@ def fork(request: HttpRequest, thread_id: ThreadId, asked: Fork) -> ThreadOut:
     ready to run: POST .../runs with `"input": null`. It is `busy` while the copy is being made. 409 for what cannot be
     copied, 422 `invalid_edit` with a path for each fault; nothing is stored then.
     """
-    thread = fork_thread.fork_thread(
+    thread = forks.fork_thread(
         thread_id=thread_id,
         checkpoint_id=asked.checkpoint_id,
         edits=asked.edits,
@@ -188,7 +191,7 @@ def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
     Nodes run again, with all that they do; gates ask again. Fork the checkpoint instead wherever that will do.
     """
     where = {"thread_id": thread_id, "checkpoint_id": asked.checkpoint_id}
-    return run_out(replay_thread.replay_thread(**where, typed_id=asked.confirm, by=person(request)))
+    return run_out(replays.replay_thread(**where, typed_id=asked.confirm, by=person(request)))
 
 
 @router.post("/threads/{any:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
@@ -221,7 +224,7 @@ def delete_thread(
     Say why in the body, `{"reason": "..."}`; a client that sends no body with DELETE says it as `?reason=`.
     """
     why = removal.reason if removal else reason
-    return CleaningOut(**asdict(force_clean.force_clean(thread_id=thread_id, reason=why, by=person(request))))
+    return CleaningOut(**asdict(cleaning.force_clean(thread_id=thread_id, reason=why, by=person(request))))
 
 
 def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
@@ -230,7 +233,7 @@ def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
         if checkpoint_id:
             raise NotFound("The thread has no such checkpoint.")
         return empty_state(thread_id)
-    return state_out(inquire.snapshot(thread_id=thread_id, graph_id=thread.graph_id, checkpoint_id=checkpoint_id))
+    return state_out(inquiries.snapshot(thread_id=thread_id, graph_id=thread.graph_id, checkpoint_id=checkpoint_id))
 
 
 def _has_checkpoints(thread: Thread) -> bool:

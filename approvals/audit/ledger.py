@@ -6,10 +6,10 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db.models import Model
 
-from agentcore.serde import digest
+from agentcore.savers.serializers import digest
 from approvals.audit.walk import Broken
+from approvals.domain.policies import answer_digest, content_digest
 from approvals.models import AuditEntry, AuditText, Decision, Vote
-from approvals.policies import answer_digest, content_digest
 
 BATCH = 1_000
 KINDS: dict[str, tuple[str, type[Model]]] = {"vote.cast": ("vote", Vote), "decision.reached": ("decision", Decision)}

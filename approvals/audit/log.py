@@ -12,12 +12,12 @@ import rfc8785
 from django.db import connection
 from django.db import transaction as database
 
-from agentcore.failpoints import is_off, reach
-from agentcore.serde import to_plain
+from agentcore.savers.serializers import to_plain
+from agentcore.testing.failpoints import is_off, reach
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import SALT_LENGTH, entry_hash, text_digest
 from approvals.audit.rows import Told
-from approvals.context import current_request_id
+from approvals.domain.context import current_request_id
 from approvals.errors import Denied
 from approvals.models import AuditHead, AuditText
 

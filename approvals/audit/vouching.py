@@ -11,12 +11,12 @@ from typing import Any
 
 from django.db import connection
 
-from agentcore.failpoints import is_off
-from agentcore.serde import canonical
+from agentcore.savers.serializers import canonical
+from agentcore.testing.failpoints import is_off
 from approvals.audit import rows
 from approvals.audit.chain import entry_hash
+from approvals.domain.policies import Rule, Voters, rule_from_metadata, strictest
 from approvals.models import Approval, AuditEntry, Thread, Vote
-from approvals.policies import Rule, Voters, rule_from_metadata, strictest
 
 READ = """
 SELECT about, seq, prev_hash, hash, body FROM approvals_auditentry WHERE about = ANY(%(all)s)

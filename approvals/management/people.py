@@ -6,7 +6,7 @@ from django.contrib.auth.models import AbstractUser
 from django.core.management.base import CommandError
 from django.urls import reverse
 
-from approvals.actions.sign_in import make_link
+from approvals.actions.people.sign_in import make_link
 
 
 def person(username: str) -> AbstractUser:

@@ -3,14 +3,15 @@ from typing import Any
 from django.db import migrations, models
 
 import approvals.fields
-from approvals import folds, marks
+from approvals.domain import folds
+from approvals.domain.spoofing import findings
 
 
 def mark_what_waits(apps: Any, schema_editor: Any) -> None:
     """Questions that wait already are folded and marked like those that come."""
     for approval in apps.get_model("approvals", "Approval").objects.filter(status="pending").iterator(chunk_size=50):
         approval.folded = folds.parts_of(approval.actions)
-        approval.marks = marks.marks_of(approval.actions, approval.request, approval.state)
+        approval.marks = findings.marks_of(approval.actions, approval.request, approval.state)
         approval.save(update_fields=["folded", "marks"])
 
 

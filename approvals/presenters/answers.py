@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentcore import interrupts
-from agentcore.serde import digest
-from agentcore.types import Choice
-from approvals import answers
+from agentcore import dialects
+from agentcore.plain.types import Choice
+from agentcore.savers.serializers import digest
+from approvals.domain import answers
+from approvals.domain.text import json_text
 from approvals.models import Approval, Decision
 from approvals.presenters.values import Argument, Difference, arguments_of, differences
-from approvals.text import json_text
 
 WORDS = {"approve": "Approved", "edit": "Edited", "reject": "Rejected", "respond": "Answered"}
 CHIPS = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond": "answered"}
@@ -67,7 +67,7 @@ def decided_of(approval: Approval, decision: Decision) -> list[DecidedShown]:
 def proposed_of(approval: Approval, answer: Any) -> list[DecidedShown]:
     if not answers.is_about_actions(approval):
         return []
-    return _decided(approval, interrupts.choices_in(answers.question_of(approval), answer))
+    return _decided(approval, dialects.choices_in(answers.question_of(approval), answer))
 
 
 def values_of(answer: Any) -> list[Argument]:

@@ -5,20 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from agentcore.cards import title_of
-from approvals import folds, permissions, policies
-from approvals.actions import decide, open_whole
-from approvals.answers import BREAKPOINT, given, is_about_actions, is_edited_beside, is_sent, takes_answer
+from agentcore.graphs.cards import title_of
+from approvals.actions.threads import whole_values
+from approvals.actions.votes import ballots
+from approvals.domain import folds, permissions, policies
+from approvals.domain.answers import BREAKPOINT, given, is_about_actions, is_edited_beside, is_sent, takes_answer
+from approvals.domain.permissions import User
+from approvals.domain.policies import Rule
+from approvals.domain.spoofing.findings import marks_of, step_of
+from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
-from approvals.marks import marks_of, step_of
 from approvals.models import Approval, Decision, Graph
-from approvals.permissions import User
-from approvals.policies import Rule
 from approvals.presenters.answers import DecidedShown, asked_by, decided_of, values_of
 from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.runs import node_states
 from approvals.presenters.values import Argument, Difference, Value, arguments_of, differences_of, value_of
-from approvals.text import json_text
 
 PAST = {"approve": "Approved", "reject": "Rejected", "respond": "Answered", "skip": "Skipped"}
 
@@ -235,7 +236,7 @@ def shown_first(actions: Iterable[ActionShown]) -> list[str]:
 def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime, untrue: str = "") -> Choices:
     """The approval comes with its `thread__started_by` and `claimed_by`. `untrue`: why nobody may rely on its row."""
     why_none = untrue or why_not_vote_at_all(approval, by, is_voted=is_voted, now=now)
-    unopened = open_whole.unopened(approval, by)
+    unopened = whole_values.unopened(approval, by)
     verdicts = ("approve", "reject", "skip", "respond")
     approve, reject, skip, answer = (_choice(approval, by, verdict, why_none, unopened) for verdict in verdicts)
     why_not_skip = why_not_claim(approval, by, "skip") or policies.why_not_edit(waiting=approval.next)
@@ -283,7 +284,7 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
 
 def why_not_claim(approval: Approval, by: User, verdict: str = "approve") -> str:
     """Say why the policy does not let this person claim, or vote."""
-    return decide.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by, verdict)
+    return ballots.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by, verdict)
 
 
 def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened: Sequence[str]) -> Choice:

@@ -11,8 +11,8 @@ from django.utils import timezone
 from approvals.audit import ACTIONS
 from approvals.audit.chain import entry_hash, text_digest
 from approvals.audit.receipts import note_on
+from approvals.domain.text import json_text
 from approvals.models import AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
-from approvals.text import json_text
 
 LATE = timedelta(minutes=5)
 """A log that was not signed for so long is a warning: a worker signs it each minute."""

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from approvals.actions import changes, set_policy
+from approvals.actions.people import changes, policies
+from approvals.domain.permissions import User
 from approvals.enums import ChangeKind, ChangeStatus
 from approvals.models import Change, Policy
-from approvals.permissions import User
 from approvals.presenters.versions import short, words_of
 
-_ORDER = [*set_policy.FIELDS, "people", "groups", "escalate_to", "active", "members", "on"]
+_ORDER = [*policies.FIELDS, "people", "groups", "escalate_to", "active", "members", "on"]
 """As the form has them; a stored object has lost the order of its keys."""
 _WORDS = {field.name: str(field.verbose_name) for field in Policy._meta.fields} | {
     "may_edit": "may be edited",

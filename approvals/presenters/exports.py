@@ -9,11 +9,11 @@ from typing import IO
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
-from approvals.actions.export_audit import export_audit
-from approvals.actions.export_thread import export_thread
-from approvals.actions.open_whole import Whole
+from approvals.actions.log.copies import export_audit
+from approvals.actions.threads.copies import export_thread
+from approvals.actions.threads.whole_values import Whole
 from approvals.audit.filters import Filters
-from approvals.permissions import User
+from approvals.domain.permissions import User
 
 TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv"}
 CHUNK = 256 * 1024

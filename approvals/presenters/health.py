@@ -6,10 +6,10 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals import permissions
-from approvals.health import Diagnosis, Step
+from approvals.domain import permissions
+from approvals.domain.diagnosis import Diagnosis, Step
+from approvals.domain.permissions import User
 from approvals.models import Thread
-from approvals.permissions import User
 
 _POSTED: dict[str, Callable[[Thread, Step], str]] = {
     "retry": lambda thread, step: reverse("retry_run", args=[step.target]),

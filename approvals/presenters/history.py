@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agentcore.timeline import Moment
-from approvals.actions.index_thread import RUN_KEY
-from approvals.actions.look_back import Page, decision_of
+from agentcore.plain.timeline import Moment
+from approvals.actions.threads.history import Page, decision_of
+from approvals.actions.threads.indexing import RUN_KEY
 from approvals.models import Graph, Thread
 from approvals.presenters.graphs import END, START, Drawing, drawing_of
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from approvals.domain.policies import Rule, Voters
 from approvals.enums import OnCrash, OnDeadline
-from approvals.policies import Rule, Voters
 
 
 def sentences_of(rule: Rule) -> list[str]:

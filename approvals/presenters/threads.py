@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from approvals import policies
+from approvals.domain import policies
+from approvals.domain.diagnosis import Diagnosis
 from approvals.enums import Binding, ThreadStatus
-from approvals.health import Diagnosis
 from approvals.models import Graph, Thread
 
 WORDS = {

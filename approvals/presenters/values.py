@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentcore.interrupts.breakpoint import is_conversation
-from agentcore.quoting import named
-from agentcore.skimming import is_excerpt
-from agentcore.state_edit import changes
-from approvals.folds import Fold, fold_of, is_shown_as_items
-from approvals.text import count_odd, json_text
+from agentcore.dialects.breakpoint import is_conversation
+from agentcore.graphs.edits import changes
+from agentcore.plain.excerpts import is_excerpt
+from agentcore.plain.quoting import named
+from approvals.domain.folds import Fold, fold_of, is_shown_as_items
+from approvals.domain.text import count_odd, json_text
 
 LONGEST_LABEL = 120
 MOST_BRANCHES = 2_000

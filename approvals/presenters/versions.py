@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from approvals.domain.policies import Voters
 from approvals.models import AuditEntry, PolicyVersion
-from approvals.policies import Voters
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals import folds, rules
+from approvals.domain import folds, rules
+from approvals.domain.permissions import User
+from approvals.domain.policies import Proposal, Rule
+from approvals.domain.text import json_text
 from approvals.enums import OnDeadline, Verdict, VoteEnd
 from approvals.models import Approval, Graph, Vote
-from approvals.permissions import User
-from approvals.policies import Proposal, Rule
 from approvals.presenters.answers import DecidedShown, proposed_of
 from approvals.presenters.approvals import PreviewShown, preview_of
 from approvals.presenters.policies import escalated_to, sentences_of, who_votes
 from approvals.presenters.values import Difference, Value, json_value_of, value_of
-from approvals.text import json_text
 
 PAST = {"approve": "approved", "reject": "rejected", "respond": "answered", "skip": "voted to skip"}
 

@@ -8,14 +8,15 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from approvals import breaker, folds, inbox
-from approvals import text as texts
-from approvals.actions import changes
+from approvals.actions.people import changes
+from approvals.domain import folds, queries
+from approvals.domain import text as texts
+from approvals.domain.permissions import User, roles_of
+from approvals.domain.text import visible
+from approvals.live import redis
 from approvals.models import Approval
-from approvals.permissions import User, roles_of
 from approvals.presenters.approvals import ActionShown, told_of
 from approvals.presenters.values import label_of
-from approvals.text import visible
 
 register = template.Library()
 SOON_SECONDS = 3600
@@ -97,7 +98,7 @@ def _utc(at: datetime) -> str:
 @register.simple_tag
 def open_count(user: User) -> int:
     """How many approvals wait for this person."""
-    return inbox.needing(Approval.objects.all(), user).count()
+    return queries.needing(Approval.objects.all(), user).count()
 
 
 @register.simple_tag
@@ -109,7 +110,7 @@ def open_changes() -> int:
 @register.simple_tag
 def live_notice() -> str:
     """A sentence while Redis cannot be used, as far as this process knows: asking Redis itself would be a wait."""
-    if breaker.redis.state() in ("ok", "off"):
+    if redis.redis.state() in ("ok", "off"):
         return ""
     return "Live updates are off: changes show within 15 s. Decisions are not affected."
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals import answers
-from approvals.actions import try_edit
-from approvals.answer_forms import AnswerForm
-from approvals.edit_forms import EditForm
+from approvals.actions.votes import edits as try_edit
+from approvals.domain import answers
+from approvals.domain.permissions import User
 from approvals.errors import InvalidAnswer, InvalidEdit, Refusal
+from approvals.forms.answers import AnswerForm
+from approvals.forms.edits import EditForm
+from approvals.forms.values import MISSING
 from approvals.models import Approval, Graph
-from approvals.permissions import User
 from approvals.presenters import answers as shown
 from approvals.presenters.approvals import PreviewShown, preview_of
-from approvals.shapes import MISSING
 from approvals.views.editing import edit_form
 
 

@@ -8,14 +8,16 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
-from agentcore.serde import digest
-from approvals import permissions, policies
-from approvals.actions import note_altered, open_whole
-from approvals.answers import BREAKPOINT, choices_of, takes_answer
+from agentcore.savers.serializers import digest
+from approvals.actions.threads import whole_values
+from approvals.actions.votes import alterations
+from approvals.domain import permissions, policies
+from approvals.domain.answers import BREAKPOINT, choices_of, takes_answer
+from approvals.domain.permissions import User
+from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
 from approvals.models import Approval, Draft, Graph, Run, Vote
-from approvals.permissions import User
 from approvals.presenters import approvals as shown
 from approvals.presenters import votes as voting
 from approvals.presenters.answers import asked_by
@@ -23,7 +25,6 @@ from approvals.presenters.bars import OnScreen, bar_of
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
 from approvals.presenters.values import conversations_of, differences, state_of
-from approvals.text import json_text
 from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
 from approvals.views.pages import Request, page_or_part
@@ -174,14 +175,14 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
     votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
     now = timezone.now()
     tally = voting.tally_of(found, votes, request.user, now=now)
-    untrue = note_altered.why_not(found, request.user)
+    untrue = alterations.why_not(found, request.user)
     choices = shown.choices_of(found, request.user, is_voted=tally.is_voted, now=now, untrue=untrue)
     return {
         "approval": found,
         "row": row_of(found),
         "untrue": untrue,
         "tally": tally,
-        "seen_parts": open_whole.opened(found, request.user),
+        "seen_parts": whole_values.opened(found, request.user),
         "proposal": voting.proposal_of(found, votes, graph_of(found)),
         "choices": choices,
         "why_not_claim": permissions.why_not(request.user, "vote") or shown.why_not_claim(found, request.user),

@@ -10,12 +10,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import audit as log
-from approvals import permissions
-from approvals.actions import erase_text as erasing
-from approvals.actions import give_receipt
-from approvals.actions import verify_audit as verifying
+from approvals.actions.log import receipts
+from approvals.actions.log import texts as erasing
+from approvals.actions.log import verification as verifying
 from approvals.audit.filters import Filters
 from approvals.audit.receipts import make_receipt, note_on
+from approvals.domain import permissions
 from approvals.errors import Busy, Gone, Invalid, NotFound
 from approvals.models import Approval, AuditEntry
 from approvals.presenters import audit as shown
@@ -90,7 +90,7 @@ def erase_text(request: Request, seq: int, name: str) -> HttpResponse:
 
 @require_safe
 def receipt(request: Request, approval_id: UUID) -> HttpResponseBase:
-    entries = give_receipt.entries_of(approval_id=approval_id, by=request.user)
+    entries = receipts.entries_of(approval_id=approval_id, by=request.user)
     made = make_receipt(str(approval_id), entries)
     if "json" in request.GET:
         name = f"receipt-{approval_id}.json"

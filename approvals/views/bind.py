@@ -5,8 +5,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from approvals import bindings, permissions
-from approvals.actions import bind_thread as binding
+from approvals.actions.threads import bindings as binding
+from approvals.domain import bindings, permissions
 from approvals.errors import Invalid
 from approvals.models import Graph
 from approvals.presenters.threads import choices_of

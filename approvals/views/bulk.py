@@ -10,9 +10,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from approvals import audit as log
-from approvals import permissions
-from approvals.actions import decide_many
-from approvals.actions.decide import Ballot, Voted
+from approvals.actions.votes import bulk as decide_many
+from approvals.actions.votes.ballots import Ballot, Voted
+from approvals.domain import permissions
 from approvals.enums import Verdict
 from approvals.errors import Denied, Invalid, Refusal
 from approvals.models import Approval

@@ -7,9 +7,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import permissions
-from approvals.actions import change_person
-from approvals.actions import changes as changing
+from approvals.actions.people import changes as changing
+from approvals.actions.people import people
+from approvals.domain import permissions
 from approvals.models import Change
 from approvals.presenters import changes as shown
 from approvals.views.pages import Request, redirect_after_post
@@ -25,7 +25,7 @@ def changes(request: Request) -> HttpResponse:
     closed = found.exclude(pk__in=[change.pk for change in waiting]).order_by("-proposed_at")[:MOST_CLOSED]
     context = {
         "is_on": changing.is_guarded(),
-        "admins": change_person.count_admins(),
+        "admins": people.count_admins(),
         "waiting": [shown.change_of(change, request.user, is_open=True) for change in waiting],
         "closed": [shown.change_of(change, request.user, is_open=False) for change in closed],
         "days": changing.OPEN_DAYS,

@@ -5,7 +5,7 @@ from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from approvals.actions import force_clean as cleaning
+from approvals.actions.threads import cleaning
 from approvals.errors import Invalid
 from approvals.presenters.exports import download_thread
 from approvals.views.pages import Request, redirect_after_post

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals.actions import try_edit
-from approvals.answers import BREAKPOINT
-from approvals.edit_forms import EditForm
+from approvals.actions.votes import edits as try_edit
+from approvals.domain.answers import BREAKPOINT
+from approvals.domain.permissions import User
+from approvals.domain.policies import Rule
+from approvals.domain.text import json_text
 from approvals.errors import Invalid, InvalidEdit, Refusal
-from approvals.forms import JsonForm
+from approvals.forms.edits import EditForm
+from approvals.forms.fields import JsonForm
 from approvals.models import Approval, Graph
-from approvals.permissions import User
-from approvals.policies import Rule
 from approvals.presenters import approvals as shown
-from approvals.text import json_text
 
 WHICH_NODE = "Several nodes ran last. Say which of them the edit comes from: what runs next depends on it."
 

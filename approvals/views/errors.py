@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.defaults import server_error
 
-from approvals import outages
+from approvals.domain import outages
 from approvals.errors import Denied, Refusal
 
 logger = logging.getLogger(__name__)

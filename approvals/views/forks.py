@@ -7,15 +7,16 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from agentcore import timeline
-from agentcore.serde import canonical
-from approvals import permissions
-from approvals.actions import fork_thread, look_back, replay_thread, start_run
-from approvals.edit_forms import EditForm
+from agentcore.plain import timeline
+from agentcore.savers.serializers import canonical
+from approvals.actions.runs import starts
+from approvals.actions.threads import forks, history, replays
+from approvals.domain import permissions
 from approvals.errors import Conflict, Invalid, InvalidEdit, Unavailable
+from approvals.forms.edits import EditForm
+from approvals.forms.schema import SchemaForm
 from approvals.models import Graph, Thread
 from approvals.presenters.history import Point, point_of
-from approvals.schema_forms import SchemaForm
 from approvals.views.pages import Request, redirect_after_post
 from approvals.views.start import below_input, form_of
 from approvals.views.threads import get_thread
@@ -40,7 +41,7 @@ def fork(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
             given = _given(how, edit, input, request)
             if given is not None:
                 where = {"thread_id": thread.pk, "checkpoint_id": checkpoint_id}
-                made = fork_thread.fork_thread(**where, **given, by=request.user)
+                made = forks.fork_thread(**where, **given, by=request.user)
                 messages.success(request, "Forked. The old thread is as it was.")
                 return redirect_after_post("thread", made.pk)
         except (Invalid, Conflict, Unavailable) as refused:
@@ -63,12 +64,12 @@ def fork(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
 
 def _at(request: Request, thread_id: str, checkpoint_id: str) -> tuple[Thread, Graph, Point, dict[str, Any]]:
     thread = get_thread(request.user, thread_id)
-    fork_thread.check_can_be_forked(thread)
+    forks.check_can_be_forked(thread)
     graph = Graph.objects.filter(pk=thread.graph_id).first()
     if graph is None:
         raise Conflict(f"No worker has the graph {thread.graph_id} any more. Is it in langgraph.json?")
-    [kept] = look_back.states([(thread, checkpoint_id)])
-    point = point_of(kept.moment, look_back.around(thread, kept.moment), thread, graph)
+    [kept] = history.states([(thread, checkpoint_id)])
+    point = point_of(kept.moment, history.around(thread, kept.moment), thread, graph)
     return thread, graph, point, timeline.shown(kept, graph.record.secrets)
 
 
@@ -116,7 +117,7 @@ def replay(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse
     if request.method == "POST":
         try:
             where = {"thread_id": thread.pk, "checkpoint_id": checkpoint_id}
-            replay_thread.replay_thread(**where, typed_id=typed, by=request.user)
+            replays.replay_thread(**where, typed_id=typed, by=request.user)
         except (Invalid, Conflict) as refused:
             problem = refused.message
         else:
@@ -130,6 +131,6 @@ def replay(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse
 def go_on(request: Request, thread_id: str) -> HttpResponse:
     """Run a thread that is ready to run, such as a fork in the middle of its graph."""
     thread = get_thread(request.user, thread_id)
-    start_run.start_run(thread_id=thread.pk, graph_id=thread.graph_id, input=None, by=request.user)
+    starts.start_run(thread_id=thread.pk, graph_id=thread.graph_id, input=None, by=request.user)
     messages.success(request, "Started.")
     return redirect_after_post("thread", thread.pk)

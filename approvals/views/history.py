@@ -8,10 +8,10 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from agentcore import timeline
-from agentcore.timeline import Kept
-from approvals import permissions, policies
-from approvals.actions import look_back
+from agentcore.plain import timeline
+from agentcore.plain.timeline import Kept
+from approvals.actions.threads import history as look_back
+from approvals.domain import permissions, policies
 from approvals.errors import Gone, Invalid
 from approvals.models import Graph, Thread
 from approvals.presenters.history import drawing_at, point_of, points_of

@@ -9,11 +9,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import inbox, permissions
-from approvals.actions import note_altered
-from approvals.actions.see_notice import see_notice
+from approvals.actions.people.notices import see_notice
+from approvals.actions.votes import alterations
+from approvals.domain import permissions, queries
+from approvals.domain.permissions import User
 from approvals.models import Approval, ApprovalQuerySet, Graph, Notice
-from approvals.permissions import User
 from approvals.presenters.queue import KINDS, rows_of
 from approvals.views.pages import (
     PAGE_SIZE,
@@ -58,7 +58,7 @@ def queue(request: Request) -> HttpResponse:
             (name, word, lists[name].count(), other_query(request, tab=name, cursor="")) for name, word in TABS.items()
         ],
         "is_closed": tab in CLOSED,
-        "rows": rows_of(page, note_altered.altered(page, request.user)),
+        "rows": rows_of(page, alterations.altered(page, request.user)),
         "here": other_query(request, tab=tab),
         "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
         "more": other_query(request, cursor=cursor) if cursor else "",
@@ -84,11 +84,11 @@ def tab_of(request: Request) -> str:
 def lists_of(found: ApprovalQuerySet, request: Request) -> dict[str, ApprovalQuerySet]:
     """Return what each tab lists: a count is the count of its list."""
     return {
-        "needs": inbox.needing(found, request.user),
+        "needs": queries.needing(found, request.user),
         "unclaimed": found.pending().unclaimed(),
-        "mine": inbox.held_by(found, request.user.get_username()),
+        "mine": queries.held_by(found, request.user.get_username()),
         "open": found.pending(),
-        "failed": inbox.stuck(found),
+        "failed": queries.stuck(found),
         "done": found.exclude(status="pending"),
     }
 
@@ -121,14 +121,14 @@ def for_me(request: Request) -> ApprovalQuerySet:
     """What waits for this person: their own list, or everything that is open for who does not vote."""
     if permissions.why_not(request.user, "vote"):
         return Approval.objects.pending()
-    return inbox.needing(Approval.objects.all(), request.user)
+    return queries.needing(Approval.objects.all(), request.user)
 
 
 @require_safe
 def open_count(request: Request) -> HttpResponse:
     """The badge of the menu, and with it the notice under the menu: every page asks for them."""
     permissions.check_view(request.user)
-    return render(request, "open_count.html", {"count": inbox.needing(Approval.objects.all(), request.user).count()})
+    return render(request, "open_count.html", {"count": queries.needing(Approval.objects.all(), request.user).count()})
 
 
 def notices_for(user: User) -> QuerySet[Notice]:
@@ -161,7 +161,7 @@ def side_context(request: Request, current: str) -> dict[str, Any]:
 def listed(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """What a list needs, in one query, without the large columns."""
     with_all = found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY)
-    return inbox.with_others(inbox.with_tally(with_all))
+    return queries.with_others(queries.with_tally(with_all))
 
 
 def newest_closed(found: ApprovalQuerySet) -> ApprovalQuerySet:

@@ -6,8 +6,8 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
-from approvals.actions import ask_again as again
-from approvals.actions import retry_run as stopped
+from approvals.actions.runs import controls as stopped
+from approvals.actions.votes import questions as again
 from approvals.models import Run
 from approvals.views.pages import Request, redirect_after_post
 

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from approvals.actions import sign_in as links
+from approvals.actions.people import sign_in as links
 from approvals.errors import Denied
 from approvals.views.pages import Request
 

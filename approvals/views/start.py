@@ -8,13 +8,13 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from approvals import permissions
-from approvals.actions.create_thread import create_thread
-from approvals.actions.start_run import start_run
+from approvals.actions.runs.starts import start_run
+from approvals.actions.threads.creation import create_thread
+from approvals.domain import permissions
 from approvals.errors import Conflict, Invalid, NotFound
+from approvals.forms.schema import SchemaForm
 from approvals.models import Graph
 from approvals.presenters.graphs import drawing_of
-from approvals.schema_forms import SchemaForm
 from approvals.views.pages import Request, redirect_after_post
 
 

@@ -7,13 +7,14 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from agentcore.skimming import cut_channels
-from approvals import permissions
-from approvals.actions import diagnose, look_back
+from agentcore.plain.excerpts import cut_channels
+from approvals.actions.threads import diagnosis as diagnose
+from approvals.actions.threads import history
+from approvals.domain import permissions
+from approvals.domain.permissions import User
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
 from approvals.models import Approval, Graph, Run, Thread
-from approvals.permissions import User
 from approvals.presenters import queue as approval_rows
 from approvals.presenters.graphs import drawing_of
 from approvals.presenters.health import diagnosis_of
@@ -83,7 +84,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         "cut": _cut(found),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "why_not_clean": permissions.why_not(request.user, "force_clean"),
-        **look_back.lineage(found),
+        **history.lineage(found),
     }
     return page_or_part(request, "thread.html", "live", context)
 

@@ -9,17 +9,17 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from approvals import inbox, permissions
-from approvals.actions import claim as claiming
-from approvals.actions import decide, keep_draft
-from approvals.actions.decide import Ballot, Voted
-from approvals.answers import takes_answer
+from approvals.actions.votes import ballots, drafts
+from approvals.actions.votes import claims as claiming
+from approvals.actions.votes.ballots import Ballot, Voted
+from approvals.domain import permissions, queries
+from approvals.domain.answers import takes_answer
+from approvals.domain.text import json_text
 from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal
+from approvals.forms.values import MISSING, read_json
 from approvals.models import Approval, Graph
 from approvals.presenters import approvals as shown
 from approvals.presenters.values import differences_of
-from approvals.shapes import MISSING, read_json
-from approvals.text import json_text
 from approvals.views.answering import Answering, answered_with, answering_of, reviewed
 from approvals.views.approval import (
     answer_context,
@@ -63,8 +63,8 @@ def _cast(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
 
 
 def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
-    voted = decide.vote(approval_id=approval_id, ballot=ballot, by=request.user)
-    keep_draft.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
+    voted = ballots.vote(approval_id=approval_id, ballot=ballot, by=request.user)
+    drafts.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
     messages.success(request, told_of(voted))
     return redirect_after_post("approval", approval_id)
 
@@ -181,7 +181,7 @@ def keep(request: Request, approval_id: UUID) -> HttpResponse:
     elif request.POST.get("on") == "answer":
         answer = _whole_answer(answered_with(found, graph, request.POST))
     comment = request.POST.get("comment", "").replace("\r\n", "\n")
-    keep_draft.keep_draft(thread_id=found.thread_id, edits=edits, answer=answer, comment=comment, by=request.user)
+    drafts.keep_draft(thread_id=found.thread_id, edits=edits, answer=answer, comment=comment, by=request.user)
     response = redirect_after_post("approval", approval_id)
     if found.is_pending and (edits or comment or answer is not None):
         response["Location"] += "?draft=1"
@@ -192,13 +192,13 @@ def told_of(voted: Voted) -> str:
     """Say what came of a vote."""
     if voted.decision:
         return f"{shown.PAST[voted.decision.verdict]}."
-    missing = inbox.missing(voted.vote.approval_id)
+    missing = queries.missing(voted.vote.approval_id)
     return f"Your vote is in. {missing} more needed." if voted.vote.verdict != "reject" else "Your vote is in."
 
 
 @require_POST
 def withdraw(request: Request, approval_id: UUID) -> HttpResponse:
-    decide.withdraw(approval_id=approval_id, by=request.user)
+    ballots.withdraw(approval_id=approval_id, by=request.user)
     messages.success(request, "Your vote is withdrawn.")
     return redirect_after_post("approval", approval_id)
 
@@ -293,7 +293,7 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
     if isinstance(refused, Invalid):
         return _with_faults(request, found, ballot, refused)
     edits = ballot.edits if isinstance(ballot.edits, dict) else {}
-    keep_draft.keep_draft(
+    drafts.keep_draft(
         thread_id=found.thread_id, edits=edits, answer=ballot.answer, comment=ballot.comment, by=request.user
     )
     if not isinstance(refused, Conflict | Gone):

@@ -10,8 +10,8 @@ from typing import Any
 from langgraph.graph import START, StateGraph
 
 from agentcore import effect_key, once
-from agentcore.checkpointers import open_checkpointer
-from agentcore.runner import run_until_pause
+from agentcore.graphs.runs import run_until_pause
+from agentcore.savers.opening import open_checkpointer
 from tests.graphs import State
 
 

@@ -18,9 +18,9 @@ from langgraph.types import Send
 from pydantic import BaseModel
 from typing_extensions import TypeAliasType, TypedDict
 
-from agentcore.allowlist import allowlists, declared_types
-from agentcore.errors import RegistryError
-from agentcore.registry import load_graphs, read_entries
+from agentcore.graphs.registry import load_graphs, read_entries
+from agentcore.plain.errors import RegistryError
+from agentcore.savers.allowlist import allowlists, declared_types
 
 
 class Colour(enum.Enum):

@@ -14,14 +14,14 @@ from langgraph.types import interrupt
 from psycopg.types.json import Jsonb
 from typing_extensions import TypedDict
 
-from agentcore.allowlist import declared_types
-from agentcore.checkpointers import open_checkpointer, open_pool
-from agentcore.errors import InvalidEdit, UnreadableThread
-from agentcore.resume import Answer, resume
-from agentcore.serde import canonical, strict_serializer
-from agentcore.state_edit import preview
-from agentcore.threads import Saver, config_for, history, look, snapshot, with_saver, with_serializer
-from agentcore.types import Failed, Finished, Gate, Snapshot
+from agentcore.graphs.edits import preview
+from agentcore.graphs.resume import Answer, resume
+from agentcore.graphs.snapshots import Saver, config_for, history, look, snapshot, with_saver, with_serializer
+from agentcore.plain.errors import InvalidEdit, UnreadableThread
+from agentcore.plain.types import Failed, Finished, Gate, Snapshot
+from agentcore.savers.allowlist import declared_types
+from agentcore.savers.opening import open_checkpointer, open_pool
+from agentcore.savers.serializers import canonical, strict_serializer
 
 PERMISSIVE = JsonPlusSerializer(allowed_msgpack_modules=True)
 

@@ -16,14 +16,14 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.conninfo import make_conninfo
 
-from agentcore import entries, schema
-from agentcore.caching import Cache, CachedPostgresSaver, open_cache
-from agentcore.checkpointers import open_checkpointer, open_pool
-from agentcore.dsn import postgres_params
-from agentcore.entries import Seal
-from agentcore.serde import strict_serializer
-from agentcore.stored import Stored
-from agentcore.threads import config_for
+from agentcore.graphs.snapshots import config_for
+from agentcore.plain.urls import postgres_params
+from agentcore.savers import cache_entries, setup
+from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
+from agentcore.savers.cache_entries import Seal
+from agentcore.savers.opening import open_checkpointer, open_pool
+from agentcore.savers.reads import Stored
+from agentcore.savers.serializers import strict_serializer
 from tests.outages import RedisServer
 
 BIG = [{"text": "x" * 1_000, "number": number} for number in range(300)]
@@ -201,7 +201,7 @@ async def test_an_entry_of_another_schema_is_a_miss(
     async with process(database, own_redis.url) as saver:
         await put(saver, thread_id, BIG)
         await saver.cache.entries.written()
-        monkeypatch.setattr(entries, "_SCHEMA", b"countersign:2:")
+        monkeypatch.setattr(cache_entries, "_SCHEMA", b"countersign:2:")
         asked = counted(monkeypatch)
         assert await value_of(saver, thread_id) == BIG
         assert asked == {"documents": 1, "blobs": 1}
@@ -209,7 +209,7 @@ async def test_an_entry_of_another_schema_is_a_miss(
 
 async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis: RedisServer, thread_id: str) -> None:
     async with open_pool(database) as pool:
-        secret = await schema.cache_secret(pool)
+        secret = await setup.cache_secret(pool)
     assert len(secret) == 32
     assert Seal(secret).key("document", thread_id) != Seal(bytes(32)).key("document", thread_id)
 
@@ -218,7 +218,7 @@ async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis
 async def test_a_hung_redis_costs_a_moment_and_then_nothing(
     near_bytes: int, database: str, own_redis: RedisServer, thread_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "agentcore.entries")
+    caplog.set_level(logging.WARNING, "agentcore.savers.cache_entries")
     async with process(database, own_redis.url, near_bytes=near_bytes) as saver:
         await put(saver, thread_id, BIG)
         await saver.cache.entries.written()
@@ -228,12 +228,12 @@ async def test_a_hung_redis_costs_a_moment_and_then_nothing(
             await put(saver, thread_id, [number])
             assert await value_of(saver, thread_id) == [number]
             assert await value_of(saver, f"{thread_id} of nobody") is None
-        for _ in range(entries.SLOW_ANSWERS):
+        for _ in range(cache_entries.SLOW_ANSWERS):
             await saver.cache.entries.get([b"anything"])
         await become(saver.cache, "bypassed")
         begun = time.monotonic()
         assert await saver.cache.entries.get([b"anything"]) == {}
-        assert time.monotonic() - begun < entries.SLOW_SECONDS / 2, "a bypassed Redis is not even asked"
+        assert time.monotonic() - begun < cache_entries.SLOW_SECONDS / 2, "a bypassed Redis is not even asked"
         own_redis.go_on()
         await become(saver.cache, "ok")
         assert await value_of(saver, thread_id) == [19]
@@ -278,7 +278,7 @@ async def test_a_full_redis_is_read_and_not_written(database: str, own_redis: Re
 async def test_what_waits_for_a_slow_redis_has_a_bound(
     database: str, own_redis: RedisServer, thread_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "MOST_UNWRITTEN", 1_000_000)
+    monkeypatch.setattr(cache_entries, "MOST_UNWRITTEN", 1_000_000)
     async with process(database, own_redis.url) as saver:
         for number in range(100):
             saver.cache.entries.put({f"{number}".encode(): b"x" * 100_000})

@@ -9,8 +9,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from agentcore import cards
 from agentcore.demo import refund, support
+from agentcore.graphs import cards
 
 
 def keep_largest(left: int, right: int) -> int:

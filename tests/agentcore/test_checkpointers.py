@@ -17,12 +17,12 @@ from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
-from agentcore.dsn import postgres_params
-from agentcore.errors import BadDatabaseUrl, BadRedisUrl, DatabaseUnreachable
-from agentcore.schema import Pool
-from agentcore.serde import strict_serializer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import BadDatabaseUrl, BadRedisUrl, DatabaseUnreachable
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
+from agentcore.savers.serializers import strict_serializer
+from agentcore.savers.setup import Pool
 from tests.agentcore.test_serde import Parcel
 
 

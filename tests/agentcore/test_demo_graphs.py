@@ -20,8 +20,8 @@ from langgraph.types import RetryPolicy
 
 from agentcore.demo import assistant, branches, desk, inbox, onboarding, operations, outbox, questions, refund, support
 from agentcore.demo.cases import CASES, QUESTIONS, Case, in_turn, iter_cases
-from agentcore.memory import MemorySaver
-from agentcore.serde import strict_serializer
+from agentcore.savers.memory import MemorySaver
+from agentcore.savers.serializers import strict_serializer
 
 ROOT = Path(__file__).parents[2]
 GRAPHS: dict[str, Any] = {

@@ -19,12 +19,12 @@ from langgraph.types import Command, Interrupt
 from pydantic import ValidationError
 
 from agentcore import effect_key
-from agentcore.allowlist import declared_types
-from agentcore.checkpointers import open_checkpointer
 from agentcore.demo import assistant, branches, desk, inbox, model, onboarding, outbox, questions
 from agentcore.demo.cases import QUESTIONS, Case
-from agentcore.memory import MemorySaver
-from agentcore.serde import strict_serializer
+from agentcore.savers.allowlist import declared_types
+from agentcore.savers.memory import MemorySaver
+from agentcore.savers.opening import open_checkpointer
+from agentcore.savers.serializers import strict_serializer
 
 GRAPHS: dict[str, Any] = {
     "assistant": assistant.graph,

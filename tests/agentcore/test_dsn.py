@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 from redis.connection import parse_url
 
-from agentcore.dsn import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
-from agentcore.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.plain.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.plain.urls import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
 from tests import forks
 
 PASSWORD = "hunter2canary"

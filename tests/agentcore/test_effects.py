@@ -21,14 +21,14 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from psycopg.conninfo import make_conninfo
 
 from agentcore import effect_key, effects, once
-from agentcore.checkpointers import open_checkpointer
-from agentcore.dsn import postgres_params
-from agentcore.errors import EffectMisused, FenceLost
-from agentcore.fencing import fenced
-from agentcore.runner import run_until_pause
-from agentcore.sqlite import SqliteSaver
-from agentcore.threads import config_for, with_saver
-from agentcore.types import Failed, Finished
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import EffectMisused, FenceLost
+from agentcore.plain.types import Failed, Finished
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.fence import fenced
+from agentcore.savers.opening import open_checkpointer
+from agentcore.savers.sqlite import SqliteSaver
 from tests import forks
 from tests.agentcore.dying import graph as dying_graph
 from tests.agentcore.savers import open_saver, tables_of

@@ -21,10 +21,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Overwrite, Send, _interrupt_id, interrupt
 from typing_extensions import TypedDict
 
-from agentcore import pending, runner, sends, state_edit
-from agentcore.checkpointers import open_pool, saver_over
 from agentcore.demo import refund
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs import edits, questions, runs, sends
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers.opening import open_pool, saver_over
 from tests import graphs
 from tests.console import refund as a_refund
 
@@ -72,7 +72,7 @@ def answering(thread_id: str, **configurable: Any) -> Any:
 
 
 def test_the_strict_resume_setting_is_still_called_so() -> None:
-    assert _constants.CONFIG_KEY_STRICT_RESUME == runner._STRICT_RESUME == next(iter(STRICT))
+    assert _constants.CONFIG_KEY_STRICT_RESUME == runs._STRICT_RESUME == next(iter(STRICT))
 
 
 async def test_a_strict_resume_refuses_a_stale_answer(saver: Saver, thread_id: str) -> None:
@@ -184,8 +184,8 @@ async def stored(saver: Saver, thread_id: str) -> list[tuple[str, str, Any]]:
 
 def test_the_private_names_we_use_are_still_called_so() -> None:
     assert (_constants.RESUME, _constants.NULL_TASK_ID) == ("__resume__", "00000000-0000-0000-0000-000000000000")
-    assert (pending.RESUME, pending.NULL_TASK_ID) == (_constants.RESUME, _constants.NULL_TASK_ID)
-    assert MISSING is state_edit.MISSING
+    assert (questions.RESUME, questions.NULL_TASK_ID) == (_constants.RESUME, _constants.NULL_TASK_ID)
+    assert MISSING is edits.MISSING
     assert MISSING is not None
     assert list(inspect.signature(_interrupt_id).parameters) == ["ns", "answered"]
 
@@ -221,7 +221,7 @@ async def test_a_strict_resume_refuses_an_answer_to_a_question_that_was_answered
 
 
 async def test_an_answer_without_an_id_also_answers_the_next_question(saver: Saver, thread_id: str) -> None:
-    """The trap that agentcore.pending.forget_unkeyed closes."""
+    """The trap that agentcore.graphs.questions.forget_unkeyed closes."""
     bound = await pause(asking(three), saver, thread_id)
     await bound.ainvoke(Command(resume="A"), config_for(thread_id))
     second = (await waiting(bound, thread_id))["second?"]
@@ -246,7 +246,7 @@ async def test_a_node_that_fails_keeps_the_answer_it_failed_with(saver: Saver, t
 
 
 async def test_the_stored_answers_of_a_task_are_replaced_as_a_whole(savers: list[Saver], thread_id: str) -> None:
-    """Which is how agentcore.pending.take_back takes one back."""
+    """Which is how agentcore.graphs.questions.take_back takes one back."""
     bound = await pause(asking(three), savers[0], thread_id)
     [task] = (await state_of(bound, thread_id)).tasks
     await bound.ainvoke(Command(resume={(await waiting(bound, thread_id))["first?"]: "A"}), config_for(thread_id))
@@ -258,7 +258,7 @@ async def test_the_stored_answers_of_a_task_are_replaced_as_a_whole(savers: list
 
 
 async def test_edits_that_come_with_answers_add_up_until_the_step_ends(savers: list[Saver], thread_id: str) -> None:
-    """So agentcore.pending.edited_already refuses a second one for a channel that keeps the last value."""
+    """So agentcore.graphs.questions.edited_already refuses a second one for a channel that keeps the last value."""
     bound = await pause(asking(three, other), savers[0], thread_id)
     before = (await state_of(bound, thread_id)).config
     for question, amount in (("first?", {"amount": 5}), ("second?", {"got": ["edited"]})):

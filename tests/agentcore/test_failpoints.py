@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from agentcore import failpoints
-from agentcore.errors import FailpointsRefused
-from agentcore.failpoints import MECHANISMS, NAMES, FailpointReached, arm, arm_from, disarm, is_off, reach
+from agentcore.plain.errors import FailpointsRefused
+from agentcore.testing import failpoints
+from agentcore.testing.failpoints import MECHANISMS, NAMES, FailpointReached, arm, arm_from, disarm, is_off, reach
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,9 @@ def testing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def start(text: str, testing: str = "1") -> subprocess.Popen[str]:
     """Start a process that reaches one place three times and counts."""
-    code = "from agentcore.failpoints import reach\nfor n in range(3): reach('run.entered'); print(n, flush=True)"
+    code = (
+        "from agentcore.testing.failpoints import reach\nfor n in range(3): reach('run.entered'); print(n, flush=True)"
+    )
     env = {**os.environ, "FAILPOINTS": text, "COUNTERSIGN_TESTING": testing}
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env, stdout=-1, stderr=-1, text=True)
 

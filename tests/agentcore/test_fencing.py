@@ -16,18 +16,20 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 
-from agentcore import failpoints, postgres, resume, state_edit
-from agentcore.dsn import postgres_params
-from agentcore.errors import FenceLost, NotItsThread
-from agentcore.fencing import HELD_SQL, fenced
-from agentcore.neutral import neutral_serializer
-from agentcore.resume import Answer
-from agentcore.runner import run_until_pause
-from agentcore.serde import strict_serializer
-from agentcore.sqlite import SqliteSaver
-from agentcore.tables import PostgresTables, Tables
-from agentcore.threads import Saver, config_for, snapshot, with_saver, with_serializer
-from agentcore.types import Failed, Finished, Paused
+from agentcore.graphs import edits, resume
+from agentcore.graphs.resume import Answer
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver, with_serializer
+from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.errors import FenceLost, NotItsThread
+from agentcore.plain.tables import PostgresTables, Tables
+from agentcore.plain.types import Failed, Finished, Paused
+from agentcore.plain.urls import postgres_params
+from agentcore.savers import postgres
+from agentcore.savers.fence import HELD_SQL, fenced
+from agentcore.savers.serializers import strict_serializer
+from agentcore.savers.sqlite import SqliteSaver
+from agentcore.testing import failpoints
 from tests import graphs
 from tests.agentcore.savers import KINDS, ON_POSTGRES, open_saver, tables_of
 from tests.graphs import State
@@ -122,7 +124,7 @@ async def test_who_holds_the_thread_runs_it_to_its_end(store: Store, thread_id: 
     saver = store.held(thread_id)
     assert isinstance(await run(graphs.gated, saver, thread_id, {"text": "x"}), Paused)
     edit = {"notes": {"op": "append", "value": ["edited"]}}
-    await state_edit.apply(graphs.gated, saver, config_for(thread_id), edit)
+    await edits.apply(graphs.gated, saver, config_for(thread_id), edit)
     assert isinstance(await run(graphs.gated, saver, thread_id), Finished)
     assert await notes(store, thread_id) == ["prepared", "edited", "acted"]
     await saver.adelete_thread(thread_id)
@@ -165,7 +167,7 @@ async def put_very_many_writes(saver: Saver, thread_id: str) -> None:
 
 
 async def edit_state(saver: Saver, thread_id: str) -> None:
-    await state_edit.apply(graphs.gated, saver, config_for(thread_id), {"text": {"op": "set", "value": "zombie"}})
+    await edits.apply(graphs.gated, saver, config_for(thread_id), {"text": {"op": "set", "value": "zombie"}})
 
 
 async def go_on(saver: Saver, thread_id: str) -> None:
@@ -465,7 +467,7 @@ async def test_every_checkpoint_of_a_run_names_it_also_those_of_an_edit_and_of_a
     saver, told = store.held(thread_id), {"run": "r-1", "fence": 1}
     await run_until_pause(graph, saver, thread_id=thread_id, input={"text": "x"}, metadata=told)
     config = config_for(thread_id) | {"metadata": told}
-    await state_edit.apply(graph, saver, config, {"text": {"op": "set", "value": "y"}}, "last")
+    await edits.apply(graph, saver, config, {"text": {"op": "set", "value": "y"}}, "last")
     listed = [each async for each in store.saver.alist({"configurable": {"thread_id": thread_id}})]
     assert len({each.config["configurable"]["checkpoint_ns"] for each in listed}) == 2
     assert {each.metadata["source"] for each in listed} == {"input", "loop", "update"}

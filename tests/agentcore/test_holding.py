@@ -12,12 +12,12 @@ import pytest
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.conninfo import make_conninfo
 
-from agentcore import fencing
-from agentcore.dsn import postgres_params
-from agentcore.errors import ThreadHeld
-from agentcore.postgres import PostgresSaver
-from agentcore.tables import PostgresTables
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import ThreadHeld
+from agentcore.plain.tables import PostgresTables
+from agentcore.plain.urls import postgres_params
+from agentcore.savers import fence
+from agentcore.savers.postgres import PostgresSaver
 from tests import graphs
 from tests.agentcore.savers import KINDS, open_saver, tables_of
 
@@ -44,7 +44,7 @@ async def test_others_are_refused_until_the_holder_lets_go(saver: Any, database:
     other, config = with_saver(graphs.gated, saver), config_for(thread_id)
     with tables_of(saver, database) as tables:
         tables.raise_fence(thread_id, 1, held_seconds=60)
-    ours = with_saver(graphs.gated, fencing.fenced(saver, thread_id, 1))
+    ours = with_saver(graphs.gated, fence.fenced(saver, thread_id, 1))
     for write in (
         lambda: other.aupdate_state(config, {"text": "other"}),
         lambda: other.ainvoke(INPUT, config),
@@ -88,7 +88,7 @@ async def test_where_others_may_write_it_is_noted(saver: Any, database: str, thr
     await at_gate(saver, thread_id)
     with tables_of(saver, database) as tables:
         tables.raise_fence(thread_id, 1, held_seconds=60, lets_others=True)
-    await with_saver(graphs.gated, fencing.fenced(saver, thread_id, 1)).aupdate_state(config_for(thread_id), INPUT)
+    await with_saver(graphs.gated, fence.fenced(saver, thread_id, 1)).aupdate_state(config_for(thread_id), INPUT)
     with tables_of(saver, database) as tables:
         assert tables.let_go(thread_id, 1) is False
         tables.raise_fence(thread_id, 2, held_seconds=60, lets_others=True)
@@ -150,13 +150,13 @@ async def test_langgraphs_own_saver_learns_it_too_and_large_writes_of_the_holder
     many = graphs.many_channels(150)
     with tables_of(saver, database) as tables:
         tables.raise_fence(thread_id, 1, held_seconds=60)
-    ours = with_saver(many, fencing.fenced(saver, thread_id, 1))
+    ours = with_saver(many, fence.fenced(saver, thread_id, 1))
     await ours.ainvoke({f"c{number}": [number] for number in range(150)}, config_for(thread_id))
     assert len((await ours.aget_state(config_for(thread_id))).values) == 150
     async with AsyncPostgresSaver.from_conn_string(make_conninfo("", **postgres_params(database))) as plain:
         with pytest.raises(psycopg.DatabaseError, match="a run of the approval console holds this thread"):
             await with_saver(many, plain).aupdate_state(config_for(thread_id), {"c1": [9]})
-    await fencing.fenced(saver, thread_id, 1).adelete_thread(thread_id)
+    await fence.fenced(saver, thread_id, 1).adelete_thread(thread_id)
 
 
 @pytest.mark.parametrize("saver", ["postgres"], indirect=True)

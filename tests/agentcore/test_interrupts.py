@@ -15,12 +15,12 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
-from agentcore import interrupts
+from agentcore import dialects
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
-from agentcore.runner import run_until_pause
-from agentcore.serde import digest
-from agentcore.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
+from agentcore.graphs.runs import run_until_pause
+from agentcore.plain.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
+from agentcore.savers.serializers import digest
 from tests import graphs
 from tests.console import refund as a_refund
 
@@ -57,7 +57,7 @@ def question(value: Any, **more: Any) -> Any:
 async def read(graph: Any, input: dict[str, Any]) -> list[Pause]:
     outcome = await run_until_pause(graph, InMemorySaver(), thread_id=str(uuid.uuid4()), input=input)
     assert isinstance(outcome, Paused), outcome
-    return interrupts.read(graph, outcome.snapshot)
+    return dialects.read(graph, outcome.snapshot)
 
 
 async def test_a_gate_is_shown_as_its_author_wrote_it() -> None:
@@ -150,7 +150,7 @@ async def test_a_thread_that_waits_for_nobody_asks_nothing() -> None:
     await run_until_pause(graphs.gated, saver, thread_id="t", input={"text": "x"})
     finished = await run_until_pause(graphs.gated, saver, thread_id="t", input=None)
     assert isinstance(finished, Finished)
-    assert interrupts.read(graphs.gated, finished.snapshot) == []
+    assert dialects.read(graphs.gated, finished.snapshot) == []
 
 
 # Questions of interrupt()
@@ -161,7 +161,7 @@ def pause_of(value: Any, *, schema: Any = None, path: tuple[str, ...] = ("ask",)
     asked = PendingInterrupt(id="0" * 32, value=value, node=path[0], response_schema=schema, path=path)
     values = {"messages": messages} if messages else {}
     here = Snapshot("t", "", "c", None, None, 1, "loop", {}, values, path[:1], interrupts=(asked,))
-    [pause] = interrupts.read(graphs.gated, here)
+    [pause] = dialects.read(graphs.gated, here)
     return pause
 
 
@@ -172,7 +172,7 @@ def question_of(pause: Pause) -> Question:
 
 
 def faults(pause: Pause, answer: Any) -> dict[str, str]:
-    return {fault.path: fault.message for fault in interrupts.faults_in(question_of(pause), answer)}
+    return {fault.path: fault.message for fault in dialects.faults_in(question_of(pause), answer)}
 
 
 def batched(*names: str, allowed: Any = ("approve", "edit", "reject", "respond"), **more: Any) -> dict[str, Any]:
@@ -291,8 +291,8 @@ def test_the_other_spellings_are_read_and_answered_in_kind() -> None:
         request["arguments"] = request.pop("args")
     assert pause_of(early).actions[0].args == {"order": "A1", "amount": 20.0}
     edit = Choice("edit", {"order": "A2"})
-    assert interrupts.write(question_of(pause_of(CAMEL)), [edit])["decisions"][0].keys() == {"type", "editedAction"}
-    assert interrupts.write(
+    assert dialects.write(question_of(pause_of(CAMEL)), [edit])["decisions"][0].keys() == {"type", "editedAction"}
+    assert dialects.write(
         question_of(pause_of(early)),
         [
             edit,
@@ -476,14 +476,14 @@ def payloads(draw: st.DrawFn) -> tuple[Any, Any]:
 def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(asked: Any, answer: Any) -> None:
     value, schema = asked
     pause = pause_of(value, schema=schema)
-    assert pause.kind in interrupts.DIALECTS
+    assert pause.kind in dialects.DIALECTS
     assert pause.allowed_verdicts
     assert pause.title
     assert len(pause.title) <= 120
     assert len(digest([pause.request, [asdict(action) for action in pause.actions]])) == 64
     assert all(message.endswith(".") for message in faults(pause, answer).values())
     for verdict in {"approve", "reject"} & set(pause.allowed_verdicts):
-        interrupts.faults_in(question_of(pause), interrupts.plain_answer(question_of(pause), verdict, "No."))
+        dialects.faults_in(question_of(pause), dialects.plain_answer(question_of(pause), verdict, "No."))
 
 
 @given(anything)
@@ -520,10 +520,10 @@ def decided(draw: st.DrawFn) -> tuple[Any, list[Choice]]:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_fits_and_is_read_back_as_it_was_chosen(asked: tuple[Pause, list[Choice]]) -> None:
     pause, choices = asked
-    answer = interrupts.write(question_of(pause), choices)
+    answer = dialects.write(question_of(pause), choices)
     large = any(isinstance(each, int) and each.bit_length() > 63 for c in choices for each in (c.args or {}).values())
     assert large or faults(pause, answer) == {}
-    assert interrupts.choices_in(question_of(pause), answer) == choices
+    assert dialects.choices_in(question_of(pause), answer) == choices
 
 
 async def test_a_nul_in_a_question_is_marked_where_it_is_kept_as_text() -> None:

@@ -6,10 +6,11 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from agentcore import cards, state_edit
-from agentcore.errors import InvalidEdit
-from agentcore.runner import run_until_pause
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs import cards
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import InvalidEdit
 from tests.edited import graph
 
 CHANNELS = cards.card("edited", graph).channels

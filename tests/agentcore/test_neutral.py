@@ -16,8 +16,8 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 from pydantic import SecretStr
 
-from agentcore.neutral import neutral_serializer
-from agentcore.serde import canonical, to_plain
+from agentcore.plain.decoding import neutral_serializer
+from agentcore.savers.serializers import canonical, to_plain
 from tests.agentcore.test_serde import POISON, Colour, Model, Parcel
 from tests.agentcore.test_strict import PERMISSIVE, Order, Point, envelope, packed
 
@@ -147,7 +147,7 @@ def test_looking_imports_nothing() -> None:
     crafted = [packed(code, name, "Thing", {}, "x") for name in names for code in range(6)]
     crafted += [envelope(version, *name.split("."), "Thing") for name in names for version in (1, 2)]
     code = (
-        "import sys; from agentcore.neutral import neutral_serializer; before = set(sys.modules)\n"
+        "import sys; from agentcore.plain.decoding import neutral_serializer; before = set(sys.modules)\n"
         f"for crafted in {crafted!r}: neutral_serializer().loads_typed(crafted)\n"
         "print(sorted(set(sys.modules) - before))"
     )

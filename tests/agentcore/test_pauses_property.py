@@ -19,10 +19,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, StateSnapshot, interrupt
 from typing_extensions import TypedDict
 
-from agentcore import interrupts, resume
-from agentcore.namespaces import path_of
-from agentcore.threads import config_for, snapshot, with_saver
-from agentcore.types import Failed, Finished, Pause, Snapshot
+from agentcore import dialects
+from agentcore.graphs import resume
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver
+from agentcore.plain.namespaces import path_of
+from agentcore.plain.types import Failed, Finished, Pause, Snapshot
 
 GRAPHS = 300
 SEED = 20261129
@@ -145,7 +146,7 @@ def asked_in(state: StateSnapshot) -> Iterator[str]:
 async def check(build: Build, saver: InMemorySaver) -> tuple[Snapshot, list[Pause]]:
     here = await snapshot(build.graph, saver, "t")
     assert here is not None
-    pauses = interrupts.read(build.graph, here)
+    pauses = dialects.read(build.graph, here)
     state = await with_saver(build.graph, saver).aget_state(config_for("t"), subgraphs=True)
     assert sorted(p.interrupt_id for p in pauses if p.interrupt_id) == sorted(asked_in(state))
     assert bool(pauses) == bool(state.next), "LangGraph stands before something exactly where somebody is asked"

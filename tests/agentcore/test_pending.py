@@ -10,12 +10,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
-from agentcore import interrupts, pending, resume, state_edit
-from agentcore.errors import UnreadableThread
-from agentcore.interrupts import POISONED, STEP_FAILED
-from agentcore.resume import Answer
-from agentcore.threads import config_for, read_places, snapshot, with_saver
-from agentcore.types import Conflict, Failed, Finished, Outcome, Paused, PendingInterrupt, Snapshot
+from agentcore import dialects as interrupts
+from agentcore.dialects import POISONED, STEP_FAILED
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import questions, resume
+from agentcore.graphs.resume import Answer
+from agentcore.graphs.snapshots import config_for, read_places, snapshot, with_saver
+from agentcore.plain.errors import UnreadableThread
+from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, PendingInterrupt, Snapshot
 from tests import dialects
 from tests.agentcore.savers import open_saver
 from tests.dialects import State
@@ -190,7 +192,7 @@ async def test_a_node_that_said_nothing_has_ended_all_the_same(saver: Any) -> No
     thread = await Thread(graph_of(quiet, dialects.right), saver).start()
     assert (await thread.here()).next == ("right",)
     bound = await with_saver(thread.graph, saver).aget_state(config_for(thread.thread_id), subgraphs=True)
-    assert [place.path for place in await pending.read_places(saver, bound)] == [("right",)]
+    assert [place.path for place in await questions.read_places(saver, bound)] == [("right",)]
     await thread.answer("R")
     assert await thread.got() == [{"right": "R", "amount": 1}]
 
@@ -198,7 +200,7 @@ async def test_a_node_that_said_nothing_has_ended_all_the_same(saver: Any) -> No
 async def test_each_question_of_a_fan_out_has_an_id_of_its_own(saver: Any) -> None:
     thread = await Thread(dialects.fanned, saver).start()
     places = await read_places(thread.graph, saver, config_for(thread.thread_id))
-    asked = list(pending.iter_pending(places))
+    asked = list(questions.iter_pending(places))
     assert len({each.id for each in asked}) == len(asked) == 20
     assert [place.ids(1) for place in places] == [[each.id] for each in asked]
 
@@ -227,8 +229,8 @@ async def test_langgraph_alone_gives_it_to_the_next_question_as_well(saver: Any)
 async def test_forgetting_it_keeps_the_edits_that_came_with_answers(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start()
     await thread.bare(Command(resume={(await thread.waiting("left?")).id: "L"}, update={"amount": 5}))
-    await pending.forget_unkeyed(saver, config_for(thread.thread_id))
-    assert await pending.read_updates(saver, config_for(thread.thread_id)) == [("amount", 5)]
+    await questions.forget_unkeyed(saver, config_for(thread.thread_id))
+    assert await questions.read_updates(saver, config_for(thread.thread_id)) == [("amount", 5)]
     await thread.answer("R", "right?")
     assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]
 

@@ -11,10 +11,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from agentcore import state_edit
-from agentcore.errors import InvalidEdit
-from agentcore.runner import run_until_pause
-from agentcore.threads import config_for, snapshot
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import config_for, snapshot
+from agentcore.plain.errors import InvalidEdit
 
 CASES = 500
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentcore.errors import RegistryError
-from agentcore.registry import Entry, load_graphs, read_entries, source_digest
+from agentcore.graphs.registry import Entry, load_graphs, read_entries, source_digest
+from agentcore.plain.errors import RegistryError
 
 GRAPH = """
 from typing_extensions import TypedDict

@@ -11,13 +11,14 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
-from agentcore import resume, state_edit
-from agentcore.checkpointers import open_checkpointer
 from agentcore.demo import operations, refund
 from agentcore.demo.cases import CASES
-from agentcore.resume import Answer
-from agentcore.threads import Saver, config_for, history, snapshot, with_saver
-from agentcore.types import Conflict, Failed, Finished, Gate, Outcome, Paused, Snapshot, Step
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import resume
+from agentcore.graphs.resume import Answer
+from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
+from agentcore.plain.types import Conflict, Failed, Finished, Gate, Outcome, Paused, Snapshot, Step
+from agentcore.savers.opening import open_checkpointer
 from tests import graphs
 from tests.console import refund as a_refund
 

@@ -11,15 +11,15 @@ import pytest
 from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 
-from agentcore import failpoints
-from agentcore.checkpointers import open_checkpointer
-from agentcore.dsn import postgres_params
-from agentcore.errors import FenceLost, NotItsThread
-from agentcore.fencing import fenced
-from agentcore.runner import run_until_pause
-from agentcore.tables import PostgresTables
-from agentcore.threads import config_for
-from agentcore.types import Failed, Finished, Step
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import config_for
+from agentcore.plain.errors import FenceLost, NotItsThread
+from agentcore.plain.tables import PostgresTables
+from agentcore.plain.types import Failed, Finished, Step
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.fence import fenced
+from agentcore.savers.opening import open_checkpointer
+from agentcore.testing import failpoints
 from tests import graphs
 from tests.agentcore.savers import open_saver, tables_of
 from tests.graphs import State

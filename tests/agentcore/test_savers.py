@@ -15,8 +15,8 @@ from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-from agentcore.serde import to_plain
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers.serializers import to_plain
 from tests.agentcore.savers import KINDS, ON_POSTGRES, open_saver
 
 

@@ -16,13 +16,14 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection, errors
 from psycopg.conninfo import make_conninfo
 
-from agentcore import schema, triggers
-from agentcore.blockers import Patience
-from agentcore.checkpointers import open_pool, saver_over
-from agentcore.dsn import postgres_params
-from agentcore.errors import SetupFailed, SetupTimeout
-from agentcore.schema import Pool, setup
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import SetupFailed, SetupTimeout
+from agentcore.plain.urls import postgres_params
+from agentcore.savers import setup as schema
+from agentcore.savers import triggers
+from agentcore.savers.opening import open_pool, saver_over
+from agentcore.savers.setup import Pool, setup
+from agentcore.savers.setup_blockers import Patience
 from tests import graphs
 from tests.console import ROOT
 

@@ -22,12 +22,15 @@ from langgraph.types import Command, Send
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from agentcore import each_task, failpoints, interrupts, resume, state_edit
-from agentcore.errors import InvalidEdit
-from agentcore.runner import run_until_pause
-from agentcore.serde import canonical, strict_serializer, to_plain
-from agentcore.threads import config_for, snapshot
-from agentcore.types import Conflict, Failed, Finished, Pause, Paused, Question, Snapshot
+from agentcore import dialects
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import per_task, resume
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import config_for, snapshot
+from agentcore.plain.errors import InvalidEdit
+from agentcore.plain.types import Conflict, Failed, Finished, Pause, Paused, Question, Snapshot
+from agentcore.savers.serializers import canonical, strict_serializer, to_plain
+from agentcore.testing import failpoints
 from tests import sending
 from tests.agentcore.savers import KINDS, open_saver
 
@@ -85,7 +88,7 @@ def run(work: Any) -> Any:
 async def pause_of(graph: Any, saver: Any, thread: str = "t") -> tuple[Snapshot, Pause]:
     stopped = await run_until_pause(graph, saver, thread_id=thread, input={"seed": "s"})
     assert isinstance(stopped, Paused), stopped
-    [pause] = interrupts.read(graph, stopped.snapshot)
+    [pause] = dialects.read(graph, stopped.snapshot)
     return stopped.snapshot, pause
 
 
@@ -111,8 +114,8 @@ async def carry_out(graph: Any, saver: Any, here: Snapshot, answer: resume.Answe
 def decided(pause: Pause, decisions: list[Any]) -> resume.Answer:
     question = Question(pause.kind, None, [asdict(action) for action in pause.actions], pause.answer_schema)
     answer = {"decisions": decisions}
-    assert interrupts.faults_in(question, answer) == []
-    assert interrupts.write(question, interrupts.choices_in(question, answer)) == answer
+    assert dialects.faults_in(question, answer) == []
+    assert dialects.write(question, dialects.choices_in(question, answer)) == answer
     return resume.Answer("respond", answer=answer)
 
 
@@ -174,7 +177,7 @@ def test_what_is_shown_for_each_task_is_what_its_node_is_given(
             if verdict != "reject":
                 wanted.append((action.name, args if place < len(sent) else "s"))
         answer = decided(pause, decisions)
-        choices = interrupts.choices_in(Question("breakpoint", None, []), answer.answer)
+        choices = dialects.choices_in(Question("breakpoint", None, []), answer.answer)
         preview = await state_edit.preview_each(graph, saver, config_for("t", here.checkpoint_id), choices)
         assert len(preview.sent) == len([name for name, _ in wanted if name == "pay"])
         answer = resume.Answer("respond", answer=answer.answer, result_digest=preview.digest)
@@ -221,8 +224,8 @@ def test_a_crash_after_the_decision_was_written_decides_nothing_twice() -> None:
         here, pause = await pause_of(graph, saver)
         answer = decided(pause, [{"type": "reject"}, edit(pause, 1, {"payee": "b", "amount": 5.0})])
         config: Any = config_for("t") | {"metadata": {"run": "r"}}
-        await each_task.write(
-            graph, saver, config, here, interrupts.choices_in(Question("breakpoint", None, []), answer.answer)
+        await per_task.write(
+            graph, saver, config, here, dialects.choices_in(Question("breakpoint", None, []), answer.answer)
         )
         came = await carry_out(graph, saver, here, answer)
         assert isinstance(came, Finished)
@@ -254,7 +257,7 @@ def test_what_json_cannot_carry_stays_as_it_is_and_is_not_edited() -> None:
         args = pause.actions[0].args
         question = Question(pause.kind, None, [asdict(pause.actions[0])], pause.answer_schema)
         spoilt = {"decisions": [edit(pause, 0, {**args, "said": "ho"})]}
-        assert [fault.path for fault in interrupts.faults_in(question, spoilt)] != []
+        assert [fault.path for fault in dialects.faults_in(question, spoilt)] != []
         came = await carry_out(graph, saver, here, resume.Answer("respond", answer=spoilt))
         assert isinstance(came, Failed) and came.error == "InvalidEdit"
         came = await carry_out(graph, saver, here, decided(pause, [edit(pause, 0, {**args, "amount": 2.0})]))
@@ -295,7 +298,7 @@ def test_the_message_of_a_prebuilt_agent_agrees_with_the_calls_that_are_made(mak
         stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
         assert isinstance(stopped, Paused)
         here = stopped.snapshot
-        [pause] = interrupts.read(graph, here)
+        [pause] = dialects.read(graph, here)
         assert [(action.name, action.args, action.call_id) for action in pause.actions] == [
             ("send_mail", {"to": to}, f"call-{to}") for to in ("ann", "ben", "cy")
         ]
@@ -326,12 +329,12 @@ async def test_the_calls_of_an_agent_inside_a_graph_are_decided_where_they_wait(
     stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
     assert isinstance(stopped, Paused)
     [here] = stopped.snapshot.inner
-    [pause] = interrupts.read(graph, stopped.snapshot)
+    [pause] = dialects.read(graph, stopped.snapshot)
     assert (pause.path, len(pause.actions)) == (("desk",), 3)
     kinds: list[Any] = [{"type": "reject"}, edit(pause, 1, {"to": "bob"}), {"type": "approve"}]
     answer = decided(pause, kinds)
     place = config_for("t", here.checkpoint_id, here.checkpoint_ns)
-    choices = interrupts.choices_in(Question("breakpoint", None, []), answer.answer)
+    choices = dialects.choices_in(Question("breakpoint", None, []), answer.answer)
     preview = await state_edit.preview_each(graph, saver, place, choices)
     answer = resume.Answer("respond", answer=answer.answer, result_digest=preview.digest)
     came = await carry_out(graph, saver, here, answer)
@@ -339,7 +342,7 @@ async def test_the_calls_of_an_agent_inside_a_graph_are_decided_where_they_wait(
     said = came.snapshot.values["messages"]
     assert [call["args"]["to"] for call in said[1]["tool_calls"]] == ["ann", "bob", "cy"]
     told = {each["tool_call_id"]: each["content"] for each in said if each["type"] == "tool"}
-    assert told == {"call-ann": each_task.REJECTED, "call-ben": "sent to bob", "call-cy": "sent to cy"}
+    assert told == {"call-ann": per_task.REJECTED, "call-ben": "sent to bob", "call-cy": "sent to cy"}
 
 
 async def test_a_graph_that_ends_at_once_has_carried_nothing_out(

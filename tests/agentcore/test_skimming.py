@@ -8,12 +8,23 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from agentcore import interrupts, skimming, state_edit, threads, time_travel
-from agentcore.checkpointers import open_checkpointer
-from agentcore.errors import UnreadableThread
-from agentcore.runner import run_until_pause
-from agentcore.skimming import LARGEST_PART, LARGEST_READ, LONGEST_TEXT, cut, has_excerpt, is_excerpt, longest_read
-from agentcore.tables import Stored
+from agentcore import dialects
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import forks, snapshots
+from agentcore.graphs.runs import run_until_pause
+from agentcore.plain import excerpts
+from agentcore.plain.errors import UnreadableThread
+from agentcore.plain.excerpts import (
+    LARGEST_PART,
+    LARGEST_READ,
+    LONGEST_TEXT,
+    cut,
+    has_excerpt,
+    is_excerpt,
+    longest_read,
+)
+from agentcore.plain.tables import Stored
+from agentcore.savers.opening import open_checkpointer
 from tests import graphs
 
 LONG = "é" * (LARGEST_READ // 2 + 1)
@@ -24,7 +35,7 @@ async def paused(database: str, input: dict[str, Any]) -> Any:
     thread_id = f"large-{uuid.uuid4()}"
     async with open_checkpointer(database) as saver:
         await run_until_pause(graphs.gated, saver, thread_id=thread_id, input=input)
-        return await threads.snapshot(graphs.gated, saver, thread_id)
+        return await snapshots.snapshot(graphs.gated, saver, thread_id)
 
 
 @pytest.mark.parametrize("channel", ["text", "notes"])
@@ -38,7 +49,7 @@ async def test_a_large_value_is_an_excerpt_and_the_gate_is_seen_all_the_same(dat
     assert excerpt["size"] >= len(LONG.encode())
     assert "é" * 900 in excerpt["head"]
     assert channel in found.opaque
-    [pause] = interrupts.read(graphs.gated, found)
+    [pause] = dialects.read(graphs.gated, found)
     assert pause.allowed_verdicts
     assert len(json.dumps([pause.request, found.values])) < 100_000
 
@@ -59,8 +70,8 @@ async def test_one_part_is_read_whole(database: str) -> None:
     found = await paused(database, {"text": LONG, "notes": [LONG]})
     async with open_checkpointer(database) as saver:
         where = (found.thread_id, found.checkpoint_id)
-        text = await threads.read_part(graphs.gated, saver, *where, "state/text")
-        notes = await threads.read_part(graphs.gated, saver, *where, "state/notes")
+        text = await snapshots.read_part(graphs.gated, saver, *where, "state/text")
+        notes = await snapshots.read_part(graphs.gated, saver, *where, "state/notes")
     assert json.loads(text) == LONG
     assert json.loads(notes) == [LONG, "prepared"]
 
@@ -70,27 +81,27 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
 ) -> None:
     found = await paused(database, {"notes": ["x" * 1_000]})
     where = {"thread_id": found.thread_id, "checkpoint_id": found.checkpoint_id}
-    monkeypatch.setattr(skimming, "LARGEST_WHOLE", 900)
+    monkeypatch.setattr(excerpts, "LARGEST_WHOLE", 900)
     async with open_checkpointer(database) as saver:
         with pytest.raises(UnreadableThread, match="too large to be copied"):
             edits = {"text": {"op": "set", "value": "y"}}
-            await state_edit.preview(graphs.gated, saver, threads.config_for(**where), edits)
+            await state_edit.preview(graphs.gated, saver, snapshots.config_for(**where), edits)
         with pytest.raises(UnreadableThread, match="too large to be copied"):
-            await time_travel.fork(graphs.gated, saver, **where, into=f"{found.thread_id}-fork")
-        assert await threads.snapshot(graphs.gated, saver, f"{found.thread_id}-fork") is None
+            await forks.fork(graphs.gated, saver, **where, into=f"{found.thread_id}-fork")
+        assert await snapshots.snapshot(graphs.gated, saver, f"{found.thread_id}-fork") is None
 
 
 async def test_a_saver_that_skims_cannot_write(database: str) -> None:
     async with open_checkpointer(database) as saver:
-        skimmer = skimming.SkimmingSaver(saver, 10)  # type: ignore[arg-type]
+        skimmer = excerpts.SkimmingSaver(saver, 10)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="only looks"):
             await skimmer.aput_writes({"configurable": {"thread_id": "x"}}, [("text", "x")], "task")
         with pytest.raises(TypeError, match="only looks"):
-            await threads.with_saver(graphs.gated, skimmer).ainvoke({"text": "x"}, threads.config_for("x"))
+            await snapshots.with_saver(graphs.gated, skimmer).ainvoke({"text": "x"}, snapshots.config_for("x"))
 
 
 def test_the_librarys_statement_is_still_the_one_that_is_changed() -> None:
-    assert "large:" in skimming._select(10)
+    assert "large:" in excerpts._select(10)
     assert "large:" not in AsyncPostgresSaver.SELECT_SQL
 
 

@@ -16,11 +16,11 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from agentcore import sqlite
-from agentcore.errors import CheckpointsElsewhere, FileUnusable, UnsafeSerializer
-from agentcore.serde import strict_serializer
-from agentcore.sqlite import SqliteSaver, open_sqlite
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import CheckpointsElsewhere, FileUnusable, UnsafeSerializer
+from agentcore.savers import sqlite
+from agentcore.savers.serializers import strict_serializer
+from agentcore.savers.sqlite import SqliteSaver, open_sqlite
 from tests import forks, graphs
 from tests.agentcore.test_serde import Parcel
 from tests.console import ROOT

@@ -18,16 +18,17 @@ from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore import cards, state_edit
-from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
-from agentcore.dsn import postgres_params
-from agentcore.errors import InvalidEdit
-from agentcore.runner import run_until_pause
-from agentcore.tables import PostgresTables
-from agentcore.threads import Saver, config_for, snapshot, with_saver
-from agentcore.types import Paused, Preview, Snapshot
+from agentcore.graphs import cards
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.plain.errors import InvalidEdit
+from agentcore.plain.tables import PostgresTables
+from agentcore.plain.types import Paused, Preview, Snapshot
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
 from tests import graphs
 from tests.console import refund as a_refund
 

@@ -24,11 +24,12 @@ from langgraph.types import Command, Interrupt, Send, TimeoutPolicy
 from pydantic import BaseModel, SecretStr
 from pydantic.v1 import BaseModel as BaseModelV1
 
-from agentcore import canary, strict
-from agentcore.errors import UnsafeSerializer
-from agentcore.neutral import neutral_serializer
-from agentcore.serde import check_serializer, digest, strict_serializer, to_plain
-from agentcore.strict import blocked_sentence, noting_blocked
+from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.errors import UnsafeSerializer
+from agentcore.savers import canary
+from agentcore.savers import strict_serializer as strict
+from agentcore.savers.serializers import check_serializer, digest, strict_serializer, to_plain
+from agentcore.savers.strict_serializer import blocked_sentence, noting_blocked
 from tests.agentcore.test_serde import POISON, Colour, Model, Parcel, Word
 
 Point = namedtuple("Point", "x y")

@@ -17,14 +17,16 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
-from agentcore import bound, once, sqlite
-from agentcore.checkpointers import open_checkpointer
-from agentcore.dsn import postgres_params
-from agentcore.memory import MemorySaver, MemoryTables
-from agentcore.runner import run_until_pause
-from agentcore.serde import strict_serializer
-from agentcore.tables import Head, PostgresTables, Tables
-from agentcore.threads import Saver, config_for, with_saver
+from agentcore import once
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import Saver, config_for, with_saver
+from agentcore.plain import bound_bytes
+from agentcore.plain.tables import Head, PostgresTables, Tables
+from agentcore.plain.urls import postgres_params
+from agentcore.savers import sqlite
+from agentcore.savers.memory import MemorySaver, MemoryTables
+from agentcore.savers.opening import open_checkpointer
+from agentcore.savers.serializers import strict_serializer
 from tests import graphs, standing
 
 OF_EVERY_BACK_END = ["postgres", "sqlite", "memory"]
@@ -515,7 +517,7 @@ async def test_what_is_read_anywhere_below_a_question_is_bound_and_what_is_over_
         changed["channel_versions"] = {**changed["channel_versions"], **versions}
         await saver.aput(found.parent_config or found.config, changed, found.metadata, versions)
         with store.open() as tables:
-            assert f"{part.called}: contents" in bound.changed(tables, thread_id, was)
+            assert f"{part.called}: contents" in bound_bytes.changed(tables, thread_id, was)
     with store.open() as tables:
-        assert len(bound.changed(tables, thread_id, was)) == 3
+        assert len(bound_bytes.changed(tables, thread_id, was)) == 3
         assert tables.read_bound("nobody") is None

@@ -15,14 +15,14 @@ from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 from typing_extensions import TypedDict
 
-from agentcore.checkpointers import open_checkpointer, open_pool, saver_over
 from agentcore.demo import operations
 from agentcore.demo.cases import CASES
-from agentcore.errors import UnreadableThread
-from agentcore.runner import run_until_pause
-from agentcore.serde import digest
-from agentcore.threads import Saver, config_for, history, snapshot, with_saver
-from agentcore.types import Failed, Finished, Gate, Paused, Snapshot
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
+from agentcore.plain.errors import UnreadableThread
+from agentcore.plain.types import Failed, Finished, Gate, Paused, Snapshot
+from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
+from agentcore.savers.serializers import digest
 from tests import graphs
 
 

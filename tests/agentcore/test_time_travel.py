@@ -13,14 +13,14 @@ from langgraph.types import Command, Send, interrupt
 from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
-from agentcore import time_travel
-from agentcore.dsn import postgres_params
-from agentcore.errors import CannotFork, InvalidEdit
-from agentcore.memory import MemorySaver
-from agentcore.registry import Graph
-from agentcore.sqlite import SqliteSaver
-from agentcore.threads import config_for, history, snapshot, with_saver
-from agentcore.types import Snapshot
+from agentcore.graphs import forks
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
+from agentcore.plain.errors import CannotFork, InvalidEdit
+from agentcore.plain.types import Snapshot
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.memory import MemorySaver
+from agentcore.savers.sqlite import SqliteSaver
 from tests.agentcore.savers import KINDS, open_saver
 
 Saver = BaseCheckpointSaver[Any]
@@ -145,9 +145,7 @@ async def test_a_fork_at_each_of_fifty_checkpoints_runs_to_the_same_end(
         assert len(checkpoints) == STEPS
         for checkpoint in checkpoints:
             forked = thread()
-            here = await time_travel.fork(
-                long, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked
-            )
+            here = await forks.fork(long, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked)
             assert (here.values, here.waiting) == (checkpoint.values, checkpoint.waiting)
             assert here.checkpoint_id == checkpoint.checkpoint_id
             assert (await run(long, saver, forked, None)).values == end.values
@@ -162,7 +160,7 @@ async def test_a_fork_at_a_gate_that_was_passed_stands_at_the_gate_again(
         at_gate = await run(gated, saver, origin, {"text": "x"})
         await run(gated, saver, origin, None)
         before = await dump(saver, database, origin)
-        here = await time_travel.fork(gated, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
+        here = await forks.fork(gated, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
         assert (here.gate, here.next) == (at_gate.gate, ("act",))
         assert here.gate and here.gate.ran == ("prepare",)
         assert (await run(gated, saver, forked, None)).values["notes"] == ["prepare", "act", "tell"]
@@ -174,7 +172,7 @@ async def test_a_gate_behind_a_node_holds_in_a_fork_too(kind: str, database: str
         origin, forked = thread(), thread()
         at_gate = await run(after, saver, origin, {"text": "x"})
         await run(after, saver, origin, None)
-        here = await time_travel.fork(after, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
+        here = await forks.fork(after, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
         assert here.gate == at_gate.gate
 
 
@@ -188,7 +186,7 @@ async def test_a_question_waits_in_the_fork_under_its_own_id(
         if is_answered:
             await run(asking, saver, origin, Command(resume={asked.interrupts[0].id: 1}))
         before = await dump(saver, database, origin)
-        here = await time_travel.fork(asking, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
+        here = await forks.fork(asking, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
         assert here.interrupts == asked.interrupts
         done = await run(asking, saver, forked, Command(resume={here.interrupts[0].id: 2}))
         assert done.values["notes"] == ["prepare", "answered 2", "tell"]
@@ -203,11 +201,11 @@ async def test_a_question_that_followed_another_is_asked_from_the_first(
         first = await run(asking_twice, saver, origin, {"text": "x"})
         second = await run(asking_twice, saver, origin, Command(resume={first.interrupts[0].id: 1}))
         at = {"thread_id": origin, "checkpoint_id": first.checkpoint_id}
-        at_head = await time_travel.fork(asking_twice, saver, **at, into=thread())
+        at_head = await forks.fork(asking_twice, saver, **at, into=thread())
         assert at_head.interrupts == second.interrupts
         await run(asking_twice, saver, origin, Command(resume={second.interrupts[0].id: 2}))
         forked = thread()
-        here = await time_travel.fork(asking_twice, saver, **at, into=forked)
+        here = await forks.fork(asking_twice, saver, **at, into=forked)
         assert (here.interrupts, here.waiting) == ((), ("ask",))
         asked = await run(asking_twice, saver, forked, None)
         assert [each.value for each in asked.interrupts] == ["first?"]
@@ -220,7 +218,7 @@ async def test_a_question_inside_a_subgraph_waits_in_the_fork(
         origin, forked, late = thread(), thread(), thread()
         asked = await run(deep, saver, origin, {"text": "x"})
         before = await dump(saver, database, origin)
-        here = await time_travel.fork(deep, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
+        here = await forks.fork(deep, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
         assert here.interrupts == asked.interrupts
         done = await run(deep, saver, forked, Command(resume={here.interrupts[0].id: 5}))
         assert done.values["notes"] == ["prepare", "prepare", "inner", "answered 5", "tell"]
@@ -228,7 +226,7 @@ async def test_a_question_inside_a_subgraph_waits_in_the_fork(
 
         # Once that step is over, the subgraph of the original has ended: the fork begins it anew.
         await run(deep, saver, origin, Command(resume={asked.interrupts[0].id: 1}))
-        again = await time_travel.fork(deep, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=late)
+        again = await forks.fork(deep, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=late)
         assert (again.interrupts, again.waiting) == ((), ("ask",))
         anew = await run(deep, saver, late, None)
         assert [each.value for each in anew.interrupts] == [each.value for each in asked.interrupts]
@@ -242,7 +240,7 @@ async def test_a_fork_of_a_node_that_failed_begins_it_anew(
         asked = await run(failing, saver, origin, {"text": "x"})
         with pytest.raises(ValueError, match="invalid literal"):
             await run(failing, saver, origin, Command(resume={asked.interrupts[0].id: "many"}))
-        here = await time_travel.fork(failing, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
+        here = await forks.fork(failing, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
         assert (here.errors, [each.is_poisoned for each in here.interrupts]) == ((), [False])
         done = await run(failing, saver, forked, Command(resume={here.interrupts[0].id: "7"}))
         assert done.values["notes"] == ["prepare", "7", "tell"]
@@ -254,7 +252,7 @@ async def test_tasks_sent_in_parallel_run_again_in_a_fork(kind: str, database: s
         end = await run(fanned, saver, origin, {"text": "x"})
         for checkpoint in await history(fanned, saver, origin, limit=100):
             forked = thread()
-            await time_travel.fork(fanned, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked)
+            await forks.fork(fanned, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked)
             assert (await run(fanned, saver, forked, None)).values == end.values
 
 
@@ -265,14 +263,14 @@ async def test_an_edit_and_the_node_that_it_comes_from(kind: str, database: str,
         at = {"thread_id": origin, "checkpoint_id": at_gate.checkpoint_id}
         edits = {"text": {"op": "set", "value": "y"}, "notes": {"op": "replace", "value": []}}
         edited, skipped = thread(), thread()
-        tried = await time_travel.try_fork(gated, saver, **at, edits=edits)
-        here = await time_travel.fork(gated, saver, **at, into=edited, edits=edits)
+        tried = await forks.try_fork(gated, saver, **at, edits=edits)
+        here = await forks.fork(gated, saver, **at, into=edited, edits=edits)
         assert here.values == tried.values == {"text": "y", "count": 1, "notes": []}
         assert here.gate and here.gate.nodes == ("act",)
-        over = await time_travel.fork(gated, saver, **at, into=skipped, edits=edits, as_node="act")
+        over = await forks.fork(gated, saver, **at, into=skipped, edits=edits, as_node="act")
         assert over.next == ("tell",)
         with pytest.raises(InvalidEdit):
-            await time_travel.try_fork(gated, saver, **at, edits=edits, as_node="nowhere")
+            await forks.try_fork(gated, saver, **at, edits=edits, as_node="nowhere")
 
 
 async def test_doing_it_again_after_a_crash_edits_once(kind: str, database: str, redis: str, tmp_path: Path) -> None:
@@ -287,8 +285,8 @@ async def test_doing_it_again_after_a_crash_edits_once(kind: str, database: str,
             "metadata": {RUN_KEY: "run-1"},
             "run_key": RUN_KEY,
         }
-        first = await time_travel.fork(gated, saver, **given)
-        again = await time_travel.fork(gated, saver, **given)
+        first = await forks.fork(gated, saver, **given)
+        again = await forks.fork(gated, saver, **given)
         assert first == again
         assert again.values["notes"] == ["prepare", "edited"]
 
@@ -297,8 +295,8 @@ async def test_a_fork_of_a_fork_is_as_good(kind: str, database: str, redis: str,
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin, forked, twice = thread(), thread(), thread()
         at_gate = await run(gated, saver, origin, {"text": "x"})
-        await time_travel.fork(gated, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
-        here = await time_travel.fork(gated, saver, thread_id=forked, checkpoint_id=at_gate.checkpoint_id, into=twice)
+        await forks.fork(gated, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
+        here = await forks.fork(gated, saver, thread_id=forked, checkpoint_id=at_gate.checkpoint_id, into=twice)
         assert here.gate == at_gate.gate
         assert (await run(gated, saver, twice, None)).values["notes"] == ["prepare", "act", "tell"]
 
@@ -308,7 +306,7 @@ async def test_a_checkpoint_that_is_not_there_is_refused(kind: str, database: st
         origin, forked = thread(), thread()
         await run(gated, saver, origin, {"text": "x"})
         with pytest.raises(CannotFork, match="no such checkpoint"):
-            await time_travel.fork(gated, saver, thread_id=origin, checkpoint_id="1f0-none", into=forked)
+            await forks.fork(gated, saver, thread_id=origin, checkpoint_id="1f0-none", into=forked)
         assert await snapshot(gated, saver, forked) is None
 
 
@@ -323,9 +321,9 @@ async def test_a_thread_stands_at_an_earlier_gate_again(kind: str, database: str
             "metadata": {RUN_KEY: "run-2"},
             "run_key": RUN_KEY,
         }
-        here = await time_travel.stand_again(gated, saver, **given)
+        here = await forks.stand_again(gated, saver, **given)
         assert (here.source, here.metadata[RUN_KEY], here.gate) == ("fork", "run-2", at_gate.gate)
         assert here.gate and here.gate.ran == ("prepare",)
         assert here.checkpoint_id > at_gate.checkpoint_id
-        assert await time_travel.stand_again(gated, saver, **given) == here
+        assert await forks.stand_again(gated, saver, **given) == here
         assert (await run(gated, saver, origin, None)).values["notes"] == ["prepare", "act", "tell"]

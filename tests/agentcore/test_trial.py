@@ -11,10 +11,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from agentcore import state_edit, trial
-from agentcore.errors import Ambiguous, InvalidEdit
-from agentcore.runner import run_until_pause
-from agentcore.threads import config_for, snapshot
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import sandbox
+from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.snapshots import config_for, snapshot
+from agentcore.plain.errors import Ambiguous, InvalidEdit
 from tests import graphs
 from tests.console import wait_for
 
@@ -131,7 +132,7 @@ async def trials_over() -> None:
 async def test_after_a_few_that_block_for_good_no_more_are_begun_until_they_end() -> None:
     graph, saver = await at_the_gate(with_routing(when_edited(lambda: released.wait(30))))
     said = ""
-    for _ in range(5 * trial.MOST_STUCK):  # on a busy machine not each of them gets as far as the routing
+    for _ in range(5 * sandbox.MOST_STUCK):  # on a busy machine not each of them gets as far as the routing
         if "hang in this worker" in said:
             break
         said = await refusal(graph, saver)
@@ -158,7 +159,7 @@ async def test_its_own_timeout_is_not_taken_for_ours() -> None:
         raise TimeoutError("of the graph")
 
     with pytest.raises(TimeoutError, match="of the graph"):
-        await trial.apart(work)
+        await sandbox.apart(work)
 
 
 async def test_an_edit_that_may_come_from_either_branch_is_told_as_ambiguous() -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AnyUrl, BaseModel, Field
 
-from agentcore.errors import storable
-from agentcore.validation import faults
+from agentcore.plain.errors import storable
+from agentcore.plain.schemas import faults
 
 
 class Bill(BaseModel):

@@ -204,8 +204,8 @@ def test_when_two_admins_remove_each_other_one_stays(ada: Any) -> None:
     from django.contrib.auth.models import Group, User
     from django.db import transaction
 
-    from approvals import permissions
-    from approvals.actions import change_person
+    from approvals.actions.people import people as change_person
+    from approvals.domain import permissions
     from approvals.errors import Conflict
 
     root, before = User.objects.get(username="root"), change_person.standing_of(ada)

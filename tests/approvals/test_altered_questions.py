@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agentcore import failpoints
+from agentcore.testing import failpoints
 from tests.approvals.test_second_person import person, start
 from tests.console import Console
 from tests.voting import code_of, policy, read, vote
@@ -119,16 +119,16 @@ def test_control_without_the_check_what_was_never_shown_is_decided(
 ) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions import decide
+    from approvals.actions.votes import ballots
 
     asked = console.pause("gated", {"text": "control"})
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
     failpoints.arm("row_check", "off")
     try:
         with changed(database, asked, actions=FORGED):
-            ballot = decide.Ballot("approve", asked["digest"], {})
+            ballot = ballots.Ballot("approve", asked["digest"], {})
             by = User.objects.get(username="alice")
-            assert decide.vote(approval_id=uuid.UUID(asked["id"]), ballot=ballot, by=by).decision
+            assert ballots.vote(approval_id=uuid.UUID(asked["id"]), ballot=ballot, by=by).decision
     finally:
         failpoints.disarm()
 
@@ -152,7 +152,7 @@ def test_a_role_that_no_entry_gave_counts_for_nothing_until_an_admin_looks_at_it
     from django.contrib.auth.models import User
     from django.db import transaction
 
-    from approvals.actions import change_person
+    from approvals.actions.people import people
 
     asked = console.pause("gated", {"text": "role"})
     with psycopg.connect(database, autocommit=True) as owner:
@@ -165,8 +165,8 @@ def test_a_role_that_no_entry_gave_counts_for_nothing_until_an_admin_looks_at_it
     assert code_of(refused) == (403, "denied")
     assert f"no entry that gives {mallory.username} this: reviewer" in refused.json()["error"]["message"]
     with transaction.atomic():
-        standing = change_person.standing_of(mallory)
-        change_person.note_change(mallory, before=standing, by=User.objects.get(username="root"))
+        standing = people.standing_of(mallory)
+        people.note_change(mallory, before=standing, by=User.objects.get(username="root"))
     assert vote(console, mallory.username, asked).status_code == 201
 
 
@@ -195,7 +195,7 @@ def test_a_rule_that_no_entry_has_decides_nothing(console: Console, database: st
 def test_a_token_that_no_entry_made_opens_no_decision(console: Console, database: str) -> None:
     import httpx
 
-    from approvals.actions.sign_in import _digest
+    from approvals.actions.people.sign_in import _digest
 
     asked, token = console.pause("gated", {"text": "token"}), f"cs_{secrets.token_urlsafe(32)}"
     with psycopg.connect(database, autocommit=True) as owner:

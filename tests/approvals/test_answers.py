@@ -482,8 +482,8 @@ def test_an_approved_call_that_ran_with_other_arguments_is_flagged(
     database: str, ran: list[tuple[str, Any, str]], flagged: bool
 ) -> None:
     """An agent may make another call of what was approved; by its id it is still the same."""
-    from agentcore.types import Call
-    from approvals.answers import deviations
+    from agentcore.plain.types import Call
+    from approvals.domain.answers import deviations
     from approvals.models import Approval, Decision
 
     asked = {

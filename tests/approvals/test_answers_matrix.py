@@ -16,7 +16,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
 from tests import dialects
 from tests.console import Console
 from tests.dialects import did
@@ -302,7 +302,7 @@ def answered(console: Console) -> list[tuple[dict[str, Any], int]]:
 
 def assert_untouched(console: Console, approval: dict[str, Any]) -> None:
     """Nothing was stored, here or with the thread."""
-    from approvals import runtime
+    from approvals.jobs import runtime
     from approvals.models import Approval
 
     assert read(console, approval) == approval

@@ -22,8 +22,8 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 @pytest.fixture(scope="module")
 def taken(database: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole export, a part of one, a table for people, and the public key."""
-    from approvals.actions import sign_audit
-    from approvals.actions.export_audit import export
+    from approvals.actions.log import signing
+    from approvals.actions.log.copies import export
     from approvals.audit.filters import Filters
 
     folder = tmp_path_factory.mktemp("taken")
@@ -31,7 +31,7 @@ def taken(database: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for part in range(3):
             audit_logs.grow(30, SEED + part)
             audit_logs.decided(comment="=1+1")
-            sign_audit.sign()
+            signing.sign()
         audit_logs.grow(5, SEED)
         for name, format, filters in (
             ("whole.jsonl", "jsonl", Filters()),
@@ -211,12 +211,12 @@ def decided(console: Console) -> dict[str, Any]:
 
 def signed_receipt(console: Console, approval_id: str) -> dict[str, Any]:
     """Sign now instead of waiting for the minute."""
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
 
     with console.api("alice") as alice:
 
         def ask() -> dict[str, Any] | None:
-            sign_audit.sign()
+            signing.sign()
             told = dict(alice.get(f"/approvals/{approval_id}/receipt").json())
             return None if told["pending"] else told
 

@@ -74,7 +74,7 @@ def test_sixteen_at_once_leave_no_gap_and_no_fork(alias: str, folder: Path) -> N
 def test_control_without_the_lock_on_the_head_they_collide(
     alias: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agentcore import failpoints
+    from agentcore.testing import failpoints
 
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
     failpoints.arm("chain_lock", "off")
@@ -213,8 +213,8 @@ def writing(alias: str, seed: int) -> Iterator[None]:
 def clean_or_erase(dice: random.Random) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.erase_text import erase_text
-    from approvals.actions.force_clean import force_clean
+    from approvals.actions.log.texts import erase_text
+    from approvals.actions.threads.cleaning import force_clean
     from approvals.models import AuditText, Vote
 
     root = User.objects.get(username="root")
@@ -228,9 +228,9 @@ def clean_or_erase(dice: random.Random) -> None:
 
 
 def sign() -> int:
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
 
-    return sign_audit.sign()
+    return signing.sign()
 
 
 def heads_of(folder: Path) -> list[str]:
@@ -242,29 +242,29 @@ def test_a_log_is_signed_after_a_hundred_entries_or_a_minute_also_when_it_is_qui
 
     from django.db import connection
 
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
     from approvals.models import SignedHead
 
-    assert sign_audit.sign_if_due() == 1  # the first time: the key is made
+    assert signing.sign_if_due() == 1  # the first time: the key is made
     audit_logs.grow(50, SEED)
-    assert sign_audit.sign_if_due() == 0
+    assert signing.sign_if_due() == 0
     audit_logs.grow(50, SEED)
-    assert sign_audit.sign_if_due() == 1
-    assert sign_audit.sign_if_due() == 0
+    assert signing.sign_if_due() == 1
+    assert signing.sign_if_due() == 0
     with connection.cursor() as cursor:  # a minute goes by
         cursor.execute("ALTER TABLE approvals_signedhead DISABLE TRIGGER USER")
         cursor.execute("UPDATE approvals_signedhead SET signed_at = signed_at - %s", [timedelta(seconds=61)])
-    assert sign_audit.sign_if_due() == 1
+    assert signing.sign_if_due() == 1
     newest, before = SignedHead.objects.order_by("-id")[:2]
     assert newest.size == before.size and "\nentry " not in newest.note
     assert verified().signed == newest.size
 
 
 def test_a_burst_is_signed_in_notes_of_a_thousand(alias: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
     from approvals.models import SignedHead
 
-    monkeypatch.setattr(sign_audit, "MOST_LISTED", 10)
+    monkeypatch.setattr(signing, "MOST_LISTED", 10)
     audit_logs.grow(34, SEED)
     sign()
     counts = [note.count("\nentry ") for note in SignedHead.objects.order_by("id").values_list("note", flat=True)]
@@ -274,14 +274,14 @@ def test_a_burst_is_signed_in_notes_of_a_thousand(alias: str, folder: Path, monk
 def test_two_that_sign_at_once_sign_one_after_the_other(alias: str, folder: Path) -> None:
     from django.db import connection
 
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
 
     audit_logs.grow(5, SEED)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [sign_audit.LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [signing.LOCK])
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(sign_elsewhere, alias).result() == 0
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [sign_audit.LOCK])
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [signing.LOCK])
     assert sign() == 1
 
 
@@ -335,11 +335,11 @@ def test_a_log_that_is_broken_is_not_signed(alias: str, folder: Path, caplog: py
 def test_who_has_another_key_does_not_sign_and_says_so_once(
     alias: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
     from approvals.models import SignedHead
 
     sign()
-    sign_audit._complain.cache_clear()
+    signing._complain.cache_clear()
     with audit_logs.own_folder(tmp_path / "elsewhere"):
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "public_key").write_text((folder / "public_key").read_text())
@@ -380,13 +380,13 @@ def test_a_file_of_another_log_is_never_gone_on_with(
 
 
 def test_a_new_key_goes_on_where_the_old_one_stopped(alias: str, folder: Path) -> None:
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
     from approvals.models import AuditEntry
 
     audit_logs.grow(5, SEED)
     sign()
     old = (folder / "key").read_bytes()
-    sign_audit.change_key(reason="A laptop was lost.", actor="operator")
+    signing.change_key(reason="A laptop was lost.", actor="operator")
     audit_logs.grow(5, SEED)
     sign()
     assert len((folder / "public_key").read_text().splitlines()) == 2
@@ -403,7 +403,7 @@ def test_a_new_key_goes_on_where_the_old_one_stopped(alias: str, folder: Path) -
 def test_an_erased_comment_is_gone_everywhere_and_the_log_is_intact(alias: str, folder: Path) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.erase_text import erase_text
+    from approvals.actions.log.texts import erase_text
     from approvals.models import AuditEntry, AuditText, Decision, Draft, Thread, Vote
 
     word = "the customer's illness"
@@ -421,7 +421,7 @@ def test_an_erased_comment_is_gone_everywhere_and_the_log_is_intact(alias: str, 
 def test_who_is_no_admin_and_who_gives_no_reason_erases_nothing(alias: str, folder: Path) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.erase_text import erase_text
+    from approvals.actions.log.texts import erase_text
     from approvals.errors import Denied, Gone, Invalid, NotFound
     from approvals.models import AuditEntry
 
@@ -443,7 +443,7 @@ def test_who_is_no_admin_and_who_gives_no_reason_erases_nothing(alias: str, fold
 def test_a_comment_that_a_run_may_still_need_waits(alias: str, folder: Path) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.erase_text import erase_text
+    from approvals.actions.log.texts import erase_text
     from approvals.errors import Busy
     from approvals.models import AuditEntry, Run
 

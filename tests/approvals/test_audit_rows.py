@@ -59,8 +59,8 @@ class Known:
 def known(folder: Path) -> Known:
     from django.contrib.auth.models import Group
 
-    from approvals.actions import decide
-    from approvals.actions.sign_in import make_token
+    from approvals.actions.people.sign_in import make_token
+    from approvals.actions.votes import ballots
     from approvals.models import ApiToken, AuditEntry, Decision, PolicyVersion, Run, Vote
 
     here = histories.begin(folder, SEED)
@@ -74,8 +74,8 @@ def known(folder: Path) -> Known:
     make_token(someone)
 
     def asked() -> Any:
-        from approvals.actions.create_thread import create_thread
-        from approvals.actions.start_run import start_run
+        from approvals.actions.runs.starts import start_run
+        from approvals.actions.threads.creation import create_thread
 
         thread = create_thread(by=person("root"))
         about = {"graph_id": histories.GRAPH, "input": {"text": "x"}}
@@ -89,7 +89,7 @@ def known(folder: Path) -> Known:
     here.force_clean(cleaned.thread_id)
     here.vote(waits, "alice", verdict="approve")
     withdrawn = here.vote(again, "alice", verdict="approve").vote
-    decide.withdraw(approval_id=again.pk, by=person("alice"))
+    ballots.withdraw(approval_id=again.pk, by=person("alice"))
     here.sign()
     ids = {
         "decided": decided.pk,
@@ -319,9 +319,9 @@ def test_without_the_comparison_they_are_not_found(known: Known, monkeypatch: py
 def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was_put_back(
     known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agentcore import failpoints
+    from agentcore.testing import failpoints
     from approvals import audit
-    from approvals.actions import decide
+    from approvals.actions.votes import ballots
     from approvals.models import Approval, AuditEntry
 
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
@@ -331,8 +331,8 @@ def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was
         asked = Approval.objects.get(pk=known.ids["again"])
         failpoints.arm("row_check", "off")
         try:
-            ballot = decide.Ballot("approve", asked.digest, {})
-            assert decide.vote(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
+            ballot = ballots.Ballot("approve", asked.digest, {})
+            assert ballots.vote(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
         finally:
             failpoints.disarm()
         cursor.execute(revived.format("now()", "'withdrawn'"), known.ids)

@@ -37,7 +37,7 @@ class Base:
 @pytest.fixture(scope="module")
 def base(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
     from approvals import audit
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
     from approvals.audit import notes
     from approvals.models import AuditEntry, SignedHead
 
@@ -46,9 +46,9 @@ def base(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ba
             audit_logs.grow(25, SEED + part)
             audit_logs.decided()
             audit.append("run.retried", actor="alice", texts={"reason": "It was the network."})
-            sign_audit.sign()
+            signing.sign()
         for _ in range(3):
-            sign_audit.sign()  # a quiet minute
+            signing.sign()  # a quiet minute
         signed = SignedHead.objects.latest("id").size
         audit_logs.grow(6, SEED)
 

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import Memory, postgres_params
-from agentcore.memory import MemorySaver, MemoryTables
-from agentcore.serde import strict_serializer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.urls import Memory, postgres_params
+from agentcore.savers.memory import MemorySaver, MemoryTables
+from agentcore.savers.serializers import strict_serializer
 from tests import forks
 from tests.checks import PRODUCTION
 from tests.console import Console, free_port, refund, wait_for
@@ -271,7 +271,7 @@ async def test_a_thread_whose_reading_was_rolled_back_is_read_again(
     """Marked before the commit, a pause that was never stored would be looked at by nobody."""
     from django.conf import settings
 
-    from approvals import runtime
+    from approvals.jobs import runtime
 
     monkeypatch.setattr(settings, "CHECKPOINT_STORE", Memory())
     monkeypatch.setattr(runtime, "_memory", memory := MemorySaver(strict_serializer()))
@@ -290,7 +290,7 @@ def read_and_roll_back() -> None:
 def read_and_commit(then: Iterable[Any] = ()) -> None:
     from django.db import transaction
 
-    from approvals import runtime
+    from approvals.jobs import runtime
 
     with transaction.atomic():
         runtime.mark_indexed("t", runtime.read_head("t"))

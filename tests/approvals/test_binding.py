@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agentcore import binding
-from agentcore.types import Shown, Traits
+from agentcore.plain import thread_graphs
+from agentcore.plain.types import Shown, Traits
 from tests import agents, graphs, outside
 from tests.console import Console, wait_for
 from tests.dialects import did
@@ -190,7 +190,7 @@ def test_a_run_that_waits_while_its_thread_is_written_by_another_graph_runs_noth
     console: Console, database: str
 ) -> None:
     """The claim is read again by the worker that has the lease."""
-    from approvals import bindings
+    from approvals.domain import bindings
     from approvals.models import Thread
 
     thread_id = console.pause("parcels", {"text": "a parcel"})["thread_id"]
@@ -231,9 +231,9 @@ HERE = {
 )  # fmt: skip
 def test_what_binds(claims: dict[str, str], shown: Traits, is_whole: bool, bound: tuple[str, str], fits: str) -> None:
     thread = Shown(claims, shown, is_whole)
-    assert binding.bound_to(thread, HERE) == bound
-    assert binding.fitting(thread, HERE) == fits.split()
+    assert thread_graphs.bound_to(thread, HERE) == bound
+    assert thread_graphs.fitting(thread, HERE) == fits.split()
     if not bound[0]:
         found = fits.split()
         told = {0: "No graph here fits it", 1: "One graph fits it"}.get(len(found), f"{len(found)} graphs fit it")
-        assert told in binding.why_not(thread, HERE)
+        assert told in thread_graphs.why_not(thread, HERE)

@@ -8,8 +8,8 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from approvals import breaker, events
-from approvals.breaker import LOOK_EVERY_SECONDS, Breaker
+from approvals.live import events, redis
+from approvals.live.redis import LOOK_EVERY_SECONDS, Breaker
 from tests.console import wait_for
 from tests.outages import RedisServer
 
@@ -37,9 +37,9 @@ def test_one_waits_a_moment_and_nobody_after_until_somebody_has_looked(server: R
 def own_breaker(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Breaker]:
     """Messages of this process go over a Redis that may be broken."""
     layer = {**settings.CHANNEL_LAYERS["default"], "CONFIG": {"hosts": [server.url]}}
-    monkeypatch.setattr(breaker, "redis", Breaker(server.url))
+    monkeypatch.setattr(redis, "redis", Breaker(server.url))
     with override_settings(CHANNEL_LAYERS={"default": layer}):
-        yield breaker.redis
+        yield redis.redis
 
 
 def test_messages_into_a_redis_that_hangs_cost_a_moment_once(server: RedisServer, own_breaker: Breaker) -> None:

@@ -115,7 +115,7 @@ def test_old_threads_that_are_over_go_and_no_others(console: Console) -> None:
 
 
 def test_a_worker_removes_old_threads_by_itself_only_where_it_is_told_to(console: Console, settings: Any) -> None:
-    from approvals.actions.retire_threads import retire_by_itself
+    from approvals.actions.threads.retirement import retire_by_itself
 
     thread_id = finished(console, "reviewing")
     aged(4_000, thread_id)

@@ -19,7 +19,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
 from tests import dialects, graphs, holding, outside
 from tests.console import ROOT, Console, wait_for
 from tests.voting import vote
@@ -420,7 +420,7 @@ def test_a_list_of_threads_is_judged_with_as_many_queries_as_one(console: Consol
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    from approvals.actions import diagnose
+    from approvals.actions.threads import diagnosis as diagnose
     from approvals.models import Thread
 
     for _ in range(4):

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from agentcore import cards, state_edit
-from agentcore.masks import MASK
-from approvals.edit_forms import EditForm
+from agentcore.graphs import cards
+from agentcore.graphs import edits as state_edit
+from agentcore.plain.masks import MASK
+from approvals.forms.edits import EditForm
 from tests.console import Console
 from tests.edited import drifting, graph
 from tests.voting import policy, read, vote

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentcore import failpoints
+from agentcore.testing import failpoints
 from tests.approvals.test_blocked import pages
 from tests.console import Console
 
@@ -92,7 +92,7 @@ def test_without_the_mechanism_nothing_has_to_be_seen(console: Console, monkeypa
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
     from django.contrib.auth.models import User
 
-    from approvals.actions.open_whole import unopened
+    from approvals.actions.threads.whole_values import unopened
     from approvals.models import Approval
 
     approval = Approval.objects.get(pk=console.pause("d_legacy", asked(command=COMMAND))["id"])
@@ -108,7 +108,7 @@ def test_without_the_mechanism_nothing_has_to_be_seen(console: Console, monkeypa
 def test_what_somebody_proposes_is_seen_to_its_end_too(console: Console) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.open_whole import folded, opened
+    from approvals.actions.threads.whole_values import folded, opened
     from approvals.models import Approval
 
     found = Approval.objects.get(pk=console.pause("gated", {"text": "short"})["id"])

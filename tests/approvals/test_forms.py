@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from agentcore.types import Channel
-from approvals.edit_forms import EditForm
-from approvals.forms import JsonForm
-from approvals.shapes import JSON, MISSING, Shape, read, read_json, shape_for, shape_of, show
+from agentcore.plain.types import Channel
+from approvals.forms.edits import EditForm
+from approvals.forms.fields import JsonForm
+from approvals.forms.values import JSON, MISSING, Shape, read, read_json, shape_for, shape_of, show
 
 AMOUNT = Channel("amount", "float", False, {"type": "number", "title": "Amount", "exclusiveMinimum": 0})
 CURRENCY = Channel("currency", "Literal", False, {"enum": ["EUR", "GBP"], "title": "Currency"})

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from approvals.domain.diagnosis import Asked, Diagnosis, Facts, Health, RunFacts, judge
+from approvals.domain.diagnosis.judges import _JUDGES
 from approvals.enums import RunStatus, ThreadStatus
-from approvals.health import Asked, Diagnosis, Facts, Health, RunFacts, judge
-from approvals.health.judges import _JUDGES
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 

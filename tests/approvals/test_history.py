@@ -12,10 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from agentcore import timeline
-from agentcore.checkpointers import open_checkpointer
-from agentcore.tables import PostgresTables
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain import timeline
+from agentcore.plain.tables import PostgresTables
+from agentcore.savers.opening import open_checkpointer
 from benchmarks.history import fill, rows_read
 from tests.approvals.test_fork import approve, finished, forked, read
 from tests.console import Console
@@ -84,13 +84,13 @@ def test_a_difference_is_one_query_and_as_many_rows_however_long_the_thread_is(t
 
 
 def test_the_whole_page_takes_as_many_queries_for_a_long_thread(threads: dict[int, str]) -> None:
-    from approvals.actions import look_back
+    from approvals.actions.threads import history
     from approvals.models import Thread
 
     def screen(size: int) -> int:
         thread, _ = Thread.objects.get_or_create(pk=threads[size], defaults={"graph_id": "gated"})
         with CaptureQueriesContext(connection) as queries:
-            look_back.page(thread, size=9)
+            history.page(thread, size=9)
         return len(queries)
 
     assert screen(10) == screen(1_000) <= 4

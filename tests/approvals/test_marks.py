@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentcore.demo.cases import CASES, QUESTIONS
-from approvals.folds import COLUMNS, MOST_LINES, fold_of, gaps, part_of, parts_of, value_at
-from approvals.marks import Spot, marks_at, marks_of
+from approvals.domain.folds import COLUMNS, MOST_LINES, fold_of, gaps, part_of, parts_of, value_at
+from approvals.domain.spoofing.findings import Spot, marks_at, marks_of
 
 HOSTILE = {
     "alphabets": [

@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
 from tests.approvals.test_blocked import pages
 from tests.console import Console, wait_for
 from tests.crafted import _COPY

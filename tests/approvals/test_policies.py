@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from approvals import policies
-from approvals.policies import Proposal, Rule, Voters, rule_from_metadata, strictest, tally
+from approvals.domain import policies
+from approvals.domain.policies import Proposal, Rule, Voters, rule_from_metadata, strictest, tally
 
 NOW = datetime(2026, 1, 31, 14, 0, tzinfo=UTC)
 LENIENT = Rule(one_reject_ends=False)
@@ -178,7 +178,7 @@ def test_the_list_of_what_needs_me_asks_the_database_what_the_policy_says(databa
     """Every rule, person and moment: the condition in SQL and the function agree."""
     from django.contrib.auth.models import Group, User
 
-    from approvals import inbox, permissions
+    from approvals.domain import permissions, queries
     from approvals.models import Approval, Thread
 
     group, _ = Group.objects.get_or_create(name="finance")
@@ -204,7 +204,7 @@ def test_the_list_of_what_needs_me_asks_the_database_what_the_policy_says(databa
             for approval, (rule, at) in zip(made, cases, strict=True)
             if not policies.why_not_voter(rule, username=person.username, groups=groups, is_escalated=bool(at))
         }
-        listed = set(inbox.needing(Approval.objects.filter(thread=thread), person).values_list("pk", flat=True))
+        listed = set(queries.needing(Approval.objects.filter(thread=thread), person).values_list("pk", flat=True))
         assert listed == may
         assert 0 < len(may) < len(made)
     Approval.objects.filter(thread=thread).delete()  # nobody could decide these

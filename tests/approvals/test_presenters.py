@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from approvals.domain.text import count_odd, json_text, plain_visible, visible, words_for
 from approvals.presenters.graphs import END, NODE_HEIGHT, START, drawing_of
 from approvals.presenters.values import (
     MOST_BRANCHES,
@@ -15,7 +16,6 @@ from approvals.presenters.values import (
     tree_of,
     value_of,
 )
-from approvals.text import count_odd, json_text, plain_visible, visible, words_for
 
 
 def card(*edges: tuple[str, str], gate: str = "") -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from approvals.schema_forms import SchemaForm, name_for
-from approvals.shapes import MISSING, same
+from approvals.forms.schema import SchemaForm, name_for
+from approvals.forms.values import MISSING, same
 from tests.scale import tries
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from approvals import editable, policies
-from approvals.policies import Author, Rule
+from approvals.domain import editable, policies
+from approvals.domain.policies import Author, Rule
 from tests.approvals.test_answers import asked, decide, status
 from tests.approvals.test_fork import forked, history, is_over
 from tests.console import Console, wait_for
@@ -44,11 +44,11 @@ def needs_me(console: Console, name: str, approval: dict[str, Any]) -> bool:
     """Whether the queue lists it for this person."""
     from django.contrib.auth.models import User
 
-    from approvals import inbox
+    from approvals.domain import queries
     from approvals.models import Approval
 
     found = Approval.objects.filter(pk=approval["id"])
-    return inbox.needing(found, User.objects.get(username=name)).exists()
+    return queries.needing(found, User.objects.get(username=name)).exists()
 
 
 def faults(response: Any) -> list[str]:

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 
-from agentcore.masks import CHANGED, MASK
+from agentcore.plain.masks import CHANGED, MASK
 from tests.console import Console
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -159,14 +159,15 @@ def test_a_seal_is_not_opened_elsewhere(console: Console, alice: httpx.Client, c
 
 
 def test_seals_tell_neither_value_nor_length() -> None:
-    from approvals import seals
+    from approvals.domain import secrets
 
     short, long, again = (
-        seals.sealed({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"] for value in ("a", "b" * 200, "a")
+        secrets.sealed({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"]
+        for value in ("a", "b" * 200, "a")
     )
     assert len(short) == len(long)
-    assert short == again != seals.sealed({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
-    assert seals.opened({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
+    assert short == again != secrets.sealed({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
+    assert secrets.opened({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
 
 
 def test_the_digest_is_over_the_real_bytes(console: Console, alice: httpx.Client, canaries: Canaries) -> None:

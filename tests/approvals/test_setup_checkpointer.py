@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
-from agentcore.schema import _SETUP_LOCK
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.setup import _SETUP_LOCK
 from tests.console import ROOT, free_port
 
 READY = "The checkpoint tables are ready.\n"

@@ -52,7 +52,7 @@ def test_with_one_admin_it_cannot_be_turned_on(database: str) -> None:
     from django.contrib.auth.models import User
     from django.db import transaction
 
-    from approvals.actions import changes
+    from approvals.actions.people import changes
     from approvals.errors import Conflict
 
     root = User.objects.get(username="root")
@@ -148,7 +148,7 @@ def test_nobody_confirms_what_is_too_old_or_with_a_newer_token(
     from django.contrib.auth.models import User
     from django.db.models import F
 
-    from approvals.actions.sign_in import make_token
+    from approvals.actions.people.sign_in import make_token
     from approvals.models import Change
 
     as_("ada").post(f"{POLICY}add/", policy_form())
@@ -166,7 +166,7 @@ def test_an_admin_who_became_one_later_confirms_nothing_older(guarded: dict[str,
     from django.contrib.auth.models import User
     from django.utils import timezone
 
-    from approvals.actions import changes
+    from approvals.actions.people import changes
     from approvals.models import Change
 
     as_("ada").post(f"{POLICY}add/", policy_form())
@@ -295,7 +295,7 @@ def test_with_that_check_out_the_database_still_refuses(
     from django.contrib.auth.models import User
     from django.db import DatabaseError
 
-    from approvals.actions import changes
+    from approvals.actions.people import changes
 
     as_("ada").post(f"{POLICY}add/", policy_form())
     change = waiting(guarded["ben"])

@@ -233,13 +233,13 @@ def test_everybody_may_read_the_policies(console: Console) -> None:
 def test_each_change_of_a_policy_is_a_version_and_an_entry(console: Console) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions import set_policy
+    from approvals.actions.people import policies
     from approvals.models import PolicyVersion
 
     with policy("voting", approvals=2) as made:
         made.approvals = 1
         made.save(update_fields=["approvals"])
-        set_policy.note_change(made, by=User.objects.get(username="root"))
+        policies.note_change(made, by=User.objects.get(username="root"))
         approval = pause(console)
     assert approval["policy"]["source"] == "voting v2"
     versions = PolicyVersion.objects.filter(policy_id=made.pk).order_by("version")
@@ -351,8 +351,8 @@ def test_a_preview_of_another_edit_or_of_none_is_refused(console: Console) -> No
 
 
 def test_the_digest_that_the_second_person_names_covers_what_they_were_shown(console: Console) -> None:
+    from approvals.domain.policies import digest_with
     from approvals.models import Approval
-    from approvals.policies import digest_with
 
     with policy("refund", node="senior_desk", approvals=2):
         approval = console.pause("refund", refund(900))

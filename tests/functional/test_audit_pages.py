@@ -30,9 +30,9 @@ def decided(console: Console) -> dict[str, Any]:
 
 def sign() -> None:
     """Sign now instead of waiting for the minute."""
-    from approvals.actions import sign_audit
+    from approvals.actions.log import signing
 
-    sign_audit.sign()
+    signing.sign()
 
 
 @pytest.mark.parametrize("path", ["/audit/", "/audit/{vote.cast}/", "/approvals/{id}/receipt/"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from agentcore.masks import CHANGED
+from agentcore.plain.masks import CHANGED
 from tests.console import Console
 
 SignIn = Callable[..., Page]

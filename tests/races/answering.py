@@ -11,9 +11,10 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db import connection
 
-from approvals import runtime
-from approvals.actions import ask_again, execute_run, retry_run
+from approvals.actions.runs import controls, execution
+from approvals.actions.votes import questions
 from approvals.errors import Refusal
+from approvals.jobs import runtime
 from tests.copies import Paused
 from tests.races import works
 
@@ -39,13 +40,13 @@ def answer(given: Sequence[Given], name: str = "alice") -> list[dict[str, Any]]:
 def repair(thread_ids: Sequence[str]) -> list[str]:
     """Have the questions of these threads asked again; return the runs that do it."""
     olga = User.objects.get(username="olga")
-    return [str(ask_again.ask_again(thread_id=thread_id, by=olga).pk) for thread_id in thread_ids]
+    return [str(questions.ask_again(thread_id=thread_id, by=olga).pk) for thread_id in thread_ids]
 
 
 def give_up(run_ids: Sequence[str]) -> None:
     alice = User.objects.get(username="alice")
     for run_id in run_ids:
-        retry_run.give_up_run(run_id=UUID(run_id), by=alice)
+        controls.give_up_run(run_id=UUID(run_id), by=alice)
 
 
 def repair_beside(rounds: Sequence[tuple[Given, float]]) -> list[tuple[str, str]]:
@@ -89,7 +90,7 @@ def carry_out_in_turn(run_ids: Sequence[str]) -> None:
     async def each() -> None:
         try:
             for run_id in run_ids:
-                await execute_run.execute_run(run_id)
+                await execution.execute_run(run_id)
         finally:
             await runtime.close_worker()
 

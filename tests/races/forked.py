@@ -178,7 +178,7 @@ class Arena:
 @contextmanager
 def open_arena(folder: Path) -> Iterator[Arena]:
     """Start the database and the process that forks, and set up."""
-    from approvals import embedded
+    from approvals.conf import embedded
 
     url = embedded.start(folder)
     with _environment(folder, url):
@@ -224,7 +224,7 @@ def _begin(
 ) -> None:
     from django.db import connections
 
-    from agentcore import failpoints
+    from agentcore.testing import failpoints
     from tests.races import paying, works
 
     log = os.open(folder / "forked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

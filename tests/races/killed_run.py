@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from agentcore.checkpointers import open_checkpointer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers.opening import open_checkpointer
 
 NODES = ("read", "think", "act")
 

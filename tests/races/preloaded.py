@@ -6,7 +6,8 @@ import django
 
 django.setup()
 
-from approvals import asgi, runtime  # noqa: E402, F401
+from approvals import asgi  # noqa: E402, F401
+from approvals.jobs import runtime  # noqa: E402, F401
 from approvals.management.commands import serve  # noqa: E402, F401
 from tests.races import works  # noqa: E402, F401
 

@@ -14,8 +14,8 @@ import pytest
 from langgraph.types import Send
 from psycopg.conninfo import make_conninfo
 
-from agentcore import failpoints
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
+from agentcore.testing import failpoints
 from tests.behind import HARMLESS, INNER, KINDS, Kind, blob, inline
 from tests.console import Console, wait_for
 from tests.copies import copy_paused, tell
@@ -135,10 +135,10 @@ def test_a_vote_on_what_was_changed_since_is_refused_and_asked_anew(
 def decided(approval: Any) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions import decide
+    from approvals.actions.votes import ballots
 
-    ballot = decide.Ballot(**ballot_for(approval), edits={}, is_answered=bool(approval.interrupt_id))
-    decide.vote(approval_id=approval.pk, ballot=ballot, by=User.objects.get(username="alice"))
+    ballot = ballots.Ballot(**ballot_for(approval), edits={}, is_answered=bool(approval.interrupt_id))
+    ballots.vote(approval_id=approval.pk, ballot=ballot, by=User.objects.get(username="alice"))
 
 
 def decided_and_changed(rows: psycopg.Connection[Any], kinds: list[Kind], approvals: list[Any]) -> None:
@@ -243,8 +243,8 @@ def run_of(rows: psycopg.Connection[Any], kind: Kind, approval: Any, *, is_late:
 
 
 def carry_out(runs: list[str]) -> None:
-    from approvals import runtime
-    from approvals.actions.execute_run import execute_run
+    from approvals.actions.runs.execution import execute_run
+    from approvals.jobs import runtime
 
     async def work() -> None:
         for run in runs:

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
 from tests.console import ROOT, Console, wait_for
 
 OUTSIDE, OURS = 28, 12

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentcore.checkpointers import open_checkpointer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers.opening import open_checkpointer
 from tests import forks
 from tests.races.killed_run import NODES, graph
 

@@ -14,9 +14,9 @@ from langgraph.graph import END
 from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
-from agentcore.checkpointers import open_checkpointer
-from agentcore.dsn import postgres_params
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.urls import postgres_params
+from agentcore.savers.opening import open_checkpointer
 from tests import dialects
 from tests.console import Console, wait_for
 from tests.copies import Paused

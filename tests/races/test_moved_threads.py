@@ -12,7 +12,7 @@ from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
 from agentcore.demo.refund import builder
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
 from tests.console import Console, refund, wait_for
 
 Move = Callable[[Any, Any, dict[str, Any]], Awaitable[Any]]
@@ -164,8 +164,8 @@ def move(database: str, thread_id: str) -> None:
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
-    from agentcore.checkpointers import open_pool, saver_over
-    from agentcore.threads import config_for, with_saver
+    from agentcore.graphs.snapshots import config_for, with_saver
+    from agentcore.savers.opening import open_pool, saver_over
     from tests.graphs import failing
 
     async def edit() -> None:

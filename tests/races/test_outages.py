@@ -24,7 +24,7 @@ from redis import Redis
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from approvals import embedded
+from approvals.conf import embedded
 from tests.console import ROOT, Console, stop_postgres, wait_for
 from tests.outages import Cut, Proxy, RedisServer
 

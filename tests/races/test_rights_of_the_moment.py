@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agentcore import failpoints
+from agentcore.testing import failpoints
 from tests.console import Console, wait_for
 
 ROLES = ("reviewer", "operator", "admin")
@@ -27,7 +27,7 @@ def rita(database: str) -> Iterator[Any]:
     """Somebody who may do everything, and came with a token."""
     from django.contrib.auth.models import Group, User
 
-    from approvals.actions.sign_in import make_token, user_of_token
+    from approvals.actions.people.sign_in import make_token, user_of_token
 
     made = User.objects.create(username=f"rita-{uuid.uuid4().hex[:8]}")
     made.groups.set(Group.objects.filter(name__in=ROLES))
@@ -62,15 +62,17 @@ LOSSES = (deactivated, without_a_role, without_the_token)
 
 
 def _vote(approval: dict[str, Any], by: Any) -> Any:
-    from approvals.actions import decide
+    from approvals.actions.votes import ballots
 
-    ballot = decide.Ballot("approve", approval["digest"], {})
-    return decide.vote(approval_id=uuid.UUID(approval["id"]), ballot=ballot, by=by)
+    ballot = ballots.Ballot("approve", approval["digest"], {})
+    return ballots.vote(approval_id=uuid.UUID(approval["id"]), ballot=ballot, by=by)
 
 
 def _actions() -> dict[str, Callable[[dict[str, Any], Any], Any]]:
     """Return what takes the lock of a thread for a person, by its name."""
-    from approvals.actions import ask_again, claim, decide, force_clean, replay_thread, retry_run, start_run
+    from approvals.actions.runs import controls, starts
+    from approvals.actions.threads import cleaning, replays
+    from approvals.actions.votes import ballots, claims, questions
     from approvals.models import Run
 
     def run_of(approval: dict[str, Any]) -> uuid.UUID:
@@ -81,20 +83,20 @@ def _actions() -> dict[str, Callable[[dict[str, Any], Any], Any]]:
 
     return {
         "vote": _vote,
-        "withdraw": lambda asked, by: decide.withdraw(approval_id=of(asked), by=by),
-        "claim": lambda asked, by: claim.claim(approval_id=of(asked), by=by),
-        "release": lambda asked, by: claim.release(approval_id=of(asked), by=by),
-        "retry": lambda asked, by: retry_run.retry_run(run_id=run_of(asked), by=by),
-        "give up": lambda asked, by: retry_run.give_up_run(run_id=run_of(asked), by=by),
-        "cancel": lambda asked, by: retry_run.cancel_run(run_id=run_of(asked), by=by),
-        "ask again": lambda asked, by: ask_again.ask_again(thread_id=asked["thread_id"], by=by),
-        "start": lambda asked, by: start_run.start_run(
+        "withdraw": lambda asked, by: ballots.withdraw(approval_id=of(asked), by=by),
+        "claim": lambda asked, by: claims.claim(approval_id=of(asked), by=by),
+        "release": lambda asked, by: claims.release(approval_id=of(asked), by=by),
+        "retry": lambda asked, by: controls.retry_run(run_id=run_of(asked), by=by),
+        "give up": lambda asked, by: controls.give_up_run(run_id=run_of(asked), by=by),
+        "cancel": lambda asked, by: controls.cancel_run(run_id=run_of(asked), by=by),
+        "ask again": lambda asked, by: questions.ask_again(thread_id=asked["thread_id"], by=by),
+        "start": lambda asked, by: starts.start_run(
             thread_id=asked["thread_id"], graph_id="gated", input={"seconds": 0}, by=by
         ),
-        "replay": lambda asked, by: replay_thread.replay_thread(
+        "replay": lambda asked, by: replays.replay_thread(
             thread_id=asked["thread_id"], checkpoint_id="", typed_id=asked["thread_id"], by=by
         ),
-        "force-clean": lambda asked, by: force_clean.force_clean(thread_id=asked["thread_id"], reason="because", by=by),
+        "force-clean": lambda asked, by: cleaning.force_clean(thread_id=asked["thread_id"], reason="because", by=by),
     }
 
 
@@ -159,20 +161,20 @@ def test_policies_and_people_are_changed_by_who_may_this_moment(
 ) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions import change_person, set_policy
+    from approvals.actions.people import people, policies
     from tests.voting import policy
 
-    before = change_person.standing_of(rita)
+    before = people.standing_of(rita)
     vera = User.objects.create(username=f"vera-{uuid.uuid4().hex[:8]}")
     with policy("voting", node="act", tool=uuid.uuid4().hex) as made:
         came = done_while_waiting(
-            database, lambda: set_policy.note_change(made, by=rita), lambda: loss(rita),
+            database, lambda: policies.note_change(made, by=rita), lambda: loss(rita),
             "approvals_policy WHERE id = %s", made.pk,
         )  # fmt: skip
     assert came == "denied"
     restored(rita)
     came = done_while_waiting(
-        database, lambda: change_person.note_change(vera, before=before, by=rita), lambda: loss(rita),
+        database, lambda: people.note_change(vera, before=before, by=rita), lambda: loss(rita),
         "auth_group WHERE name = %s", "admin",
     )  # fmt: skip
     assert came == "denied"
@@ -181,8 +183,8 @@ def test_policies_and_people_are_changed_by_who_may_this_moment(
 def restored(rita: Any) -> None:
     from django.contrib.auth.models import Group, User
 
-    from approvals import permissions
-    from approvals.actions.sign_in import make_token, user_of_token
+    from approvals.actions.people.sign_in import make_token, user_of_token
+    from approvals.domain import permissions
 
     person = User.objects.get(pk=rita.pk)
     person.is_active = True

@@ -26,11 +26,11 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
-from agentcore.caching import Cache, CachedPostgresSaver, open_cache
-from agentcore.checkpointers import open_pool
-from agentcore.notices import SILENCE_SECONDS, mark_of
-from agentcore.serde import strict_serializer
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
+from agentcore.savers.listening import SILENCE_SECONDS, mark_of
+from agentcore.savers.opening import open_pool
+from agentcore.savers.serializers import strict_serializer
 from tests.console import ROOT, wait_for
 from tests.graphs import State
 from tests.outages import RedisServer

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from agentcore.checkpointers import open_pool, saver_over
-from agentcore.threads import with_saver
+from agentcore.graphs.snapshots import with_saver
+from agentcore.savers.opening import open_pool, saver_over
 from tests.console import Console
 from tests.graphs import gated, times_run
 

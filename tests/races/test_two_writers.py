@@ -15,8 +15,8 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import DatabaseError
 from psycopg.conninfo import make_conninfo
 
-from agentcore.dsn import postgres_params
-from agentcore.threads import config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.urls import postgres_params
 from tests import graphs
 from tests.console import Console, wait_for
 from tests.graphs import times_run

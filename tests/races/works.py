@@ -13,22 +13,19 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, connections
 
-from agentcore import checkpointers
-from agentcore.threads import config_for, with_saver
-from approvals import audit, runtime, worker
-from approvals.actions import (
-    decide,
-    execute_run,
-    fork_thread,
-    inquire,
-    recover_runs,
-    replay_thread,
-    retry_run,
-)
-from approvals.actions.create_thread import create_thread
-from approvals.actions.sign_in import make_token
-from approvals.actions.start_run import start_run
+from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers import opening
+from approvals import audit
+from approvals.actions.people.sign_in import make_token
+from approvals.actions.runs import controls, execution, recovery
+from approvals.actions.runs.starts import start_run
+from approvals.actions.threads import forks as fork_thread
+from approvals.actions.threads import replays as replay_thread
+from approvals.actions.threads.creation import create_thread
+from approvals.actions.votes import ballots
+from approvals.actions.workers import inquiries
 from approvals.errors import Refusal
+from approvals.jobs import runtime, worker
 from approvals.models import Inquiry, Run
 from tests import copies
 from tests.copies import Paused
@@ -65,15 +62,15 @@ def start(graph: str, thread_ids: Sequence[str]) -> list[str]:
     return [_start(graph, thread_id) for thread_id in thread_ids]
 
 
-def ballot(paused: Paused, verdict: str = "approve", **more: Any) -> decide.Ballot:
-    return decide.Ballot(verdict, paused.digest, **{"edits": {}, "comment": "because", **more})
+def ballot(paused: Paused, verdict: str = "approve", **more: Any) -> ballots.Ballot:
+    return ballots.Ballot(verdict, paused.digest, **{"edits": {}, "comment": "because", **more})
 
 
 def vote(paused: Paused, name: str, verdict: str = "approve", **more: Any) -> dict[str, Any]:
     """Vote; return what came of it, or the refusal's code."""
     by = User.objects.get(username=name)
     try:
-        voted = decide.vote(approval_id=paused.approval_id, ballot=ballot(paused, verdict, **more), by=by)
+        voted = ballots.vote(approval_id=paused.approval_id, ballot=ballot(paused, verdict, **more), by=by)
     except Refusal as refusal:
         return {"refused": refusal.code}
     return {"vote": str(voted.vote.pk), "run": str(voted.run.pk) if voted.run else None, "again": voted.is_replay}
@@ -128,7 +125,7 @@ async def _answer_inquiries(is_over: threading.Event) -> None:
     try:
         while not is_over.is_set():
             if asked := await runtime.in_database(Inquiry.objects.filter(answer=None).first)():
-                await inquire.answer(str(asked.pk))
+                await inquiries.answer(str(asked.pk))
             await asyncio.sleep(0.01)
     finally:
         await runtime.close_worker()
@@ -156,7 +153,7 @@ def rounds(groups: Sequence[Sequence[tuple[Paused, str, str]]]) -> list[list[dic
 
 def carry_out(run_ids: Sequence[str]) -> None:
     """What a worker does with the jobs of these runs."""
-    asyncio.run(_each(execute_run.execute_run, run_ids))
+    asyncio.run(_each(execution.execute_run, run_ids))
 
 
 def carry_out_letting_others(run_ids: Sequence[str]) -> None:
@@ -167,7 +164,7 @@ def carry_out_letting_others(run_ids: Sequence[str]) -> None:
 
 def recover(run_ids: Sequence[str]) -> None:
     """What a worker does with the jobs that `find_lost_runs` queued for them."""
-    asyncio.run(_each(recover_runs.recover_run, run_ids))
+    asyncio.run(_each(recovery.recover_run, run_ids))
 
 
 async def _each(work: Callable[[str], Any], run_ids: Sequence[str]) -> None:
@@ -203,11 +200,11 @@ def retry(run_ids: Sequence[str]) -> None:
     """A person lets runs go on that were held."""
     alice = User.objects.get(username="alice")
     for run_id in run_ids:
-        retry_run.retry_run(run_id=UUID(run_id), by=alice)
+        controls.retry_run(run_id=UUID(run_id), by=alice)
 
 
 def cancel(run_id: str) -> None:
-    retry_run.cancel_run(run_id=UUID(run_id), by=User.objects.get(username="alice"))
+    controls.cancel_run(run_id=UUID(run_id), by=User.objects.get(username="alice"))
 
 
 def due_now(run_ids: Sequence[str]) -> None:
@@ -219,8 +216,8 @@ def move(thread_id: str) -> None:
     """Edit a thread as its agent would, outside the console."""
 
     async def edit() -> None:
-        async with checkpointers.open_pool(runtime.checkpoint_params(), max_size=2) as pool:
-            bound = with_saver(paying.asking, checkpointers.saver_over(pool))
+        async with opening.open_pool(runtime.checkpoint_params(), max_size=2) as pool:
+            bound = with_saver(paying.asking, opening.saver_over(pool))
             await bound.aupdate_state(config_for(thread_id), {"text": "moved"})
 
     asyncio.run(edit())

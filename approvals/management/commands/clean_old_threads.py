@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from approvals.actions import retire_threads
+from approvals.actions.threads import retirement
 from approvals.errors import Refusal
 from approvals.management.people import person
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         if not days:
             raise CommandError("Say how old: add --days, such as --days 90, or set RETENTION_DAYS.")
         try:
-            found = retire_threads.plan(days=days, graph_id=graph, by=by)
+            found = retirement.plan(days=days, graph_id=graph, by=by)
             for each in found:
                 told = f"{each.threads} threads, the oldest from {each.oldest:%Y-%m-%d}"
                 self.stdout.write(f"{each.graph or 'of no known graph'}: {told}.")
@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 return
             if not yes and not _is_confirmed(days):
                 raise CommandError("Nothing was removed. Type the number of days when asked, or add --yes.")
-            self.stdout.write(f"Removed {retire_threads.retire(days=days, graph_id=graph, by=by)} threads.")
+            self.stdout.write(f"Removed {retirement.retire(days=days, graph_id=graph, by=by)} threads.")
         except Refusal as refusal:
             raise CommandError(refusal.message) from refusal
 

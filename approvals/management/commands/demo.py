@@ -10,14 +10,14 @@ from django.contrib.auth.models import AbstractUser, Group
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentcore.demo.cases import Case, iter_cases
-from agentcore.errors import AgentCoreError, CheckpointsElsewhere
-from approvals import runtime
-from approvals.actions import changes
-from approvals.actions.create_thread import create_thread
-from approvals.actions.execute_run import execute_run
-from approvals.actions.publish_graphs import publish_graphs
-from approvals.actions.start_run import start_run
+from agentcore.plain.errors import AgentCoreError, CheckpointsElsewhere
+from approvals.actions.people import changes
+from approvals.actions.runs.execution import execute_run
+from approvals.actions.runs.starts import start_run
+from approvals.actions.threads.creation import create_thread
+from approvals.actions.workers.cards import publish_graphs
 from approvals.enums import Role
+from approvals.jobs import runtime
 from approvals.management.people import link_for
 from approvals.models import Run, Thread
 

@@ -7,11 +7,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
-from approvals.actions import diagnose
+from approvals.actions.threads import diagnosis
+from approvals.domain.diagnosis import Diagnosis
+from approvals.domain.text import plain_visible
 from approvals.errors import NotFound, Refusal
-from approvals.health import Diagnosis
 from approvals.management.people import person
-from approvals.text import plain_visible
 
 NEEDS_SOMEBODY, NO_SUCH_THREAD = 1, 2
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *, thread_id: str, json: bool, username: str, **options: Any) -> None:
         try:
-            found = diagnose.diagnose(thread_id=thread_id, by=person(username))
+            found = diagnosis.diagnose(thread_id=thread_id, by=person(username))
         except NotFound as refusal:
             raise CommandError(refusal.message, returncode=NO_SUCH_THREAD) from refusal
         except Refusal as refusal:

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandParser
 
-from approvals import audit, enums, errors, permissions
-from approvals.environment import VARIABLES
+from approvals import audit, enums, errors
+from approvals.conf.environment import VARIABLES
+from approvals.domain import permissions
 
 NOTE = "<!-- Made by `manage.py export_docs` from the code. Change the code, then type `make fix`. -->\n"
 OURS = "approvals"

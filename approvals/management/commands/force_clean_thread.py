@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from approvals.actions import force_clean
-from approvals.actions.export_thread import export_thread
-from approvals.actions.force_clean import Cleaning
+from approvals.actions.threads import cleaning
+from approvals.actions.threads.cleaning import Cleaning
+from approvals.actions.threads.copies import export_thread
 from approvals.errors import Refusal
 from approvals.management.people import person
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
     ) -> None:
         by = person(username)
         try:
-            self._show(thread_id, force_clean.plan(thread_id=thread_id, by=by))
+            self._show(thread_id, cleaning.plan(thread_id=thread_id, by=by))
             if export:
                 with export.open("x", encoding="utf-8", newline="\n") as out:
                     self.stdout.write(f"{export}: {export_thread(out, thread_id=thread_id, by=by)} lines.")
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 return
             if not yes and not _is_confirmed(thread_id):
                 raise CommandError("Nothing was removed. Type the thread id when asked, or add --yes.")
-            force_clean.force_clean(thread_id=thread_id, reason=reason, by=by)
+            cleaning.force_clean(thread_id=thread_id, reason=reason, by=by)
         except Refusal as refusal:
             raise CommandError(refusal.message) from refusal
         except OSError as error:

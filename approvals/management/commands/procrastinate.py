@@ -5,11 +5,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from procrastinate.contrib.django.management.commands.procrastinate import Command as ProcrastinateCommand
 
-from agentcore.errors import AgentCoreError
-from approvals import jobs, runtime
-from approvals.actions.publish_graphs import publish_graphs
-from approvals.actions.sign_on import signed_on
-from approvals.worker import queues
+from agentcore.plain.errors import AgentCoreError
+from approvals.actions.workers.cards import publish_graphs
+from approvals.actions.workers.presence import signed_on
+from approvals.jobs import queue, runtime
+from approvals.jobs.worker import queues
 
 
 class Command(ProcrastinateCommand):
@@ -25,5 +25,5 @@ class Command(ProcrastinateCommand):
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         kwargs["queues"] = kwargs.get("queues") or queues()
-        with signed_on(graph_id for graph_id in graphs if jobs.graph_queue(graph_id) in kwargs["queues"]):
+        with signed_on(graph_id for graph_id in graphs if queue.graph_queue(graph_id) in kwargs["queues"]):
             super().handle(*args, **kwargs)

@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 from psycopg_pool import PoolTimeout
 
-from agentcore.errors import AgentCoreError
-from approvals import runtime, worker
+from agentcore.plain.errors import AgentCoreError
+from approvals.jobs import runtime, worker
 from approvals.models import Graph
 
 APPLICATION = "approvals.asgi:application"

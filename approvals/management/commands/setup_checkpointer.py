@@ -8,11 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from agentcore import checkpointers, schema, sqlite
-from agentcore.dsn import Memory, Postgres, Sqlite
-from agentcore.errors import AgentCoreError, DatabaseUnreachable
-from agentcore.serde import strict_serializer
-from approvals import runtime
+from agentcore.plain.errors import AgentCoreError, DatabaseUnreachable
+from agentcore.plain.urls import Memory, Postgres, Sqlite
+from agentcore.savers import opening, setup, sqlite
+from agentcore.savers.serializers import strict_serializer
+from approvals.jobs import runtime
 
 
 class Command(BaseCommand):
@@ -37,8 +37,8 @@ class Command(BaseCommand):
 async def _set_up(timeout_seconds: float) -> str:
     match settings.CHECKPOINT_STORE:
         case Postgres():
-            async with checkpointers.open_pool(runtime.checkpoint_params(), max_size=3) as pool:
-                await schema.setup(pool, timeout_seconds=timeout_seconds)
+            async with opening.open_pool(runtime.checkpoint_params(), max_size=3) as pool:
+                await setup.setup(pool, timeout_seconds=timeout_seconds)
         case Sqlite(path):
             async with sqlite.open_sqlite(path, strict_serializer()):
                 pass

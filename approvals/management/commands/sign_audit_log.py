@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from approvals.actions import sign_audit
+from approvals.actions.log import signing
 from approvals.errors import Unavailable
 
 
@@ -17,13 +17,13 @@ class Command(BaseCommand):
 
     def handle(self, *, new_key: bool, reason: str, **options: Any) -> None:
         if not new_key:
-            if not sign_audit.sign():
+            if not signing.sign():
                 raise CommandError("Nothing was signed; the log says why, or another process is at it.")
             self.stdout.write("Signed.")
             return
         if not reason.strip():
             raise CommandError("Say why the key is changed: --reason TEXT goes into the log.")
         try:
-            self.stdout.write(str(sign_audit.change_key(reason=reason.strip(), actor="operator")))
+            self.stdout.write(str(signing.change_key(reason=reason.strip(), actor="operator")))
         except Unavailable as refused:
             raise CommandError(refused.message) from refused

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from approvals.actions.sign_in import make_token
+from approvals.actions.people.sign_in import make_token
 from approvals.management.people import person
 
 

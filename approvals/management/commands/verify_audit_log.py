@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from psycopg_pool import PoolTimeout
 
 from approvals import audit
-from approvals.actions import verify_audit
+from approvals.actions.log import verification
 from approvals.audit import folder
 from approvals.audit.export import verify_export
 from approvals.audit.notes import BadNote, PublicKey, newest_in, open_note
@@ -92,7 +92,7 @@ def _known(head: str, keys: list[PublicKey]) -> Known:
 
 
 def _verify_database(keys: list[PublicKey], known: Known | None) -> audit.Verification:
-    return verify_audit.check(by="operator", kind="operator at the command line", keys=keys, known=known)
+    return verification.check(by="operator", kind="operator at the command line", keys=keys, known=known)
 
 
 def _as_json(found: audit.Verification) -> str:

@@ -1,0 +1,176 @@
+"""From a snapshot to questions for people, and from what people chose to the answer a graph takes.
+
+Each dialect of `interrupt()` is one module with the same three functions; the first that recognises a payload has it:
+
+* `read(pending, tools) -> Asked | None`: what is asked, and the JSON Schema of every answer that may be given;
+* `write(question, choices) -> answer`: the answer for one choice an action, in the dialect's own words;
+* `choices_in(question, answer) -> [Choice]`: the same read back.
+
+An answer is checked against the schema alone (`faults_in`), so one check serves all; the resume is keyed by the
+interrupt's id. Breakpoints are no payloads: `breakpoint.read`. They take an answer only where several tasks wait.
+
+To add a dialect, copy `legacy.py` and put it before `plain` in `DIALECTS`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from agentcore.dialects import (
+    any_value,
+    breakpoint,
+    hitl_batched,
+    hitl_per_call,
+    legacy,
+    node_interrupt,
+    response_schema,
+)
+from agentcore.dialects.breakpoint import last_messages
+from agentcore.dialects.common import Asked
+from agentcore.graphs.cards import approval_metadata
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.subgraphs import graph_at
+from agentcore.graphs.tools import tool_schemas
+from agentcore.plain import schemas
+from agentcore.plain.errors import Fault, UnreadableThread
+from agentcore.plain.masks import hidden
+from agentcore.plain.types import Action, Choice, Pause, PendingInterrupt, Question, Snapshot
+from agentcore.savers.serializers import canonical
+
+DIALECTS: dict[str, ModuleType] = {
+    "raised": node_interrupt,
+    "hitl_batched": hitl_batched,
+    "hitl_per_call": hitl_per_call,
+    "legacy": legacy,
+    "schema": response_schema,
+    "plain": any_value,
+}
+_WRITERS = DIALECTS | {"breakpoint": breakpoint}
+LONGEST_ANSWER = 1_000_000  # characters of JSON
+
+POISONED = (
+    "An answer is stored here that the node failed with. It would be given that one again, whatever is answered now:"
+    " have the question asked again first."
+)
+STEP_FAILED = (
+    "Another question of the same step has an answer that its node failed with, and would fail again now."
+    " Retry it, or have it asked again, first."
+)
+
+
+def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+    """Return one pause for each question the thread waits on, without its secrets; none if it waits on nobody.
+
+    Raises UnreadableThread when the author's metadata, or the agent's payload, is not of a kind that can be shown.
+    """
+    snapshot = hidden(snapshot)
+    try:
+        if snapshot.gate:
+            return _at_gate(graph, snapshot)
+        asked = [_pause(graph, snapshot, pending) for pending in snapshot.interrupts]
+        return asked + [pause for inner in snapshot.inner for pause in _at_gate(graph, hidden(inner))]
+    except Exception as error:
+        nodes = ", ".join(snapshot.next)
+        raise UnreadableThread(
+            f"The question at {nodes} cannot be read: {type(error).__name__}. Look at the node's approval metadata."
+        ) from error
+
+
+def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+    """Read a breakpoint by the graph that stands there, which may be a subgraph of `graph`."""
+    path = snapshot.path
+    pauses = breakpoint.read(graph_at(graph, snapshot.checkpoint_ns) or graph, snapshot)
+    if path and not snapshot.waiting:  # nothing can be skipped where a subgraph has stopped after its last node
+        pauses = [replace(pause, next=path[-1:], allowed_verdicts=("approve", "reject")) for pause in pauses]
+    return [
+        replace(pause, checkpoint_ns=snapshot.checkpoint_ns, request={**pause.request, "path": list(path)})
+        for pause in pauses
+    ]
+
+
+def _pause(graph: Graph, snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
+    kind, asked = _asked(pending, tool_schemas(graph))
+    asked = _with_words(asked, approval_metadata(graph, pending.node).get("description"))
+    why_not = _why_not(snapshot, pending)
+    return Pause(
+        kind=kind,
+        interrupt_id=pending.id,
+        next=(pending.node,),
+        title=asked.title,
+        summary=asked.summary,
+        request={
+            "node": pending.node,
+            "path": list(pending.path),
+            "value": pending.value,
+            "response_schema": pending.response_schema,
+        },
+        actions=_with_call_ids(asked.actions, snapshot.values),
+        allowed_verdicts=() if why_not else asked.verdicts,
+        answer_schema=asked.answer_schema,
+        why_not=why_not,
+        tools=asked.tools,
+    )
+
+
+def _asked(pending: PendingInterrupt, tools: Mapping[str, Any]) -> tuple[str, Asked]:
+    for kind, dialect in DIALECTS.items():
+        if asked := dialect.read(pending, tools):
+            return kind, asked
+    raise AssertionError("plain reads everything")
+
+
+def _with_words(asked: Asked, description: Any) -> Asked:
+    """Let the author of the node say what the agent does not."""
+    if not isinstance(description, str) or any(action.description for action in asked.actions):
+        return asked
+    return replace(
+        asked,
+        actions=tuple(replace(action, description=description, described_by="author") for action in asked.actions),
+    )
+
+
+def _with_call_ids(actions: Sequence[Action], values: Mapping[str, Any]) -> tuple[Action, ...]:
+    """Find the tool call that each action is about, where the payload does not say: in the agent's last message."""
+    calls = [call for message in last_messages(values) for call in message.get("tool_calls") or ()]
+    found: list[Action] = []
+    for action in actions:
+        fits = (each for each in calls if (each.get("name"), each.get("args")) == (action.name, action.args))
+        call = None if action.call_id else next(fits, None)
+        if call:
+            calls.remove(call)
+        found.append(replace(action, call_id=str(call.get("id") or "")) if call else action)
+    return tuple(found)
+
+
+def _why_not(snapshot: Snapshot, pending: PendingInterrupt) -> str:
+    if pending.is_poisoned:
+        return POISONED
+    return STEP_FAILED if any(other.is_poisoned for other in snapshot.interrupts) else ""
+
+
+def faults_in(question: Question, answer: Any) -> list[Fault]:
+    """Say what is wrong with an answer, with a path for each fault, before LangGraph sees it."""
+    if question.kind == "breakpoint":
+        answer = breakpoint.without_kept(question, answer)
+    if faults := list(schemas.unstorable(answer, "")):
+        return faults
+    if len(canonical(answer)) > LONGEST_ANSWER:
+        return [Fault("", f"The answer is longer than {LONGEST_ANSWER} characters of JSON.")]
+    return list(schemas.faults(question.answer_schema or {}, answer))
+
+
+def write(question: Question, choices: Sequence[Choice]) -> Any:
+    """Return the answer for one choice an action, as the graph takes it."""
+    return _WRITERS[question.kind].write(question, choices)
+
+
+def choices_in(question: Question, answer: Any) -> list[Choice]:
+    """Return what was chosen for each action; none where the question is not about actions."""
+    return list(_WRITERS[question.kind].choices_in(question, answer)) if question.kind in _WRITERS else []
+
+
+def plain_answer(question: Question, verdict: str, reason: str) -> Any:
+    """Return the dialect's answer to a plain approve, or to a reject for a reason, of every action."""
+    choice = Choice(verdict, message=reason if verdict == "reject" else "")
+    return write(question, [choice for _ in question.actions])

@@ -1,0 +1,57 @@
+"""`interrupt(anything)`: shown as it is, never hidden, and answered with any JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentcore.dialects.common import Asked
+from agentcore.plain.quoting import named, quoted, short, told
+from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
+
+_LONGEST = 120
+_TELLING = ("question", "message", "prompt", "text", "title", "instruction", "task", "query")
+"""Keys under which agents put the words of their question."""
+
+
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked:
+    """Return what is asked; this dialect reads everything."""
+    return question(pending, None)
+
+
+def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) -> Asked:
+    """Ask what the payload says."""
+    words = words_of(pending.value)
+    node = pending.path[-1] if pending.path else pending.node
+    whose = short(f"Question from {named(node)}", _LONGEST)
+    return Asked(
+        title=f"Question: {quoted(words, _LONGEST - 10)}" if words else whose,
+        summary="" if isinstance(pending.value, str) else short(_told(pending.value), 2 * _LONGEST),
+        actions=(Action(name=node, args=pending.value, title=whose),),
+        verdicts=("respond",),
+        answer_schema=answer_schema,
+    )
+
+
+def words_of(value: Any) -> str:
+    """Find the question in a payload: the text itself, or what stands under a key such as `question`."""
+    if isinstance(value, Mapping):
+        value = next((value[key] for key in _TELLING if isinstance(value.get(key), str)), "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return told(value, 2 * _LONGEST)
+    asked = words_of(value)
+    return ", ".join(f"{named(key)}: {told(item, 60)}" for key, item in value.items() if not _is_words(item, asked))
+
+
+def _is_words(item: Any, asked: str) -> bool:
+    return isinstance(item, str) and item.strip() == asked
+
+
+def write(question: Question, choices: Sequence[Choice]) -> Any:
+    raise NotImplementedError("no vote but `respond` is allowed here, and that one has its answer")
+
+
+def choices_in(question: Question, answer: Any) -> list[Choice]:
+    return []

@@ -1,0 +1,104 @@
+"""What the dialects share: a question about actions, and the schema of its answer."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentcore.plain.quoting import listed, named, quoted, short, told
+from agentcore.plain.types import Action
+
+_LONGEST_VALUE = 30
+_LONGEST_LINE = 120
+_MOST_ARGUMENTS = 4
+CHOICES = ("approve", "edit", "reject", "respond")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as a dialect reads it. `verdicts` are those of a vote; `respond` carries any answer that fits."""
+
+    title: str
+    summary: str
+    actions: tuple[Action, ...]
+    verdicts: tuple[str, ...]
+    answer_schema: dict[str, Any] | None
+    tools: tuple[str, ...] = ()
+
+
+def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> Asked:
+    """Ask about tool calls: `refund(order A1, amount 20.00)`, or `3 actions: pay, mail`, each tool once."""
+    names = [action.name for action in actions]
+    calls = [call(action.name, action.args) for action in actions]
+    count = f"{len(actions)} actions: "
+    tools = listed(list(dict.fromkeys(map(named, names))), ", ", _LONGEST_LINE - len(count))
+    title = calls[0] if len(actions) == 1 else count + tools
+    summary = _said(actions[0].description) if len(actions) == 1 else listed(calls, "; ", 2 * _LONGEST_LINE)
+    plain = tuple(verdict for verdict in ("approve", "reject") if all(verdict in each.allowed for each in actions))
+    return Asked(
+        title=short(title, _LONGEST_LINE),
+        summary=short(summary, 2 * _LONGEST_LINE),
+        actions=tuple(actions),
+        verdicts=(*plain, "respond"),
+        answer_schema=answer_schema,
+        tools=tuple(dict.fromkeys(names)),
+    )
+
+
+def _said(description: str) -> str:
+    """Quote the first line of what the agent says of its action."""
+    line = description.strip().partition("\n")[0]
+    return f"The agent says: {quoted(line, 2 * _LONGEST_LINE - 20)}" if line else ""
+
+
+def call(name: str, args: Any) -> str:
+    """Write a call short: `refund(order A1, amount 20.00)`."""
+    return with_arguments(named(name), args)
+
+
+def with_arguments(title: str, args: Any) -> str:
+    """Put arguments behind a title that is ours, or the author's."""
+    if not isinstance(args, Mapping):
+        return title
+    given = [
+        f"{named(key)} {told(value, _LONGEST_VALUE)}".removeprefix("“” ")
+        for key, value in list(args.items())[:_MOST_ARGUMENTS]
+    ]
+    more = ["…"] if len(args) > _MOST_ARGUMENTS else []
+    return f"{title}({', '.join(given + more)})"
+
+
+def just(properties: Mapping[str, Any], *, optional: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the schema of an object with these fields and no others."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in set(optional)],
+        "additionalProperties": False,
+    }
+
+
+def one_of(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return dict(schemas[0]) if len(schemas) == 1 else {"oneOf": list(schemas)}
+
+
+def _kind(value: Any) -> Any:
+    """A number stays a number, a text a text; of anything else nobody has said what it must be."""
+    kinds: dict[type, str] = {bool: "boolean", int: "number", float: "number", str: "string"}
+    return {"type": kinds[type(value)]} if type(value) in kinds else True
+
+
+def arguments(action: Action, place: int) -> dict[str, Any]:
+    """Return the schema of edited arguments: the tool's own, and no argument that neither it nor the agent names.
+
+    It has an id, so that its references stay its own inside a larger schema.
+    """
+    known = action.schema or {}
+    named = known.get("properties")
+    if not known:
+        kinds = {name: _kind(value) for name, value in action.args.items()}
+        return {"type": "object", "properties": kinds, "$id": f"urn:countersign:action:{place}"}
+    if not isinstance(named, Mapping) or known.get("additionalProperties"):
+        return {**known, "type": "object", "$id": f"urn:countersign:action:{place}"}
+    extra = {name: True for name in action.args if name not in named}
+    closed = {**known, "properties": {**named, **extra}, "additionalProperties": False}
+    return {**closed, "type": "object", "$id": f"urn:countersign:action:{place}"}

@@ -1,0 +1,1 @@
+"""Graphs: loading them, reading their threads, running, resuming, editing and forking them."""

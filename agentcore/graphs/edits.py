@@ -1,0 +1,357 @@
+"""Edits of a paused thread: checked, previewed on a copy in memory, applied.
+
+An edit is `{channel: {"op": "set" | "append" | "replace", "value": ...}}`. `set` is for channels that keep the last
+value; a channel with a reducer takes `append` (merged in by the reducer) or `replace` (put in its place).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._typing import MISSING  # LangGraph's own word for an empty channel
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import Overwrite
+from psycopg import DatabaseError
+from psycopg_pool import PoolTimeout
+
+from agentcore import dialects
+from agentcore.graphs import mending, messages, per_task, questions, sandbox
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.subgraphs import graph_at
+from agentcore.plain import excerpts, masks, schemas
+from agentcore.plain.errors import Ambiguous, Fault, FenceLost, InvalidEdit, UnreadableThread
+from agentcore.plain.types import Change, Channel, Choice, Gate, GateTask, Pause, Preview, Snapshot
+from agentcore.savers.serializers import canonical, digest, to_plain
+from agentcore.savers.strict_serializer import blocked_sentence
+
+EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
+AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
+SENDS_WAIT = (
+    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
+    " something else. Edit those arguments instead."
+)
+OPS = ("set", "append", "replace")
+Edits = Mapping[str, Mapping[str, Any]]
+
+
+def check_edits(
+    channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = (), secrets: Iterable[str] = ()
+) -> None:
+    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can ask.
+
+    A secret that is masked in an edit stays as it is, so what its schema says of the mask is no fault.
+    """
+    if not isinstance(edits, Mapping):
+        raise InvalidEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
+    known = {channel.name: channel for channel in channels}
+    found = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
+    faults = [fault for fault in found if not _is_of_mask(fault, edits, tuple(secrets))]
+    faults += [Fault(path, masks.TYPE_ANEW) for path in masks.lost_in(edits, tuple(secrets))]
+    if faults:
+        raise InvalidEdit(faults)
+
+
+async def preview(
+    graph: Graph,
+    saver: Saver,
+    config: RunnableConfig,
+    edits: Edits,
+    as_node: str | None = None,
+    *,
+    limit_seconds: float = sandbox.LIMIT_SECONDS,
+) -> Preview:
+    """Return what the edit would give, from the real graph on a copy in memory; nothing is stored.
+
+    Raises InvalidEdit, also when the graph itself refuses the update (Ambiguous: name `as_node`), when its routing or a
+    reducer raises, and when they are not done in time.
+    """
+    thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
+    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
+    if before is None:
+        raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
+    check_nothing_blocked(before)
+    await excerpts.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
+    edits = masks.restored(edits, before.values, before.secrets)
+    if any(not each.is_raised for each in before.interrupts):
+        await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
+    copy = await _copy_in_memory(saver, before)
+    if not before.interrupts and as_node not in before.next:
+        check_nothing_sent(before)
+    is_raised = any(each.is_raised for each in before.interrupts)
+    if is_raised:
+        await mending.check(graph, saver, config_for(thread_id, before.checkpoint_id))
+    work = _mended if is_raised else _merged if before.interrupts else _tried
+    after = await _apart(lambda: work(graph, copy, before, edits, as_node), limit_seconds)
+    return _preview(graph, before, after, edits)
+
+
+async def preview_each(
+    graph: Graph,
+    saver: Saver,
+    config: RunnableConfig,
+    choices: Sequence[Choice],
+    *,
+    limit_seconds: float = sandbox.LIMIT_SECONDS,
+) -> Preview:
+    """Return what deciding each task of a gate by itself would give, tried on a copy in memory; nothing is stored."""
+    thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
+    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
+    inner = graph_at(graph, namespace)
+    if before is None or before.gate is None or inner is None:
+        raise InvalidEdit([Fault("", f"Thread {thread_id} stands at no breakpoint.")])
+    check_nothing_blocked(before)
+    await excerpts.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
+    copy = await _copy_in_memory(saver, before)
+
+    async def work() -> Snapshot:
+        place = config_for(thread_id, namespace=namespace)
+        await per_task.write(inner, copy, place, before, choices)
+        after = await snapshot(graph, copy, thread_id, namespace=namespace)
+        assert after is not None
+        return after
+
+    return _preview(graph, before, await _apart(work, limit_seconds))
+
+
+async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_seconds: float) -> Snapshot:
+    try:
+        return await sandbox.apart(work, limit_seconds=limit_seconds)
+    except (sandbox.TrialTooLong, sandbox.TrialsStuck) as error:
+        raise InvalidEdit([Fault("", f"The graph's own routing or reducers did not answer. {error}")]) from error
+    except sandbox.TrialStopped as error:
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
+
+
+def _preview(graph: Graph, before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
+    asked = _asked_at(graph, after)
+    return Preview(
+        values_before=before.values,
+        values=after.values,
+        next_before=before.next,
+        next=after.next,
+        diff=tuple(changes(before.values, after.values, edits)),
+        digest=result_digest(after),
+        sent=after.sent,
+        title=" + ".join(pause.title for pause in asked),
+        summary=" + ".join(pause.summary for pause in asked if pause.summary),
+        actions=tuple(action for pause in asked for action in pause.actions),
+    )
+
+
+def _asked_at(graph: Graph, after: Snapshot) -> list[Pause]:
+    """Read what would run next as if it were gated: people see what their edit leads to, also where no gate stands."""
+    if after.interrupts or not after.next:
+        return []
+    try:
+        return dialects.read(graph, replace(after, gate=after.gate or _as_if_gated(after)))
+    except UnreadableThread:
+        return []
+
+
+def _as_if_gated(after: Snapshot) -> Gate:
+    sent = [GateTask("", each["node"], (), after.checkpoint_ns, "", True, each["args"]) for each in after.sent]
+    read = list(after.next)
+    for task in sent:
+        if task.node in read:
+            read.remove(task.node)
+    reading = [GateTask("", node, (), after.checkpoint_ns, "") for node in read]
+    return Gate("before", after.next, tasks=(*reading, *sent))
+
+
+async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+    """Have the real graph apply the edit to a copy in memory."""
+    await apply(graph, copy, config_for(before.thread_id, namespace=before.checkpoint_ns), edits, as_node)
+    after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns)
+    assert after is not None
+    return after
+
+
+async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+    """Where nodes raised what they ask, they run again with the edited state."""
+    config = config_for(before.thread_id)
+    writes = await writes_of(graph, copy, config, edits)
+    try:
+        await mending.mend(graph, copy, config, writes)
+    except (InvalidEdit, DatabaseError, PoolTimeout, FenceLost):
+        raise
+    except Exception as error:  # reducers may raise anything
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+    after = await snapshot(graph, copy, before.thread_id)
+    assert after is not None
+    return after
+
+
+async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+    """An edit that comes with an answer goes straight into the channels: no routing, and the same nodes wait."""
+    state = await with_saver(graph, copy).aget_state(config_for(before.thread_id, before.checkpoint_id))
+    try:
+        merged = {name: to_plain(_updated(graph, state.values, name, edit)) for name, edit in edits.items()}
+        return replace(before, values=before.values | merged)
+    except Exception as error:  # reducers may raise anything
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+
+
+def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
+    channel: Any = graph.channels[name]
+    copy = channel.from_checkpoint(values[name] if name in values else MISSING)
+    copy.update([_written(graph, name, edit, values.get(name))])
+    return copy.get()
+
+
+async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
+    """Return the edits as LangGraph takes them; raise InvalidEdit for a mask that stands for nothing, or a message.
+
+    With a namespace in `config` they are of the channels of the subgraph there.
+    """
+    secrets = masks.secret_paths(graph)
+    values: dict[str, Any] = {}
+    inner = _graph_of(graph, config)
+    if secrets or any(messages.merges_messages(inner, name) for name in edits):
+        values = (await with_saver(graph, saver).aget_state(config)).values
+    if secrets:
+        edits = masks.restored(edits, {name: to_plain(value) for name, value in values.items()}, secrets)
+    return {name: _written(inner, name, edit, values.get(name)) for name, edit in edits.items()}
+
+
+def _graph_of(graph: Graph, config: RunnableConfig) -> Graph:
+    namespace = config["configurable"].get("checkpoint_ns", "")
+    inner = graph_at(graph, namespace)
+    if inner is None:
+        raise InvalidEdit(
+            [Fault("", f"The graph of {namespace!r:.60} cannot be found, so its state cannot be edited.")]
+        )
+    return inner
+
+
+async def check_not_edited_already(saver: Saver, config: RunnableConfig, edits: Edits) -> None:
+    """Raise InvalidEdit if an edit that came with another answer of this step closed one of the channels."""
+    if names := await questions.edited_already(saver, config, edits):
+        raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
+
+
+def check_nothing_blocked(before: Snapshot) -> None:
+    """Raise InvalidEdit if types of the state were not built: reducers would be given bare data."""
+    if before.blocked:
+        raise InvalidEdit([Fault("", blocked_sentence(before.blocked))])
+
+
+def check_nothing_sent(before: Snapshot) -> None:
+    """Raise InvalidEdit where Sends are pending: LangGraph drops them when a state is edited, or makes others."""
+    if before.sent:
+        raise InvalidEdit([Fault("", SENDS_WAIT)])
+
+
+async def apply(
+    graph: Graph,
+    saver: Saver,
+    config: RunnableConfig,
+    edits: Edits | None,
+    as_node: str | None = None,
+) -> str:
+    """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
+    update = None if edits is None else await writes_of(graph, saver, config, edits)
+    try:
+        written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
+    except InvalidUpdateError as error:
+        if "Ambiguous" in str(error):
+            raise Ambiguous([Fault("", AMBIGUOUS)]) from error
+        raise InvalidEdit([Fault("", _refusal(error))]) from error
+    except (DatabaseError, PoolTimeout, FenceLost):
+        raise
+    except Exception as error:  # the edit runs the graph's own routing and reducers, which may raise anything
+        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+    return str(written["configurable"]["checkpoint_id"])
+
+
+def result_digest(after: Snapshot) -> str:
+    """Name what an edit led to: the values, what would run next and what Sends carry to it.
+
+    The ids that reducers give to messages are left out.
+    """
+    sent = {"sent": without_message_ids(list(after.sent))} if after.sent else {}
+    return digest({"values": without_message_ids(after.values), "next": list(after.next), **sent})
+
+
+def without_message_ids(plain: Any) -> Any:
+    """Return plain data without the ids of messages: reducers make them up, so no two runs have the same."""
+    if isinstance(plain, list):
+        return [without_message_ids(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    is_message = {"type", "content"} <= plain.keys()
+    return {key: without_message_ids(item) for key, item in plain.items() if not (is_message and key == "id")}
+
+
+def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[Change]:
+    """Yield each channel whose plain value differs."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if canonical(old) != canonical(new):  # Python takes 1, 1.0 and True for the same
+            yield Change(channel=name, before=old, after=new, op=str((edits or {}).get(name, {}).get("op", "")))
+
+
+async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
+    found = await saver.aget_tuple(config_for(at.thread_id, at.checkpoint_id, at.checkpoint_ns))
+    assert found is not None
+    copy = InMemorySaver(serde=saver.serde)
+    parent = found.parent_config or config_for(at.thread_id, namespace=at.checkpoint_ns)
+    versions = found.checkpoint["channel_versions"]
+    await asyncio.to_thread(copy.put, parent, found.checkpoint, found.metadata, versions)  # it may be large
+    by_task: dict[str, list[tuple[str, Any]]] = {}
+    for task_id, channel, value in found.pending_writes or []:
+        by_task.setdefault(task_id, []).append((channel, value))
+    for task_id, writes in by_task.items():
+        await copy.aput_writes(found.config, writes, task_id)
+    return copy
+
+
+def _written(graph: Graph, name: str, edit: Mapping[str, Any], there: Any) -> Any:
+    value = edit["value"]
+    if messages.merges_messages(graph, name):
+        try:
+            value = messages.written(graph.channels[name], edit["op"], value, there)
+        except Exception as error:  # LangChain raises many kinds for what is no message
+            raise InvalidEdit([Fault(f"{name}/value", f"These are no messages: {type(error).__name__}.")]) from error
+    return Overwrite(value) if edit["op"] == "replace" else value
+
+
+def _is_of_mask(fault: Fault, edits: Edits, secrets: tuple[str, ...]) -> bool:
+    return masks.is_secret(fault.path, secrets) and _at(edits, fault.path) in (masks.MASK, masks.CHANGED)
+
+
+def _at(edits: Any, path: str) -> Any:
+    """Return what stands at the path of a fault."""
+    found = edits
+    for part in path.split("/"):
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        else:
+            found = found[int(part)] if isinstance(found, list) and part.isdigit() and int(part) < len(found) else None
+    return found
+
+
+def _refusal(error: InvalidUpdateError) -> str:
+    return f"The graph refused the edit: {str(error).partition(chr(10))[0]}"
+
+
+def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -> Iterator[Fault]:
+    channel = known.get(name)
+    if channel is None:
+        yield Fault(name, f"The graph has no channel of this name. It has: {', '.join(known)}.")
+    elif not isinstance(edit, Mapping) or edit.keys() != {"op", "value"} or edit["op"] not in OPS:
+        yield Fault(name, 'Send {"op": "set" | "append" | "replace", "value": ...}.')
+    elif channel.is_reducer and edit["op"] == "set":
+        yield Fault(f"{name}/op", "This channel merges values: say append or replace.")
+    elif not channel.is_reducer and edit["op"] == "append":
+        yield Fault(f"{name}/op", "This channel keeps the last value: say set.")
+    elif name in opaque and edit["op"] != "append":
+        yield Fault(name, "This channel holds objects that JSON cannot carry; an edit would lose their type.")
+    else:
+        value = edit["value"]
+        if channel.merges == "messages" and edit["op"] == "append" and isinstance(value, list):
+            value = [item for item in value if not messages.is_removal(item)]
+        yield from schemas.faults(channel.schema, value, f"{name}/value")

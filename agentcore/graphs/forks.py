@@ -1,0 +1,258 @@
+"""Going on from an earlier checkpoint: in a new thread, which leaves the old one as it is, or on the same thread.
+
+A fork keeps the ids of its checkpoints, so its tasks and questions have the ids they had. Of the ancestors it takes
+those that LangGraph reads: what ran last, and the changes a delta channel is made of.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import ERROR, INTERRUPT  # as in `pending`
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import StateSnapshot, _interrupt_id
+
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.plain import excerpts, masks
+from agentcore.plain.errors import CannotFork, UnreadableThread
+from agentcore.plain.types import Snapshot
+from agentcore.savers.strict_serializer import blocked_sentence, noting_blocked
+
+NO_CHECKPOINT = "The thread has no such checkpoint."
+
+Writes = dict[str, list[tuple[str, Any]]]
+"""Pending writes by task, in order."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Checkpoints of one namespace, oldest first, each with the writes that are to wait on it."""
+
+    namespace: str
+    checkpoints: Sequence[tuple[CheckpointTuple, Writes]]
+
+
+async def fork(
+    graph: Graph,
+    saver: Saver,
+    *,
+    thread_id: str,
+    checkpoint_id: str,
+    into: str,
+    edits: state_edit.Edits | None = None,
+    as_node: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    run_key: str = "",
+) -> Snapshot:
+    """Copy a checkpoint to the thread `into` and edit it there; return how that thread stands. Runs no node.
+
+    At the head of a thread what waits is copied too, a question inside a subgraph with it. At an earlier checkpoint,
+    and where a node failed, the step begins anew: a first question waits as it did, everything else runs again.
+    Safe to do again after a crash: `metadata[run_key]` marks an edit that is there already. Raises CannotFork, which
+    leaves nothing behind, UnreadableThread and InvalidEdit.
+    """
+    here = await snapshot(graph, saver, into)
+    if here is None or not run_key or here.metadata.get(run_key) != (metadata or {})[run_key]:
+        await _copy(graph, saver, saver, thread_id, checkpoint_id, into)
+        await _edit(graph, saver, config_for(into) | {"metadata": dict(metadata or {})}, edits, as_node)
+    return await _standing(graph, saver, into)
+
+
+async def try_fork(
+    graph: Graph,
+    saver: Saver,
+    *,
+    thread_id: str,
+    checkpoint_id: str,
+    edits: state_edit.Edits | None = None,
+    as_node: str | None = None,
+) -> Snapshot:
+    """Return how a fork would stand, from a copy in memory; nothing is stored. Raises what `fork` raises."""
+    memory = InMemorySaver(serde=saver.serde)
+    await _copy(graph, saver, memory, thread_id, checkpoint_id, thread_id)
+    await _edit(graph, memory, config_for(thread_id), edits, as_node)
+    return await _standing(graph, memory, thread_id)
+
+
+async def _edit(
+    graph: Graph, saver: Saver, config: RunnableConfig, edits: state_edit.Edits | None, as_node: str | None
+) -> None:
+    if edits:
+        here = await _standing(graph, saver, config["configurable"]["thread_id"])
+        state_edit.check_nothing_sent(here)
+        edits = masks.restored(edits, here.values, here.secrets)
+    if edits or as_node:
+        await state_edit.apply(graph, saver, config, edits or None, as_node)
+
+
+async def stand_again(
+    graph: Graph, saver: Saver, *, thread_id: str, checkpoint_id: str, metadata: Mapping[str, Any], run_key: str
+) -> Snapshot:
+    """Have the thread stand at an earlier checkpoint again: a copy of it becomes the head. Runs no node.
+
+    The whole step begins anew, its questions too. Safe to do again after a crash, as `fork` is.
+    """
+    here = await snapshot(graph, saver, thread_id)
+    if here is not None and here.metadata.get(run_key) == metadata[run_key]:
+        return here
+    found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
+    if found is None:
+        raise CannotFork(NO_CHECKPOINT)
+    await _put_again(saver, found, metadata)
+    return await _standing(graph, saver, thread_id)
+
+
+async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str, Any]) -> None:
+    """Copy a checkpoint on its thread as `aupdate_state(..., as_node="__copy__")` does, which drops our metadata.
+
+    The copy has the parent of what it is a copy of: a delta channel is made of what its ancestors wrote.
+    """
+    was = found.metadata or {}
+    step = was.get("step", -1) + 1
+    copy: Checkpoint = {
+        **found.checkpoint,
+        "id": str(uuid6(clock_seq=step)),
+        "ts": datetime.now(UTC).isoformat(),
+    }
+    kept = {name: was[name] for name in ("parents", "counters_since_delta_snapshot") if name in was}
+    told = cast(CheckpointMetadata, {**metadata, **kept, "source": "fork", "step": step})
+    above = found.parent_config or config_for(found.config["configurable"]["thread_id"])
+    await saver.aput(above, copy, told, {})
+
+
+async def _standing(graph: Graph, saver: Saver, thread_id: str) -> Snapshot:
+    here = await snapshot(graph, saver, thread_id)
+    if here is None:
+        raise CannotFork("The copy is gone: somebody removed the thread.")
+    return here
+
+
+async def _copy(graph: Graph, saver: Saver, target: Saver, thread_id: str, checkpoint_id: str, into: str) -> None:
+    """Read everything, then write: what cannot be copied leaves nothing behind."""
+    with noting_blocked() as blocked:
+        lines = await _lines(graph, saver, thread_id, checkpoint_id)
+    if blocked:
+        raise CannotFork(blocked_sentence(sorted(blocked)))
+    for line in lines:
+        await _put(target, line, into)
+
+
+async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str) -> list[_Line]:
+    await excerpts.check_can_be_copied(saver, thread_id, checkpoint_id)
+    found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
+    if found is None:
+        raise CannotFork(NO_CHECKPOINT)
+    head = await saver.aget_tuple(config_for(thread_id))
+    is_head = head is not None and head.checkpoint["id"] == checkpoint_id
+    state = await _read(graph, saver, thread_id, checkpoint_id)
+    writes = _waiting(_by_task(found), state, is_head=is_head)
+    own = [(found, writes), *[(each, _by_task(each)) async for each in _ancestors(graph, saver, found)]]
+    lines = [_Line("", own[::-1])]
+    here = await snapshot(graph, saver, thread_id) if is_head else None
+    gates = {gate.checkpoint_ns for gate in here.inner} if here else set()
+    for below in _subgraphs(state):
+        is_at_gate = any(gate == below["namespace"] or gate.startswith(f"{below['namespace']}|") for gate in gates)
+        if is_head and (below["task"] in writes or is_at_gate):  # those of a step that begins anew begin anew too
+            lines.append(await _line_below(saver, below["config"]))
+    return lines
+
+
+async def _read(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str) -> StateSnapshot:
+    try:
+        return await with_saver(graph, saver).aget_state(config_for(thread_id, checkpoint_id), subgraphs=True)
+    except Exception as error:
+        raise UnreadableThread(f"LangGraph cannot read this checkpoint: {type(error).__name__}.") from error
+
+
+def _by_task(found: CheckpointTuple) -> Writes:
+    writes: Writes = {}
+    for task_id, channel, value in found.pending_writes or []:
+        writes.setdefault(task_id, []).append((channel, value))
+    return writes
+
+
+def _waiting(stored: Writes, state: StateSnapshot, *, is_head: bool) -> Writes:
+    """Return the writes that are to wait on the copy.
+
+    Of a step that is over, or a task that failed, only a question is taken that the node asks before all others: what
+    was answered or done would be taken for done again, and what follows an earlier question needs its answer.
+    """
+    first = {task.id: _interrupt_id(f"{task.name}:{task.id}", 0) for task in state.tasks}
+    kept: Writes = {}
+    for task_id, writes in stored.items():
+        names = {channel for channel, _ in writes}
+        if is_head and ERROR not in names:
+            kept[task_id] = writes
+        elif asked := [
+            (name, value) for name, value in writes if name == INTERRUPT and _ids(value) == {first.get(task_id)}
+        ]:
+            kept[task_id] = asked
+    return kept
+
+
+def _ids(interrupts: Any) -> set[str | None]:
+    return {getattr(each, "id", None) for each in interrupts} if isinstance(interrupts, list | tuple) else set()
+
+
+async def _ancestors(graph: Graph, saver: Saver, found: CheckpointTuple) -> AsyncIterator[CheckpointTuple]:
+    """Yield the ancestors that are read: down to where the last step began, and to a snapshot of each delta channel."""
+    values = found.checkpoint["channel_values"]
+    deltas = {name for name, channel in graph.channels.items() if isinstance(channel, DeltaChannel)} - values.keys()
+    steps = 0
+    while found.parent_config is not None and (deltas or steps == 0):
+        steps += (found.metadata or {}).get("source") != "update"
+        parent = await saver.aget_tuple(found.parent_config)
+        if parent is None:
+            return
+        found = parent
+        deltas -= found.checkpoint["channel_values"].keys()
+        yield found
+
+
+def _subgraphs(state: StateSnapshot) -> list[dict[str, Any]]:
+    """Return where the subgraphs of the waiting tasks stand, those inside them too, each with its outermost task."""
+    found = []
+    for task in state.tasks:
+        waiting = [task.state]
+        while waiting:
+            below = waiting.pop()
+            if isinstance(below, StateSnapshot):
+                namespace = below.config["configurable"]["checkpoint_ns"]
+                found.append({"task": task.id, "config": below.config, "namespace": namespace})
+                waiting.extend(inner.state for inner in below.tasks)
+    return found
+
+
+async def _line_below(saver: Saver, config: RunnableConfig) -> _Line:
+    """Return all checkpoints of a subgraph: it is one call of a node, so there are few."""
+    names = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    place = {name: value for name, value in config["configurable"].items() if name in names}
+    found = await saver.aget_tuple({"configurable": place})
+    line: list[tuple[CheckpointTuple, Writes]] = []
+    while found is not None:
+        line.append((found, _by_task(found)))
+        found = await saver.aget_tuple(found.parent_config) if found.parent_config else None
+    return _Line(place["checkpoint_ns"], line[::-1])
+
+
+async def _put(target: Saver, line: _Line, into: str) -> None:
+    parent = ""
+    known: ChannelVersions = {}
+    for found, writes in line.checkpoints:
+        checkpoint = found.checkpoint
+        place: dict[str, Any] = {"thread_id": into, "checkpoint_ns": line.namespace}
+        above: RunnableConfig = {"configurable": place | ({"checkpoint_id": parent} if parent else {})}
+        versions = checkpoint["channel_versions"]
+        new = {name: version for name, version in versions.items() if known.get(name) != version}
+        here = await target.aput(above, checkpoint, found.metadata, new)
+        for index, (task_id, waiting) in enumerate(writes.items()):
+            # Writes are read in the order of their paths, and the path itself is not told: a number keeps the order.
+            await target.aput_writes(here, waiting, task_id, f"{index:09}")
+        parent, known = checkpoint["id"], versions

@@ -1,0 +1,208 @@
+"""The questions of `interrupt()` that wait at a checkpoint: where each is asked, and which answers are stored already.
+
+LangGraph keeps the answers of a task with it (`__resume__`, a list: one for each `interrupt()` of the node, in order)
+until the task ends. A task that failed keeps them too, so every later answer fails with the same error: it is poisoned.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import (
+    NO_WRITES,
+    NULL_TASK_ID,
+    RESUME,
+)  # no public names; tests/agentcore/test_facts.py pins them
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
+
+from agentcore.graphs.registry import Graph
+from agentcore.plain.types import PendingInterrupt
+from agentcore.savers.serializers import canonical, digest, to_plain
+
+Saver = BaseCheckpointSaver[Any]
+RAISED = "raised-"
+"""How the id of a question begins that a node raised: what the node gives it may be any text, and many share it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A task that has not ended, at the checkpoint of its own graph. `answers` are those stored with it.
+
+    `root` is the id of the task of the outermost graph that it is part of.
+    """
+
+    root: str
+    config: RunnableConfig
+    task: PregelTask
+    path: tuple[str, ...]
+    namespace: str
+    answers: list[Any]
+
+    def ids(self, count: int) -> list[str]:
+        """Return the ids of the task's first `count` interrupts."""
+        return [_interrupt_id(self.namespace, index) for index in range(count)]
+
+    def has_answered(self, interrupt: Interrupt) -> bool:
+        return interrupt.id in self.ids(len(self.answers))
+
+    @property
+    def is_poisoned(self) -> bool:
+        return any(self.has_answered(interrupt) for interrupt in self.task.interrupts)
+
+
+async def read_places(
+    saver: Saver, state: StateSnapshot, path: tuple[str, ...] = (), root: str | None = None
+) -> list[Place]:
+    """Return every task that waits or has failed; `state` comes with its subgraphs."""
+    config = _plain(state.config)
+    stored = await saver.aget_tuple(config)
+    writes = (stored.pending_writes if stored else None) or []
+    answers = {task_id: value for task_id, channel, value in writes if channel == RESUME and task_id != NULL_TASK_ID}
+    found: list[Place] = []
+    for task in state.tasks:
+        if task.result is not None:
+            continue
+        here = (*path, task.name)
+        if isinstance(task.state, StateSnapshot) and task.state.tasks:
+            found += await read_places(saver, task.state, here, root or task.id)
+        else:
+            namespace = "|".join(filter(None, [config["configurable"]["checkpoint_ns"], f"{task.name}:{task.id}"]))
+            found.append(Place(root or task.id, config, task, here, namespace, _listed(answers.get(task.id))))
+    return found
+
+
+def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
+    """Yield the questions that wait, in the order of the tasks; no two have the same id."""
+    seen: set[str] = set()
+    for place in places:
+        for number, interrupt in enumerate(place.task.interrupts):
+            is_raised = _is_raised(interrupt) or interrupt.id in seen
+            seen.add(interrupt.id)
+            yield PendingInterrupt(
+                id=_raised_id(place, number, interrupt) if is_raised else interrupt.id,
+                is_raised=is_raised,
+                value=to_plain(interrupt.value),
+                node=place.path[0],
+                response_schema=to_plain(getattr(interrupt, "response_schema", None)),
+                path=place.path,
+                is_poisoned=place.has_answered(interrupt),
+                after=() if place.is_poisoned else tuple(place.ids(len(place.answers))),
+            )
+
+
+def _is_raised(interrupt: Interrupt) -> bool:
+    """Whether a node raised it: LangGraph gives an id of its own to what `interrupt()` asks, and answers no other."""
+    return re.fullmatch(r"[0-9a-f]{32}", str(interrupt.id)) is None
+
+
+def _raised_id(place: Place, number: int, interrupt: Interrupt) -> str:
+    return RAISED + digest([place.namespace, number, str(interrupt.id)])[:32]
+
+
+def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[str] = ()) -> tuple[str, ...]:
+    """Name the nodes that neither have ended nor ask: where a process died, they may have been running.
+
+    Nor do the tasks of which it is known that a subgraph of theirs stands at a breakpoint.
+    """
+    asking = {place.root for place in places if place.task.interrupts}
+    silent = {place.root for place in places if not place.task.interrupts}
+    open_tasks = [task for task in state.tasks if task.result is None and task.id not in at_gates]
+    return tuple(task.name for task in open_tasks if task.id in silent or task.id not in asking)
+
+
+def answers_in(places: list[Place]) -> dict[str, Any]:
+    """Return the stored answers, by the id of their interrupt, as plain data."""
+    return {
+        interrupt_id: to_plain(answer)
+        for place in places
+        for interrupt_id, answer in zip(place.ids(len(place.answers)), place.answers, strict=True)
+    }
+
+
+async def take_back(saver: Saver, places: list[Place]) -> None:
+    """Take back the answer that a task failed with: then its question waits again, under the same id.
+
+    What others of the same step have done stays done: nothing is replayed.
+    """
+    for place in places:
+        if place.is_poisoned:
+            await saver.aput_writes(place.config, [(RESUME, place.answers[:-1])], place.task.id)
+
+
+async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
+    """Take away an answer that was given without the id of its question, as `Command(resume="yes")` is.
+
+    LangGraph has given it to the node already, but keeps it beside, and would answer the next question with it too.
+    """
+    stored = await saver.aget_tuple(config)
+    for task_id, channel, value in (stored.pending_writes if stored else None) or []:
+        if stored and (task_id, channel) == (NULL_TASK_ID, RESUME) and value is not None:
+            await saver.aput_writes(_plain(stored.config), [(RESUME, None)], NULL_TASK_ID)
+
+
+async def send_on(saver: Saver, config: RunnableConfig, node: str, update: Mapping[str, Any] | None) -> None:
+    """Have a subgraph go on with `node`, as `Command(goto=node, update=...)` has a thread: by writes of no task."""
+    await saver.aput_writes(config, [*(update or {}).items(), (f"branch:to:{node}", None)], NULL_TASK_ID)
+
+
+async def read_updates(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:
+    """Return the edits that came with answers at this checkpoint, oldest first, as `(channel, plain value)`."""
+    written = await _given_beside(saver, config)
+    return [(channel, to_plain(value)) for channel, value in written if channel not in (RESUME, NO_WRITES)]
+
+
+def signed(update: Mapping[str, Any], run: str) -> list[tuple[str, Any]]:
+    """Return an edit for a Command that is stored together with the name of its run: nothing else tells whose it is.
+
+    The name goes where LangGraph notes that a task wrote nothing, and reads nothing.
+    """
+    return [*update.items(), (NO_WRITES, run)]
+
+
+async def is_signed(saver: Saver, config: RunnableConfig, run: str) -> bool:
+    """True if an edit of this run is stored at this checkpoint: reducers would be given it twice."""
+    return (NO_WRITES, run) in await _given_beside(saver, config)
+
+
+async def _given_beside(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:
+    """Return what came with answers at this checkpoint, and belongs to no task."""
+    stored = await saver.aget_tuple(config)
+    writes = (stored.pending_writes if stored else None) or []
+    return [(channel, value) for task, channel, value in writes if task == NULL_TASK_ID]
+
+
+async def answer_of_ended(graph: Graph, saver: Saver, config: RunnableConfig, interrupt_id: str) -> list[Any]:
+    """Return the answer that a task at the top was given to this question, though it has ended: none or one, plain."""
+    state = await graph.copy(update={"checkpointer": saver}).aget_state(config)
+    stored = await saver.aget_tuple(config)
+    given = {task: value for task, channel, value in (stored and stored.pending_writes) or [] if channel == RESUME}
+    for task in state.tasks:
+        answers = _listed(given.get(task.id))
+        ids = [_interrupt_id(f"{task.name}:{task.id}", index) for index in range(len(answers))]
+        if interrupt_id in ids:
+            return [to_plain(answers[ids.index(interrupt_id)])]
+    return []
+
+
+async def edited_already(saver: Saver, config: RunnableConfig, edits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the channels of `edits` that an edit with another answer of this step has closed until it ends.
+
+    LangGraph applies all edits of a step at once. Two for a channel that keeps the last value fail, and fail again with
+    every answer; what is appended beside a value that replaces is lost.
+    """
+    stored = await read_updates(saver, config)
+    closed = {name for name, value in stored if "__overwrite__" in canonical(value)}
+    seen = {name for name, _ in stored}
+    return [name for name, edit in edits.items() if name in closed or name in seen and edit["op"] != "append"]
+
+
+def _listed(answers: Any) -> list[Any]:
+    return list(answers) if isinstance(answers, list | tuple) else []
+
+
+def _plain(config: RunnableConfig) -> RunnableConfig:
+    names = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    return {"configurable": {name: config["configurable"].get(name, "") for name in names}}

@@ -1,0 +1,277 @@
+"""langgraph.json -> graphs, in LangGraph's own format.
+
+An entry is `"id": "./file.py:name"`, `"id": "package.module:name"` or `"id": {"path": ...}`; the name is a compiled
+graph, a builder, or a factory of either (sync or async, with or without the run's config). Types that checkpoints may
+build beside those the graph declares are listed under `checkpointer.serde` for all graphs, and in an entry for one.
+"""
+
+import asyncio
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dotenv import dotenv_values
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from agentcore.plain.errors import RegistryError, without_secrets
+from agentcore.savers.strict_serializer import ClassName
+
+Graph = Pregel[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One graph as langgraph.json names it, before anything is imported."""
+
+    id: str
+    module: str
+    attribute: str
+    allowed_modules: tuple[ClassName, ...] = ()
+
+    def __str__(self) -> str:
+        return f'graph "{self.id}" ({self.module}:{self.attribute})'
+
+
+def load_graphs(path: str | Path) -> dict[str, Graph]:
+    """Import every graph named in the langgraph.json at `path`; raise RegistryError that names the first bad entry."""
+    path = Path(path)
+    _load_env(path)
+    return {entry.id: _load(entry, path.resolve().parent) for entry in read_entries(path)}
+
+
+def read_entries(path: str | Path) -> list[Entry]:
+    """Read langgraph.json and import nothing: safe in a web process."""
+    content = _read(Path(path))
+    graphs = content.get("graphs")
+    if not isinstance(graphs, dict) or not graphs:
+        raise RegistryError(f'{path} names no graphs. Add "graphs": {{"my_agent": "./my_agent.py:graph"}}.')
+    for_all = _allowed(_serde(content), f'{path}: "checkpointer": "serde"')
+    return [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
+
+
+def source_digest(entry: Entry, root: Path) -> str:
+    """Return the SHA-256 of the file that defines the graph, so that people see when the code behind a card changed."""
+    file = _file_of(entry, root)
+    if file is None:
+        module = sys.modules.get(entry.module)
+        file = Path(module.__file__) if module and module.__file__ else None
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.exists() else ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        raise RegistryError(f"There is no {path}. Set LANGGRAPH_JSON to the path of your langgraph.json.") from None
+    except UnicodeDecodeError:
+        raise RegistryError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    try:
+        content = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
+    except json.JSONDecodeError as error:
+        raise RegistryError(f"{path} is not JSON: line {error.lineno}: {error.msg}.") from None
+    if not isinstance(content, dict):
+        raise RegistryError(f'{path} must hold an object with "graphs".')
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise RegistryError(f'{path} has "{key}" twice. Give each graph an id of its own.')
+        seen[key] = value
+    return seen
+
+
+def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassName, ...]) -> Entry:
+    allowed = for_all
+    if isinstance(target, Mapping):
+        allowed += _allowed(target, f'{path}: graph "{graph_id}"')
+        target = target.get("path")
+    if not isinstance(target, str) or ":" not in target:
+        raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name" or "package.module:name".')
+    module, _, attribute = target.rpartition(":")
+    if not module or not attribute.isidentifier():
+        raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name", but is "{target}".')
+    return Entry(graph_id, module, attribute, allowed)
+
+
+def _serde(content: Mapping[str, Any]) -> Any:
+    checkpointer = content.get("checkpointer") or {}
+    return checkpointer.get("serde") if isinstance(checkpointer, Mapping) else checkpointer
+
+
+def _allowed(section: Any, where: str) -> tuple[ClassName, ...]:
+    """Read both of LangGraph's lists; module and class may be split at the dots, as its JSON list has them."""
+    if section is not None and not isinstance(section, Mapping):
+        raise RegistryError(f'{where} must be an object with "allowed_msgpack_modules".')
+    listed: list[Any] = []
+    for name in ("allowed_msgpack_modules", "allowed_json_modules"):
+        found = (section or {}).get(name) or []
+        if not isinstance(found, list):
+            raise RegistryError(f'{where}: "{name}" must list types one by one, as [["my_agent.models", "Order"]].')
+        listed += found
+    return tuple(_class_name(item, where) for item in listed)
+
+
+def _class_name(item: Any, where: str) -> ClassName:
+    parts = ".".join(item).split(".") if isinstance(item, list) and all(isinstance(p, str) for p in item) else []
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise RegistryError(
+            f"{where}: {json.dumps(item):.80} names no type."
+            ' Type the module and the class, as ["my_agent.models", "Order"].'
+        )
+    return ".".join(parts[:-1]), parts[-1]
+
+
+def _load_env(path: Path) -> None:
+    """Apply the `env` of langgraph.json (a file or an object); what is already set wins."""
+    env = _read(path).get("env")
+    if isinstance(env, str):
+        if not (path.parent / env).is_file():
+            raise RegistryError(f'{path}: "env" names {env}, and there is no such file. The path is relative to it.')
+        env = dotenv_values(path.parent / env)
+    if env is not None and not isinstance(env, Mapping):
+        raise RegistryError(f'{path}: "env" must be the path of a file, or an object of names and values.')
+    for name, value in (env or {}).items():
+        if value is not None:
+            os.environ.setdefault(name, str(value))
+
+
+def _load(entry: Entry, root: Path) -> Graph:
+    module = _import(entry, root)
+    if not hasattr(module, entry.attribute):
+        raise RegistryError(
+            f'{entry}: there is no "{entry.attribute}" in {entry.module}. Correct the name after the colon.'
+        )
+    return _compiled(getattr(module, entry.attribute), entry)
+
+
+def _file_of(entry: Entry, root: Path) -> Path | None:
+    is_file = entry.module.endswith(".py") or "/" in entry.module
+    return (root / entry.module).resolve() if is_file else None
+
+
+def _import(entry: Entry, root: Path) -> ModuleType:
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    file = _file_of(entry, root)
+    if file is not None and not file.is_file():
+        raise RegistryError(f"{entry}: there is no such file. The path is relative to langgraph.json.")
+    try:
+        return _import_file(file, root) if file else importlib.import_module(entry.module)
+    except RegistryError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise RegistryError(f"{entry}: importing it raised {_told(error)}") from error
+
+
+def _import_file(file: Path, root: Path) -> ModuleType:
+    """Import under the name the project itself would use, so that classes in checkpoints have one module name."""
+    if file.is_relative_to(root):
+        parts = file.relative_to(root).with_suffix("").parts
+        if all(part.isidentifier() for part in parts):
+            module = _try_import(".".join(parts))
+            if module is not None and module.__file__ and Path(module.__file__).resolve() == file:
+                return module
+    return _import_by_path(file)
+
+
+def _try_import(name: str) -> ModuleType | None:
+    """Return None if Python finds nothing under `name`, or another package under the first part of it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            return None
+        raise
+
+
+def _import_by_path(file: Path) -> ModuleType:
+    name = f"{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"{file} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _compiled(candidate: Any, entry: Entry) -> Graph:
+    if isinstance(candidate, Pregel):
+        return candidate
+    if isinstance(candidate, StateGraph):
+        return _compile(candidate, entry)
+    if not callable(candidate):
+        raise RegistryError(f"{entry} is a {type(candidate).__name__}, not a graph, a builder or a factory.")
+    made = _call_factory(candidate, entry)
+    if not isinstance(made, Pregel | StateGraph):
+        raise RegistryError(
+            f"{entry}: the factory returned a {type(made).__name__}. Return a compiled graph or a builder."
+        )
+    return _compiled(made, entry)
+
+
+def _compile(builder: Any, entry: Entry) -> Graph:
+    try:
+        graph: Graph = builder.compile()
+    except Exception as error:
+        raise RegistryError(f"{entry}: the builder does not compile: {_told(error)}") from error
+    return graph
+
+
+def _call_factory(factory: Any, entry: Entry) -> Any:
+    wanted = _required(factory)
+    if len(wanted) > 1:
+        raise RegistryError(f"{entry}: a factory takes no argument, or the run's config; this one takes {len(wanted)}.")
+    try:
+        made = factory(*([{"configurable": {}}] if wanted else []))
+        return _awaited(made) if inspect.isawaitable(made) else made
+    except Exception as error:
+        raise RegistryError(f"{entry}: the factory raised {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {without_secrets(str(error))}"
+
+
+def _required(factory: Any) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # some classes of C have none
+        return []
+    return [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _awaited(awaitable: Any) -> Any:
+    """Run an async factory in a loop of its own: graphs are loaded before, and sometimes inside, the server's loop."""
+    result: list[Any] = []
+    problem: list[BaseException] = []
+
+    async def make() -> None:
+        result.append(await awaitable)
+
+    def run() -> None:
+        try:
+            asyncio.run(make())
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+            problem.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if problem:
+        raise problem[0]
+    return result[0]

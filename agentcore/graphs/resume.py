@@ -1,0 +1,402 @@
+"""Beginning a run, and handing people's answer to a graph; both safe to do again after a crash.
+
+At a breakpoint the answer is to go on, to edit first, to skip or to end. At an `interrupt()` it is a value, keyed by
+the id of the question, so that it cannot answer another one.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from langgraph.graph import END
+from langgraph.types import Command
+
+from agentcore.dialects.hitl_batched import choice_in
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import mending, per_task
+from agentcore.graphs import questions as pending
+from agentcore.graphs.cards import approval_metadata
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.runs import UNFINISHED, OnStep, outcome, run_until_pause
+from agentcore.graphs.snapshots import Saver, config_for, read_places, snapshot, standing
+from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
+from agentcore.graphs.tools import Watch
+from agentcore.plain import bound_bytes, masks
+from agentcore.plain.errors import InvalidEdit
+from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot, Step
+from agentcore.savers.serializers import canonical, to_plain
+from agentcore.testing.failpoints import is_off, reach
+
+QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
+NOTHING_RAN = "NothingRan"
+NOTHING_RAN_TOLD = (
+    "The graph ended at once: no node began, and the thread stands where it stood. Nothing was carried out, so it is"
+    " asked anew. Was the thread written by another graph, or another version of LangGraph?"
+)
+NOT_AS_SHOWN = (
+    "Held back: the edit led to something else than the preview showed, so nothing was run. The question is asked anew."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was decided. `result_digest` names what the edit must lead to, if that was shown.
+
+    With `interrupt_id`, `answer` is what that question is given, whatever the verdict.
+    """
+
+    verdict: str
+    edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    as_node: str | None = None
+    reason: str = ""
+    result_digest: str | None = None
+    interrupt_id: str = ""
+    answer: Any = None
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where and as whom a resume works."""
+
+    graph: Graph
+    saver: Saver
+    thread_id: str
+    metadata: Mapping[str, Any]
+    run: str
+    before_entering: Callable[[], Awaitable[None]]
+    on_step: OnStep
+    watch: Watch
+    is_retried: bool = False
+    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
+    namespace: str = ""
+    """Of the subgraph that stands at the breakpoint."""
+    head: str = ""
+    """The thread's newest checkpoint, where it is a subgraph that is edited."""
+    hold: Hold = NOTHING_HELD
+    decided: Answer | None = None
+    """What is carried out, where it is a decision."""
+    changes: Callable[[str], Awaitable[list[str]]] | None = None
+
+
+async def start(
+    graph: Graph,
+    saver: Saver,
+    *,
+    thread_id: str,
+    input: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any],
+    run_key: str,
+    before_entering: Callable[[], Awaitable[None]],
+    on_step: OnStep,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint.
+
+    Without input the thread goes on from where it stands, and past no gate and no question.
+    """
+    run = str(metadata[run_key])
+    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch())
+    here = await snapshot(graph, saver, thread_id)
+    if input is not None and (here is None or here.metadata.get(run_key) != metadata[run_key]):
+        return await _go_on(at, input, here.checkpoint_id if here else None)
+    if here is None or here.is_paused and not here.running or not here.waiting:
+        return await outcome(graph, saver, thread_id)
+    return await _go_on(replace(at, hold=_hold(here)), None, here.checkpoint_id)
+
+
+def _hold(here: Snapshot, *, but: str = "") -> Hold:
+    """Hold every breakpoint inside subgraphs, but the one that was decided."""
+    return Hold((inner.checkpoint_ns for inner in here.inner if inner.checkpoint_ns != but), here.unseen)
+
+
+async def resume(
+    graph: Graph,
+    saver: Saver,
+    *,
+    thread_id: str,
+    expected_head: str,
+    answer: Answer,
+    metadata: Mapping[str, Any],
+    run_key: str,
+    before_entering: Callable[[], Awaitable[None]],
+    on_step: OnStep,
+    watch: Watch | None = None,
+    is_retried: bool = False,
+    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None,
+    namespace: str = "",
+    changes: Callable[[str], Awaitable[list[str]]] | None = None,
+) -> Outcome:
+    """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
+
+    With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
+    stay where they are.
+
+    `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
+    this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
+    begun before. `watch` notes the tools that are called. `may_pass` is asked about a gate that an edit leads to:
+    what it refuses is asked anew. `changes` is asked, before anything is written and again before the first node can
+    run, what is stored otherwise than when it was decided: then nothing is run. It is told the checkpoint that stands
+    there, which may be an edit of this run.
+    """
+    run = str(metadata[run_key])
+    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried, may_pass)
+    head = await snapshot(graph, saver, thread_id)
+    if head is None:
+        return Conflict(expected=expected_head, found=None)
+    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace))
+    at = replace(at, decided=answer, changes=changes)
+    if namespace and _is_our_end(head, metadata, run_key):
+        return await outcome(graph, saver, thread_id)
+    here = await standing(graph, saver, head, namespace)
+    if namespace and is_retried and here is not None and _is_past(here, expected_head, metadata, run_key):
+        return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
+    is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
+    if here is None or (here.checkpoint_id != expected_head and not is_edited):
+        return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
+    if conflict := await _changed(at, here.checkpoint_id):
+        return conflict
+    try:
+        if answer.edits and not is_edited:
+            state_edit.check_nothing_blocked(here)
+            if answer.verdict == "approve" and not answer.interrupt_id:
+                state_edit.check_nothing_sent(here)
+            answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
+        if answer.interrupt_id.startswith(pending.RAISED):
+            return await _answer_raised(at, here, answer, is_edited)
+        if answer.interrupt_id:
+            return await _respond(at, here, answer)
+        return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
+    except InvalidEdit as error:
+        return Failed("InvalidEdit", str(error))
+
+
+def _is_past(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
+    """True once this run has carried its answer out inside the subgraph, and has written there after it."""
+    is_ours = here.metadata.get(run_key) == metadata[run_key]
+    return is_ours and here.source != "update" and here.checkpoint_id != expected_head
+
+
+async def _go_on_inside(at: _At, head: Snapshot) -> Outcome:
+    """Go on from where this run had stopped in a subgraph, and past no breakpoint."""
+    if head.is_paused and not head.running:
+        return await outcome(at.graph, at.saver, at.thread_id)
+    if conflict := await _changed(at, head.checkpoint_id):
+        return conflict
+    return await _go_on(at, None, head.checkpoint_id)
+
+
+async def _changed(at: _At, checkpoint_id: str) -> Conflict | None:
+    changes = await at.changes(checkpoint_id) if at.changes else []
+    if not changes:
+        return None
+    reason = bound_bytes.BEHIND if bound_bytes.why(changes) == bound_bytes.BEHIND else Conflict.reason
+    return Conflict(checkpoint_id, checkpoint_id, reason, tuple(changes))
+
+
+def _is_our_end(head: Snapshot, metadata: Mapping[str, Any], run_key: str) -> bool:
+    """True once this run has ended the whole thread, as a rejection inside a subgraph does."""
+    return head.source == "update" and head.metadata.get(run_key) == metadata[run_key]
+
+
+def _is_our_edit(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
+    is_ours = here.metadata.get(run_key) == metadata[run_key]
+    is_expected = expected_head in (here.parent_checkpoint_id, here.checkpoint_id)
+    return is_ours and here.source == "update" and is_expected
+
+
+async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    if answer.edits and not is_edited:
+        here = await _edited(at, answer.edits, answer.as_node)
+    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
+        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if answer.edits and here.gate and at.may_pass and not await at.may_pass(here):
+        return Paused(here)
+    return await _go_on(at, None, here.checkpoint_id)
+
+
+async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
+    """Give the answer to its question; one that is stored already, because the node failed with it, is given again."""
+    if answer.interrupt_id in here.answers:
+        is_same = canonical(here.answers[answer.interrupt_id]) == canonical(to_plain(answer.answer))
+        return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
+    if answer.interrupt_id not in {pending.id for pending in here.interrupts}:
+        was_given = at.is_retried and await _was_given(at, here, answer)
+        return await _go_on(at, None, here.checkpoint_id) if was_given else _gone(here)
+    if not answer.edits:
+        return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
+    here_config = config_for(at.thread_id)
+    writes = await state_edit.writes_of(at.graph, at.saver, here_config, answer.edits)
+    update = pending.signed(writes, at.run)
+    if at.is_retried and await pending.is_signed(at.saver, here_config, at.run):
+        update = []  # this run's own, from before a crash
+    else:
+        await state_edit.check_not_edited_already(at.saver, here_config, answer.edits)
+    if update and answer.result_digest:
+        found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
+        if found.digest != answer.result_digest:
+            return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
+    return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
+
+
+async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    """Run the node that raised it again, the state mended first; or end the thread."""
+    is_asked = any(each.id == answer.interrupt_id for each in here.interrupts)
+    if not is_asked and not is_edited and not (at.is_retried and here.waiting and answer.verdict == "approve"):
+        return _gone(here)
+    if answer.verdict == "reject":
+        return await _reject(at, here, answer, is_edited)
+    if is_edited:
+        await mending.carry_over(at.graph, at.saver, config_for(at.thread_id))
+    elif answer.edits:
+        if answer.result_digest:
+            place = config_for(at.thread_id, here.checkpoint_id)
+            found = await state_edit.preview(at.graph, at.saver, place, answer.edits)
+            if found.digest != answer.result_digest:
+                return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
+        writes = await state_edit.writes_of(at.graph, at.saver, config_for(at.thread_id), answer.edits)
+        await mending.mend(at.graph, at.saver, _config(at, namespace=""), writes)
+        here = await _after_edit(at)
+    return await _go_on(at, None, here.checkpoint_id)
+
+
+async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
+    """Whether the node has ended with this very answer, and only its step is not over."""
+    given = await pending.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
+    if given:
+        return canonical(given[0]) == canonical(to_plain(answer.answer))
+    # LangGraph keeps the first answer of a node, not the last. Where nothing else waits, a person has not come between.
+    return bool(here.waiting) and not here.interrupts
+
+
+def _gone(here: Snapshot) -> Conflict:
+    return Conflict(here.checkpoint_id, here.checkpoint_id, QUESTION_GONE)
+
+
+async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    """End the thread, or go where the node's metadata says: `{"reject": {"goto": node, "reason_to": channel}}`."""
+    at_gate = await _before(at, here) if is_edited else here
+    route = _route_of_rejection(at.graph, at_gate) if at_gate else None
+    if not is_edited and (route or not at.namespace):
+        # First end it: Command(goto=...) alone would run the gated node beside the one it goes to.
+        here = await _edited(at, None, END)
+    return await _end_or_go(at, here, route, answer.reason)
+
+
+async def _end_or_go(at: _At, here: Snapshot, route: Mapping[str, Any] | None, reason: str) -> Outcome:
+    """From where nothing waits any more go where a rejected node says; without that the whole thread ends."""
+    if route is None:
+        if at.namespace:
+            await state_edit.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
+        return await outcome(at.graph, at.saver, at.thread_id)
+    told = {route["reason_to"]: reason} if "reason_to" in route else None
+    if at.namespace:
+        await pending.send_on(at.saver, config_for(at.thread_id, here.checkpoint_id, at.namespace), route["goto"], told)
+        return await _go_on(at, None, here.checkpoint_id)
+    return await _go_on(at, Command(goto=route["goto"], update=told), here.checkpoint_id)
+
+
+async def _before(at: _At, here: Snapshot) -> Snapshot | None:
+    """Return the checkpoint that an edit was made from."""
+    return await snapshot(at.graph, at.saver, at.thread_id, here.parent_checkpoint_id, namespace=at.namespace)
+
+
+def _route_of_rejection(graph: Graph, here: Snapshot) -> dict[str, Any] | None:
+    inner = graph_at(graph, here.checkpoint_ns)
+    routes = [approval_metadata(inner, node).get("reject") for node in here.waiting] if inner else []
+    return next((route for route in routes if isinstance(route, dict) and "goto" in route), None)
+
+
+async def _decide_each(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    """Decide each task of the gate by itself; where none is left, it ends as a rejection does."""
+    at_gate = await _before(at, here) if is_edited else here
+    inner = graph_at(at.graph, at.namespace)
+    if at_gate is None or at_gate.gate is None or inner is None:
+        return _gone(here)
+    choices = [choice_in(each) for each in answer.answer["decisions"]]
+    if not is_edited:
+        state_edit.check_nothing_blocked(here)
+        await per_task.write(inner, at.saver, _config(at, namespace=at.namespace), at_gate, choices)
+        here = await _after_edit(at)
+    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
+        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if any(choice.verdict != "reject" for choice in choices):
+        return await _go_on(at, None, here.checkpoint_id)
+    told = "\n".join(filter(None, [answer.reason, *(choice.message for choice in choices)]))
+    return await _end_or_go(at, here, _route_of_rejection(at.graph, at_gate), told)
+
+
+async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
+    """Count the node as done with the edits as its output; a gate behind it holds as ever."""
+    if not is_edited:
+        here = await _edited(at, answer.edits, answer.as_node or here.waiting[0])
+    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
+        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
+    if here.interrupts or (here.gate and here.gate.when == "before"):
+        return Paused(here)
+    return await _go_on(at, None, here.checkpoint_id) if here.waiting or at.namespace else Finished(here)
+
+
+async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) -> Snapshot:
+    await state_edit.apply(at.graph, at.saver, _config(at, namespace=at.namespace), edits, as_node)
+    return await _after_edit(at)
+
+
+async def _after_edit(at: _At) -> Snapshot:
+    reach("resume.edited")
+    here = await snapshot(at.graph, at.saver, at.thread_id, namespace=at.namespace)
+    assert here is not None
+    return here
+
+
+async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expected_head: str | None) -> Outcome:
+    if expected_head and (conflict := await _changed(at, expected_head)):
+        return conflict
+    begun: list[Step] = []
+
+    async def on_step(step: Step) -> None:
+        begun.append(step)
+        await at.on_step(step)
+
+    await at.before_entering()
+    await pending.forget_unkeyed(at.saver, config_for(at.thread_id))
+    head = at.head if at.namespace else expected_head
+    came = await run_until_pause(
+        at.graph,
+        at.saver,
+        thread_id=at.thread_id,
+        input=input,
+        expected_head=head,
+        metadata=at.metadata,
+        on_step=on_step,
+        watch=at.watch,
+        hold=at.hold,
+    )
+    if at.decided and not begun and await _is_untouched(at, came, at.decided, head):
+        return Failed(NOTHING_RAN, NOTHING_RAN_TOLD)
+    return came
+
+
+async def _is_untouched(at: _At, came: Outcome, decided: Answer, head: str | None) -> bool:
+    """Whether the graph left the thread as it was: no node began, no checkpoint came, and the question still waits."""
+    if isinstance(came, Conflict) or isinstance(came, Failed) and came.error != UNFINISHED or is_off("nothing_ran"):
+        return False
+    here = await snapshot(at.graph, at.saver, at.thread_id)
+    if here is None or here.checkpoint_id != head or not here.waiting:
+        return False
+    waits = {each.id for each in here.interrupts} - here.answers.keys()
+    return decided.interrupt_id in waits if decided.interrupt_id else True
+
+
+def _config(at: _At, *, namespace: str) -> Any:
+    return config_for(at.thread_id, namespace=namespace) | {"metadata": dict(at.metadata)}
+
+
+_VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _decide_each}
+
+
+async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:
+    """Have the questions that wait asked anew: an answer that its node failed with is taken back. Nothing is run."""
+    places = await read_places(graph, saver, config_for(thread_id))
+    await pending.take_back(saver, places)
+    return await outcome(graph, saver, thread_id)

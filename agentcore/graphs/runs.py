@@ -1,0 +1,115 @@
+"""Running a graph until it stops: at a pause, at the end, or with an error."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from langgraph.types import Command, Durability
+
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, held
+from agentcore.graphs.tools import Watch
+from agentcore.plain.errors import FenceLost, without_secrets
+from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, Step
+from agentcore.savers.fence import lost_told
+from agentcore.testing.failpoints import is_off
+
+OnStep = Callable[[Step], Awaitable[None]]
+
+UNFINISHED = "Unfinished"
+LONGEST_RUN_SECONDS = 3600.0
+UNFINISHED_TOLD = (
+    "The run stopped inside {} without saying why: a graph that it calls may stand at a breakpoint, where the console"
+    " cannot see it. Nothing passes that breakpoint. Compile the graph where the node's function can be seen to use it."
+)
+_LONGEST_MESSAGE = 500
+_STRICT_RESUME = "__pregel_strict_resume"  # LangGraph's own, private; a test pins it
+
+
+async def _ignore(step: Step) -> None:
+    return None
+
+
+async def run_until_pause(
+    graph: Graph,
+    saver: Saver,
+    *,
+    thread_id: str,
+    input: Mapping[str, Any] | Command[Any] | None,
+    expected_head: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    on_step: OnStep = _ignore,
+    watch: Watch | None = None,
+    hold: Hold = NOTHING_HELD,
+    time_limit_seconds: float = LONGEST_RUN_SECONDS,
+) -> Outcome:
+    """Run `graph` on the thread and say how it stopped.
+
+    `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread that stands
+    at another checkpoint is left alone: Conflict. `metadata` is kept in every checkpoint of the run; `watch` notes the
+    tools that are called. Subgraphs that are held stay where they stand.
+    Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a
+    fence and a write was refused, or if `on_step` raised it.
+    """
+    if expected_head is not None:
+        here = await snapshot(graph, saver, thread_id)
+        if here is None or here.checkpoint_id != expected_head:
+            return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
+    config = config_for(thread_id) | {"metadata": dict(metadata or {})}
+    config["configurable"][_STRICT_RESUME] = True
+    config["callbacks"] = [watch] if watch else []
+    durability: Durability = "async" if is_off("sync") else "sync"
+    running = _Running(on_step)
+    with lost_told(saver):
+        try:
+            stream = with_saver(graph, held(saver, hold)).astream(
+                input, config, stream_mode="tasks", durability=durability
+            )
+            async with asyncio.timeout(time_limit_seconds), aclosing(stream) as events:  # type: ignore[type-var]
+                async for event in events:
+                    await running.note(event)
+            return await outcome(graph, saver, thread_id)
+        except FenceLost:
+            raise
+        except TimeoutError:
+            return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
+        except Exception as error:  # noqa: BLE001 - a node may raise anything; the run has failed, not the worker
+            return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
+
+
+async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
+    """Read how the thread stands after a run."""
+    here = await snapshot(graph, saver, thread_id)
+    if here is None:
+        return Failed("ThreadGone", "The thread was deleted while it ran.")
+    if here.is_paused:
+        return Paused(here)
+    if here.waiting:
+        return Failed(UNFINISHED, UNFINISHED_TOLD.format(", ".join(here.waiting)))
+    return Finished(here)
+
+
+class _Running:
+    """Turns LangGraph's task events into steps, and remembers which node failed."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self.on_step = on_step
+        self.open: dict[str, str] = {}
+        self.failed = ""
+
+    @property
+    def node(self) -> str:
+        return self.failed or next(iter(self.open.values()), "")
+
+    async def note(self, event: Any) -> None:
+        task_id, node = event["id"], event["name"]
+        if "input" in event:
+            self.open[task_id] = node
+            await self.on_step(Step(task_id, node, "running"))
+            return
+        self.open.pop(task_id, None)
+        if event.get("error"):
+            self.failed = node
+        await self.on_step(Step(task_id, node, "failed" if event.get("error") else "done"))

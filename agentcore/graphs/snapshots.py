@@ -1,0 +1,470 @@
+"""Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
+
+import asyncio
+import copy
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointTuple
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
+from psycopg import DatabaseError, DataError
+from psycopg_pool import PoolTimeout
+
+from agentcore.graphs import questions, sends
+from agentcore.graphs.cards import INTERNAL, is_gated
+from agentcore.graphs.questions import Place
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.subgraphs import graph_at
+from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.errors import UnreadableThread, without_secrets
+from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state, skim, skim_for
+from agentcore.plain.masks import Mask, hidden_sent, secret_paths, states_in_sent
+from agentcore.plain.namespaces import path_of
+from agentcore.plain.thread_graphs import claims_in, tools_in
+from agentcore.plain.types import Gate, GateTask, Look, PendingInterrupt, Shown, Snapshot, Traits
+from agentcore.savers.serializers import canonical, has_objects, to_plain
+from agentcore.savers.strict_serializer import noting_blocked
+
+Saver = BaseCheckpointSaver[Any]
+
+_LONGEST_WALK = 20
+"""Edits in a row that are looked through to find the node that ran last."""
+_BRANCH = "branch:to:"
+
+
+def with_saver(graph: Graph, saver: Saver) -> Graph:
+    """Return the same compiled graph over another saver."""
+    return graph.copy(update={"checkpointer": saver})
+
+
+def with_serializer(saver: Saver, serializer: SerializerProtocol) -> Saver:
+    """Return a saver over the same store that reads and writes with another serialiser."""
+    other = copy.copy(saver)
+    other.serde = serializer
+    return other
+
+
+def config_for(thread_id: str, checkpoint_id: str | None = None, namespace: str = "") -> RunnableConfig:
+    configurable = {"thread_id": thread_id, "checkpoint_ns": namespace}
+    if checkpoint_id:
+        configurable["checkpoint_id"] = checkpoint_id
+    return {"configurable": configurable}
+
+
+async def snapshot(
+    graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+) -> Snapshot | None:
+    """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
+
+    With `namespace` it is that subgraph's checkpoint. At a head, the subgraphs that stand at a breakpoint come with it.
+    What is too large for a page is an excerpt (see `skimming`), and its channel opaque. Raises UnreadableThread when
+    LangGraph cannot make a state of what is stored.
+    """
+    skimmed = await skim(saver, thread_id, checkpoint_id, namespace=namespace)
+    bound = with_saver(graph, skimmed.saver)
+    with _unreadable():
+        state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id, namespace))
+        if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
+            return None
+        below = await _below(graph, saver, state) if checkpoint_id is None else _NOTHING_BELOW
+        if checkpoint_id is None and any(task.interrupts for task in state.tasks):
+            found = await _at_questions(bound, skimmed.saver, state.config, below)
+        else:
+            gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, skimmed.saver, state)
+            looked = await _look_at(skimmed.saver, state) if blocked else None
+            found = await _recorded(bound, state, gate, blocked, looked)
+            sent = await sends.sent_at(skimmed.saver, state)
+            found = replace(found, running=below.running if below.gates else (), sent=sent)
+    return replace(await skimmed.shown(found), inner=below.gates, unseen=below.unseen)
+
+
+async def standing(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
+    """Return how the subgraph of a namespace stands, at a breakpoint or not; None if the thread's step has not it."""
+    if not namespace:
+        return here
+    there = await snapshot(graph, saver, here.thread_id, namespace=namespace)
+    is_of_step = there is not None and there.metadata.get("parents", {}).get("") == here.checkpoint_id
+    return there if is_of_step else None
+
+
+@dataclass(frozen=True)
+class _Below:
+    """What is known of the subgraphs of a step. `has_begun`: a task of it has, so its own breakpoint was passed.
+
+    `running` are the nodes that neither have ended, nor ask, nor stand at a breakpoint; `at_gates` are the tasks of
+    those that do.
+    """
+
+    has_begun: bool
+    gates: tuple[Snapshot, ...] = ()
+    unseen: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    at_gates: tuple[str, ...] = ()
+
+
+_NOTHING_BELOW = _Below(False)
+
+
+async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
+    """Look into the subgraphs of the tasks that wait. One that has begun in this step stands where it stopped."""
+    here = _configurable(state.config)
+    namespace, has_begun = here.get("checkpoint_ns", ""), False
+    gates: list[Snapshot] = []
+    unseen: list[str] = []
+    running: list[str] = []
+    at_gates: list[str] = []
+    for task in state.tasks:
+        if task.result is not None or task.interrupts and task.state is None:
+            continue
+        if task.state is None:
+            unseen.append("|".join(filter(None, [namespace, f"{task.name}:{task.id}"])))
+            running.append(task.name)
+            continue
+        inner = await snapshot(graph, saver, here["thread_id"], namespace=_namespace_of(graph, task))
+        if inner is None or inner.metadata.get("parents", {}).get(namespace) != here["checkpoint_id"]:
+            if inner is not None and (
+                inner.gate or inner.inner
+            ):  # of an earlier step; LangGraph would go on with it unasked
+                unseen.append(inner.checkpoint_ns)
+            running.append(task.name)
+            continue
+        has_begun = True
+        stand = (inner,) if inner.gate else inner.inner
+        gates += stand
+        unseen += inner.unseen
+        if stand and not inner.running:
+            at_gates.append(task.id)
+        elif inner.running or not task.interrupts:
+            running.append(task.name)
+    return _Below(has_begun, tuple(gates), tuple(unseen), tuple(running), tuple(at_gates))
+
+
+def _namespace_of(graph: Graph, task: PregelTask) -> str:
+    """Return where the subgraph of a task keeps its checkpoints: one history a thread has no task's id in its name."""
+    namespace = str(_configurable(task.state)["checkpoint_ns"])
+    inner = graph_at(graph, namespace)
+    is_one_history = inner is not None and inner.checkpointer is True
+    return "|".join(part.partition(":")[0] for part in namespace.split("|")) if is_one_history else namespace
+
+
+async def _recorded(*arguments: Any) -> Snapshot:
+    """Apart from the loop: a state of a million small things takes a second, and everybody else waits."""
+    return await asyncio.to_thread(_record, *arguments)
+
+
+async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
+    """Return the tasks that wait at a checkpoint or have failed there; subgraphs are looked into."""
+    with _unreadable():
+        state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
+        return await questions.read_places(saver, state)
+
+
+async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
+    """Read by its id, a checkpoint is as the nodes see it that ask there: without what others have written since."""
+    with noting_blocked() as blocked:
+        state = await bound.aget_state(config, subgraphs=True)
+        # A task keeps the question that its subgraph has asked before it came to a breakpoint.
+        places = [place for place in await questions.read_places(saver, state) if not _is_at_gate(place, below)]
+    record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
+    asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
+    return replace(
+        record,
+        next=tuple(task.name for task in state.tasks if task.result is None),
+        interrupts=tuple(questions.iter_pending(places)),
+        # What a task failed with before it asked again is over.
+        tasks=tuple({**task, "error": None} if task["id"] in asking else task for task in record.tasks),
+        answers=questions.answers_in(places),
+        running=questions.running(state, places, at_gates=below.at_gates),
+    )
+
+
+def _is_at_gate(place: Place, below: _Below) -> bool:
+    """Whether the task is a subgraph that stands at a breakpoint; one history a thread has no task's id in its name."""
+    names = {gate.checkpoint_ns for gate in below.gates}
+    return place.namespace in names or "|".join(path_of(place.namespace)) in names
+
+
+async def history(
+    graph: Graph, saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None
+) -> list[Snapshot]:
+    """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
+
+    What is large is an excerpt, the sooner the more of them there are. Raises UnreadableThread as `snapshot` does.
+    """
+    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)  # judged by the head: the others are like it
+    found = await _history(graph, skimmed.saver, thread_id, limit, before)
+    return [await skimmed.shown(each) for each in found]
+
+
+async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, before: str | None) -> list[Snapshot]:
+    bound = with_saver(graph, saver)
+    older_than = config_for(thread_id, before) if before else None
+    with _unreadable():
+        with noting_blocked() as blocked:
+            states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
+        if not blocked:
+            return [await _recorded(bound, state, None) for state in states]
+        # LangGraph reads them all before it gives the first: which of them it was is seen one by one.
+        again = [await _state_at(bound, state.config) for state in states]
+        return [
+            await _recorded(bound, state, None, names, await _look_at(saver, state) if names else None)
+            for state, names in again
+        ]
+
+
+async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
+    """Read a state, and the types in it that were not built."""
+    with noting_blocked() as blocked:
+        return await bound.aget_state(config), blocked
+
+
+async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Look | None:
+    """Read a checkpoint without its graph and without building anything; None if there is no such checkpoint.
+
+    Raises UnreadableThread when the row itself is not one of LangGraph's.
+    """
+    skimmed = await skim(saver, thread_id, checkpoint_id, namespace=namespace)
+    neutral = with_serializer(skimmed.saver, neutral_serializer())
+    with _unreadable():
+        found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
+        return await asyncio.to_thread(_looked, found, skimmed.saver is saver) if found else None
+
+
+async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None) -> list[Look]:
+    """Read up to `limit` checkpoints without their graph, newest first, older than the checkpoint id `before`."""
+    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)
+    neutral = with_serializer(skimmed.saver, neutral_serializer())
+    older_than = config_for(thread_id, before) if before else None
+    with _unreadable():
+        found = [each async for each in neutral.alist(config_for(thread_id), before=older_than, limit=limit)]
+        return [await asyncio.to_thread(_looked, each, skimmed.saver is saver) for each in found]
+
+
+def snapshot_of(look: Look, thread_id: str) -> Snapshot:
+    """Give what was read without a graph the shape of a snapshot. What runs next is a guess, and no gate is known."""
+    tasks: tuple[dict[str, Any], ...] = tuple(
+        {"id": f"unknown-{node}", "name": node, "error": None, "interrupts": []} for node in look.waits
+    )
+    asked = tuple(PendingInterrupt(each["id"], each["value"], node="") for each in look.asked)
+    return Snapshot(
+        thread_id=thread_id,
+        checkpoint_ns="",
+        checkpoint_id=look.checkpoint_id,
+        parent_checkpoint_id=look.parent_checkpoint_id,
+        created_at=look.created_at or None,
+        step=look.metadata.get("step"),
+        source=look.metadata.get("source"),
+        metadata=look.metadata,
+        values=look.values,
+        next=look.waits,
+        interrupts=asked,
+        tasks=tasks,
+        opaque=tuple(look.values),
+    )
+
+
+def _looked(found: CheckpointTuple, is_whole: bool) -> Look:
+    metadata = to_plain(found.metadata) if isinstance(found.metadata, dict) else {}
+    channels = found.checkpoint["channel_values"].items()
+    values = {name: to_plain(value) for name, value in channels if not name.startswith(INTERNAL)}
+    seen = found.checkpoint["versions_seen"]
+    ran = tuple(name for name in seen if not name.startswith("__"))
+    asked = tuple(_asked(found.pending_writes or ()))
+    claims = claims_in(metadata)
+    known = {name for name in (*values, *found.checkpoint["channel_versions"]) if not name.startswith(INTERNAL)}
+    traits = Traits(
+        claims.get("agent", ""),
+        frozenset(ran),
+        frozenset(known.difference(ran)),  # older versions of LangGraph have a channel for each node
+        frozenset(tools_in([list(values.values()), [each["value"] for each in asked]])),
+    )
+    here = _configurable(found.config)
+    return Look(
+        metadata=metadata,
+        ran=ran,
+        values=cut_state(values),
+        checkpoint_id=str(here.get("checkpoint_id", "")),
+        created_at=str(found.checkpoint.get("ts") or ""),
+        parent_checkpoint_id=_configurable(found.parent_config).get("checkpoint_id"),
+        waits=tuple(_waits(found.checkpoint, seen)),
+        asked=asked,
+        shown=Shown(claims, traits, is_whole),
+    )
+
+
+def _asked(writes: Iterable[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the questions among pending writes, as the neutral serialiser gives them."""
+    for _, channel, value in writes:
+        for each in value if channel == "__interrupt__" and isinstance(value, list) else ():
+            inside = each.get("value") if isinstance(each, dict) and "__type__" in each else each
+            if isinstance(inside, dict) and "value" in inside:
+                yield {"id": str(inside.get("id") or ""), "value": cut(to_plain(inside["value"]))}
+
+
+def _waits(checkpoint: Checkpoint, seen: Any) -> Iterator[str]:
+    """Yield the nodes whose channel is set and newer than what they have seen. There are other ways to wait as well."""
+    for channel in checkpoint["channel_values"]:
+        node = channel.removeprefix(_BRANCH)
+        if node != channel and (seen.get(node) or {}).get(channel) != checkpoint["channel_versions"].get(channel):
+            yield node
+
+
+async def read_part(
+    graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str, *, namespace: str = ""
+) -> str:
+    """Return one channel (`state/CHANNEL`), or what is asked (`request`), whole: as JSON text, without secrets.
+
+    Nothing is built from it. Everything else that is large stays in the database.
+    """
+    channel = part.removeprefix("state/")
+    skimming = await skim_for(saver, thread_id, checkpoint_id, channel, namespace=namespace)
+    reader = with_serializer(skimming, neutral_serializer())
+    with _unreadable():
+        found = await reader.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
+        if found is None:
+            raise UnreadableThread("The thread has no such checkpoint.")
+        if part == "request":
+            asked = [value for _, name, value in found.pending_writes or () if name == "__interrupt__"]
+            sent = sends.sends_in(found.checkpoint["channel_values"])
+            return await asyncio.to_thread(_request_text, secret_paths(graph), asked, sent)
+        values = {channel: found.checkpoint["channel_values"].get(channel)}
+        return await asyncio.to_thread(_masked_text, secret_paths(graph), values, channel)
+
+
+def _masked_text(secrets: Iterable[str], values: dict[str, Any], channel: str) -> str:
+    return json.dumps(Mask(secrets, values).state(values)[channel])
+
+
+def _request_text(secrets: Iterable[str], asked: list[Any], sent: list[Any]) -> str:
+    if asked or not sent:
+        return json.dumps(asked)
+    carried = [each["value"][:2] for each in sent]  # node and arguments, as the neutral serialiser has a Send
+    mask = Mask(secrets, *(state for _, args in carried for state in states_in_sent(args)))
+    return json.dumps([{"node": node, "args": hidden_sent(mask, args)} for node, args in carried])
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """LangGraph applies pending writes to read a state, so whatever a node wrote can raise, and what is crafted too."""
+    try:
+        yield
+    except DataError as error:  # PostgreSQL takes it apart, and somebody stored another thing than LangGraph does
+        raise UnreadableThread("This is no checkpoint of LangGraph's.") from error
+    except (DatabaseError, PoolTimeout, sqlite3.Error, UnreadableThread):
+        raise
+    except Exception as error:
+        raise UnreadableThread(f"LangGraph cannot read this thread: {type(error).__name__}.") from error
+
+
+async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
+    here = _configurable(state.config)
+    return await look(saver, here["thread_id"], here["checkpoint_id"], namespace=here.get("checkpoint_ns", ""))
+
+
+async def _gate(graph: Graph | None, bound: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
+    """Say at which breakpoint the thread stands. The tables do not tell, so this reads what would run and what ran.
+
+    `graph` is the one whose checkpoint it is, `bound` the outermost. A subgraph may stop after its last node: what
+    then waits is the node that it is.
+    """
+    path = path_of(_configurable(state.config).get("checkpoint_ns", ""))
+    is_over = bool(path) and not state.tasks
+    if graph is None or not (state.next or is_over) or any(task.interrupts for task in state.tasks):
+        return None
+    before = tuple(name for name in state.next if is_gated(graph.interrupt_before_nodes, name))
+    if not before and not graph.interrupt_after_nodes:
+        return None
+    ran = await _ran_last(bound, state)
+    after = tuple(name for name in ran if is_gated(graph.interrupt_after_nodes, name))
+    if not before and not after:
+        return None
+    tasks = (_end_of(state, path),) if is_over else await sends.gate_tasks(saver, state, path)
+    return Gate("before", before, ran, tasks) if before else Gate("after", after, ran, tasks)
+
+
+def _end_of(state: StateSnapshot, path: tuple[str, ...]) -> GateTask:
+    here = _configurable(state.config)
+    return GateTask("", path[-1], path, here["checkpoint_ns"], here["checkpoint_id"])
+
+
+async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
+    """Return the nodes of the last step: those that were next at the parent, looking through edits."""
+    for _ in range(_LONGEST_WALK):
+        if state.parent_config is None or state.metadata is None:
+            return ()
+        is_edit = state.metadata.get("source") == "update"  # a copy ("fork") has the parent of what it is a copy of
+        state = await graph.aget_state(state.parent_config)
+        if not is_edit:
+            return state.next
+    return ()
+
+
+def _record(
+    graph: Graph, state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
+) -> Snapshot:
+    """`looked` is the same checkpoint read neutrally, if types were blocked: it has their names."""
+    here, metadata = _configurable(state.config), state.metadata or {}
+    values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
+    plain = {name: to_plain(value) for name, value in values.items()}
+    shown = {name: _with_names(value, looked.values.get(name)) if looked else value for name, value in plain.items()}
+    return Snapshot(
+        thread_id=here["thread_id"],
+        checkpoint_ns=here.get("checkpoint_ns", ""),
+        checkpoint_id=here["checkpoint_id"],
+        parent_checkpoint_id=_configurable(state.parent_config).get("checkpoint_id"),
+        created_at=state.created_at,
+        step=metadata.get("step"),
+        source=metadata.get("source"),
+        metadata=to_plain(metadata),
+        values=shown,
+        next=tuple(state.next),
+        interrupts=tuple(_pending(task, interrupt) for task in state.tasks for interrupt in task.interrupts),
+        gate=gate,
+        tasks=tuple(_task(task) for task in state.tasks),
+        opaque=tuple(name for name, value in values.items() if has_objects(value) or shown[name] != plain[name]),
+        blocked=tuple(sorted(blocked)),
+        secrets=secret_paths(graph),
+    )
+
+
+def _with_names(plain: Any, looked: Any) -> Any:
+    """Take what was read neutrally if it differs in nothing but the names of types: a pending write is not in it."""
+    return looked if canonical(_bare(looked)) == canonical(_bare(plain)) else plain
+
+
+def _bare(plain: Any) -> Any:
+    if isinstance(plain, list):
+        return [_bare(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    if plain.keys() == {"__type__", "value"}:
+        return _bare(plain["value"])
+    return {key: _bare(item) for key, item in plain.items()}
+
+
+def _configurable(config: Any) -> dict[str, Any]:
+    return dict((config or {}).get("configurable", {}))
+
+
+def _pending(task: PregelTask, interrupt: Interrupt) -> PendingInterrupt:
+    return PendingInterrupt(
+        id=interrupt.id,
+        value=to_plain(interrupt.value),
+        node=task.name,
+        response_schema=to_plain(getattr(interrupt, "response_schema", None)),
+    )
+
+
+def _task(task: PregelTask) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "name": task.name,
+        "error": without_secrets(str(task.error)) if task.error else None,
+        "interrupts": [{"id": interrupt.id, "value": to_plain(interrupt.value)} for interrupt in task.interrupts],
+    }

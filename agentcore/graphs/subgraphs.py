@@ -1,0 +1,93 @@
+"""Subgraphs: which graph a namespace belongs to, and how a run is kept from passing a breakpoint inside one.
+
+To go on from a breakpoint in one subgraph, LangGraph runs the whole thread on, and so
+past every other breakpoint that waits beside it: `held` keeps those where they are.
+"""
+
+import copy
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.errors import GraphInterrupt
+from langgraph.pregel import Pregel
+
+from agentcore.graphs.registry import Graph
+from agentcore.plain.namespaces import path_of
+
+Saver = BaseCheckpointSaver[Any]
+
+
+def graph_at(graph: Graph, namespace: str) -> Graph | None:
+    """Return the graph that keeps its checkpoints under this namespace; None if it cannot be found from `graph`."""
+    if not namespace:
+        return graph
+    found = dict(graph.get_subgraphs(namespace="|".join(path_of(namespace)), recurse=True))
+    inner = next(iter(found.values()), None)
+    return inner if isinstance(inner, Pregel) else None
+
+
+def graphs_in(graph: Graph) -> dict[tuple[str, ...], Graph]:
+    """Return the graph and its subgraphs, by the nodes on the way down to each."""
+    below = {tuple(name.split("|")): inner for name, inner in graph.get_subgraphs(recurse=True)}
+    return {(): graph} | {path: inner for path, inner in below.items() if isinstance(inner, Pregel)}
+
+
+class Hold:
+    """What a run must not enter: namespaces, and everything inside some tasks."""
+
+    def __init__(self, namespaces: Iterable[str] = (), tasks: Collection[str] = ()) -> None:
+        self.namespaces, self.tasks = frozenset(namespaces), tuple(tasks)
+
+    def __bool__(self) -> bool:
+        return bool(self.namespaces or self.tasks)
+
+    def is_held(self, config: Mapping[str, Any]) -> bool:
+        return config["configurable"].get("checkpoint_ns", "") in self.namespaces
+
+    def is_inside(self, config: Mapping[str, Any]) -> bool:
+        """True inside one of the tasks, whose graphs nobody could look at before the run."""
+        namespace = config["configurable"].get("checkpoint_ns", "")
+        return any(namespace == task or namespace.startswith(f"{task}|") for task in self.tasks)
+
+
+NOTHING_HELD = Hold()
+
+
+def held(saver: Saver, hold: Hold) -> Saver:
+    """Return the same saver for a run that leaves what is held where it stands.
+
+    A subgraph begins by reading its checkpoint. One that is held stops there as at a breakpoint: its task stays
+    pending, nothing of it runs, and nothing is written.
+    """
+    if not hold:
+        return saver
+    other = copy.copy(saver)
+    kind: Any = type(saver)
+    other.__class__ = _holding(kind)
+    other.hold = hold  # type: ignore[attr-defined]
+    return other
+
+
+@cache
+def _holding(kind: Any) -> Any:
+    """Return a kind of saver that holds: also LangGraph's own can be one, as every saver reads with these two."""
+
+    class Holding(kind):  # type: ignore[misc]
+        hold = NOTHING_HELD
+
+        def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+            return self._unless_held(config, super().get_tuple(config))
+
+        async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+            return self._unless_held(config, await super().aget_tuple(config))
+
+        def _unless_held(self, config: RunnableConfig, found: CheckpointTuple | None) -> CheckpointTuple | None:
+            if self.hold.is_held(config) or found is not None and self.hold.is_inside(config):
+                raise GraphInterrupt()
+            return found
+
+    Holding.__name__ = Holding.__qualname__ = kind.__name__
+    return Holding

@@ -1,0 +1,1 @@
+"""Checkpoint savers and what stands behind them: tables, triggers, the fence, the cache, serialisers."""

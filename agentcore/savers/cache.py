@@ -1,0 +1,326 @@
+"""Redis in front of PostgreSQL, and never an old answer.
+
+The heavy part of a checkpoint, its blobs, never changes; the light part, a document, does. Both lie in Redis as sealed
+entries, and what this process used last lies in its memory. A read is *validated*: one small indexed query says which
+rows of the checkpoint and of its pending writes there are now, and whatever is kept counts only if it is made of those.
+Reads of pages may be *notified* instead: what was validated once counts until PostgreSQL tells of a change in the
+thread. While that cannot be heard, they are validated too.
+
+Redis that is slow, gone, empty or full of forgeries changes nothing but the time a read takes.
+"""
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import ormsgpack
+from cachetools import LRUCache
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_id,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from agentcore.savers import setup
+from agentcore.savers.cache_entries import Entries, Seal, open_entries
+from agentcore.savers.listening import Notices, listening, mark_of
+from agentcore.savers.postgres import PostgresSaver, config_of, divided, off_loop, place_of
+from agentcore.savers.reads import SAVED_SQL, Blob, Document, Line, Place, Standing, Stored
+from agentcore.savers.setup import Pool
+
+Reads = Literal["validated", "notified"]
+Here = tuple[str, str, str | None]
+"""Thread, namespace, and the id of a checkpoint or None for the latest: what a read asks for."""
+
+NEAR_BYTES = 64 * 1024 * 1024
+"""What a process keeps of checkpoints in its memory, at most."""
+_MOST_BELIEVED = 10_000
+_LISTED_AT_ONCE = 50
+_TRIES = 3
+_NONE: Mapping[Blob, bytes] = MappingProxyType({})
+
+
+class Parts(NamedTuple):
+    """A checkpoint whole, still as bytes."""
+
+    standing: Standing
+    document: Document
+    blobs: dict[Blob, bytes]
+
+    @property
+    def size(self) -> int:
+        document = self.document
+        return sum(map(len, (*self.blobs.values(), document.checkpoint, *(write[3] for write in document.writes))))
+
+
+class Cache:
+    """What the savers of one process share. Open it with `open_cache`, in the loop that uses it."""
+
+    def __init__(self, pool: Pool, entries: Entries, notices: Notices, *, near_bytes: int = NEAR_BYTES) -> None:
+        self.entries, self.notices, self.stored = entries, notices, Stored(pool)
+        self._near: LRUCache[Here, Parts] = LRUCache(near_bytes, getsizeof=lambda parts: parts.size)
+        self._believed: LRUCache[str, dict[Here, tuple[str, Standing]]] = LRUCache(_MOST_BELIEVED)
+        self._gathering: dict[Standing, asyncio.Task[Parts | None]] = {}
+
+    @property
+    def state(self) -> str:
+        """Say "ok", or "bypassed" while Redis is slow or gone."""
+        return "bypassed" if self.entries.is_bypassed else "ok"
+
+    def near(self, here: Here) -> Parts | None:
+        """Return what this process itself found there last; only its standing says whether that still holds."""
+        return self._near.get(here)
+
+    def keep(self, here: Here, parts: Parts) -> None:
+        if parts.size <= self._near.maxsize:
+            self._near[here] = parts
+
+    def believed(self, mark: str) -> dict[Here, tuple[str, Standing]]:
+        """Return what stands where in a thread until a change is heard, each with the session in which it was read.
+
+        After a change it is another dict: who was reading meanwhile writes to the old one, and so to nobody.
+        """
+        return self._believed.setdefault(mark, {})
+
+    def forget(self, mark: str) -> None:
+        """Believe nothing of a thread any more, as something in it changed; of none for "*"."""
+        if mark == "*":
+            self._believed.clear()
+        self._believed.pop(mark, None)
+
+    def saved(self, place: Place, document: Document, new: Mapping[Blob, bytes]) -> None:
+        """Take over a checkpoint that was just saved: into Redis, and near if its older blobs are near."""
+        blobs = {self._key_of_blob(place.line, blob): content for blob, content in new.items()}
+        self.entries.put({self._key_of_document(place): document.packed(), **blobs})
+        latest = (*place.line, None)
+        older = near.blobs if (near := self.near(latest)) else _NONE
+        at_hand = {(place.line, blob): content for blob, content in {**older, **new}.items()}
+        if parts := _whole(Standing(place, document.stamp), document, at_hand):
+            self.keep(latest, parts)
+
+    async def gathered_once(self, standing: Standing, have: Mapping[Blob, bytes]) -> Parts | None:
+        """As `gathered` for one: a single time for all who ask for the same, on when one of them gives up."""
+        if standing not in self._gathering:
+            self._gathering[standing] = task = asyncio.create_task(self._gathered_one(standing, have))
+            task.add_done_callback(lambda _: self._gathering.pop(standing))
+        return await asyncio.shield(self._gathering[standing])
+
+    async def _gathered_one(self, standing: Standing, have: Mapping[Blob, bytes]) -> Parts | None:
+        return (await self.gathered([standing], have))[0]
+
+    async def gathered(self, standings: Sequence[Standing], have: Mapping[Blob, bytes] = _NONE) -> list[Parts | None]:
+        """Return each whole, from Redis or else PostgreSQL; None for one that is gone or was written to meanwhile.
+
+        `have` are blobs of the same thread and namespace that need not be fetched.
+        """
+        documents = await self._documents(standings)
+        wanted = dict.fromkeys((each.place.line, blob) for each, found in documents.items() for blob in found.blobs)
+        at_hand = {(line, blob): have[blob] for line, blob in wanted if blob in have}
+        blobs = at_hand | await self._blobs([each for each in wanted if each not in at_hand])
+        return [_whole(each, documents.get(each), blobs) for each in standings]
+
+    async def _documents(self, standings: Sequence[Standing]) -> dict[Standing, Document]:
+        keys = {each: self._key_of_document(each.place) for each in standings}
+        opened = await self._opened(list(keys.values()))
+        found = {}
+        for each, key in keys.items():
+            if key in opened and (document := Document.of(ormsgpack.unpackb(opened[key]))).stamp == each.stamp:
+                found[each] = document
+        missing = [each for each in standings if each not in found]
+        if missing:
+            fresh = await self.stored.documents([each.place for each in missing])
+            self.entries.put({self._key_of_document(place): document.packed() for place, document in fresh.items()})
+            found |= {each: fresh[each.place] for each in missing if each.place in fresh}
+        return found
+
+    async def _blobs(self, wanted: Sequence[tuple[Line, Blob]]) -> dict[tuple[Line, Blob], bytes]:
+        keys = {each: self._key_of_blob(*each) for each in wanted}
+        opened = await self._opened(list(keys.values()))
+        found = {each: opened[key] for each, key in keys.items() if key in opened}
+        missing = [each for each in wanted if each not in found]
+        if missing:
+            fresh = await self.stored.blobs(missing)
+            self.entries.put({keys[each]: content for each, content in fresh.items()})
+            found |= fresh
+        return found
+
+    async def _opened(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        sealed = await self.entries.get(keys)
+        return await off_loop(sum(map(len, sealed.values())), self.entries.seal.open_all, sealed)
+
+    def _key_of_document(self, place: Place) -> bytes:
+        return self.entries.seal.key("document", *place)
+
+    def _key_of_blob(self, line: Line, blob: Blob) -> bytes:
+        return self.entries.seal.key("blob", *line, *blob)
+
+
+def _whole(standing: Standing, document: Document | None, blobs: Mapping[tuple[Line, Blob], bytes]) -> Parts | None:
+    if document is None or any((standing.place.line, blob) not in blobs for blob in document.blobs):
+        return None
+    here = Standing(standing.place, document.stamp)  # it may be newer than what was asked for
+    return Parts(here, document, {blob: blobs[standing.place.line, blob] for blob in document.blobs})
+
+
+class CachedPostgresSaver(PostgresSaver):
+    """A PostgresSaver that reads through Redis, and writes to PostgreSQL first and to Redis what it serialised."""
+
+    def __init__(self, pool: Pool, cache: Cache, *, serde: SerializerProtocol, reads: Reads = "validated") -> None:
+        super().__init__(pool, serde=serde)
+        self.cache, self.reads = cache, reads
+
+    def reading(self, reads: Reads) -> "CachedPostgresSaver":
+        """Return another saver over the same cache, whose reads are as said."""
+        other = copy.copy(self)
+        other.reads = reads
+        return other
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint the config names, or the thread's latest; None if there is none."""
+        self._check_loop()
+        checkpoint_id = get_checkpoint_id(config)
+        here = (*place_of(config), str(checkpoint_id) if checkpoint_id else None)
+        mark = mark_of(here[0])
+        for _ in range(_TRIES):
+            session = self.cache.notices.session(mark) if self.reads == "notified" else None
+            believed = self.cache.believed(mark) if session else {}
+            since, standing = believed.get(here, (None, None))
+            if since != session or standing is None:
+                standing = await self.cache.stored.standing(*here)
+            if standing is None:
+                return None
+            parts = near = self.cache.near(here)
+            if near is None or near.standing != standing:
+                parts = await self.cache.gathered_once(standing, near.blobs if near else _NONE)
+            if parts:
+                self.cache.keep(here, parts)
+                if session:
+                    believed[here] = session, parts.standing
+                return await off_loop(parts.size, self._decoded, parts)
+            believed.pop(here, None)
+        return await super().aget_tuple(config)  # it is written to faster than we read it in pieces
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, newest first. What they share is read once."""
+        self._check_loop()
+        where, params = self._search_where(config, filter, before)
+        listed = await self.cache.stored.listed(where, params, limit)
+        for start in range(0, len(listed), _LISTED_AT_ONCE):
+            standings = listed[start : start + _LISTED_AT_ONCE]
+            for standing, parts in zip(standings, await self.cache.gathered(standings), strict=True):
+                if found := await self._listed(standing, parts):
+                    yield found
+
+    async def _listed(self, standing: Standing, parts: Parts | None) -> CheckpointTuple | None:
+        if parts:
+            return await off_loop(parts.size, self._decoded, parts)
+        return await super().aget_tuple(config_of(*standing.place))
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint in PostgreSQL; then in Redis, as it was stored and serialised there."""
+        place = Place(*place_of(config), checkpoint["id"])
+        with self._changing([place.thread_id]):
+            told, contents = await self._put(config, checkpoint, metadata, new_versions, SAVED_SQL)
+        if told:
+            document, named = Document.of(told), checkpoint["channel_versions"]
+            stored = {(blob.channel, blob.version) for blob in document.blobs}
+            # A blob that somebody else stored while we did is one the statement did not see. Then the next read looks.
+            if stored.issuperset((c, str(named[c])) for c in divided(checkpoint["channel_values"])[1] if c in named):
+                new = {blob: contents[blob[:2]] for blob in document.blobs if blob[:2] in contents}
+                self.cache.saved(place, document, new)
+        return config_of(*place)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save pending writes. The document in Redis is no longer what stands there: the next read makes another."""
+        with self._changing([place_of(config)[0]]):
+            await super().aput_writes(config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread. Its entries in Redis are of rows that are gone, and end with their time."""
+        with self._changing([thread_id]):
+            await super().adelete_thread(thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete all but what the strategy keeps, as the library does."""
+        with self._changing(thread_ids):
+            await super().aprune(thread_ids, strategy=strategy)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, rows to rows."""
+        with self._changing([target_thread_id]):
+            await super().acopy_thread(source_thread_id, target_thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of these runs and their writes."""
+        for thread_id in await self._delete_for_runs(run_ids):
+            self.cache.forget(mark_of(thread_id))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Read the writes a delta channel is made of from PostgreSQL, always: they may still be coming in."""
+        return await super().aget_delta_channel_history(config=config, channels=channels)
+
+    @contextmanager
+    def _changing(self, thread_ids: Sequence[str]) -> Iterator[None]:
+        """Believe nothing of these threads however the write ends: one that seems to fail may have been stored."""
+        try:
+            yield
+        finally:
+            for thread_id in thread_ids:
+                self.cache.forget(mark_of(str(thread_id)))
+
+    def _decoded(self, parts: Parts) -> CheckpointTuple:
+        document, (thread_id, namespace, checkpoint_id) = parts.document, parts.standing.place
+        checkpoint = json.loads(document.checkpoint)
+        values = [(blob.channel.encode(), blob.type.encode(), content) for blob, content in parts.blobs.items()]
+        if document.sends:
+            self._migrate_pending_sends([(kind, sent) for kind, sent in document.sends], checkpoint, values)
+        return self._tuple(
+            {
+                "thread_id": thread_id,
+                "checkpoint_ns": namespace,
+                "checkpoint_id": checkpoint_id,
+                "parent_checkpoint_id": document.parent,
+                "checkpoint": checkpoint,
+                "metadata": json.loads(document.metadata),
+                "channel_values": values,
+                "pending_writes": document.writes,
+            }
+        )
+
+
+@asynccontextmanager
+async def open_cache(
+    pool: Pool, redis_url: str, *, ttl_seconds: int, near_bytes: int = NEAR_BYTES
+) -> AsyncIterator[Cache]:
+    """Open the cache of one process, over tables that are set up; a Redis that is down is bypassed until it is back."""
+    seal = Seal(await setup.cache_secret(pool))
+    async with open_entries(redis_url, seal, ttl_seconds=ttl_seconds) as entries, listening(pool) as notices:
+        cache = Cache(pool, entries, notices, near_bytes=near_bytes)
+        notices.on_change = cache.forget
+        yield cache

@@ -1,0 +1,208 @@
+"""Entries in Redis: opaque, sealed bytes that are either right or a miss, and never worth waiting for.
+
+A breaker stands before every call: Redis that is gone is left alone at once, one that is slow after three slow answers
+and a slow ping, and a task looks once a second whether it is back.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from agentcore.savers.postgres import off_loop
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SLOW_SECONDS = 0.05
+LOOK_AGAIN_SECONDS = 1.0
+SLOW_ANSWERS = 3
+WRITE_SECONDS = 2.0
+"""What a write may take, as nobody waits for it: many megabytes, perhaps."""
+MOST_UNWRITTEN = 64 * 1024 * 1024
+"""Bytes on their way to Redis; what comes on top stays in PostgreSQL alone."""
+_SCHEMA = b"countersign:1:"  # another number, and all that was written before is a miss
+_SEAL_BYTES = 32
+
+
+class Seal:
+    """Names entries so that a name tells nothing, and marks them so that nobody else can make one.
+
+    The key of an entry is part of what is sealed: an entry that was moved under another key is a miss.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def key(self, *parts: str) -> bytes:
+        told = b"".join(len(part := text.encode()).to_bytes(8) + part for text in parts)
+        return _SCHEMA + hashlib.blake2b(told, key=self._secret, digest_size=20).hexdigest().encode()
+
+    def close(self, key: bytes, content: bytes) -> bytes:
+        return self._mark(key, content) + content
+
+    def open(self, key: bytes, entry: bytes) -> bytes | None:
+        """Return the content; None for what is cut, forged, moved or of another schema."""
+        content = entry[_SEAL_BYTES:]
+        return content if hmac.compare_digest(entry[:_SEAL_BYTES], self._mark(key, content)) else None
+
+    def open_all(self, entries: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """Return the contents of those that are right."""
+        opened = {key: self.open(key, entry) for key, entry in entries.items()}
+        return {key: content for key, content in opened.items() if content is not None}
+
+    def _mark(self, key: bytes, content: bytes) -> bytes:
+        mark = hmac.new(self._secret, key, "sha256")
+        mark.update(content)
+        return mark.digest()
+
+
+class Entries:
+    """Reads and writes bytes in Redis. Nothing here raises, and nobody waits longer than SLOW_SECONDS."""
+
+    def __init__(self, redis: Redis, seal: Seal, *, ttl_seconds: int) -> None:
+        self.seal = seal
+        self._redis, self._ttl = redis, ttl_seconds
+        self._slow_answers = 0
+        self._returning: asyncio.Task[None] | None = None
+        self._unwritten: dict[bytes, bytes] = {}
+        self._unwritten_bytes = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[bool] | None = None
+        self._is_refused = False
+
+    @property
+    def is_bypassed(self) -> bool:
+        return self._returning is not None
+
+    async def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return the entries under these keys, in one round trip; still sealed."""
+        wanted = list(dict.fromkeys(keys))
+        if not wanted or self.is_bypassed:
+            return {}
+        found = await self._in_time(self._redis.mget(wanted)) or []
+        return {key: entry for key, entry in zip(wanted, found, strict=False) if isinstance(entry, bytes)}
+
+    def put(self, contents: Mapping[bytes, bytes]) -> None:
+        """Seal and write soon, without waiting for it; what comes while too much is unwritten is left out."""
+        size = sum(map(len, contents.values()))
+        if self.is_bypassed or self._unwritten_bytes + size > MOST_UNWRITTEN:
+            return
+        self._unwritten_bytes += size
+        self._unwritten.update(contents)
+        if contents and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write())
+            self._writing.add_done_callback(self._end_writing)
+
+    async def written(self) -> None:
+        """Wait until everything put so far is written, or given up."""
+        if self._writing:
+            await self._writing
+
+    async def aclose(self) -> None:
+        await self.written()
+        for task in (self._returning, self._pinging):
+            if task:
+                task.cancel()
+        await self._redis.aclose()
+
+    async def _write(self) -> None:
+        """Write until nothing is left: what comes while a round trip is on its way goes with the next."""
+        while self._unwritten and not self.is_bypassed:
+            contents, size = self._unwritten, self._unwritten_bytes
+            self._unwritten, self._unwritten_bytes = {}, 0
+            entries = await off_loop(size, self._sealed, contents)
+            pipeline = self._redis.pipeline(transaction=False)
+            for key, entry in entries.items():
+                pipeline.set(key, entry, ex=self._ttl)
+            await self._in_time(pipeline.execute(), WRITE_SECONDS)
+
+    def _end_writing(self, task: object) -> None:
+        if self._writing is task:
+            self._unwritten, self._unwritten_bytes, self._writing = {}, 0, None
+
+    def _sealed(self, contents: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        return {key: self.seal.close(key, content) for key, content in contents.items()}
+
+    async def _in_time(self, answer: Awaitable[T], seconds: float = SLOW_SECONDS) -> T | None:
+        try:
+            async with asyncio.timeout(seconds):
+                found = await answer
+        except ResponseError as error:  # it answers: full, perhaps, or not allowed; reading may still work
+            self._refused(type(error).__name__)
+        except (TimeoutError, RedisTimeout):
+            self._slow_answers += 1
+            if self._slow_answers >= SLOW_ANSWERS:
+                self._suspect()
+        except Exception as error:  # noqa: BLE001 - a cache that fails is no reason for anything else to
+            self._bypass(type(error).__name__)
+        else:
+            self._slow_answers, self._is_refused = 0, False
+            return found
+        return None
+
+    def _refused(self, why: str) -> None:
+        if not self._is_refused:
+            logger.warning("Redis refuses checkpoint entries: %s", why)
+        self._is_refused = True
+
+    def _suspect(self) -> None:
+        """Redis is slow only if a ping is: an answer may also be large, or this process busy."""
+        if self._pinging is None:
+            self._pinging = asyncio.create_task(self._is_quick())
+            self._pinging.add_done_callback(self._end_pinging)
+
+    def _end_pinging(self, pinged: "asyncio.Task[bool]") -> None:
+        self._pinging, self._slow_answers = None, 0
+        if not pinged.cancelled() and not pinged.result():
+            self._bypass("slow")
+
+    async def _is_quick(self) -> bool:
+        try:
+            async with asyncio.timeout(SLOW_SECONDS):
+                await self._redis.ping()
+            return True
+        except Exception:  # noqa: BLE001 - whatever it is, it is not quick
+            return False
+
+    def _bypass(self, why: str) -> None:
+        if self._returning is None:
+            logger.warning("Redis is bypassed (%s); checkpoints come from PostgreSQL alone", why)
+            self._returning = asyncio.create_task(self._return())
+            self._returning.add_done_callback(self._end_bypass)
+
+    async def _return(self) -> None:
+        while not await self._is_quick():  # noqa: ASYNC110 - Redis does not tell when it is back
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        logger.warning("Redis is back")
+
+    def _end_bypass(self, _: object) -> None:
+        self._returning, self._slow_answers = None, 0
+
+
+@asynccontextmanager
+async def open_entries(redis_url: str, seal: Seal, *, ttl_seconds: int) -> AsyncIterator[Entries]:
+    """Connect when first needed; a Redis that is down at the start is bypassed like any other."""
+    if ttl_seconds < 1:
+        raise ValueError("The time to live of entries in Redis is a number of seconds, at least 1, such as 86400.")
+    redis: Redis = Redis.from_url(
+        redis_url,
+        socket_timeout=WRITE_SECONDS,
+        socket_connect_timeout=SLOW_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,  # with 3, redis-py keeps connections that a restarted Redis has closed
+    )
+    entries = Entries(redis, seal, ttl_seconds=ttl_seconds)
+    try:
+        yield entries
+    finally:
+        await entries.aclose()

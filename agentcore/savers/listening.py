@@ -1,0 +1,121 @@
+"""Hearing of changes: a LISTEN on the checkpoint tables, and the proof that it is heard.
+
+One connection listens, and holds the bells of the threads that somebody wants to hear of: see `bells`.
+"""
+
+import asyncio
+import hashlib
+import logging
+import math
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from psycopg import AsyncConnection, Error, sql
+from psycopg.conninfo import make_conninfo
+
+from agentcore.savers import listeners
+from agentcore.savers.setup import Pool
+
+logger = logging.getLogger(__name__)
+
+CHANGES = "countersign_changes"
+"""The channel on which the triggers of the checkpoint tables tell the mark of a thread that changed."""
+BEAT_SECONDS = 1.0
+SILENCE_SECONDS = 3.0
+"""Without our own beat for this long, changes may go unheard: nothing is believed any more."""
+IDLE_SECONDS = 60.0
+"""A bell that nobody asked for in this time is let go, and writers are spared telling."""
+_CONNECT_SECONDS = 5
+_HOLD_SECONDS = 0.5
+
+
+class Notices:
+    """Calls `on_change` with the mark of each thread that changed, or "*" for all."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._conninfo = str(pool.conninfo)
+        self.on_change: Callable[[str], None] = lambda mark: None
+        self.name = f"countersign {uuid.uuid4().hex}"
+        self._heard_at = -math.inf
+        self._wanted: dict[int, float] = {}
+        self._held: dict[int, str] = {}
+
+    @property
+    def is_heard(self) -> bool:
+        """True while we know that what is told reaches us."""
+        return time.monotonic() - self._heard_at < SILENCE_SECONDS
+
+    def session(self, mark: str) -> str | None:
+        """Return the session in which changes of a thread are heard now, and see to it that they soon are.
+
+        Whatever was read in one session may be stale in another, or in none: what changed in between was not heard.
+        """
+        bell = listeners.bell_of(mark)
+        self._wanted[bell] = time.monotonic()
+        return self._held.get(bell) if self.is_heard else None
+
+    async def keep_listening(self) -> None:
+        """Listen until cancelled, connecting again whenever the connection is lost."""
+        while True:
+            try:
+                await self._listen()
+            except (Error, OSError, TimeoutError) as error:
+                logger.warning("checkpoint changes are not heard (%s); every read is checked", type(error).__name__)
+            finally:
+                self._heard_at = -math.inf
+                self._held.clear()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _listen(self) -> None:
+        where = make_conninfo(self._conninfo, connect_timeout=_CONNECT_SECONDS, application_name=self.name)
+        async with await AsyncConnection.connect(where, autocommit=True) as connection:
+            for channel in (CHANGES, self.name):
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            while True:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await self._keep_bells(connection)
+                    # A connection that is half dead, or a pooler's, would not bring this back.
+                    await connection.execute("SELECT pg_notify(%s, '')", [self.name])
+                async for notice in connection.notifies(timeout=BEAT_SECONDS):
+                    if notice.channel == CHANGES:
+                        self.on_change(notice.payload)
+                    else:
+                        self._heard_at = time.monotonic()
+
+    async def _keep_bells(self, connection: AsyncConnection[Any]) -> None:
+        """Let go of the bells that nobody wants any more, and hold those that somebody does."""
+        now = time.monotonic()
+        for bell in [bell for bell, asked_at in self._wanted.items() if now - asked_at > IDLE_SECONDS]:
+            del self._wanted[bell]
+            if self._held.pop(bell, None):
+                await listeners.release(connection, [bell])
+        missing = self._wanted.keys() - self._held.keys()
+        if not missing:
+            return
+        try:
+            async with asyncio.timeout(_HOLD_SECONDS):
+                await listeners.hold(connection, missing)
+        except TimeoutError:  # somebody has been writing all this time; try again
+            await listeners.release(connection, missing)
+        else:
+            self._held.update({bell: uuid.uuid4().hex for bell in missing})
+
+
+def mark_of(thread_id: str) -> str:
+    """Return what the triggers tell of a thread: md5, as PostgreSQL has it built in."""
+    return hashlib.md5(thread_id.encode(), usedforsecurity=False).hexdigest()
+
+
+@asynccontextmanager
+async def listening(pool: Pool) -> AsyncIterator[Notices]:
+    notices = Notices(pool)
+    task = asyncio.create_task(notices.keep_listening())
+    try:
+        yield notices
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,316 @@
+"""LangGraph's PostgreSQL saver as we hand it out: over a pool, many calls at a time, one statement for a checkpoint."""
+
+import asyncio
+import select
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import DictRow, dict_row, tuple_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from agentcore.savers.fence import HELD_SQL, Fenceable
+from agentcore.savers.setup import Pool
+from agentcore.testing.failpoints import reach
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FRESH_SECONDS = 1.0
+_MOST_ROWS = 100
+"""Blobs or writes of one statement. More go as the library sends them, one by one in a pipeline."""
+_PREPARED_AFTER = 2  # times that a statement was sent on a connection
+_used_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
+LARGE = 64 * 1024
+"""Bytes from which decoding leaves the event loop: below, the way to a thread costs more than the work."""
+
+_PUT_SQL = """
+INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id)
+DO UPDATE SET checkpoint = EXCLUDED.checkpoint, metadata = EXCLUDED.metadata RETURNING *, xmin, ctid
+"""
+_PUT_BLOBS_SQL = """
+INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob) VALUES {rows}
+ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING RETURNING *, xmin, ctid
+"""
+_NO_BLOBS_SQL = "SELECT *, xmin, ctid FROM checkpoint_blobs WHERE false"
+_ONE_WRITE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# Frozen before the commit, a worker would keep its successor from the thread.
+_HOLD_SQL = f"SELECT {HELD_SQL}, set_config('idle_in_transaction_session_timeout', '5s', true)"
+_COPY_SQL = (
+    "INSERT INTO checkpoint_blobs SELECT %(target)s, checkpoint_ns, channel, version, type, blob"
+    " FROM checkpoint_blobs WHERE thread_id = %(source)s ON CONFLICT DO NOTHING",
+    "INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type,"
+    " blob) SELECT %(target)s, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob"
+    " FROM checkpoint_writes WHERE thread_id = %(source)s ON CONFLICT DO NOTHING",
+    "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,"
+    " metadata) SELECT %(target)s, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
+    " FROM checkpoints WHERE thread_id = %(source)s ON CONFLICT DO NOTHING",
+)
+_DELETE_RUNS_SQL = """
+WITH gone AS (
+    DELETE FROM checkpoints WHERE metadata ->> 'run_id' = ANY(%s) RETURNING thread_id, checkpoint_ns, checkpoint_id
+), writes AS (
+    DELETE FROM checkpoint_writes w USING gone
+    WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id) = (gone.thread_id, gone.checkpoint_ns, gone.checkpoint_id)
+)
+SELECT DISTINCT thread_id FROM gone
+"""
+
+
+async def off_loop(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that works through `size` bytes; in a thread if they are many."""
+    if size < LARGE:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+async def prepare_if_direct(connection: AsyncConnection[Any]) -> None:
+    """Let a new connection keep its statements prepared: planning them each time doubles what they cost.
+
+    Not behind a transaction pooler, which would lose them. It shows: the process it names is not the one that answers.
+    """
+    found = await (await connection.execute("SELECT pg_backend_pid() AS pid")).fetchone()
+    if found and found["pid"] == connection.info.backend_pid:
+        connection.prepare_threshold = _PREPARED_AFTER
+
+
+async def note_use(connection: AsyncConnection[Any]) -> None:
+    """Remember when a connection came back to its pool: `check_quickly` asks."""
+    _used_at[connection] = time.monotonic()
+
+
+async def check_quickly(connection: AsyncConnection[Any]) -> None:
+    """Check a connection of a pool; one that was used a moment ago and has been silent since costs no round trip.
+
+    A server that ends a connection says so, and a silent one has nothing to read.
+    """
+    silent = select.poll()
+    silent.register(connection.fileno(), select.POLLIN)
+    if time.monotonic() - _used_at.get(connection, 0) > _FRESH_SECONDS or silent.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+class PostgresSaver(Fenceable, AsyncPostgresSaver):
+    """A saver whose calls do not wait for each other: the library's lock guards one connection, and a pool needs none.
+
+    Reads what the library's own saver wrote, and the other way round. Take one from `open_checkpointer`.
+    """
+
+    conn: Pool
+
+    def __init__(self, pool: Pool, *, serde: SerializerProtocol) -> None:
+        super().__init__(pool, serde=serde)
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        self._check_loop()
+        async with self.conn.connection() as connection:
+            cursor = connection.cursor(binary=True, row_factory=dict_row)
+            if not pipeline:
+                async with cursor:
+                    yield cursor
+                return
+            async with self._transaction(connection), connection.pipeline(), cursor:
+                yield cursor
+
+    @asynccontextmanager
+    async def _transaction(self, connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+        """Hold the fence while the library writes in several statements; nothing without a fence."""
+        if self.fence is None:
+            yield
+            return
+        async with connection.transaction():
+            await connection.execute(_HOLD_SQL, [self.fence.thread_id, self.fence.number])
+            yield
+
+    def _held(self, query: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """Have a statement whose first parameter is the thread's id hold the fence too: one round trip, as without."""
+        if self.fence is None:
+            return query, params
+        return query.replace("%s", HELD_SQL, 1), [params[0], self.fence.number, *params[1:]]
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint and its new blobs in one statement; return the config that names it."""
+        await self._put(config, checkpoint, metadata, new_versions, "SELECT 1")
+        return config_of(*place_of(config), checkpoint["id"])
+
+    async def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        then: str,
+    ) -> tuple[tuple[Any, ...] | None, dict[tuple[str, str], bytes]]:
+        """Save; return the row that `then` selects from `saved` and `new_blob`, and the bytes of the blobs.
+
+        There is no row for a checkpoint of very many blobs.
+        """
+        thread_id, namespace = place_of(config)
+        reach("saver.before_put")
+        inline, apart = divided(checkpoint["channel_values"])
+        versions = {channel: version for channel, version in new_versions.items() if channel in apart}
+        if len(versions) > _MOST_ROWS:
+            with self.holding(thread_id):
+                await super().aput(config, checkpoint, metadata, new_versions)
+            return None, {}
+        blobs = await asyncio.to_thread(self._dump_blobs, thread_id, namespace, apart, versions) if versions else []
+        rows: list[str] = ["(%s, %s, %s, %s, %s, %b)"] * len(blobs)
+        fields: Sequence[Any] = [field for blob in blobs for field in blob]
+        if blobs:  # PostgreSQL may put these in first, and its triggers ask who writes
+            rows[0], fields = self._held(rows[0], fields)
+        params = [
+            *(thread_id, namespace, checkpoint["id"], config["configurable"].get("checkpoint_id")),
+            Jsonb({**checkpoint, "channel_values": inline}),
+            Jsonb(get_serializable_checkpoint_metadata(config, metadata)),
+            *fields,
+        ]
+        new_blob = _PUT_BLOBS_SQL.format(rows=", ".join(rows)) if blobs else _NO_BLOBS_SQL
+        query = f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {then}"
+        self._check_loop()
+        with self.holding(thread_id):
+            async with self.conn.connection() as connection:
+                cursor = connection.cursor(binary=True, row_factory=tuple_row)
+                await cursor.execute(*self._held(query, params))
+                row = await cursor.fetchone()
+        reach("saver.after_put")
+        return row, {(blob[2], blob[3]): blob[5] or b"" for blob in blobs}
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save pending writes of a checkpoint in one statement."""
+        thread_id, namespace = place_of(config)
+        reach("saver.before_writes")
+        if len(writes) > _MOST_ROWS:
+            with self.holding(thread_id):
+                return await super().aput_writes(config, writes, task_id, task_path)
+        here = (thread_id, namespace, config["configurable"]["checkpoint_id"], task_id, task_path)
+        rows = await asyncio.to_thread(self._dump_writes, *here, writes)
+        is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        if is_special:  # these are replaced, and a statement may replace a row once
+            rows = list({row[5]: row for row in rows}.values())
+        if rows:
+            query = (self.UPSERT_CHECKPOINT_WRITES_SQL if is_special else self.INSERT_CHECKPOINT_WRITES_SQL).replace(
+                _ONE_WRITE, ", ".join([_ONE_WRITE] * len(rows))
+            )
+            with self.holding(thread_id):
+                async with self._cursor() as cursor:
+                    await cursor.execute(*self._held(query, [field for row in rows for field in row]))
+        reach("saver.after_writes")
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete the thread's checkpoints, blobs and writes."""
+        with self.holding(thread_id):
+            await super().adelete_thread(thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete all but what the strategy keeps, as the library does."""
+        self.check_unfenced()
+        await super().aprune(thread_ids, strategy=strategy)
+
+    def _check_loop(self) -> None:
+        """Refuse a call from another event loop: it would seem to work, and break the connections for everybody."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise RuntimeError(
+                "This saver belongs to another event loop. Open one in this loop, or call its sync methods elsewhere."
+            )
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy every checkpoint, blob and write of a thread, in one transaction; nothing is decoded."""
+        self.check_unfenced()
+        async with self.conn.connection() as connection, connection.transaction():
+            for query in _COPY_SQL:
+                await connection.execute(query, {"source": str(source_thread_id), "target": str(target_thread_id)})
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of these runs and their writes. Reads the whole table: there is no index on runs."""
+        await self._delete_for_runs(run_ids)
+
+    async def _delete_for_runs(self, run_ids: Sequence[str]) -> list[str]:
+        self.check_unfenced()
+        async with self._cursor() as cursor:
+            await cursor.execute(_DELETE_RUNS_SQL, [[str(run_id) for run_id in run_ids]])
+            return [row["thread_id"] for row in await cursor.fetchall()]
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """As `acopy_thread`, from another thread than the loop's."""
+        self._from_outside(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """As `adelete_for_runs`, from another thread than the loop's."""
+        self._from_outside(self.adelete_for_runs(run_ids))
+
+    def _from_outside(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
+        return await off_loop(_size(value), self._tuple, value)
+
+    def _tuple(self, row: Mapping[str, Any]) -> CheckpointTuple:
+        """Decode a row of the library's SELECT; unlike the library, all of it in the thread that calls."""
+        thread_id, namespace, parent = row["thread_id"], row["checkpoint_ns"], row["parent_checkpoint_id"]
+        inline = row["checkpoint"].get("channel_values") or {}
+        values = {**inline, **self._load_blobs(row["channel_values"])}
+        return CheckpointTuple(
+            config=config_of(thread_id, namespace, row["checkpoint_id"]),
+            checkpoint=cast(Checkpoint, {**row["checkpoint"], "channel_values": values}),
+            metadata=row["metadata"],
+            parent_config=config_of(thread_id, namespace, parent) if parent else None,
+            pending_writes=self._load_writes(row["pending_writes"]),
+        )
+
+
+def place_of(config: RunnableConfig) -> tuple[str, str]:
+    """Return thread id and namespace."""
+    configurable = config["configurable"]
+    return str(configurable["thread_id"]), configurable.get("checkpoint_ns", "")
+
+
+def config_of(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    """Return the config that names a checkpoint."""
+    return {
+        "configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id},
+    }
+
+
+def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide channels as the library does: bare values stay in the checkpoint's JSON, the rest become blobs."""
+    inline: dict[str, Any] = {}
+    apart: dict[str, Any] = {}
+    for channel, value in values.items():
+        if value is None or isinstance(value, str | int | float | bool):
+            inline[channel] = value
+            continue
+        apart[channel] = value
+        if isinstance(value, _DeltaSnapshot):
+            inline[channel] = True  # the library's mark for "there is a snapshot"
+    return inline, apart
+
+
+def _size(row: Mapping[str, Any]) -> int:
+    blobs = sum(len(blob[2] or b"") for blob in row["channel_values"] or ())
+    return blobs + sum(len(write[3]) for write in row["pending_writes"] or ())

@@ -1,0 +1,127 @@
+"""Places where a test may inject a fault, and mechanisms that it may take out. Refused outside tests.
+
+`FAILPOINTS="run.entered=kill;saver.before_put=stop@3;fence=off"`, together with COUNTERSIGN_TESTING=1, arms a process
+from its start; `arm` does it for one that was forked.
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import dataclass
+
+from agentcore.plain.errors import FailpointsRefused
+
+NAMES = {
+    "decide.locked": "The thread and the approval are locked; nothing is written.",
+    "decide.voted": "The vote is written.",
+    "decide.decided": "Decision, run and job are written.",
+    "decide.committed": "All of it is committed; the client does not know.",
+    "audit.written": "The entries of a transaction are written and the log's head is locked; nothing is committed.",
+    "run.claimed": "A worker has the lease; the graph was not called.",
+    "run.entered": "It is committed that nodes may run from here on.",
+    "run.stopped": "The graph stopped; how is not stored yet.",
+    "run.settled": "How it stopped is stored.",
+    "resume.edited": "The edit is a checkpoint; the graph was not called.",
+    "saver.before_put": "A checkpoint is about to be written.",
+    "saver.after_put": "A checkpoint was written.",
+    "saver.before_writes": "Pending writes are about to be written.",
+    "saver.after_writes": "Pending writes were written.",
+}
+MECHANISMS = {
+    "fence": "Checkpoint writes of a worker that lost its thread are refused.",
+    "hold": "While a run has its lease, others write nothing to its thread.",
+    "head_check": "A vote is refused when the thread moved since.",
+    "bytes_check": "What is stored is compared with what a question was bound to, at the vote and before a run.",
+    "digest_check": "A vote must name what was shown.",
+    "row_check": "What a decision rests on must stand in the audit log.",
+    "rights_again": "Under a lock a person's rights are read again.",
+    "folds": "A yes needs the end of each value that is taller than a screen to have been seen.",
+    "one_decision": "What was decided is not decided again.",
+    "chain_lock": "The head of the audit log is locked while an entry is appended.",
+    "tombstone": "What is written to a thread that was removed is refused, and looked for again.",
+    "nothing_ran": "A run that carried nothing out has its question asked anew.",
+    "sync": "A checkpoint is written before the next step begins.",
+}
+
+
+class FailpointReached(Exception):
+    """What the action `raise` raises."""
+
+
+_ACTION = re.compile(r"off|kill|stop|raise|sleep:\d+(\.\d+)?")
+
+
+@dataclass
+class _Armed:
+    action: str
+    left: int
+
+
+_armed: dict[str, _Armed] = {}
+
+
+def arm(name: str, action: str, *, at: int = 1) -> None:
+    """Have `action` happen the `at`-th time that `name` is reached: kill, stop, raise, sleep:SECONDS; or off.
+
+    Raises FailpointsRefused outside tests, and for names and actions that there are not.
+    """
+    if os.environ.get("COUNTERSIGN_TESTING") != "1":
+        raise FailpointsRefused("FAILPOINTS is for tests: unset it. It works only with COUNTERSIGN_TESTING=1.")
+    if not _ACTION.fullmatch(action) or at < 1:
+        raise FailpointsRefused(
+            f"{action!r:.40} at {at} is nothing a failpoint does. Type kill, stop, raise, sleep:SECONDS or off, and @2"
+            " behind it for the second time."
+        )
+    known = MECHANISMS if action == "off" else NAMES
+    if name not in known:
+        raise FailpointsRefused(f"{name!r:.60} cannot {action!r:.20}. What can: {', '.join(known)}.")
+    _armed[name] = _Armed(action, at)
+
+
+def disarm() -> None:
+    """Take all of them back."""
+    _armed.clear()
+
+
+def reach(name: str) -> None:
+    """Say that the code is at this place; what a test has armed here happens."""
+    assert name in NAMES, f"{name} is not in NAMES"
+    armed = _armed.get(name)
+    if armed is None:
+        return
+    armed.left -= 1
+    if armed.left == 0:
+        _act(armed.action, name)
+
+
+def is_off(name: str) -> bool:
+    """True if a test has taken this mechanism out."""
+    assert name in MECHANISMS, f"{name} is not in MECHANISMS"
+    return name in _armed
+
+
+def _act(action: str, name: str) -> None:
+    match action.partition(":"):
+        case "kill", *_:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stop", *_:
+            # To this very thread: sent to the process, another may take it, and this one runs on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        case "raise", *_:
+            raise FailpointReached(name)
+        case "sleep", _, seconds:
+            time.sleep(float(seconds))
+
+
+def arm_from(text: str) -> None:
+    """Arm what FAILPOINTS says: `name=action` or `name=action@n`, with semicolons between."""
+    for item in filter(None, (part.strip() for part in text.split(";"))):
+        name, _, what = item.partition("=")
+        action, _, at = what.partition("@")
+        at = at or "1"
+        arm(name, action, at=int(at) if at.isdecimal() else 0)
+
+
+arm_from(os.environ.get("FAILPOINTS", ""))

@@ -1,0 +1,1 @@
+"""What people do with the audit log: copies, signatures, verification."""

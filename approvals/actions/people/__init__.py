@@ -1,0 +1,1 @@
+"""People, policies, and changes of them."""

@@ -1,0 +1,19 @@
+"""Put a notice away."""
+
+from django.utils import timezone
+
+from approvals.domain import permissions
+from approvals.domain.permissions import User
+from approvals.errors import NotFound
+from approvals.models import Notice
+
+
+def see_notice(*, notice_id: int, by: User) -> Notice:
+    """Note that its reader has seen it. Raises NotFound for a notice of somebody else."""
+    permissions.check_view(by)
+    mine = Notice.objects.filter(pk=notice_id, user_id=by.pk or 0)
+    mine.filter(seen_at=None).update(seen_at=timezone.now())
+    notice = mine.first()
+    if notice is None:
+        raise NotFound("You have no such notice.")
+    return notice

@@ -1,0 +1,67 @@
+"""One-time sign-in links and API tokens. Only digests are kept; what is printed is the only copy."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals import audit
+from approvals.audit import rows
+from approvals.domain import permissions
+from approvals.errors import LinkUsed
+from approvals.models import ApiToken, SignInLink
+
+LINK_LIVES = timedelta(hours=12)
+
+
+def make_link(user: AbstractUser) -> str:
+    """Return the token of a new one-time link."""
+    token = secrets.token_urlsafe(24)
+    SignInLink.objects.filter(expires_at__lt=Now()).delete()
+    SignInLink.objects.create(token_digest=_digest(token), user_id=user.pk, expires_at=Now() + LINK_LIVES)
+    return token
+
+
+def use_link(token: str) -> AbstractUser:
+    """Return whose link it was; raise Gone when it was used or has expired. It is deleted: that makes it one-time."""
+    with transaction.atomic():
+        link = SignInLink.objects.select_for_update().filter(token_digest=_digest(token), expires_at__gt=Now()).first()
+        if link is None or not link.user.is_active:
+            raise LinkUsed("This link was used before or has expired. Make a new one: manage.py signin_link NAME.")
+        user = link.user
+        link.delete()
+    assert isinstance(user, AbstractUser)
+    return user
+
+
+def make_token(user: AbstractUser) -> str:
+    """Return a new API token of this person."""
+    token = "cs_" + secrets.token_urlsafe(32)
+    with transaction.atomic():
+        ApiToken.objects.create(token_digest=_digest(token), user_id=user.pk)
+        audit.append(
+            "token.created",
+            actor=user.get_username(),
+            actor_kind="operator at the command line",
+            rows=rows.read("token", [_digest(token)]),
+            about=f"token:{_digest(token)}",
+        )
+    return token
+
+
+def user_of_token(token: str) -> AbstractUser | None:
+    """Return the person a token belongs to, if they are still active."""
+    digest = _digest(token)
+    of_token = ApiToken.objects.filter(token_digest=digest).values("user")
+    found = get_user_model().objects.filter(pk__in=of_token, is_active=True).first()
+    if found is not None:
+        permissions.note_token(found, digest)
+    return found
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Runs: starting, carrying out, stopping and recovering them."""

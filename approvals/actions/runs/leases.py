@@ -1,0 +1,128 @@
+"""The lease of a thread: one worker holds it, the database's clock ends it, each holder gets a larger number.
+
+It is kept a second time, beside the checkpoints: there it keeps others from writing to the thread.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import DatabaseError, connections
+from django.db.models import F
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Now
+
+from agentcore.testing.failpoints import is_off
+from approvals.errors import Unavailable
+from approvals.jobs import runtime
+from approvals.models import Thread
+
+logger = logging.getLogger(__name__)
+
+_MISSES_BEFORE_GIVING_UP = 2
+_LONGEST_HOST = 20
+
+
+def worker_name() -> str:
+    """Name this process, for people who look for it: host and process id."""
+    return f"{socket.gethostname()[:_LONGEST_HOST]}:{os.getpid()}"
+
+
+def new_owner() -> str:
+    """Return an owner nobody had before, with the name of this worker in front."""
+    return f"{worker_name()}/{uuid4().hex}"
+
+
+def worker_of(owner: str) -> str:
+    return owner.rpartition("/")[0]
+
+
+def take(thread: Thread, owner: str) -> int | None:
+    """Take the lease of a thread whose row is locked; return its number, or None while somebody holds it."""
+    free = Thread.objects.filter(pk=thread.pk, cleaned_at=None).exclude(lease_until__gt=Now())
+    taken = free.update(fence=F("fence") + 1, lease_owner=owner, lease_until=_until())
+    if not taken:
+        return None
+    thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
+    with runtime.checkpoint_tables() as tables:
+        tables.raise_fence(
+            thread.pk, thread.fence, held_seconds=_held_seconds(), lets_others=settings.LETS_OTHERS_WRITE
+        )
+    return thread.fence
+
+
+def _held_seconds() -> float | None:
+    return None if is_off("hold") or is_off("fence") else settings.LEASE_SECONDS
+
+
+def revoke(thread: Thread) -> None:
+    """Take the thread, whose row is locked, from whoever holds it: nothing they write is accepted any more."""
+    Thread.objects.filter(pk=thread.pk).update(fence=F("fence") + 1, lease_owner="", lease_until=None)
+    thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
+    with runtime.checkpoint_tables() as tables:
+        tables.raise_fence(thread.pk, thread.fence)
+
+
+def let_go(thread_id: str, fence: int) -> bool:
+    """Let others write again, and return whether somebody did; the caller ends the lease itself."""
+    with runtime.checkpoint_tables() as tables:
+        return tables.let_go(thread_id, fence)
+
+
+def _until() -> CombinedExpression:
+    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def give_back(thread_id: str, owner: str, fence: int) -> None:
+    """End the lease before its time. What others wrote is left to be told by whoever takes the run over."""
+    Thread.objects.filter(pk=thread_id, lease_owner=owner).update(lease_owner="", lease_until=None)
+    hold_no_more(thread_id, fence)
+
+
+def hold_no_more(thread_id: str, fence: int) -> None:
+    """Let others write again, while the run waits to be tried once more."""
+    with runtime.checkpoint_tables() as tables:
+        tables.hold_on(thread_id, fence, held_seconds=0)
+
+
+class Renewal:
+    """Renews a lease from a thread of its own: a node that blocks the event loop must not lose it."""
+
+    def __init__(self, thread_id: str, owner: str, fence: int, on_lost: Callable[[], None]) -> None:
+        self._thread_id, self._owner, self._fence, self._on_lost = thread_id, owner, fence, on_lost
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{owner[-8:]}", daemon=True)
+
+    def __enter__(self) -> "Renewal":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+
+    def _keep(self) -> None:
+        misses = 0
+        while not self._stopped.wait(settings.LEASE_SECONDS / 3):
+            misses = 0 if self._renew() else misses + 1
+            if misses >= _MISSES_BEFORE_GIVING_UP:
+                logger.error("lost the lease of a thread; its run is stopped", extra={"thread_id": self._thread_id})
+                self._on_lost()
+                return
+
+    def _renew(self) -> bool:
+        ours = Thread.objects.filter(pk=self._thread_id, lease_owner=self._owner, lease_until__gt=Now())
+        try:
+            if not ours.update(lease_until=_until()):
+                return False
+            with runtime.checkpoint_tables() as tables:
+                tables.hold_on(self._thread_id, self._fence, held_seconds=settings.LEASE_SECONDS)
+            return True
+        except (DatabaseError, Unavailable):
+            return False
+        finally:
+            connections.close_all()

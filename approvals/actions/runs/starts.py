@@ -1,0 +1,110 @@
+"""Give a thread new input and hand it to the workers."""
+
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from agentcore.plain import schemas
+from agentcore.plain.errors import Fault
+from approvals import audit
+from approvals.actions.votes import alterations
+from approvals.audit.rows import BINDING
+from approvals.domain import bindings, permissions, policies, rules, secrets
+from approvals.domain.permissions import User
+from approvals.domain.policies import Author
+from approvals.enums import RunKind, ThreadStatus
+from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
+from approvals.jobs import queue, runtime
+from approvals.live import events
+from approvals.models import Approval, Graph, Run, Thread
+
+
+def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
+    """Queue a run; raise Busy while the thread is paused or held by another run, Invalid with a path for each fault.
+
+    Without input the thread goes on from where it stands, if nodes wait there that nobody need approve.
+    """
+    permissions.check_start_run(by)
+    graph = Graph.objects.filter(pk=graph_id).first()
+    if graph is None:
+        raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
+    if input is not None:
+        check_input(graph, input)
+    with audit.transaction():
+        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "start_run")
+        if thread is None:
+            raise NotFound("There is no such thread. Make it first.")
+        if not thread.cleaned_at:
+            bindings.check(thread)
+        if sentence := why_not_input(thread):
+            raise Busy(sentence, status=thread.status)
+        if not thread.bound_by and _has_checkpoints(thread):
+            raise Unbound(bindings.NOT_READ)
+        if thread.bound_by and thread.graph_id != graph_id:
+            raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
+        if input is None and (sentence := why_not_go_on(thread)):
+            raise Invalid(sentence)
+        alterations.check_thread(thread)
+        kept = secrets.sealed_input(input, graph.record.secrets, thread.pk)
+        run = Run.objects.create(
+            thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
+        )
+        changed = ["started_by_id"]
+        if not thread.bound_by:
+            bindings.to_run(thread, graph_id)
+            changed += BINDING
+        thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
+        if input is not None:
+            rules.with_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
+            changed.append("authors")
+        thread.started_by_id = by.pk
+        thread.save(update_fields=["graph_id", "bound_by", "status", "updated_at", "started_by", "authors"])
+        queue.enqueue("execute_run", queue=queue.graph_queue(graph_id), run_id=str(run.id))
+        events.publish(thread_id=thread_id)
+        audit.append(
+            "run.queued",
+            actor=by.get_username(),
+            thread_id=thread_id,
+            object={"run": str(run.id), "graph": graph_id},
+            rows=audit.told(run) | audit.told(thread, *changed),
+        )
+    return run
+
+
+def _has_checkpoints(thread: Thread) -> bool:
+    """Whether somebody has run the thread already; the worker that has the checkpoints asks again before it runs."""
+    try:
+        return runtime.read_head(thread.pk) is not None
+    except Unavailable:
+        return False
+
+
+def why_not_go_on(thread: Thread) -> str:
+    """Say why the thread cannot go on from where it stands without input; a query."""
+    stands_at = Q(checkpoint_id=thread.checkpoint_id) | Q(head_id=thread.checkpoint_id)
+    asked = Approval.objects.filter(stands_at, thread=thread)
+    return policies.why_not_go_on(
+        waiting=thread.next,
+        refusal=why_not_input(thread),
+        was_asked=asked.exists(),
+    )
+
+
+def why_not_input(thread: Thread) -> str:
+    """Say why the thread takes no new input as it stands."""
+    return policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None)
+
+
+def check_input(graph: Graph, input: Any) -> None:
+    """Check new input against the graph's input schema before LangGraph sees it: LangGraph itself checks nothing."""
+    if not isinstance(input, dict) or not input:
+        raise Invalid("The input must be an object with at least one field.")
+    schema = graph.record.input_schema
+    faults = list(schemas.faults(schema or {}, input, "input"))
+    if schema:
+        unknown = input.keys() - schema.get("properties", input).keys()
+        faults += [Fault(f"input/{name}", "The graph has no such input.") for name in sorted(unknown)]
+    if faults:
+        raise Invalid("The input does not fit the graph.", faults=[fault.as_dict() for fault in faults])

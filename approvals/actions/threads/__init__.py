@@ -1,0 +1,1 @@
+"""Threads: indexing, forking, replaying, cleaning and explaining them."""

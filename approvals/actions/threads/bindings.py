@@ -1,0 +1,94 @@
+"""An admin says which graph a thread is of: one that an outside program made, and that names no graph here."""
+
+import time
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from approvals.actions.threads.indexing import LONGEST_ID
+from approvals.domain import bindings, permissions
+from approvals.domain.permissions import User
+from approvals.enums import ACTIVE_RUNS, Binding
+from approvals.errors import Busy, Conflict, Gone, Invalid, NotFound, Unbound
+from approvals.jobs import queue, runtime
+from approvals.live import events
+from approvals.models import Graph, Run, Thread
+
+WAIT_SECONDS = 3.0
+_LOOK_EVERY_SECONDS = 0.02
+_MOST_NAMED = 50
+
+
+def bind_thread(*, thread_id: str, graph_id: str, reason: str = "", by: User) -> Thread:
+    """Bind the thread, have it read again, and return it; again for the same graph changes nothing.
+
+    Raises Denied, NotFound, Gone, Busy while a run has it, Conflict where it is bound to another graph, Invalid for a
+    graph that is not here, and for one that does not fit unless a reason is given.
+    """
+    permissions.check_bind(by)
+    with transaction.atomic():
+        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "bind")
+        _check(thread, thread_id)
+        assert thread is not None
+        _check_graph(graph_id)
+        if thread.bound_by and thread.graph_id != graph_id:
+            raise Conflict(
+                f"This thread is of the graph {thread.graph_id}, and a thread keeps its graph. Start another thread.",
+                graph_id=thread.graph_id,
+            )
+        if thread.bound_by and not thread.unbound:
+            return thread
+        fits = graph_id in bindings.fitting(thread)
+        if not fits and not reason.strip():
+            raise Invalid(f"{graph_id} does not fit this thread: {_told(thread)} Say why it is that one all the same.")
+        _bind(thread, graph_id, reason.strip(), fits, by)
+    return _read(thread)
+
+
+def _check(thread: Thread | None, thread_id: str) -> None:
+    if thread is None:
+        if len(thread_id) <= LONGEST_ID and runtime.read_head(thread_id) is not None:
+            raise Unbound(bindings.NOT_READ)
+        raise NotFound("There is no such thread.")
+    if thread.cleaned_at:
+        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+    if Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
+        raise Busy("A run holds this thread. Wait until it stops.", status=thread.status)
+    if not thread.bound_by and not thread.unbound:
+        told = "It takes the graph that is run on it first." if not thread.checkpoint_id else bindings.NOT_READ
+        raise Unbound(told)
+
+
+def _check_graph(graph_id: str) -> None:
+    here = list(Graph.objects.order_by("pk").values_list("pk", flat=True))
+    if graph_id not in here:
+        names = ", ".join(here[:_MOST_NAMED]) or "none"
+        raise Invalid(f"No graph is called {graph_id!r:.60}. There are: {names}.", graphs=here)
+
+
+def _told(thread: Thread) -> str:
+    found = bindings.fitting(thread)
+    return f"what it shows fits {', '.join(found)}." if found else "it shows what no graph here has."
+
+
+def _bind(thread: Thread, graph_id: str, reason: str, fits: bool, by: User) -> None:
+    thread.claims = (thread.unbound or {}).get("claims") or {}
+    thread.graph_id, thread.bound_by, thread.bound_who = graph_id, Binding.ADMIN, by.get_username()
+    thread.unbound, thread.problem, thread.step, thread.updated_at = None, "", None, timezone.now()
+    thread.save()
+    queue.enqueue("index_thread", queue=queue.graph_queue(graph_id), priority=queue.URGENT, thread_id=thread.pk)
+    events.publish(thread_id=thread.pk)
+    bindings.record(thread, actor=by.get_username(), reason=reason, fits=fits)
+
+
+def _read(thread: Thread) -> Thread:
+    """Return the thread once a worker has read it with its graph, or after a moment."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        thread.refresh_from_db()
+        if thread.step is not None or thread.problem:
+            break
+        connection.close()  # to the pool: somebody else may use it while we wait
+        time.sleep(_LOOK_EVERY_SECONDS)
+    return thread

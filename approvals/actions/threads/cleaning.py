@@ -1,0 +1,179 @@
+"""Remove a thread that is beyond help: its checkpoints, its open questions and what was stored of its state."""
+
+import time
+from dataclasses import dataclass, field
+
+from django.db import OperationalError, transaction
+from django.utils import timezone
+
+from approvals import audit
+from approvals.actions.runs import leases
+from approvals.actions.threads import indexing
+from approvals.domain import permissions
+from approvals.domain.permissions import User
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
+from approvals.errors import Gone, Invalid, NotFound
+from approvals.jobs import runtime
+from approvals.live import events
+from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
+
+BATCH_SIZE = 500
+"""Rows of each table that one transaction deletes: longer ones would keep everybody waiting who writes."""
+PATIENCE_SECONDS = 10.0
+"""How long whoever removes a thread waits for its rows to go; a worker deletes the rest."""
+MOST_NAMED = 200
+"""Subgraphs whose rows the entry counts one by one."""
+SWEEP_SECONDS = 3.0
+SWEEP_SIZE = 50
+SETTLED_SECONDS = 30.0
+"""A statement that was under way when the tombstone was laid may still put a row in: none takes so long."""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is, or would be, removed: rows of each checkpoint table, open approvals, runs that are given up.
+
+    `namespaces` counts the same rows by the graph they are of: an empty name is the thread's own, others are subgraphs.
+    """
+
+    rows: dict[str, int]
+    approvals: int
+    runs: int
+    namespaces: dict[str, int] = field(default_factory=dict)
+
+
+def plan(*, thread_id: str, by: User) -> Cleaning:
+    """Count what a force-clean would remove; change nothing."""
+    permissions.check_force_clean(by)
+    return _plan(_existing(thread_id) or Thread(pk=thread_id))
+
+
+def _plan(thread: Thread) -> Cleaning:
+    with runtime.checkpoint_tables() as tables:
+        rows, namespaces = tables.count_rows(thread.pk), tables.count_by_namespace(thread.pk)
+    open_runs = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).count()
+    return Cleaning(rows, Approval.objects.pending().filter(thread=thread).count(), open_runs, namespaces)
+
+
+def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
+    """Tombstone the thread, fence off its worker and delete its rows. Votes, decisions and the audit log stay.
+
+    Once the tombstone is committed nobody can write to the thread, so it can be emptied bit by bit: here, while that
+    is quick, and by a worker, which looks again for what was being written that moment.
+    """
+    permissions.check_force_clean(by)
+    if not reason.strip():
+        raise Invalid("Say why the thread is removed: the reason goes into the record.")
+    if _existing(thread_id) is None:
+        Thread.objects.get_or_create(pk=thread_id)
+    with transaction.atomic():
+        thread = Thread.objects.select_for_update().get(pk=thread_id)
+        permissions.check_again(by, "force_clean")
+        if thread.cleaned_at:
+            raise Gone("This thread was force-cleaned before.")
+        done = remove(thread, "thread.force_cleaned", reason=reason.strip(), by=by.get_username())
+    empty(thread_id)
+    return done
+
+
+def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
+    """Take a thread, whose row is locked, from everybody: close what is open, and let no writer in."""
+    with audit.transaction():
+        done = _plan(thread)
+        rows = _erase(thread, f"Force-cleaned by {by}: {reason}")
+        events.publish(thread_id=thread.pk)
+        audit.append(
+            action,
+            actor=by,
+            actor_kind=kind,
+            thread_id=thread.pk,
+            object={
+                "rows": done.rows,
+                "namespaces": dict(list(done.namespaces.items())[:MOST_NAMED]),
+                "approvals": done.approvals,
+                "runs": done.runs,
+                "graph": thread.graph_id,
+                "checkpoint": thread.checkpoint_id,
+            },
+            texts={"reason": reason},
+            rows=rows,
+        )
+    runtime.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
+    return done
+
+
+def empty(thread_id: str) -> None:
+    """Delete what a removed thread has, as far as that is quick; a worker goes on with it."""
+    _empty(thread_id, until=time.monotonic() + PATIENCE_SECONDS)
+
+
+def _empty(thread_id: str, *, until: float) -> bool:
+    """Delete what the thread has, in short transactions; False when there was no time for all of it."""
+    while time.monotonic() < until:
+        try:
+            with transaction.atomic(using=runtime.checkpoint_database()), runtime.checkpoint_tables() as tables:
+                if not any(tables.delete_rows(thread_id, limit=BATCH_SIZE).values()):
+                    return True
+        except OperationalError:  # a writer held one of the rows: a worker will try again
+            return False
+    return False
+
+
+def look_again() -> None:
+    """Every 5 s: delete what removed threads still have, and write down which have nothing left."""
+    until = time.monotonic() + SWEEP_SECONDS
+    with runtime.checkpoint_tables() as tables:
+        waiting = tables.threads_to_empty(limit=SWEEP_SIZE)
+    for thread_id in waiting:
+        _empty(thread_id, until=until)
+    with runtime.checkpoint_tables() as tables:
+        emptied = tables.threads_emptied(settled_seconds=SETTLED_SECONDS)
+    if emptied:
+        _settle(emptied)
+
+
+@transaction.atomic
+def _settle(emptied: dict[str, int]) -> None:
+    """The entry first: an interruption makes it appear twice, and never not at all."""
+    with audit.transaction():
+        for thread_id, deleted in emptied.items():
+            about = {"deleted": deleted, "left": 0}
+            audit.append("thread.emptied", actor="worker", actor_kind="system", thread_id=thread_id, object=about)
+    with runtime.checkpoint_tables() as tables:
+        tables.settle(list(emptied))
+
+
+def _existing(thread_id: str) -> Thread | None:
+    """Return the thread; None for one that has checkpoints and was not listed yet. Raises NotFound."""
+    thread = Thread.objects.filter(pk=thread_id).first()
+    if thread is None and (len(thread_id) > indexing.LONGEST_ID or runtime.read_head(thread_id) is None):
+        raise NotFound("There is no such thread.")
+    return thread
+
+
+def _erase(thread: Thread, why: str) -> audit.Told:
+    """Close and empty what the thread has; return what is to be told of its rows: not of those that are emptied."""
+    now = timezone.now()
+    Thread.objects.filter(pk=thread.pk).update(
+        cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
+        checkpoint_id="", title="", unbound=None, claims={},
+    )  # fmt: skip
+    leases.revoke(thread)
+    asked = list(Approval.objects.pending().filter(thread=thread))
+    told = "An admin removed this thread. What you voted or reserved no longer counts."
+    rows = indexing.tell_voters(asked, told)
+    rows |= {audit.key_of(each): {"status": ApprovalStatus.CLEANED.value} for each in asked}
+    Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
+    Approval.objects.filter(thread=thread).update(
+        state={}, request={}, actions=[], summary="", proposal=None, marks=[], folded=[]
+    )
+    Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)
+    Decision.objects.filter(approval__thread=thread).update(edits={}, answer=None)
+    Draft.objects.filter(thread=thread).delete()
+    given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]))
+    Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
+        status=RunStatus.CANCELLED, ended_at=now, updated_at=now
+    )
+    rows |= {audit.key_of(run): {"status": RunStatus.CANCELLED.value} for run in given_up}
+    Run.objects.filter(thread=thread).update(input=None, problem="", steps=[], calls=[])
+    return rows

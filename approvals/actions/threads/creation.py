@@ -1,0 +1,38 @@
+"""Make a thread, with nothing in it yet."""
+
+import re
+from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError
+
+from approvals import audit
+from approvals.domain import permissions
+from approvals.domain.permissions import User
+from approvals.errors import AlreadyExists, Invalid
+from approvals.models import Thread
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}")
+
+
+def create_thread(
+    *, thread_id: str | None = None, metadata: dict[str, Any] | None = None, if_exists: str = "raise", by: User
+) -> Thread:
+    """Return the new thread; with `if_exists="do_nothing"` the one that is there."""
+    permissions.check_start_run(by)
+    thread_id = thread_id or str(uuid4())
+    check_thread_id(thread_id)
+    try:
+        with audit.transaction():
+            thread = Thread.objects.create(id=thread_id, metadata=metadata or {}, started_by_id=by.pk)
+            audit.append("thread.created", actor=by.get_username(), thread_id=thread_id, rows=audit.told(thread))
+    except IntegrityError:
+        if if_exists == "do_nothing":
+            return Thread.objects.get(pk=thread_id)
+        raise AlreadyExists(f"There is a thread {thread_id} already. Use it, or leave thread_id out.") from None
+    return thread
+
+
+def check_thread_id(thread_id: str) -> None:
+    if not _ID.fullmatch(thread_id):
+        raise Invalid("A thread id is 1 to 200 letters, digits or . _ : @ - and begins with a letter or digit.")

@@ -1,0 +1,165 @@
+"""Fork a checkpoint into a thread of its own. The old thread stays as it is, and what waits there waits on."""
+
+import time
+from typing import Any
+from uuid import uuid4
+
+from django.db import connection
+
+from agentcore.graphs import edits as state_edit
+from agentcore.plain import timeline
+from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.savers.serializers import digest
+from approvals import audit
+from approvals.actions.runs import starts
+from approvals.actions.votes import alterations
+from approvals.actions.workers import inquiries
+from approvals.domain import bindings, permissions, policies, rules
+from approvals.domain import secrets as seals
+from approvals.domain.permissions import User
+from approvals.domain.policies import Author
+from approvals.enums import Binding, RunKind, ThreadStatus
+from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
+from approvals.jobs import queue, runtime
+from approvals.live import events
+from approvals.models import Graph, Run, Thread
+
+WAIT_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 0.02
+
+
+def fork_thread(
+    *, thread_id: str, checkpoint_id: str, edits: Any = None, as_node: str = "", input: Any = None, by: User
+) -> Thread:
+    """Return the new thread, as soon as a worker has made the copy or after a while; with `input` it runs at once.
+
+    A fork that stands at a gate or a question asks people of its own; any other can be run. Raises Denied, NotFound,
+    Gone, Conflict for what cannot be forked, Invalid or InvalidEdit with a path for each fault, Unavailable.
+    """
+    permissions.check_fork(by)
+    source, graph = _source(thread_id)
+    _check(source, graph, edits, as_node, input)
+    if not _is_there(thread_id, checkpoint_id):
+        raise NotFound("The thread has no such checkpoint.")
+    secrets = graph.record.secrets
+    edits = seals.sealed(edits, secrets, source.pk)
+    _have_it_tried(source, graph, checkpoint_id, edits, as_node)
+    input = seals.sealed_input(input, secrets, source.pk)
+    run = _begin(source, checkpoint_id, edits=edits, as_node=as_node, input=input, by=by)
+    return _awaited(run)
+
+
+def check_can_be_forked(thread: Thread) -> None:
+    """Raise Gone for a thread that was cleaned, Unbound for one whose graph is not certain."""
+    if thread.cleaned_at:
+        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+    bindings.check(thread)
+    if not thread.graph_id:
+        raise Conflict("Nothing has run on this thread yet.")
+
+
+def _source(thread_id: str) -> tuple[Thread, Graph]:
+    thread = Thread.objects.filter(pk=thread_id).first()
+    if thread is None:
+        raise NotFound("There is no such thread.")
+    check_can_be_forked(thread)
+    graph = Graph.objects.filter(pk=thread.graph_id).first()
+    if graph is None:
+        raise Conflict(f"No worker has the graph {thread.graph_id} any more. Is it in langgraph.json?")
+    return thread, graph
+
+
+def _check(source: Thread, graph: Graph, edits: Any, as_node: str, input: Any) -> None:
+    if input is not None:
+        if edits or as_node:
+            raise Invalid("Fork with other input or with an edit, not with both.")
+        starts.check_input(graph, input)
+    nodes = [node["id"] for node in graph.card["nodes"]]
+    if as_node and as_node not in nodes:
+        raise _invalid_edit(f"as_node is not right: the graph has {', '.join(nodes)}.", "as_node")
+    _check_edits(source, graph, edits or {})
+
+
+def _check_edits(source: Thread, graph: Graph, edits: Any, opaque: tuple[str, ...] = ()) -> None:
+    card = graph.record
+    edits = seals.opened(edits, card.secrets, source.pk)
+    try:
+        state_edit.check_edits(card.channels, edits, opaque=opaque, secrets=card.secrets)
+    except CoreInvalidEdit as error:
+        faults = [fault.as_dict() for fault in error.faults]
+        raise InvalidEdit("The edit does not fit the graph.", faults=faults) from None
+
+
+def _invalid_edit(sentence: str, path: str) -> InvalidEdit:
+    return InvalidEdit(sentence, faults=[{"path": path, "message": sentence}])
+
+
+def _is_there(thread_id: str, checkpoint_id: str) -> bool:
+    with runtime.checkpoint_tables() as tables:
+        return timeline.has(tables, thread_id, checkpoint_id)
+
+
+def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any, as_node: str) -> None:
+    """Have a worker make the fork in memory first: what it would refuse leaves no thread behind."""
+    where = {"thread_id": source.pk, "graph_id": source.graph_id, "checkpoint_id": checkpoint_id}
+    found = inquiries.try_fork(**where, edits=edits or {}, as_node=as_node)
+    _check_edits(source, graph, edits or {}, tuple(found["opaque"]))
+
+
+@audit.transaction()
+def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, input: Any, by: User) -> Run:
+    permissions.check_again(by, "fork")
+    alterations.check_thread(Thread.objects.defer("state").get(pk=source.pk))
+    thread = Thread(
+        id=str(uuid4()),
+        graph_id=source.graph_id,
+        bound_by=Binding.RUN,
+        title=source.title,
+        status=ThreadStatus.BUSY,
+        metadata=source.metadata,
+        started_by_id=by.pk,
+        authors=[author.as_dict() for author in _authors_of(source, checkpoint_id)],
+        forked_from=source.pk,
+        forked_at=checkpoint_id,
+    )
+    rules.with_author(thread, Author(by.get_username(), "fork"))
+    thread.save(force_insert=True)
+    run = Run.objects.create(
+        thread=thread,
+        graph_id=thread.graph_id,
+        kind=RunKind.FORK,
+        input={
+            "thread_id": source.pk,
+            "checkpoint_id": checkpoint_id,
+            "edits": edits or {},
+            "as_node": as_node,
+            "input": input,
+        },
+        started_by=by.get_username(),
+    )
+    queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), priority=queue.URGENT, run_id=str(run.pk))
+    events.publish(thread_id=thread.pk)
+    about = {"run": str(run.pk), "from": source.pk, "checkpoint": checkpoint_id, "as_node": as_node}
+    given = {name: digest(value) for name, value in {"edits": edits, "input": input}.items() if value}
+    told = {name: value for name, value in about.items() if value}
+    rows = audit.told(run) | audit.told(thread)
+    audit.append("thread.forked", actor=by.get_username(), thread_id=thread.pk, object=told, digests=given, rows=rows)
+    return run
+
+
+def _authors_of(source: Thread, checkpoint_id: str) -> list[Author]:
+    """Whoever gave the original what stood at that checkpoint has given it to the fork."""
+    authors = policies.authors_of(Thread.objects.values_list("authors", flat=True).get(pk=source.pk))
+    return policies.authors_at(authors, checkpoint_id, thread_id=source.pk)
+
+
+def _awaited(run: Run) -> Thread:
+    """Return the thread once the copy is there; one that takes long is made all the same."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        run.refresh_from_db()
+        if run.entered_at or not run.is_active:
+            break
+        connection.close()  # to the pool: somebody else may use it while we wait
+        time.sleep(_LOOK_EVERY_SECONDS)
+    return Thread.objects.get(pk=run.thread_id)

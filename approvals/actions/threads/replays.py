@@ -1,0 +1,65 @@
+"""Have a thread go back to an earlier checkpoint of its own, and on from there. What waited there is superseded."""
+
+from django.utils import timezone
+
+from agentcore.plain import timeline
+from approvals import audit
+from approvals.actions.threads.forks import check_can_be_forked
+from approvals.actions.votes import alterations
+from approvals.domain import permissions, rules
+from approvals.domain.permissions import User
+from approvals.domain.policies import Author
+from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
+from approvals.errors import Busy, Invalid, NotFound
+from approvals.jobs import queue, runtime
+from approvals.live import events
+from approvals.models import Run, Thread
+
+
+def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User) -> Run:
+    """Queue the run. At a gate it asks people anew; elsewhere nodes run again, with all that they do.
+
+    `typed_id` is the thread's id, typed by the person. Raises Denied, NotFound, Gone, Busy, Conflict or Invalid.
+    """
+    permissions.check_replay(by)
+    with audit.transaction():
+        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "replay")
+        if thread is None:
+            raise NotFound("There is no such thread.")
+        check_can_be_forked(thread)
+        if typed_id.strip() != thread.pk.strip():
+            raise Invalid("What you typed is not this thread's id. Nothing was run.")
+        if thread.status == ThreadStatus.BUSY:
+            raise Busy("A run holds this thread. Wait until it stops.", status=thread.status)
+        with runtime.checkpoint_tables() as tables:
+            if not timeline.has(tables, thread_id, checkpoint_id):
+                raise NotFound("The thread has no such checkpoint.")
+        return _begin(thread, checkpoint_id, by)
+
+
+def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
+    alterations.check_thread(thread)
+    now = timezone.now()
+    stuck = list(Run.objects.filter(thread=thread, status__in=STUCK_RUNS).values_list("pk", flat=True))
+    Run.objects.filter(pk__in=stuck).update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
+    head = runtime.read_head(thread.pk)
+    run = Run.objects.create(
+        thread=thread,
+        graph_id=thread.graph_id,
+        kind=RunKind.REPLAY,
+        input={"checkpoint_id": checkpoint_id},
+        started_by=by.get_username(),
+        resume_from=head.checkpoint_id if head else "",
+    )
+    thread.status, thread.updated_at, thread.problem = ThreadStatus.BUSY, now, ""
+    rules.with_author(thread, Author(by.get_username(), "replay", after=run.resume_from))
+    thread.started_by_id = by.pk
+    thread.save(update_fields=["status", "updated_at", "problem", "started_by", "authors"])
+    queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.pk))
+    events.publish(thread_id=thread.pk)
+    rows = audit.told(run) | audit.told(thread, "started_by_id", "authors")
+    rows |= {f"run:{pk}": {"status": RunStatus.CANCELLED.value} for pk in stuck}
+    about = {"run": str(run.pk), "checkpoint": checkpoint_id, "from": run.resume_from}
+    audit.append("thread.replayed", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows)
+    return run

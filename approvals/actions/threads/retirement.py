@@ -1,0 +1,97 @@
+"""Remove threads that are over and old. Never one that waits, runs, is stuck, or moved since it was last read."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from approvals.actions.threads import cleaning
+from approvals.domain import permissions
+from approvals.domain.permissions import User
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ThreadStatus
+from approvals.errors import Invalid
+from approvals.jobs import runtime
+from approvals.models import Approval, Run, Thread
+
+BY_ITSELF = "retention"
+"""The actor of what a worker removes because of RETENTION_DAYS."""
+MOST_AT_ONCE = 200
+LONGEST_SECONDS = 60.0
+LONGEST_DAYS = 36_500
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """How many threads of a graph are over and old, and when the one that moved first did so."""
+
+    graph: str
+    threads: int
+    oldest: datetime
+
+
+def plan(*, days: int, graph_id: str = "", by: User) -> list[Retirement]:
+    """Count what would be removed, graph by graph; change nothing. Raises Denied or Invalid."""
+    permissions.check_force_clean(by)
+    found = over(days, graph_id).values("graph_id").annotate(threads=Count("pk"), oldest=Min("updated_at"))
+    return [Retirement(each["graph_id"], each["threads"], each["oldest"]) for each in found.order_by("graph_id")]
+
+
+def retire(*, days: int, graph_id: str = "", by: User) -> int:
+    """Remove all that is over and old; return how many threads. Raises Denied or Invalid."""
+    permissions.check_force_clean(by)
+    count = 0
+    while done := _retire(days, graph_id, by=by.get_username(), kind="person", until=time.monotonic() + 3600):
+        count += done
+        permissions.check_again(by, "force_clean")
+    return count
+
+
+def retire_by_itself() -> int:
+    """Every hour, where RETENTION_DAYS says so: some hundred threads at most, the rest the next time."""
+    if not settings.RETENTION_DAYS:
+        return 0
+    until = time.monotonic() + LONGEST_SECONDS
+    return _retire(settings.RETENTION_DAYS, "", by=BY_ITSELF, kind="system", until=until)
+
+
+def over(days: int, graph_id: str = "") -> "QuerySet[Thread]":
+    """Select threads whose graph reached its end so long ago, and that nothing of ours holds."""
+    if not 0 < days <= LONGEST_DAYS:
+        raise Invalid(f"Say how many days, from 1 to {LONGEST_DAYS}.")
+    held = Run.objects.filter(thread=OuterRef("pk"), status__in=[*ACTIVE_RUNS, *STUCK_RUNS])
+    asked = Approval.objects.pending().filter(thread=OuterRef("pk"))
+    found = Thread.objects.filter(
+        ~Exists(held),
+        ~Exists(asked),
+        status=ThreadStatus.IDLE,
+        next=[],
+        cleaned_at=None,
+        updated_at__lt=Now() - timedelta(days=days),
+    ).exclude(checkpoint_id="")
+    return found.filter(graph_id=graph_id) if graph_id else found
+
+
+def _retire(days: int, graph_id: str, *, by: str, kind: str, until: float) -> int:
+    count = 0
+    for thread_id in over(days, graph_id).order_by("updated_at").values_list("pk", flat=True)[:MOST_AT_ONCE]:
+        if time.monotonic() > until:
+            break
+        count += _retire_one(thread_id, days, by=by, kind=kind)
+    return count
+
+
+def _retire_one(thread_id: str, days: int, *, by: str, kind: str) -> bool:
+    """Look again under the lock: it may have been started anew, or moved by its agent a moment ago."""
+    with transaction.atomic():
+        thread = over(days).select_for_update(of=("self",)).filter(pk=thread_id).first()
+        head = runtime.read_head(thread_id)
+        if thread is None or head is None or head.checkpoint_id != thread.checkpoint_id:
+            return False
+        reason = f"It was over, and older than {days} days."
+        cleaning.remove(thread, "thread.retired", reason=reason, by=by, kind=kind)
+    cleaning.empty(thread_id)
+    return True

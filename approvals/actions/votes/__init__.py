@@ -1,0 +1,1 @@
+"""Voting on approvals: ballots, claims, drafts, edits, deadlines."""

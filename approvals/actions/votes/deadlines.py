@@ -1,0 +1,67 @@
+"""Approvals whose time is over: rejected or shown to others, as their policy says. Never approved."""
+
+import logging
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from approvals import audit
+from approvals.actions.votes import alterations, ballots
+from approvals.actions.votes.ballots import Locked, Outcome
+from approvals.audit import vouching
+from approvals.domain import policies
+from approvals.domain.policies import Proposal
+from approvals.enums import Verdict
+from approvals.errors import Altered, Refusal
+from approvals.live import events
+from approvals.models import Approval
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 200
+COMMENT = "Nobody decided in time."
+
+
+def close_overdue() -> None:
+    """Reject or escalate every approval whose deadline has passed."""
+    overdue = Approval.objects.pending().filter(due_at__lte=Now(), escalated_at=None).order_by("due_at")
+    for approval_id in overdue.values_list("pk", flat=True)[:AT_ONCE]:
+        try:
+            _close(approval_id)
+        except Altered as altered:
+            alterations.note(Approval.objects.get(pk=approval_id), altered.detail["columns"], by=None)
+        except Refusal as refusal:  # the thread moved or is busy: the sweep reads it, and the question goes
+            logger.info("an overdue approval waits: %s", refusal.code, extra={"approval": str(approval_id)})
+
+
+@audit.transaction()
+def _close(approval_id: UUID) -> None:
+    here = ballots.lock(ballots.found(approval_id))
+    approval = here.approval
+    if not approval.is_pending or approval.escalated_at or approval.due_at is None or approval.due_at > here.now:
+        return
+    log = vouching.read([approval])
+    ballots.check_question(log, here)
+    if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
+        ballots.check_head(here)
+        ballots.settle(here, Outcome(Verdict.REJECT, "the deadline", Proposal(), COMMENT))
+    else:
+        _escalate(here)
+
+
+def _escalate(here: Locked) -> None:
+    """Let the people vote whom the policy names for this, beside those who may already."""
+    approval = here.approval
+    approval.escalated_at = here.now
+    approval.save(update_fields=["escalated_at"])
+    events.publish(thread_id=here.thread.pk)
+    audit.append(
+        "approval.escalated",
+        actor="countersign",
+        actor_kind="system",
+        thread_id=here.thread.pk,
+        object={"approval": str(approval.pk), "to": list(here.rule.escalate_to)},
+        policy_version=here.rule.source,
+        rows=audit.told(approval, "escalated_at"),
+        about=audit.key_of(approval),
+    )

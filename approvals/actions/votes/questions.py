@@ -1,0 +1,62 @@
+"""Have a question asked again whose answer its node failed with, or that was given up. What was answered is kept."""
+
+from django.utils import timezone
+
+from approvals import audit
+from approvals.domain import bindings, permissions, policies
+from approvals.domain.permissions import User
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, RunKind, RunStatus, ThreadStatus
+from approvals.errors import Conflict, NotFound
+from approvals.jobs import queue
+from approvals.live import events
+from approvals.models import Approval, Run, Thread
+
+
+def ask_again(*, thread_id: str, by: User) -> Run:
+    """Queue a run that takes the stored answer back. Raises Denied, NotFound, or Conflict with what stands in the way.
+
+    The node runs again from its top when it is answered; nodes of the same step that have ended do not.
+    """
+    permissions.check_retry_run(by)
+    with audit.transaction():
+        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        permissions.check_again(by, "retry_run")
+        if thread is None:
+            raise NotFound("There is no such thread.")
+        bindings.check(thread)
+        if sentence := why_not(thread):
+            raise Conflict(sentence)
+        rows: audit.Told = {}
+        for stuck in Run.objects.filter(thread=thread, status__in=STUCK_RUNS):
+            stuck.status, stuck.updated_at = RunStatus.CANCELLED, timezone.now()
+            stuck.save(update_fields=["status", "updated_at"])
+            rows |= audit.told(stuck, "status")
+        run = Run.objects.create(
+            thread=thread,
+            graph_id=thread.graph_id,
+            kind=RunKind.REPAIR,
+            started_by=by.get_username(),
+            resume_from=thread.checkpoint_id,
+        )
+        thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
+        thread.save(update_fields=["status", "updated_at"])
+        queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.pk))
+        events.publish(thread_id=thread.pk)
+        about = {"run": str(run.pk), "checkpoint": thread.checkpoint_id}
+        audit.append(
+            "run.repaired", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows | audit.told(run)
+        )
+    return run
+
+
+def why_not(thread: Thread) -> str:
+    """Say why nothing can be asked again on this thread; a query."""
+    asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id).exclude(interrupt_id="")
+    last = asked.order_by("interrupt_id", "-round").distinct("interrupt_id").values_list("status", "allowed_verdicts")
+    # Not the thread's status: where one question was answered and one given up, no run holds it, and yet nodes wait.
+    is_held = Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
+    return policies.why_not_ask_again(
+        status=ThreadStatus.BUSY if is_held else ThreadStatus.IDLE,
+        is_cleaned=thread.cleaned_at is not None,
+        can_be_answered=[status == "pending" and bool(allowed) for status, allowed in last],
+    )

@@ -1,0 +1,246 @@
+"""Ask a worker something about a graph and wait, with a limit, for the answer. Web processes load no graphs."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from agentcore import dialects
+from agentcore.graphs import edits as state_edit
+from agentcore.graphs import forks, snapshots
+from agentcore.plain import masks
+from agentcore.plain.errors import Ambiguous, CannotFork, UnreadableThread
+from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.plain.types import Question
+from agentcore.savers.serializers import to_plain
+from approvals.domain import secrets
+from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
+from approvals.jobs import queue as jobs
+from approvals.jobs import runtime
+from approvals.models import Approval, Graph, Inquiry, Thread
+
+LONGEST_WAIT_SECONDS = 10.0
+WHOLE_WAIT_SECONDS = 30.0
+"""For one large value, which somebody asked for by itself."""
+INDEX_WAIT_SECONDS = 3.0
+_LOOK_EVERY_SECONDS = 0.02
+_KEPT_FOR = timedelta(minutes=5)
+
+
+def preview(
+    *, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+) -> dict[str, Any]:
+    """Return what an edit would give: the fields of `agentcore.plain.types.Preview`."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
+
+
+def preview_each(*, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, answer: Any) -> dict[str, Any]:
+    """Return what an answer would give that decides each task of a breakpoint; as `preview` does."""
+    where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id}
+    return _ask_for("preview_each", graph_id, **where, answer=answer)
+
+
+def snapshot(*, thread_id: str, graph_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+    """Return one snapshot as plain data."""
+    return _ask_for("snapshot", graph_id, thread_id=thread_id, checkpoint_id=checkpoint_id)
+
+
+def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) -> list[dict[str, Any]]:
+    """Return snapshots as plain data, newest first."""
+    found: list[dict[str, Any]] = _ask("history", graph_id, thread_id=thread_id, limit=limit, before=before)[
+        "snapshots"
+    ]
+    return found
+
+
+def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    """Return how a fork would stand: `next`, and `opaque` channels that no edit can set."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
+
+
+def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, part: str) -> str:
+    """Return one channel, as `state/CHANNEL`, or what is asked, as `request`: all of it, as JSON text."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    return str(_ask_for("whole", graph_id, **where, part=part)["text"])
+
+
+def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
+    """Have the thread read again now; return when it was and, if need be, a question closed; or after a moment."""
+    graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
+    queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
+    jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)
+    head = runtime.read_head(thread_id)
+    wanted = head.checkpoint_id if head else ""
+    deadline = time.monotonic() + INDEX_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        is_read = Thread.objects.filter(pk=thread_id, checkpoint_id=wanted).exists()
+        if is_read and not (until_closed and Approval.objects.pending().filter(pk=until_closed).exists()):
+            return
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+async def answer(inquiry_id: str) -> None:
+    """Answer an inquiry, in a worker. Errors are answers too: somebody waits."""
+    found = await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
+    if found is None:
+        return
+    reply: dict[str, Any]
+    try:
+        given = await _answers[found.kind](**found.payload)
+        reply = {"ok": masks.hidden_answer(given, await _secrets_of(found.payload["graph_id"]))}
+    except Refusal as refusal:
+        reply = {"refusal": type(refusal).__name__, "message": refusal.message, "detail": refusal.detail}
+    except UnreadableThread as error:
+        reply = {"refusal": "Conflict", "message": str(error), "detail": {}}
+    except Exception as error:  # noqa: BLE001 - a graph may raise anything; the page says so instead of waiting
+        reply = {
+            "refusal": "Unavailable",
+            "message": f"The worker could not answer: {type(error).__name__}.",
+            "detail": {},
+        }
+    await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id).update)(answer=to_plain(reply))
+
+
+def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
+    return dict(_ask(kind, graph_id, **payload))
+
+
+def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
+    if not graph_id and kind not in _NEUTRAL:
+        raise Conflict("No worker can do this: it is not certain which graph the thread is of.")
+    if graph_id and not Graph.objects.filter(pk=graph_id).exists():
+        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
+    with transaction.atomic():
+        Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
+        asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
+        queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
+        jobs.enqueue("answer_inquiry", queue=queue, priority=jobs.URGENT, inquiry_id=str(asked.pk))
+    reply = _wait(asked)
+    if "ok" in reply:
+        return reply["ok"]
+    raise _REFUSALS.get(reply["refusal"], Unavailable)(reply["message"], **reply["detail"])
+
+
+def _wait(asked: Inquiry) -> dict[str, Any]:
+    longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else LONGEST_WAIT_SECONDS
+    deadline = time.monotonic() + longest
+    while time.monotonic() < deadline:
+        reply: dict[str, Any] | None = Inquiry.objects.filter(pk=asked.pk).values_list("answer", flat=True).first()
+        if reply is not None:
+            Inquiry.objects.filter(pk=asked.pk).delete()
+            return reply
+        connection.close()  # to the pool: somebody else may use it while we wait
+        time.sleep(_LOOK_EVERY_SECONDS)
+    raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
+
+
+async def _preview(
+    *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    edits = secrets.opened(edits, masks.secret_paths(graph), thread_id)
+    config = snapshots.config_for(thread_id, checkpoint_id, namespace)
+    with _as_refusal():
+        return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
+
+
+async def _preview_each(
+    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, answer: Any
+) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    config = snapshots.config_for(thread_id, checkpoint_id, namespace)
+    choices = dialects.choices_in(Question("breakpoint", None, []), answer)
+    with _as_refusal():
+        return asdict(await state_edit.preview_each(graph, worker.saver(graph_id), config, choices))
+
+
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    try:
+        yield
+    except CoreInvalidEdit as error:
+        faults = [fault.as_dict() for fault in error.faults]
+        ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
+        raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
+
+
+async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+    if not graph_id:
+        look = await snapshots.look((await runtime.worker()).saver(None), thread_id, checkpoint_id)
+        if look is None:
+            raise NotFound("The thread has no such checkpoint.")
+        return asdict(snapshots.snapshot_of(look, thread_id))
+    graph, worker = await _loaded(graph_id)
+    saver = worker.saver(graph_id, reads="notified")
+    found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id)
+    if found is None:
+        raise NotFound("The thread has no such checkpoint.")
+    return asdict(found)
+
+
+async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, part: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    saver = worker.saver(graph_id)
+    return {"text": await snapshots.read_part(graph, saver, thread_id, checkpoint_id, part, namespace=namespace)}
+
+
+async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
+    if not graph_id:
+        looks = await snapshots.look_back((await runtime.worker()).saver(None), thread_id, limit=limit, before=before)
+        return {"snapshots": [asdict(snapshots.snapshot_of(look, thread_id)) for look in looks]}
+    graph, worker = await _loaded(graph_id)
+    saver = worker.saver(graph_id, reads="notified")
+    found = await snapshots.history(graph, saver, thread_id, limit=limit, before=before)
+    return {"snapshots": [asdict(item) for item in found]}
+
+
+async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    edits = secrets.opened(edits, masks.secret_paths(graph), thread_id)
+    saver = worker.saver(graph_id)
+    try:
+        found = await forks.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)
+    except CannotFork as error:
+        raise Conflict(str(error)) from error
+    except CoreInvalidEdit as error:
+        faults = [fault.as_dict() for fault in error.faults]
+        raise InvalidEdit(error.faults[0].message, faults=faults) from error
+    return {"next": found.waiting, "opaque": found.opaque}
+
+
+async def _secrets_of(graph_id: str) -> tuple[str, ...]:
+    """Return what the graph calls secret; what any graph does, while nobody knows which it is."""
+    if not graph_id:
+        graphs = (await runtime.worker()).graphs.values()
+        return tuple(path for graph in graphs for path in masks.secret_paths(graph))
+    graph, _ = await _loaded(graph_id)
+    return masks.secret_paths(graph)
+
+
+async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
+    worker = await runtime.worker()
+    if graph_id not in worker.graphs:
+        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
+    return worker.graphs[graph_id], worker
+
+
+_answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "preview": _preview,
+    "preview_each": _preview_each,
+    "try_fork": _try_fork,
+    "snapshot": _snapshot,
+    "whole": _whole,
+    "history": _history,
+}
+_NEUTRAL = ("snapshot", "history")
+"""What any worker answers of a thread whose graph is not certain, as plain data."""
+_REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

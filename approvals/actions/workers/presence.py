@@ -1,0 +1,64 @@
+"""A worker says that it is there, and with which graphs: so that people learn why a run waits, and who has it."""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+from psycopg_pool import PoolTimeout
+
+from approvals.actions.runs import leases
+from approvals.models import Worker
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+ALIVE_SECONDS = 20.0
+"""A worker that has said nothing for this long is gone, or cannot reach the database: no run can go on either way."""
+_KEPT_FOR = timedelta(days=1)
+_GONE = (DatabaseError, PoolTimeout)
+
+
+@contextmanager
+def signed_on(graphs: Iterable[str]) -> Iterator[None]:
+    """Keep a row for this process until the block ends. From a thread of its own: nodes may block the event loop."""
+    stopped = threading.Event()
+    beat = threading.Thread(target=_keep, args=[list(graphs), stopped], name="signed-on", daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        beat.join(1)  # with the database gone it may take longer: then nobody waits, and the row ends by itself
+
+
+def _keep(graphs: list[str], stopped: threading.Event) -> None:
+    """Write the row, again and again; a database that is gone for a while, or was emptied, gets it anew."""
+    worker = Worker(name=leases.worker_name(), graphs=graphs)
+    while True:
+        try:
+            _beat(worker)
+        except _GONE as error:
+            logger.debug("could not say that this worker lives (%s)", type(error).__name__)
+        finally:
+            connection.close()
+        if stopped.wait(BEAT_SECONDS):
+            break
+    _leave(worker.pk)
+
+
+def _beat(worker: Worker) -> None:
+    if Worker.objects.filter(pk=worker.pk).update(seen_at=Now()):
+        return
+    Worker.objects.filter(seen_at__lt=Now() - _KEPT_FOR).delete()
+    Worker.objects.create(pk=worker.pk, name=worker.name, graphs=worker.graphs)
+
+
+def _leave(worker_id: UUID) -> None:
+    with suppress(*_GONE):
+        Worker.objects.filter(pk=worker_id).delete()
+    connection.close()

@@ -1,0 +1,1 @@
+"""Settings' helpers: the environment, the embedded database, system checks."""

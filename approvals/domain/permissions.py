@@ -1,0 +1,159 @@
+"""May this person? `check_...` raises Denied, `can_...` and `why_not` ask. Buttons show why not, actions check."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.contrib.auth.models import User as Person
+from django.db.models import Exists
+
+from agentcore.testing.failpoints import is_off
+from approvals.domain.roles import ROLES_FOR as ROLES_FOR
+from approvals.domain.roles import SENTENCES as SENTENCES
+from approvals.enums import Role
+from approvals.errors import Denied
+from approvals.models import ApiToken, Membership
+
+User = AbstractUser | AnonymousUser
+
+_CACHE = "_countersign_roles"
+_TOKEN = "_countersign_token"
+
+
+def roles_of(user: User) -> frozenset[str]:
+    """Return the person's roles. Read once for each request: the user object lives as long."""
+    return frozenset(memberships_of(user))
+
+
+def memberships_of(user: User) -> dict[str, datetime]:
+    """Return the person's groups, and since when they are in each."""
+    if not user.is_authenticated or not user.is_active:
+        return {}
+    cached: dict[str, datetime] | None = getattr(user, _CACHE, None)
+    if cached is None:
+        cached = dict(Membership.objects.filter(user_id=user.pk).values_list("group__name", "granted_at"))
+        if user.is_superuser:
+            cached.setdefault(Role.ADMIN.value, user.date_joined)
+        setattr(user, _CACHE, cached)  # noqa: B010 - an attribute of ours on a model of Django's
+    return cached
+
+
+def note_token(user: User, token_digest: str) -> None:
+    """Remember which token a person came with: with it their rights end."""
+    setattr(user, _TOKEN, token_digest)
+
+
+def token_of(user: User) -> str:
+    return str(getattr(user, _TOKEN, ""))
+
+
+def read_again(user: User) -> None:
+    """Read a person's rights as they are this moment. Under a lock those of the moment count: they may have waited."""
+    if user.pk is None or is_off("rights_again"):
+        return
+    token = token_of(user)
+    found = Person.objects.filter(pk=user.pk, is_active=True)
+    if token:
+        found = found.filter(Exists(ApiToken.objects.filter(token_digest=token, user_id=user.pk)))
+    rows = list(found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined"))
+    found_now = {name: since for name, since, _, _ in rows if name}
+    if rows and rows[0][2]:
+        found_now.setdefault(Role.ADMIN.value, rows[0][3])
+    setattr(user, _CACHE, found_now)
+
+
+def check_again(user: User, permission: str) -> None:
+    """Raise Denied unless this person may, this moment. For whoever has just waited for a lock."""
+    read_again(user)
+    _check(user, permission)
+
+
+def groups_at(user: User, at: datetime) -> frozenset[str]:
+    """Return the groups the person is in now and was in at a time already."""
+    return frozenset(name for name, since in memberships_of(user).items() if since <= at)
+
+
+def granted_at(user: User, verdict: str) -> datetime | None:
+    """Say since when the person may vote, or skip; None if they may not."""
+    wanted = ROLES_FOR["skip" if verdict == "skip" else "vote"]
+    return min((since for name, since in memberships_of(user).items() if name in wanted), default=None)
+
+
+def why_not(user: User, permission: str) -> str:
+    """Return the sentence that refuses, or an empty string."""
+    return "" if roles_of(user).intersection(ROLES_FOR[permission]) else SENTENCES[permission]
+
+
+def for_verdict(verdict: str) -> str:
+    """Name the permission that a verdict needs."""
+    return "skip" if verdict == "skip" else "vote"
+
+
+def _check(user: User, permission: str) -> None:
+    if sentence := why_not(user, permission):
+        raise Denied(sentence, permission=permission)
+
+
+def check_view(user: User) -> None:
+    _check(user, "view")
+
+
+def can_view(user: User) -> bool:
+    return not why_not(user, "view")
+
+
+def check_vote(user: User, verdict: str) -> None:
+    _check(user, for_verdict(verdict))
+
+
+def can_vote(user: User, verdict: str) -> bool:
+    return not why_not(user, for_verdict(verdict))
+
+
+def check_preview(user: User) -> None:
+    _check(user, "preview")
+
+
+def check_start_run(user: User) -> None:
+    _check(user, "start_run")
+
+
+def check_fork(user: User) -> None:
+    _check(user, "fork")
+
+
+def check_replay(user: User) -> None:
+    _check(user, "replay")
+
+
+def check_retry_run(user: User) -> None:
+    _check(user, "retry_run")
+
+
+def check_read_audit(user: User) -> None:
+    _check(user, "read_audit")
+
+
+def check_erase_text(user: User) -> None:
+    _check(user, "erase_text")
+
+
+def check_bind(user: User) -> None:
+    _check(user, "bind")
+
+
+def check_force_clean(user: User) -> None:
+    _check(user, "force_clean")
+
+
+def check_set_policy(user: User) -> None:
+    _check(user, "set_policy")
+
+
+def can_set_policy(user: User) -> bool:
+    return not why_not(user, "set_policy")
+
+
+def context(request: Any) -> dict[str, Any]:
+    """Template context: what the menu may show. One query for a person, whatever the page asks."""
+    return {"may": {name: not why_not(request.user, name) for name in ROLES_FOR}} if hasattr(request, "user") else {}

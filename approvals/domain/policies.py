@@ -1,0 +1,406 @@
+"""Does the state allow it? Plain values in; a sentence that refuses, or an empty string. No database, no clock."""
+
+import functools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from agentcore.savers.serializers import digest
+from agentcore.savers.strict_serializer import blocked_sentence
+from approvals.domain import editable
+from approvals.domain.editable import Editable
+from approvals.domain.folds import ALL_ACTIONS
+from approvals.enums import OnCrash, OnDeadline, Verdict
+
+SENDS_WAIT = (
+    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
+    " something else. Edit those arguments instead: decide on each."
+)
+LONGEST_COMMENT = 5_000
+MOST_APPROVALS = 50
+MOST_MINUTES = 366 * 24 * 60
+
+
+@dataclass(frozen=True)
+class Voters:
+    """Who may vote: these people and the members of these groups; everybody if both are empty."""
+
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return _listed([*self.people, *(f"members of {group}" for group in self.groups)])
+
+    def include(self, username: str, groups: Collection[str]) -> bool:
+        is_open = not self.people and not self.groups
+        return is_open or username in self.people or not set(groups).isdisjoint(self.groups)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one question is decided. It is stored with the question, so a policy that changes later changes no vote.
+
+    `voters` is a list because several gates may wait together: a person must be one of each.
+    """
+
+    source: str = "default"
+    approvals: int = 1
+    voters: tuple[Voters, ...] = ()
+    one_reject_ends: bool = True
+    may_decide_own: bool = False
+    needs_reason: bool = False
+    deadline_minutes: int | None = None
+    on_deadline: str = OnDeadline.ESCALATE.value
+    escalate_to: tuple[str, ...] = ()
+    on_crash: str = OnCrash.ASK.value
+    may_edit: Editable = None
+    """Which channels and arguments people may change; None for all."""
+    edit_needs_another: bool = False
+    """Who proposes an edit, an answer or to skip is no approver of it, nor of what comes of it later."""
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Rule":
+        """Read what `as_dict` gave; a question from before there were policies has the default."""
+        voters = tuple(Voters(tuple(each["people"]), tuple(each["groups"])) for each in plain.get("voters", ()))
+        entries = plain.get("may_edit")
+        may_edit = None if entries is None else tuple(entries)
+        escalate_to = tuple(plain.get("escalate_to", ()))
+        return cls(**{**plain, "voters": voters, "escalate_to": escalate_to, "may_edit": may_edit})
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def covers(self, other: "Rule") -> bool:
+        """True if whatever is decided under this rule could have been decided under `other`."""
+        return (
+            self.approvals >= other.approvals
+            and set(self.voters) >= set(other.voters)
+            and (other.may_decide_own or not self.may_decide_own)
+            and (self.needs_reason or not other.needs_reason)
+            and (self.edit_needs_another or not other.edit_needs_another)
+            and (other.may_edit is None or editable.both(self.may_edit, other.may_edit) == self.may_edit)
+        )
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What people approve, if it is more than what the agent asks: an edit, an answer, or to skip the node."""
+
+    verdict: str = Verdict.APPROVE.value
+    edits: Mapping[str, Any] | None = None
+    answer: Any = None
+    as_node: str = ""
+    seen_preview: str = ""
+    is_answered: bool = False
+    """An answer was given; it may be null."""
+    by: str = ""
+    """Who proposed it first; who says the same later only agrees."""
+    preview: Mapping[str, Any] | None = None
+    """What the edit, or skipping, leads to, as the others are shown it: of `try_edit.tried`, without whole states."""
+
+    @property
+    def is_plain(self) -> bool:
+        return self.verdict == Verdict.APPROVE and self.says_nothing
+
+    @property
+    def says_nothing(self) -> bool:
+        return not self.edits and not self.is_answered
+
+    def agrees_with(self, other: "Proposal") -> bool:
+        """True if a vote for this is one for `other`: the same verdict, and none of its own content or the same.
+
+        The same content that leads to something else by now is not the same.
+        """
+        is_same = (self.content, self.seen_preview) == (other.content, other.seen_preview)
+        return self.verdict == other.verdict and (self.says_nothing or is_same)
+
+    @property
+    def content(self) -> str:
+        """Name it by its digest: Python takes 1, 1.0 and True for the same."""
+        return content_digest(edits=self.edits or {}, answer=self.answer, as_node=self.as_node)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def digest_with(shown_digest: str, proposal: Mapping[str, Any] | None) -> str:
+    """Name what is decided: what the agent asks, and what somebody proposed instead."""
+    return digest([shown_digest, proposal]) if proposal else shown_digest
+
+
+def answer_digest(*, verdict: str, edits: Any, answer: Any, as_node: str, comment: str) -> str:
+    """Name the answer that the graph is to be given."""
+    return digest([verdict, edits, answer, as_node, comment])
+
+
+def content_digest(*, edits: Any, answer: Any, as_node: str) -> str:
+    """Name what of the answer is no text of a person: it stays checkable when a comment is erased."""
+    return digest([edits, answer, as_node])
+
+
+def rule_from_metadata(plain: Any) -> Rule:
+    """Read `metadata={"approval": {"policy": {...}}}` of a node. Raises ValueError with what to write instead."""
+    known = {field.name: field for field in fields(Rule)}.keys() - {"source", "voters"} | {"people", "groups"}
+    if not isinstance(plain, Mapping) or not known >= plain.keys():
+        raise ValueError(f"a policy takes {_listed(sorted(known))}")
+    rule = {"source": "the graph's metadata", **{name: plain[name] for name in plain if name in known}}
+    people, groups = _names(rule.pop("people", ())), _names(rule.pop("groups", ()))
+    rule["voters"] = (Voters(people, groups),) if people or groups else ()
+    rule["escalate_to"] = _names(rule.get("escalate_to", ()))
+    rule["may_edit"] = editable.checked(rule.get("may_edit"))
+    return _checked(Rule(**rule))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("people, groups and escalate_to are lists of names")
+    return tuple(value)
+
+
+def _checked(rule: Rule) -> Rule:
+    def is_count(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+    if not is_count(rule.approvals) or rule.approvals > MOST_APPROVALS:
+        raise ValueError(f"approvals is a whole number from 1 to {MOST_APPROVALS}")
+    if rule.deadline_minutes is not None:
+        if not is_count(rule.deadline_minutes) or rule.deadline_minutes > MOST_MINUTES:
+            raise ValueError(f"deadline_minutes is a whole number from 1 to {MOST_MINUTES}, or left out")
+    if rule.on_deadline not in OnDeadline.values or rule.on_crash not in OnCrash.values:
+        raise ValueError("on_deadline is deny or escalate, on_crash is ask or resume")
+    for name in ("one_reject_ends", "may_decide_own", "needs_reason", "edit_needs_another"):
+        if not isinstance(getattr(rule, name), bool):
+            raise ValueError(f"{name} is true or false")
+    return rule
+
+
+def strictest(rules: Sequence[Rule]) -> Rule:
+    """Combine the rules of gates that wait together: whatever any of them asks for is asked for."""
+    if len(set(rules)) == 1:
+        return rules[0]
+    timed = [rule for rule in rules if rule.deadline_minutes is not None]
+    return Rule(
+        source=" + ".join(dict.fromkeys(rule.source for rule in rules)),
+        approvals=max(rule.approvals for rule in rules),
+        voters=tuple(dict.fromkeys(voters for rule in rules for voters in rule.voters)),
+        one_reject_ends=any(rule.one_reject_ends for rule in rules),
+        may_decide_own=all(rule.may_decide_own for rule in rules),
+        needs_reason=any(rule.needs_reason for rule in rules),
+        deadline_minutes=min((rule.deadline_minutes or 0 for rule in timed), default=None),
+        on_deadline="deny" if any(rule.on_deadline == "deny" for rule in timed) else "escalate",
+        escalate_to=tuple(dict.fromkeys(name for rule in rules for name in rule.escalate_to)),
+        on_crash="ask" if any(rule.on_crash == "ask" for rule in rules) else "resume",
+        may_edit=functools.reduce(editable.both, (rule.may_edit for rule in rules)),
+        edit_needs_another=any(rule.edit_needs_another for rule in rules),
+    )
+
+
+def tally(rule: Rule, *, approving: int, rejecting: int, voters: int) -> Literal["approve", "reject", ""]:
+    """Say what the votes come to. `voters` is how many people may vote: when too few are left, it is rejected."""
+    if rejecting and (rule.one_reject_ends or voters - rejecting < rule.approvals):
+        return "reject"
+    return "approve" if approving >= rule.approvals else ""
+
+
+def why_not_vote(
+    *, verdict: str, allowed: Collection[str], why_not: str, comment: str, has_edits: bool, needs_reason: bool = False
+) -> str:
+    """Say why this verdict cannot be taken on this approval."""
+    if verdict not in allowed:
+        return why_not or f"This approval takes {_listed(allowed)}, not {verdict}."
+    if verdict == "reject" and not comment.strip():
+        return "Say why you reject: the reason goes into the record."
+    if needs_reason and not comment.strip():
+        return "Say why: the policy asks for a reason with every vote, and it goes into the record."
+    if verdict == "reject" and has_edits:
+        return "A rejection takes no edits. Approve with the edit, or reject without it."
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in comment):
+        return "The comment holds a character that cannot be stored. Type it again without it."
+    if len(comment) > LONGEST_COMMENT:
+        return f"The comment is longer than {LONGEST_COMMENT} characters."
+    return ""
+
+
+def why_not_voter(rule: Rule, *, username: str, groups: Collection[str], is_escalated: bool) -> str:
+    """Say why the policy does not let this person vote."""
+    if all(voters.include(username, groups) for voters in rule.voters):
+        return ""
+    others = Voters(groups=rule.escalate_to)
+    if is_escalated and others.include(username, groups):
+        return ""
+    wanted = " and of ".join(str(voters) for voters in rule.voters)
+    return f"The policy ({rule.source}) lets {wanted} decide here."
+
+
+def why_not_claimed(*, claimed_by: str, claimed_until: datetime | None, now: datetime, voter: str) -> str:
+    """Say who holds the approval, if somebody else does."""
+    if not claimed_by or claimed_by == voter or claimed_until is None or claimed_until <= now:
+        return ""
+    left = max(1, round((claimed_until - now).total_seconds() / 60))
+    return f"{claimed_by} is reviewing this, {left} min left. Take it over to decide it now."
+
+
+def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: Collection[str]) -> bool:
+    """True once the time is over, where that means a rejection."""
+    return due_at is not None and due_at <= now and rule.on_deadline == "deny" and "reject" in allowed
+
+
+def why_not_unopened(*, parts: Sequence[str]) -> str:
+    """Say what a person has to open, or see the end of, before they may say yes."""
+    folded = [part for part in parts if part == ALL_ACTIONS or part.startswith(("action/", "proposal/"))]
+    cut = [part.removeprefix("state/") for part in parts if part not in folded]
+    if cut:
+        return f"Open the whole of {_few(cut)} first: only its beginning is shown here."
+    ends = list(dict.fromkeys(map(_end_of, folded)))
+    return f"See {_few(ends)} to the end first: it is taller than a screen." if ends else ""
+
+
+def _end_of(part: str) -> str:
+    if part == ALL_ACTIONS:
+        return "all actions"
+    return "all arguments" if part.count("/") == 1 else part.split("/", 2)[-1]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def why_not_edit(*, waiting: Collection[str]) -> str:
+    """Say why the state cannot be edited, or a node skipped, at this pause."""
+    if len(waiting) < 2:
+        return ""
+    # Seen with LangGraph 1.2: aupdate_state counts for one branch; the others are dropped without running or asking.
+    return "Several nodes wait here at once, and an edit would drop all but one of them. Approve or reject as it is."
+
+
+def why_not_edit_sent(*, is_sent: bool) -> str:
+    """Say why the state cannot be edited where something waits that a Send brought."""
+    # Seen with LangGraph 1.2: aupdate_state drops pending Sends, or has the node's edges send others.
+    return SENDS_WAIT if is_sent else ""
+
+
+def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:
+    """Say why a state cannot be edited of which types were not built. It can be approved or rejected as it is."""
+    return blocked_sentence(blocked) if blocked else ""
+
+
+@dataclass(frozen=True)
+class Author:
+    """Somebody whom a thread has something of. `of` is the thread that they gave it to, if this is a fork of that one.
+
+    `after` is where the thread stood then: a fork of that place, or of an earlier one, has nothing of it.
+    """
+
+    name: str
+    how: Literal["input", "fork", "replay", "edit"]
+    of: str = ""
+    after: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def authors_of(plain: Iterable[Mapping[str, str]]) -> list[Author]:
+    """Read what a thread keeps."""
+    return [Author(**each) for each in plain]  # type: ignore[arg-type]
+
+
+def authors_at(authors: Iterable[Author], checkpoint_id: str, *, thread_id: str) -> list[Author]:
+    """Return the authors of what stood at a checkpoint of a thread, for a fork of it. Ids of checkpoints grow."""
+    return [
+        replace(author, of=author.of or thread_id)
+        for author in authors
+        if not author.after or author.after < checkpoint_id
+    ]
+
+
+_GAVE = {
+    "input": "You gave this thread its input",
+    "fork": "You forked this thread",
+    "replay": "You had this thread go back to an earlier checkpoint",
+    "edit": "You proposed an edit or an answer that this thread went on with, and the policy asks for somebody else"
+    " after an edit",
+}
+
+
+def why_not_author(*, authors: Iterable[Author], started_by: str, voter: str, rule: Rule) -> str:
+    """Nobody approves what is their own, unless the policy says so: not through a fork, nor a replay."""
+    for author in authors:
+        is_refused = rule.edit_needs_another if author.how == "edit" else not rule.may_decide_own
+        if author.name == voter and is_refused:
+            through = f", through {author.of}, of which it is a fork" if author.of else ""
+            return f"{_GAVE[author.how]}{through}, so somebody else must decide."
+    if started_by and started_by == voter and not rule.may_decide_own:
+        return "You started this thread, so somebody else must decide."
+    return ""
+
+
+def own_names(*, authors: Iterable[Author], started_by: str, rule: Rule) -> set[str]:
+    """Name everybody whom `why_not_author` refuses."""
+    names = {author.name for author in authors} | ({started_by} if started_by else set())
+    listed = list(authors)
+    return {name for name in names if why_not_author(authors=listed, started_by=started_by, voter=name, rule=rule)}
+
+
+def why_not_edited(rule: Rule, names: Collection[str]) -> str:
+    """Say why the policy lets none of these channels or arguments be changed, nor anything in them."""
+    if any(editable.is_ajar(rule.may_edit, [name]) for name in names):
+        return ""
+    return why_closed(rule)
+
+
+def why_closed(rule: Rule) -> str:
+    """Say what alone the policy lets people change."""
+    if rule.may_edit is None:
+        return ""
+    what = f"only {_listed(rule.may_edit)}" if rule.may_edit else "nothing"
+    return f"The policy ({rule.source}) lets {what} be edited here."
+
+
+def why_not_granted(*, granted_at: datetime | None, asked_at: datetime) -> str:
+    """A role counts for what is asked after it was given."""
+    if granted_at is None or granted_at <= asked_at:
+        return ""
+    return "You were given this role after this was asked: others must decide it."
+
+
+def why_not_start(*, status: str, is_cleaned: bool) -> str:
+    """Say why new input cannot be given to a thread."""
+    if is_cleaned:
+        return "This thread was force-cleaned. Start a new one."
+    if status == "interrupted":
+        return "The thread waits for people: new input would drop their question. Decide it first."
+    if status == "busy":
+        return "A run holds this thread. Wait until it stops."
+    if status == "error":
+        return "The last run of this thread needs a person. Retry it or give it up first."
+    return ""
+
+
+def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> str:
+    """Say why a thread cannot go on from where it stands. `was_asked`: people were asked there, whatever they said."""
+    if refusal:
+        return refusal
+    if not waiting:
+        return "Nothing waits on this thread: give it input, an object with at least one field."
+    if was_asked:
+        return "People were asked here, and how it went on was given up. Have it asked again, or fork it."
+    return ""
+
+
+def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequence[bool]) -> str:
+    """Say why no question of a thread can be asked again. `can_be_answered`: of each that was asked where it stands."""
+    if is_cleaned:
+        return "This thread was force-cleaned."
+    if status == "busy":
+        return "A run holds this thread. Wait until it stops."
+    if not can_be_answered:
+        return "This thread does not stand at a question, so there is nothing to ask again."
+    if all(can_be_answered):
+        return "The question waits already: answer it."
+    return ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "no verdict"

@@ -1,0 +1,118 @@
+"""Which policy counts for a question, and who may vote under it. Reads Policy rows; `policies` judges."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+
+from agentcore.plain.types import Pause
+from approvals.domain.policies import Author, Rule, Voters, authors_of, own_names, rule_from_metadata, strictest
+from approvals.enums import Role
+from approvals.models import Graph, Membership, Policy, Thread
+
+
+class Rulebook:
+    """The policies that may count on a graph, read once for all the questions of a step."""
+
+    def __init__(self, graph_id: str) -> None:
+        policies = Policy.objects.filter(graph_id__in=["", graph_id])
+        self._rows = list(policies.prefetch_related("people", "groups", "escalate_to"))
+        self._graph = Graph.objects.filter(pk=graph_id).first()
+        self.code_digest: str = self._graph.card["code_digest"] if self._graph else ""
+
+    def rule_for(self, pause: Pause) -> Rule:
+        """Return the rule of a pause: the most specific policy, else the default.
+
+        What a node's metadata says counts as a policy for that node, until an admin writes one for the same place.
+
+        Gates that wait together are decided together, by the strictest of their rules.
+        """
+        places = [(node, tool) for node in pause.next or ("",) for tool in pause.tools or ("",)]
+        written = _written_in(self._graph.at(pause.path)) if self._graph else {}
+        return strictest([_rule_at(node, tool, self._rows, written) for node, tool in places])
+
+
+def _rule_at(node: str, tool: str, rows: Iterable[Policy], written: Mapping[str, Any]) -> Rule:
+    fitting = [(_place_of(row), row) for row in rows if row.node in ("", node) and row.tool in ("", tool)]
+    place, row = max(fitting, key=lambda each: each[0], default=((False, False, False), None))
+    if node in written and place < _OF_METADATA:
+        return rule_from_metadata(written[node])
+    return rule_of(row) if row else Rule()
+
+
+_OF_METADATA = (False, True, True)
+
+
+def _place_of(policy: Policy) -> tuple[bool, bool, bool]:
+    """Rank a policy: one for a tool before one for a node before one for a graph."""
+    return policy.tool != "", policy.node != "", policy.graph_id != ""
+
+
+def _written_in(graph: Graph) -> dict[str, Any]:
+    return {node["id"]: node["approval"]["policy"] for node in graph.card["nodes"] if "policy" in node["approval"]}
+
+
+def faults_in(nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence for each node of a card whose policy cannot be read."""
+    for node in nodes:
+        if "policy" in node["approval"]:
+            try:
+                rule_from_metadata(node["approval"]["policy"])
+            except ValueError as error:
+                yield f"The policy in the metadata of node {node['id']} cannot be read: {error}."
+
+
+def rule_of(policy: Policy) -> Rule:
+    people = tuple(sorted(person.get_username() for person in policy.people.all()))
+    groups = tuple(sorted(group.name for group in policy.groups.all()))
+    return Rule(
+        source=f"{policy} v{policy.version}",
+        approvals=policy.approvals,
+        voters=(Voters(people, groups),) if people or groups else (),
+        one_reject_ends=policy.one_reject_ends,
+        may_decide_own=policy.may_decide_own,
+        needs_reason=policy.needs_reason,
+        deadline_minutes=policy.deadline_minutes,
+        on_deadline=policy.on_deadline,
+        escalate_to=tuple(sorted(group.name for group in policy.escalate_to.all())),
+        on_crash=policy.on_crash,
+        may_edit=None if policy.may_edit is None else tuple(policy.may_edit),
+        edit_needs_another=policy.edit_needs_another,
+    )
+
+
+def starter_of(thread: Thread) -> str:
+    """The thread comes with its `started_by`."""
+    return thread.started_by.get_username() if thread.started_by else ""
+
+
+def owners(thread: Thread, rule: Rule) -> set[str]:
+    """Name those who may not vote because it is their own. The thread comes with its `started_by`."""
+    return own_names(authors=authors_of(thread.authors), started_by=starter_of(thread), rule=rule)
+
+
+def with_author(thread: Thread, author: Author) -> None:
+    """Keep an author with the thread; the caller saves `authors`, and holds the thread's lock."""
+    told = author.as_dict()
+    if not any({**each, "after": ""} == {**told, "after": ""} for each in thread.authors):
+        thread.authors = [*thread.authors, told]
+
+
+def count_voters(
+    rule: Rule, *, without: Collection[str] = (), asked_at: datetime | None = None, is_escalated: bool
+) -> int:
+    """Count the people who may vote under a rule, on what was asked then; by what they are now, if nothing was."""
+    fits = Q()
+    for voters in rule.voters:
+        fits &= Q(username__in=voters.people) | Q(pk__in=_members(voters.groups, asked_at))
+    if is_escalated and rule.voters:
+        fits |= Q(pk__in=_members(rule.escalate_to, asked_at)) if rule.escalate_to else Q(pk__gt=0)
+    people = User.objects.filter(is_active=True, pk__in=_members([Role.REVIEWER], asked_at))
+    return people.exclude(username__in=without).filter(fits).count()
+
+
+def _members(groups: Collection[str], at: datetime | None) -> Any:
+    found = Membership.objects.filter(group__name__in=groups)
+    return (found if at is None else found.filter(granted_at__lte=at)).values("user_id")

@@ -1,0 +1,107 @@
+"""New values for secrets, sealed: votes, decisions, drafts and pages hold a seal, and only a worker opens it.
+
+A seal is bound to its thread and its place, so it cannot be put where it would be shown. The same value has the same
+seal, so that two votes for one edit agree; the length is hidden by padding.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from django.conf import settings
+
+from agentcore.plain.errors import Fault
+from agentcore.plain.masks import CHANGED, MASK, TYPE_ANEW
+from approvals.errors import InvalidEdit
+
+PREFIX = "sealed:"
+_BLOCK = 256  # bytes
+Leaf = Callable[[Any, str], Any]
+
+
+def sealed(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
+    """Return the edits with a seal in place of each new secret; what is no edit at all is left as it is."""
+    return _changed(edits, secrets, lambda value, place: _seal(value, f"{thread_id}\0{place}"))
+
+
+def opened(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
+    """Return the edits with the values back; raise InvalidEdit for a seal of another key or place."""
+    return _changed(edits, secrets, lambda value, place: _open(value, f"{thread_id}\0{place}"))
+
+
+def sealed_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
+    """Return what a graph is started with, without any secret of it."""
+    return _values(sealed(_edits(given), secrets, thread_id))
+
+
+def opened_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
+    """Return it with the values back; raise InvalidEdit as `opened` does."""
+    return _values(opened(_edits(given), secrets, thread_id))
+
+
+def _edits(given: Any) -> Any:
+    """Lay an input out as edits are."""
+    return {name: {"value": value} for name, value in given.items()} if isinstance(given, Mapping) else given
+
+
+def _values(edits: Any) -> Any:
+    return {name: edit["value"] for name, edit in edits.items()} if isinstance(edits, Mapping) else edits
+
+
+def masked(edits: Any, secrets: Iterable[str]) -> Any:
+    """Return the edits as people are shown them."""
+    return _changed(edits, secrets, lambda value, place: MASK if value == MASK else CHANGED)
+
+
+def is_seal(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def _changed(edits: Any, secrets: Iterable[str], leaf: Leaf) -> Any:
+    if not isinstance(edits, Mapping):
+        return edits
+    found = dict(edits)
+    for secret in secrets:
+        name, *inside = secret.split(".")
+        edit = found.get(name)
+        if isinstance(edit, Mapping) and "value" in edit:
+            found[name] = {**edit, "value": _at(edit["value"], inside, secret, leaf)}
+    return found
+
+
+def _at(value: Any, inside: list[str], secret: str, leaf: Leaf) -> Any:
+    if not inside:
+        return value if value is None else leaf(value, secret)
+    if isinstance(value, list):
+        return [_at(item, inside, secret, leaf) for item in value]
+    if isinstance(value, Mapping) and inside[0] in value:
+        return {**value, inside[0]: _at(value[inside[0]], inside[1:], secret, leaf)}
+    return value
+
+
+def _seal(value: Any, place: str) -> Any:
+    if is_seal(value) or value in (MASK, CHANGED):
+        return value
+    text = json.dumps(value).encode()
+    padded = text + b" " * (-len(text) % _BLOCK)
+    return PREFIX + base64.urlsafe_b64encode(_keys()[0].encrypt(padded, [place.encode()])).decode()
+
+
+def _open(value: Any, place: str) -> Any:
+    if not is_seal(value):
+        return value
+    for key in _keys():
+        try:
+            return json.loads(key.decrypt(base64.urlsafe_b64decode(value.removeprefix(PREFIX)), [place.encode()]))
+        except (InvalidTag, ValueError):
+            continue
+    raise InvalidEdit(TYPE_ANEW, faults=[Fault(place.partition("\0")[2].partition(".")[0], TYPE_ANEW).as_dict()])
+
+
+def _keys() -> list[AESSIV]:
+    given = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [AESSIV(hashlib.sha512(b"countersign seals\0" + str(key).encode()).digest()) for key in given]

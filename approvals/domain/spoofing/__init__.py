@@ -1,0 +1,1 @@
+"""Letters, hosts, figures and characters that may not be what they seem."""

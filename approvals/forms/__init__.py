@@ -1,0 +1,1 @@
+"""Forms: answers, edits of a state, and the fields they are made of."""

@@ -1,0 +1,96 @@
+"""A Procrastinate worker in the loop of whoever runs it: `manage.py serve`, or a test."""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from django.conf import settings
+from procrastinate.contrib.django import app
+
+from approvals.actions.threads.indexing import store_lost_threads
+from approvals.actions.workers.cards import publish_graphs
+from approvals.actions.workers.presence import signed_on
+from approvals.jobs import queue, runtime
+
+logger = logging.getLogger(__name__)
+
+NODE_THREADS = "node"
+BEGIN_AGAIN_SECONDS = 2
+GRACE_SECONDS = 8
+"""How long runs may go on after a stop is asked for; what is left is taken up by recovery."""
+LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
+"""A worker says goodbye to its database, which may be gone: then nobody waits for that."""
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[None]:
+    """Load and publish the graphs, then work on jobs until the block ends. Raises RegistryError before that."""
+    await runtime.in_database(publish_graphs)()
+    nodes = ThreadPoolExecutor(2 * settings.WORKER_CONCURRENCY, thread_name_prefix=NODE_THREADS)
+    asyncio.get_running_loop().set_default_executor(nodes)  # where LangGraph runs nodes that are no coroutines
+    await runtime.worker()
+    await runtime.in_database(store_lost_threads)()
+    task = asyncio.create_task(_work_on())
+    try:
+        with signed_on(runtime.load_graphs()):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=LONGEST_STOP_SECONDS)
+        await runtime.close_worker()
+        nodes.shutdown(wait=False, cancel_futures=True)
+
+
+async def _work_on() -> None:
+    """Work until cancelled. Procrastinate's worker gives up when the database is gone for a while; ours comes back."""
+    task = asyncio.current_task()
+    assert task is not None
+    while True:
+        try:
+            await _work()
+        except Exception as error:  # noqa: BLE001 - whatever ended it, runs wait for a worker
+            if task.cancelling():  # the database was gone when it was told to stop: that is what it raised instead
+                return
+            logger.warning("the worker stopped (%s); it begins again", type(error).__name__)
+        await asyncio.sleep(BEGIN_AGAIN_SECONDS)
+
+
+async def _work() -> None:
+    # Not replace_connector: the web half of this process defers jobs inside Django's transactions.
+    own = app.with_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
+    async with own.open_async():
+        await own.run_worker_async(
+            queues=queues(),
+            concurrency=settings.WORKER_CONCURRENCY,
+            install_signal_handlers=False,
+            listen_notify=True,
+            fetch_job_polling_interval=2,
+            shutdown_graceful_timeout=GRACE_SECONDS,
+            delete_jobs="successful",
+        )
+
+
+def queues() -> list[str]:
+    """Return what this worker can work on: jobs of any graph that it has, and those that need none."""
+    return [queue.CONSOLE_QUEUE, *map(queue.graph_queue, runtime.load_graphs())]
+
+
+def leave_blocked_nodes() -> None:
+    """End the process if nodes still block threads: Python would wait for them, and a stop must stop.
+
+    Their runs were handed to recovery, which asks a person. What is registered to run at exit runs first: the embedded
+    database is stopped there.
+    """
+    deadline = time.monotonic() + 1  # idle threads are gone by then
+    while blocked := [thread for thread in threading.enumerate() if thread.name.startswith(NODE_THREADS)]:
+        if time.monotonic() > deadline:
+            logger.warning("%d nodes still block their threads and are left behind", len(blocked))
+            atexit._run_exitfuncs()
+            os._exit(0)
+        time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""What open pages hear of, and the Redis behind it."""

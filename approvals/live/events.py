@@ -1,0 +1,67 @@
+"""Telling open pages that something changed. Delivery is at most once, so pages also ask by themselves."""
+
+import asyncio
+import hashlib
+import logging
+from functools import partial
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+from approvals.live import redis
+
+logger = logging.getLogger(__name__)
+
+QUEUE = "queue"
+LONGEST_SEND_SECONDS = 5.0
+"""Nobody waits that long: after a moment a message is on its own."""
+MOST_ON_THEIR_OWN = 10
+"""Each has a connection."""
+_on_their_own: set[asyncio.Task[None]] = set()
+
+
+def thread_topic(thread_id: str) -> str:
+    """Name the group of a thread: hashed, because thread ids may be anything."""
+    return "thread." + hashlib.sha256(thread_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
+def publish(*, thread_id: str = "", is_queue_changed: bool = True) -> None:
+    """Say after commit that a thread, and the queue, changed. Never fails: a page that missed it polls."""
+    topics = [thread_topic(thread_id)] if thread_id else []
+    topics += [QUEUE] if is_queue_changed else []
+    transaction.on_commit(partial(_tell, topics))
+
+
+def _tell(topics: list[str]) -> None:
+    if not redis.redis.is_closed or len(_on_their_own) >= MOST_ON_THEIR_OWN:
+        return
+    try:
+        async_to_sync(_send)(topics)
+    except Exception as error:  # noqa: BLE001 - Redis may be gone in many ways; the decision stands and pages poll
+        logger.debug("could not tell open pages of a change (%s)", type(error).__name__)
+        redis.redis.doubt()
+
+
+async def _send(topics: list[str]) -> None:
+    """Wait a moment only. A message that takes longer may still arrive."""
+    sending = asyncio.create_task(_send_all(topics))
+    await asyncio.wait([sending], timeout=redis.redis.patience_seconds)
+    if sending.done():
+        return sending.result()
+    redis.redis.doubt()
+    _on_their_own.add(sending)
+    sending.add_done_callback(_forget)
+
+
+async def _send_all(topics: list[str]) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    async with asyncio.timeout(LONGEST_SEND_SECONDS):
+        await asyncio.gather(*[layer.group_send(topic, {"type": "changed", "topic": topic}) for topic in topics])
+
+
+def _forget(sent: asyncio.Task[None]) -> None:
+    _on_their_own.discard(sent)
+    if not sent.cancelled():
+        sent.exception()  # asked for, so that asyncio does not log it: a look is under way

@@ -1,0 +1,60 @@
+"""A request id for each request, and a page for each refusal."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from approvals import audit
+from approvals.domain.context import new_request_id
+from approvals.errors import Denied, Refusal, TooLarge
+from approvals.views import errors as pages
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class RequestIdMiddleware:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request_id = new_request_id()
+        response = self.get_response(request)
+        response["X-Request-Id"] = request_id
+        if not request.path.startswith("/static/"):
+            response.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Django's own, but for views that need no sign-in it does not read the session: /healthz needs no database."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
+
+
+class RefusalMiddleware:
+    """Turns a Refusal that a view let through into its page; a permission that was refused is an audit entry."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        size = request.META.get("CONTENT_LENGTH") or "0"
+        is_large = size.isdigit() and int(size) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if is_large and not request.path.startswith("/api/"):  # the API says it in its own shape
+            return pages.refusal(request, TooLarge("What you sent is larger than 4 MB. Nothing was stored."))
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, Refusal):
+            return None
+        if isinstance(exception, Denied):
+            audit.append_refusal(exception, actor=request.user.get_username())
+        return pages.refusal(request, exception)
