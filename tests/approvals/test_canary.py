@@ -11,8 +11,10 @@ from tests import forks
 from tests.console import free_port
 
 BROKEN = {
-    "strict": "from agentcore.savers import strict_serializer; strict_serializer._SAFE |= {('agentcore.savers.canary', 'Canary')}",
-    "neutral": "from agentcore.plain import decoding; from agentcore.savers import canary; decoding._READERS['pickle'] = __import__('pickle').loads",
+    "strict": "from agentcore.savers import strict_serializer as strict;"
+    " strict._SAFE |= {('agentcore.savers.canary', 'Canary')}",
+    "neutral": "from agentcore.plain import decoding; from agentcore.savers import canary;"
+    " decoding._READERS['pickle'] = __import__('pickle').loads",
 }
 COMMANDS = {
     "serve": ["serve", "--port", "PORT"],
