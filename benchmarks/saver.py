@@ -149,7 +149,7 @@ async def _savers() -> AsyncIterator[list[Saver]]:
         redis = stack.enter_context(_redis())
         near = await stack.enter_async_context(open_cache(pool, redis, ttl_seconds=3600))
         far = await stack.enter_async_context(open_cache(pool, redis, ttl_seconds=3600, near_bytes=0))
-        await asyncio.to_thread(wait_for, lambda: near.notices.is_heard, what="changes to be heard")
+        await asyncio.to_thread(wait_for, lambda: near.listener.is_heard, what="changes to be heard")
         one, validated = AsyncPostgresSaver(stock), CachedPostgresSaver(pool, near, serde=serializer)
         notified, through = validated.reading("notified"), CachedPostgresSaver(pool, far, serde=serializer)
 

@@ -21,9 +21,9 @@ from agentcore.graphs.cards import INTERNAL, is_gated
 from agentcore.graphs.questions import Place
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.subgraphs import graph_at
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import UnreadableThread, without_secrets
-from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state, skim, skim_for
+from agentcore.plain.excerpts import LARGEST_READ, channel_saver, cut, cut_state, page_reader
 from agentcore.plain.masks import Mask, hidden_sent, secret_paths, states_in_sent
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.thread_graphs import claims_in, tools_in
@@ -63,25 +63,25 @@ async def snapshot(
     """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
 
     With `namespace` it is that subgraph's checkpoint. At a head, the subgraphs that stand at a breakpoint come with it.
-    What is too large for a page is an excerpt (see `skimming`), and its channel opaque. Raises UnreadableThread when
+    What is too large for a page is an excerpt (`plain.excerpts`), and its channel opaque. Raises UnreadableThread when
     LangGraph cannot make a state of what is stored.
     """
-    skimmed = await skim(saver, thread_id, checkpoint_id, namespace=namespace)
-    bound = with_saver(graph, skimmed.saver)
+    reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
+    bound = with_saver(graph, reader.saver)
     with _unreadable():
         state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id, namespace))
         if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
             return None
         below = await _below(graph, saver, state) if checkpoint_id is None else _NOTHING_BELOW
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
-            found = await _at_questions(bound, skimmed.saver, state.config, below)
+            found = await _at_questions(bound, reader.saver, state.config, below)
         else:
-            gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, skimmed.saver, state)
-            looked = await _look_at(skimmed.saver, state) if blocked else None
+            gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, reader.saver, state)
+            looked = await _look_at(reader.saver, state) if blocked else None
             found = await _recorded(bound, state, gate, blocked, looked)
-            sent = await sends.sent_at(skimmed.saver, state)
+            sent = await sends.sent_at(reader.saver, state)
             found = replace(found, running=below.running if below.gates else (), sent=sent)
-    return replace(await skimmed.shown(found), inner=below.gates, unseen=below.unseen)
+    return replace(await reader.shown(found), inner=below.gates, unseen=below.unseen)
 
 
 async def standing(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
@@ -197,9 +197,9 @@ async def history(
 
     What is large is an excerpt, the sooner the more of them there are. Raises UnreadableThread as `snapshot` does.
     """
-    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)  # judged by the head: the others are like it
-    found = await _history(graph, skimmed.saver, thread_id, limit, before)
-    return [await skimmed.shown(each) for each in found]
+    reader = await page_reader(saver, thread_id, most=LARGEST_READ // limit)  # sizes of the head only
+    found = await _history(graph, reader.saver, thread_id, limit, before)
+    return [await reader.shown(each) for each in found]
 
 
 async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, before: str | None) -> list[Snapshot]:
@@ -229,21 +229,21 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *
 
     Raises UnreadableThread when the row itself is not one of LangGraph's.
     """
-    skimmed = await skim(saver, thread_id, checkpoint_id, namespace=namespace)
-    neutral = with_serializer(skimmed.saver, neutral_serializer())
+    reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
+    plain = with_serializer(reader.saver, plain_serializer())
     with _unreadable():
-        found = await neutral.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
-        return await asyncio.to_thread(_looked, found, skimmed.saver is saver) if found else None
+        found = await plain.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
+        return await asyncio.to_thread(_looked, found, reader.saver is saver) if found else None
 
 
 async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None) -> list[Look]:
     """Read up to `limit` checkpoints without their graph, newest first, older than the checkpoint id `before`."""
-    skimmed = await skim(saver, thread_id, most=LARGEST_READ // limit)
-    neutral = with_serializer(skimmed.saver, neutral_serializer())
+    reader = await page_reader(saver, thread_id, most=LARGEST_READ // limit)
+    plain = with_serializer(reader.saver, plain_serializer())
     older_than = config_for(thread_id, before) if before else None
     with _unreadable():
-        found = [each async for each in neutral.alist(config_for(thread_id), before=older_than, limit=limit)]
-        return [await asyncio.to_thread(_looked, each, skimmed.saver is saver) for each in found]
+        found = [each async for each in plain.alist(config_for(thread_id), before=older_than, limit=limit)]
+        return [await asyncio.to_thread(_looked, each, reader.saver is saver) for each in found]
 
 
 def snapshot_of(look: Look, thread_id: str) -> Snapshot:
@@ -299,7 +299,7 @@ def _looked(found: CheckpointTuple, is_whole: bool) -> Look:
 
 
 def _asked(writes: Iterable[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the questions among pending writes, as the neutral serialiser gives them."""
+    """Yield the questions among pending writes, as the plain serialiser gives them."""
     for _, channel, value in writes:
         for each in value if channel == "__interrupt__" and isinstance(value, list) else ():
             inside = each.get("value") if isinstance(each, dict) and "__type__" in each else each
@@ -323,8 +323,8 @@ async def read_part(
     Nothing is built from it. Everything else that is large stays in the database.
     """
     channel = part.removeprefix("state/")
-    skimming = await skim_for(saver, thread_id, checkpoint_id, channel, namespace=namespace)
-    reader = with_serializer(skimming, neutral_serializer())
+    excerpts = await channel_saver(saver, thread_id, checkpoint_id, channel, namespace=namespace)
+    reader = with_serializer(excerpts, plain_serializer())
     with _unreadable():
         found = await reader.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
         if found is None:
@@ -344,7 +344,7 @@ def _masked_text(secrets: Iterable[str], values: dict[str, Any], channel: str) -
 def _request_text(secrets: Iterable[str], asked: list[Any], sent: list[Any]) -> str:
     if asked or not sent:
         return json.dumps(asked)
-    carried = [each["value"][:2] for each in sent]  # node and arguments, as the neutral serialiser has a Send
+    carried = [each["value"][:2] for each in sent]  # node and arguments, as the plain serialiser has a Send
     mask = Mask(secrets, *(state for _, args in carried for state in states_in_sent(args)))
     return json.dumps([{"node": node, "args": hidden_sent(mask, args)} for node, args in carried])
 
@@ -408,7 +408,7 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
 def _record(
     graph: Graph, state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
 ) -> Snapshot:
-    """`looked` is the same checkpoint read neutrally, if types were blocked: it has their names."""
+    """`looked` is the same checkpoint read as plain data, if types were blocked: it has their names."""
     here, metadata = _configurable(state.config), state.metadata or {}
     values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
     plain = {name: to_plain(value) for name, value in values.items()}
@@ -434,7 +434,7 @@ def _record(
 
 
 def _with_names(plain: Any, looked: Any) -> Any:
-    """Take what was read neutrally if it differs in nothing but the names of types: a pending write is not in it."""
+    """Return what was read as plain data if it differs only in names of types: it has no pending writes."""
     return looked if canonical(_bare(looked)) == canonical(_bare(plain)) else plain
 
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.savers.serializers import digest, to_plain
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def metadata_of(stored: Any) -> dict[str, Any]:
     try:
         found = json.loads(stored)
     except ValueError:
-        found = to_plain(neutral_serializer().loads_typed(("msgpack", stored)))
+        found = to_plain(plain_serializer().loads_typed(("msgpack", stored)))
     return found if isinstance(found, dict) else {}
 
 

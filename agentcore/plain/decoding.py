@@ -1,4 +1,4 @@
-"""The neutral serialiser: checkpoints as data to look at. It imports nothing, builds nothing and never fails."""
+"""The plain serialiser: checkpoints as data to look at. It imports nothing, builds nothing and never fails."""
 
 import hashlib
 import json
@@ -14,14 +14,14 @@ from agentcore.savers.strict_serializer import NAMES_A_CLASS, bare_of, class_nam
 _LONGEST_KIND = 50
 
 
-def neutral_serializer() -> SerializerProtocol:
+def plain_serializer() -> SerializerProtocol:
     """Read any checkpoint as plain data: objects become `{"__type__": "module.Class", "value": ...}`. Never writes."""
-    return _Neutral()
+    return _PlainSerializer()
 
 
-class _Neutral:
+class _PlainSerializer:
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        raise NotImplementedError("The neutral serialiser only reads: what it gave is not what was stored.")
+        raise NotImplementedError("The plain serialiser only reads: what it gave is not what was stored.")
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Return plain data; what cannot be read becomes a note with its size and digest."""

@@ -41,7 +41,7 @@ _EMPTY_TEXT = "'\"\"'::jsonb"
 
 
 @dataclass(frozen=True)
-class Skimmed:
+class PageReader:
     """A saver to look at one checkpoint with: it may leave large values out."""
 
     saver: Saver
@@ -49,7 +49,7 @@ class Skimmed:
     async def shown(self, found: Snapshot) -> Snapshot:
         """Return the snapshot with excerpts for what was left out, and for what is too long for a page."""
         values = found.values
-        if isinstance(self.saver, SkimmingSaver):
+        if isinstance(self.saver, ExcerptSaver):
             # Asked for after it was read: whatever was left out then is known now.
             values = _with_excerpts(values, await self.saver.measured(found), found.secrets)
         values = await asyncio.to_thread(cut_state, values)
@@ -58,9 +58,9 @@ class Skimmed:
         return replace(found, values=values, opaque=(*found.opaque, *cut_there), sent=sent, gate=gate)
 
 
-async def skim(
+async def page_reader(
     saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "", most: int = LARGEST_READ
-) -> Skimmed:
+) -> PageReader:
     """Return how to look at a checkpoint, or at the head, without reading what is too large for a page.
 
     Raises UnreadableThread for one that is too large to be looked at where values cannot be left out, and for a
@@ -70,20 +70,22 @@ async def skim(
         sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
         _check(sum(value.size for value in sizes if value.is_question))
         longest = longest_read(sizes, most)
-        return Skimmed(saver if longest is None else SkimmingSaver(saver, longest))
+        return PageReader(saver if longest is None else ExcerptSaver(saver, longest))
     if isinstance(saver, SqliteSaver):
         _check(await _total(saver, thread_id, checkpoint_id, namespace))
-    return Skimmed(saver)
+    return PageReader(saver)
 
 
-async def skim_for(saver: Saver, thread_id: str, checkpoint_id: str, channel: str, *, namespace: str = "") -> Saver:
+async def channel_saver(
+    saver: Saver, thread_id: str, checkpoint_id: str, channel: str, *, namespace: str = ""
+) -> Saver:
     """Return a saver that reads this channel whole, and leaves out what is larger."""
     if not isinstance(saver, PostgresSaver):
         return saver
     sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
     longest = max((value.size for value in sizes if value.channel == channel), default=0)
     _check(longest)
-    return SkimmingSaver(saver, longest)
+    return ExcerptSaver(saver, longest)
 
 
 async def check_can_be_copied(saver: Saver, thread_id: str, checkpoint_id: str, *, namespace: str = "") -> None:
@@ -166,7 +168,7 @@ def _cut_sql(table: str, is_large: str) -> str:
     )
 
 
-class SkimmingSaver(PostgresSaver):
+class ExcerptSaver(PostgresSaver):
     """Reads checkpoints with empty values in the place of those longer than `longest`. Refuses to write."""
 
     def __init__(self, saver: PostgresSaver, longest: int) -> None:

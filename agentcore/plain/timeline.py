@@ -10,7 +10,7 @@ from typing import Any
 
 from agentcore.graphs import edits
 from agentcore.plain import masks
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
 from agentcore.plain.tables import PostgresTables, Tables, object_in, texts_cut
 from agentcore.savers.memory import MemoryTables
@@ -27,7 +27,7 @@ _DIGEST_SQL = "encode(sha256(convert_to(v ->> k, 'UTF8')), 'hex')"
 _LEFT_OUT_SQL = f"jsonb_build_object('__type__', '{_TOO_LARGE}', 'size', size, 'sha256', {_DIGEST_SQL})"
 """The digest tells two texts of the same length apart."""
 _DELTAS = "counters_since_delta_snapshot"
-_neutral = neutral_serializer()
+_plain = plain_serializer()
 
 # The values stay where they are: a checkpoint's JSON has the short ones, and only their names are asked for.
 # Each row is "the first from here on", one look-up after the other: see `_in_order`.
@@ -258,7 +258,7 @@ def _of_memory(tables: MemoryTables, thread_id: str, checkpoint_id: str) -> tupl
 
 
 def _loaded(kind: str, packed: bytes) -> Any:
-    return _neutral.loads_typed((kind, packed))
+    return _plain.loads_typed((kind, packed))
 
 
 def _moment(

@@ -1,6 +1,6 @@
 """Redis in front of PostgreSQL, and never an old answer.
 
-The heavy part of a checkpoint, its blobs, never changes; the light part, a document, does. Both lie in Redis as sealed
+The heavy part of a checkpoint, its blobs, never changes; the light part, a document, does. Both lie in Redis as signed
 entries, and what this process used last lies in its memory. A read is *validated*: one small indexed query says which
 rows of the checkpoint and of its pending writes there are now, and whatever is kept counts only if it is made of those.
 Reads of pages may be *notified* instead: what was validated once counts until PostgreSQL tells of a change in the
@@ -31,8 +31,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from agentcore.savers import setup
-from agentcore.savers.cache_entries import Entries, Seal, open_entries
-from agentcore.savers.listening import Notices, listening, mark_of
+from agentcore.savers.cache_entries import Entries, EntrySigner, open_entries
+from agentcore.savers.listening import ChangeListener, listening, mark_of
 from agentcore.savers.postgres import PostgresSaver, config_of, divided, off_loop, place_of
 from agentcore.savers.reads import SAVED_SQL, Blob, Document, Line, Place, Standing, Stored
 from agentcore.savers.setup import Pool
@@ -65,8 +65,8 @@ class Parts(NamedTuple):
 class Cache:
     """What the savers of one process share. Open it with `open_cache`, in the loop that uses it."""
 
-    def __init__(self, pool: Pool, entries: Entries, notices: Notices, *, near_bytes: int = NEAR_BYTES) -> None:
-        self.entries, self.notices, self.stored = entries, notices, Stored(pool)
+    def __init__(self, pool: Pool, entries: Entries, listener: ChangeListener, *, near_bytes: int = NEAR_BYTES) -> None:
+        self.entries, self.listener, self.stored = entries, listener, Stored(pool)
         self._near: LRUCache[Here, Parts] = LRUCache(near_bytes, getsizeof=lambda parts: parts.size)
         self._believed: LRUCache[str, dict[Here, tuple[str, Standing]]] = LRUCache(_MOST_BELIEVED)
         self._gathering: dict[Standing, asyncio.Task[Parts | None]] = {}
@@ -154,14 +154,14 @@ class Cache:
         return found
 
     async def _opened(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        sealed = await self.entries.get(keys)
-        return await off_loop(sum(map(len, sealed.values())), self.entries.seal.open_all, sealed)
+        signed = await self.entries.get(keys)
+        return await off_loop(sum(map(len, signed.values())), self.entries.signer.verified_all, signed)
 
     def _key_of_document(self, place: Place) -> bytes:
-        return self.entries.seal.key("document", *place)
+        return self.entries.signer.key("document", *place)
 
     def _key_of_blob(self, line: Line, blob: Blob) -> bytes:
-        return self.entries.seal.key("blob", *line, *blob)
+        return self.entries.signer.key("blob", *line, *blob)
 
 
 def _whole(standing: Standing, document: Document | None, blobs: Mapping[tuple[Line, Blob], bytes]) -> Parts | None:
@@ -191,7 +191,7 @@ class CachedPostgresSaver(PostgresSaver):
         here = (*place_of(config), str(checkpoint_id) if checkpoint_id else None)
         mark = mark_of(here[0])
         for _ in range(_TRIES):
-            session = self.cache.notices.session(mark) if self.reads == "notified" else None
+            session = self.cache.listener.session(mark) if self.reads == "notified" else None
             believed = self.cache.believed(mark) if session else {}
             since, standing = believed.get(here, (None, None))
             if since != session or standing is None:
@@ -319,8 +319,8 @@ async def open_cache(
     pool: Pool, redis_url: str, *, ttl_seconds: int, near_bytes: int = NEAR_BYTES
 ) -> AsyncIterator[Cache]:
     """Open the cache of one process, over tables that are set up; a Redis that is down is bypassed until it is back."""
-    seal = Seal(await setup.cache_secret(pool))
-    async with open_entries(redis_url, seal, ttl_seconds=ttl_seconds) as entries, listening(pool) as notices:
-        cache = Cache(pool, entries, notices, near_bytes=near_bytes)
-        notices.on_change = cache.forget
+    signer = EntrySigner(await setup.cache_secret(pool))
+    async with open_entries(redis_url, signer, ttl_seconds=ttl_seconds) as entries, listening(pool) as listener:
+        cache = Cache(pool, entries, listener, near_bytes=near_bytes)
+        listener.on_change = cache.forget
         yield cache

@@ -1,4 +1,4 @@
-"""Entries in Redis: opaque, sealed bytes that are either right or a miss, and never worth waiting for.
+"""Entries in Redis: opaque, signed bytes that are either right or a miss, and never worth waiting for.
 
 A breaker stands before every call: Redis that is gone is left alone at once, one that is slow after three slow answers
 and a slow ping, and a task looks once a second whether it is back.
@@ -31,13 +31,13 @@ WRITE_SECONDS = 2.0
 MOST_UNWRITTEN = 64 * 1024 * 1024
 """Bytes on their way to Redis; what comes on top stays in PostgreSQL alone."""
 _SCHEMA = b"countersign:1:"  # another number, and all that was written before is a miss
-_SEAL_BYTES = 32
+_SIGNATURE_BYTES = 32
 
 
-class Seal:
+class EntrySigner:
     """Names entries so that a name tells nothing, and marks them so that nobody else can make one.
 
-    The key of an entry is part of what is sealed: an entry that was moved under another key is a miss.
+    The key of an entry is part of what is signed: an entry that was moved under another key is a miss.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -47,20 +47,20 @@ class Seal:
         told = b"".join(len(part := text.encode()).to_bytes(8) + part for text in parts)
         return _SCHEMA + hashlib.blake2b(told, key=self._secret, digest_size=20).hexdigest().encode()
 
-    def close(self, key: bytes, content: bytes) -> bytes:
-        return self._mark(key, content) + content
+    def sign(self, key: bytes, content: bytes) -> bytes:
+        return self._signature(key, content) + content
 
-    def open(self, key: bytes, entry: bytes) -> bytes | None:
+    def verified(self, key: bytes, entry: bytes) -> bytes | None:
         """Return the content; None for what is cut, forged, moved or of another schema."""
-        content = entry[_SEAL_BYTES:]
-        return content if hmac.compare_digest(entry[:_SEAL_BYTES], self._mark(key, content)) else None
+        content = entry[_SIGNATURE_BYTES:]
+        return content if hmac.compare_digest(entry[:_SIGNATURE_BYTES], self._signature(key, content)) else None
 
-    def open_all(self, entries: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    def verified_all(self, entries: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         """Return the contents of those that are right."""
-        opened = {key: self.open(key, entry) for key, entry in entries.items()}
+        opened = {key: self.verified(key, entry) for key, entry in entries.items()}
         return {key: content for key, content in opened.items() if content is not None}
 
-    def _mark(self, key: bytes, content: bytes) -> bytes:
+    def _signature(self, key: bytes, content: bytes) -> bytes:
         mark = hmac.new(self._secret, key, "sha256")
         mark.update(content)
         return mark.digest()
@@ -69,8 +69,8 @@ class Seal:
 class Entries:
     """Reads and writes bytes in Redis. Nothing here raises, and nobody waits longer than SLOW_SECONDS."""
 
-    def __init__(self, redis: Redis, seal: Seal, *, ttl_seconds: int) -> None:
-        self.seal = seal
+    def __init__(self, redis: Redis, signer: EntrySigner, *, ttl_seconds: int) -> None:
+        self.signer = signer
         self._redis, self._ttl = redis, ttl_seconds
         self._slow_answers = 0
         self._returning: asyncio.Task[None] | None = None
@@ -85,7 +85,7 @@ class Entries:
         return self._returning is not None
 
     async def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the entries under these keys, in one round trip; still sealed."""
+        """Return the entries under these keys, in one round trip; still signed."""
         wanted = list(dict.fromkeys(keys))
         if not wanted or self.is_bypassed:
             return {}
@@ -93,7 +93,7 @@ class Entries:
         return {key: entry for key, entry in zip(wanted, found, strict=False) if isinstance(entry, bytes)}
 
     def put(self, contents: Mapping[bytes, bytes]) -> None:
-        """Seal and write soon, without waiting for it; what comes while too much is unwritten is left out."""
+        """EntrySigner and write soon, without waiting for it; what comes while too much is unwritten is left out."""
         size = sum(map(len, contents.values()))
         if self.is_bypassed or self._unwritten_bytes + size > MOST_UNWRITTEN:
             return
@@ -120,7 +120,7 @@ class Entries:
         while self._unwritten and not self.is_bypassed:
             contents, size = self._unwritten, self._unwritten_bytes
             self._unwritten, self._unwritten_bytes = {}, 0
-            entries = await off_loop(size, self._sealed, contents)
+            entries = await off_loop(size, self._signed, contents)
             pipeline = self._redis.pipeline(transaction=False)
             for key, entry in entries.items():
                 pipeline.set(key, entry, ex=self._ttl)
@@ -130,8 +130,8 @@ class Entries:
         if self._writing is task:
             self._unwritten, self._unwritten_bytes, self._writing = {}, 0, None
 
-    def _sealed(self, contents: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-        return {key: self.seal.close(key, content) for key, content in contents.items()}
+    def _signed(self, contents: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        return {key: self.signer.sign(key, content) for key, content in contents.items()}
 
     async def _in_time(self, answer: Awaitable[T], seconds: float = SLOW_SECONDS) -> T | None:
         try:
@@ -190,7 +190,7 @@ class Entries:
 
 
 @asynccontextmanager
-async def open_entries(redis_url: str, seal: Seal, *, ttl_seconds: int) -> AsyncIterator[Entries]:
+async def open_entries(redis_url: str, signer: EntrySigner, *, ttl_seconds: int) -> AsyncIterator[Entries]:
     """Connect when first needed; a Redis that is down at the start is bypassed like any other."""
     if ttl_seconds < 1:
         raise ValueError("The time to live of entries in Redis is a number of seconds, at least 1, such as 86400.")
@@ -201,7 +201,7 @@ async def open_entries(redis_url: str, seal: Seal, *, ttl_seconds: int) -> Async
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # with 3, redis-py keeps connections that a restarted Redis has closed
     )
-    entries = Entries(redis, seal, ttl_seconds=ttl_seconds)
+    entries = Entries(redis, signer, ttl_seconds=ttl_seconds)
     try:
         yield entries
     finally:

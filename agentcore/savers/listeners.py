@@ -1,7 +1,7 @@
-"""Who wants to hear of changes in a thread holds its bell. Writers tell of a change only when somebody does.
+"""Who wants to hear of changes in a thread holds its lock. Writers tell of a change only when somebody does.
 
 NOTIFY makes commits queue: each waits until the one before is on the disk. So the triggers on the checkpoint tables try
-the bell of the thread first, an advisory lock that listeners share, and stay quiet where nobody holds it.
+the lock of the thread first, an advisory lock that listeners share, and stay quiet where nobody holds it.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 LOCKS = 0x434F554E
-"""The first key of every bell's advisory lock; the second is its number."""
+"""The first key of every lock's advisory lock; the second is its number."""
 ALL = range(256)
-"""A thread's bell is the first byte of its mark, so that nobody ever holds more locks than this."""
+"""A thread's lock is the first byte of its mark, so that nobody ever holds more locks than this."""
 _LOOK_AGAIN_SECONDS = 0.01
 
 _WRITERS_SQL = """
@@ -24,28 +24,28 @@ WHERE relation IN (to_regclass('checkpoints'), to_regclass('checkpoint_writes'))
 """
 
 
-def bell_of(mark: str) -> int:
-    """Return the bell of a thread, by what the triggers tell of it."""
+def lock_of(mark: str) -> int:
+    """Return the lock of a thread, by what the triggers tell of it."""
     return int(mark[:2], 16)
 
 
-async def hold(connection: AsyncConnection[Any], bells: Iterable[int] = ALL) -> None:
-    """Hold bells until the connection, which listens and does not write, is closed; each bell once.
+async def hold(connection: AsyncConnection[Any], locks: Iterable[int] = ALL) -> None:
+    """Hold locks until the connection, which listens and does not write, is closed; each lock once.
 
     When this returns, whatever was committed before can be read, and whatever is committed later is told. It waits for
     the transactions that write at this moment: give it a time limit.
     """
-    await connection.execute("SELECT pg_advisory_lock_shared(%s, bell) FROM unnest(%s::int[]) bell", [LOCKS, [*bells]])
-    untold = await _writers(connection)  # they may have tried the bell before we held it
+    await connection.execute("SELECT pg_advisory_lock_shared(%s, lock) FROM unnest(%s::int[]) lock", [LOCKS, [*locks]])
+    untold = await _writers(connection)  # they may have tried the lock before we held it
     while untold:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         untold &= await _writers(connection)
 
 
-async def release(connection: AsyncConnection[Any], bells: Iterable[int]) -> None:
-    """Let go of bells; nothing is told of their threads any more."""
+async def release(connection: AsyncConnection[Any], locks: Iterable[int]) -> None:
+    """Let go of locks; nothing is told of their threads any more."""
     await connection.execute(
-        "SELECT pg_advisory_unlock_shared(%s, bell) FROM unnest(%s::int[]) bell", [LOCKS, [*bells]]
+        "SELECT pg_advisory_unlock_shared(%s, lock) FROM unnest(%s::int[]) lock", [LOCKS, [*locks]]
     )
 
 

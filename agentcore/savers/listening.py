@@ -1,6 +1,6 @@
 """Hearing of changes: a LISTEN on the checkpoint tables, and the proof that it is heard.
 
-One connection listens, and holds the bells of the threads that somebody wants to hear of: see `bells`.
+One connection listens, and holds the locks of the threads that somebody wants to hear of: see `locks`.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 """Without our own beat for this long, changes may go unheard: nothing is believed any more."""
 IDLE_SECONDS = 60.0
-"""A bell that nobody asked for in this time is let go, and writers are spared telling."""
+"""A lock that nobody asked for in this time is let go, and writers are spared telling."""
 _CONNECT_SECONDS = 5
 _HOLD_SECONDS = 0.5
 
 
-class Notices:
+class ChangeListener:
     """Calls `on_change` with the mark of each thread that changed, or "*" for all."""
 
     def __init__(self, pool: Pool) -> None:
@@ -53,9 +53,9 @@ class Notices:
 
         Whatever was read in one session may be stale in another, or in none: what changed in between was not heard.
         """
-        bell = listeners.bell_of(mark)
-        self._wanted[bell] = time.monotonic()
-        return self._held.get(bell) if self.is_heard else None
+        lock = listeners.lock_of(mark)
+        self._wanted[lock] = time.monotonic()
+        return self._held.get(lock) if self.is_heard else None
 
     async def keep_listening(self) -> None:
         """Listen until cancelled, connecting again whenever the connection is lost."""
@@ -76,7 +76,7 @@ class Notices:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             while True:
                 async with asyncio.timeout(SILENCE_SECONDS):
-                    await self._keep_bells(connection)
+                    await self._keep_locks(connection)
                     # A connection that is half dead, or a pooler's, would not bring this back.
                     await connection.execute("SELECT pg_notify(%s, '')", [self.name])
                 async for notice in connection.notifies(timeout=BEAT_SECONDS):
@@ -85,13 +85,13 @@ class Notices:
                     else:
                         self._heard_at = time.monotonic()
 
-    async def _keep_bells(self, connection: AsyncConnection[Any]) -> None:
-        """Let go of the bells that nobody wants any more, and hold those that somebody does."""
+    async def _keep_locks(self, connection: AsyncConnection[Any]) -> None:
+        """Let go of the locks that nobody wants any more, and hold those that somebody does."""
         now = time.monotonic()
-        for bell in [bell for bell, asked_at in self._wanted.items() if now - asked_at > IDLE_SECONDS]:
-            del self._wanted[bell]
-            if self._held.pop(bell, None):
-                await listeners.release(connection, [bell])
+        for lock in [lock for lock, asked_at in self._wanted.items() if now - asked_at > IDLE_SECONDS]:
+            del self._wanted[lock]
+            if self._held.pop(lock, None):
+                await listeners.release(connection, [lock])
         missing = self._wanted.keys() - self._held.keys()
         if not missing:
             return
@@ -101,7 +101,7 @@ class Notices:
         except TimeoutError:  # somebody has been writing all this time; try again
             await listeners.release(connection, missing)
         else:
-            self._held.update({bell: uuid.uuid4().hex for bell in missing})
+            self._held.update({lock: uuid.uuid4().hex for lock in missing})
 
 
 def mark_of(thread_id: str) -> str:
@@ -110,11 +110,11 @@ def mark_of(thread_id: str) -> str:
 
 
 @asynccontextmanager
-async def listening(pool: Pool) -> AsyncIterator[Notices]:
-    notices = Notices(pool)
-    task = asyncio.create_task(notices.keep_listening())
+async def listening(pool: Pool) -> AsyncIterator[ChangeListener]:
+    listener = ChangeListener(pool)
+    task = asyncio.create_task(listener.keep_listening())
     try:
-        yield notices
+        yield listener
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

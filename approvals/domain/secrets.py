@@ -23,24 +23,24 @@ _BLOCK = 256  # bytes
 Leaf = Callable[[Any, str], Any]
 
 
-def sealed(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
+def encrypted(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
     """Return the edits with a seal in place of each new secret; what is no edit at all is left as it is."""
-    return _changed(edits, secrets, lambda value, place: _seal(value, f"{thread_id}\0{place}"))
+    return _changed(edits, secrets, lambda value, place: _encrypted(value, f"{thread_id}\0{place}"))
 
 
-def opened(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
+def decrypted(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
     """Return the edits with the values back; raise InvalidEdit for a seal of another key or place."""
     return _changed(edits, secrets, lambda value, place: _open(value, f"{thread_id}\0{place}"))
 
 
-def sealed_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
+def encrypted_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
     """Return what a graph is started with, without any secret of it."""
-    return _values(sealed(_edits(given), secrets, thread_id))
+    return _values(encrypted(_edits(given), secrets, thread_id))
 
 
-def opened_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
+def decrypted_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
     """Return it with the values back; raise InvalidEdit as `opened` does."""
-    return _values(opened(_edits(given), secrets, thread_id))
+    return _values(decrypted(_edits(given), secrets, thread_id))
 
 
 def _edits(given: Any) -> Any:
@@ -57,7 +57,7 @@ def masked(edits: Any, secrets: Iterable[str]) -> Any:
     return _changed(edits, secrets, lambda value, place: MASK if value == MASK else CHANGED)
 
 
-def is_seal(value: Any) -> bool:
+def is_encrypted(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
@@ -83,8 +83,8 @@ def _at(value: Any, inside: list[str], secret: str, leaf: Leaf) -> Any:
     return value
 
 
-def _seal(value: Any, place: str) -> Any:
-    if is_seal(value) or value in (MASK, CHANGED):
+def _encrypted(value: Any, place: str) -> Any:
+    if is_encrypted(value) or value in (MASK, CHANGED):
         return value
     text = json.dumps(value).encode()
     padded = text + b" " * (-len(text) % _BLOCK)
@@ -92,7 +92,7 @@ def _seal(value: Any, place: str) -> Any:
 
 
 def _open(value: Any, place: str) -> Any:
-    if not is_seal(value):
+    if not is_encrypted(value):
         return value
     for key in _keys():
         try:

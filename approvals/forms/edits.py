@@ -10,7 +10,7 @@ from django.forms.utils import ErrorDict
 from agentcore.dialects.breakpoint import is_conversation
 from agentcore.graphs.messages import REMOVAL, is_removal
 from agentcore.plain.types import Channel
-from approvals.domain import secrets as seals
+from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
 from approvals.domain.text import plain_visible
 from approvals.forms.fields import FaultsForm, FlatEditForm, Group, ShapedField, normal, title_of, widget_for
@@ -80,11 +80,11 @@ class EditForm(FlatEditForm):
     def _add_secret(self, prefix: str, channel: Channel, value: Any) -> None:
         name = prefix + channel.name
         self._base[name] = MISSING
-        self.fields[name] = SecretField(
+        self.fields[name] = field = SecretField(
             channel, self.thread_id, label=title_of(channel.name, channel.schema), is_there=value not in (None, MISSING)
         )
         if name in self.data:
-            self.data = {**{key: self.data[key] for key in self.data}, name: self.fields[name].sealed(self.data[name])}  # type: ignore[attr-defined]
+            self.data = {**{key: self.data[key] for key in self.data}, name: field.encrypted(self.data[name])}
 
     def _is_changed(self, name: str) -> bool:
         if isinstance(self.fields[name], SecretField):
@@ -118,7 +118,9 @@ class EditForm(FlatEditForm):
             if items := talk.items():
                 found[channel] = {"op": "append", "value": items}
         order = [channel.name for channel in self.channels]
-        return dict(seals.sealed({name: found[name] for name in order if name in found}, self.secrets, self.thread_id))
+        return dict(
+            encryption.encrypted({name: found[name] for name in order if name in found}, self.secrets, self.thread_id)
+        )
 
     def texts_of(self, edits: Mapping[str, Any]) -> dict[str, str] | None:
         own: dict[str, str] = {}
@@ -140,7 +142,7 @@ class EditForm(FlatEditForm):
             return form.texts_of(edit["value"])
         if channel in self.talks and edit["op"] == "append":
             return self.talks[channel].texts_of(edit["value"])
-        if isinstance(self.fields.get(prefix + channel), SecretField) and seals.is_seal(edit["value"]):
+        if isinstance(self.fields.get(prefix + channel), SecretField) and encryption.is_encrypted(edit["value"]):
             return {prefix + channel: edit["value"]}
         return None
 
@@ -177,19 +179,19 @@ class SecretField(ShapedField):
         widget = forms.PasswordInput(render_value=True, attrs={"autocomplete": "new-password"})
         super().__init__(shape, widget=widget, label=label, help_text=told, initial="")
 
-    def sealed(self, text: Any) -> str:
+    def encrypted(self, text: Any) -> str:
         """Return the seal of what was typed; what cannot be read stays, to be mended."""
         try:
-            value = read(self.shape, normal(text)) if text and not seals.is_seal(text) else text
+            value = read(self.shape, normal(text)) if text and not encryption.is_encrypted(text) else text
         except ValueError:
             return str(text)
         if value is MISSING or not text:
             return ""
-        edits = seals.sealed({self.channel.name: {"value": value}}, [self.channel.name], self.thread_id)
+        edits = encryption.encrypted({self.channel.name: {"value": value}}, [self.channel.name], self.thread_id)
         return str(edits[self.channel.name]["value"])
 
     def clean(self, value: Any) -> Any:
-        return value if seals.is_seal(value) or not value else super().clean(value)
+        return value if encryption.is_encrypted(value) or not value else super().clean(value)
 
 
 @dataclass

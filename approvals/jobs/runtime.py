@@ -20,7 +20,7 @@ from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, with_serializer
 from agentcore.plain import bound_bytes
 from agentcore.plain.bound_bytes import Bound
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import AgentCoreError, CheckpointsElsewhere
 from agentcore.plain.tables import Head, PostgresTables, Tables
 from agentcore.plain.types import GraphCard
@@ -72,7 +72,7 @@ def load_graphs() -> dict[str, Graph]:
 
 def check_serializers() -> None:
     """Raise UnsafeSerializer if a checkpoint could run code in this process: let it stop the start."""
-    for serializer in (neutral_serializer(), *_serializers.values()):
+    for serializer in (plain_serializer(), *_serializers.values()):
         check_serializer(serializer)
 
 

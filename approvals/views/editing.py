@@ -67,7 +67,7 @@ def _forms_of(found: Approval, graph: Graph | None, *, post: Any, edits: dict[st
     mode = post.get("mode", "form") if post is not None else mode
     if post is not None and mode == "json":
         json_form = json_form_of(post)
-        given = try_edit.sealed(found, json_form.value()) if json_form.is_valid() else None
+        given = try_edit.encrypted(found, json_form.value()) if json_form.is_valid() else None
         return Editing(edit_form(found, graph), json_form, "json", given)
     if post is not None:
         form = edit_form(found, graph, post)

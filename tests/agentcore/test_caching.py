@@ -20,7 +20,7 @@ from agentcore.graphs.snapshots import config_for
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import cache_entries, setup
 from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
-from agentcore.savers.cache_entries import Seal
+from agentcore.savers.cache_entries import EntrySigner
 from agentcore.savers.opening import open_checkpointer, open_pool
 from agentcore.savers.reads import Stored
 from agentcore.savers.serializers import strict_serializer
@@ -182,17 +182,17 @@ async def test_entries_tell_nothing_and_end(database: str, own_redis: RedisServe
 
 
 def test_a_sealed_entry_opens_under_its_own_key_alone() -> None:
-    seal, other = Seal(b"s" * 32), Seal(b"t" * 32)
-    key = seal.key("document", "t-1", "", "1")
-    entry = seal.close(key, b"content")
-    assert seal.open(key, entry) == b"content"
-    assert seal.open(seal.key("document", "t-1", "1", ""), entry) is None
+    signer, other = EntrySigner(b"s" * 32), EntrySigner(b"t" * 32)
+    key = signer.key("document", "t-1", "", "1")
+    entry = signer.sign(key, b"content")
+    assert signer.verified(key, entry) == b"content"
+    assert signer.verified(signer.key("document", "t-1", "1", ""), entry) is None
     assert other.open(key, entry) is None
     assert other.key("document", "t-1", "", "1") != key
     for bad in (b"", entry[:-1], entry[:31], entry + b"x", b"\0" * 32 + b"content", entry[32:] + entry[:32]):
-        assert seal.open(key, bad) is None
+        assert signer.verified(key, bad) is None
     for parts in (("a", "b"), ("ab", ""), ("", "ab"), ("a", "", "b")):
-        assert sum(seal.key(*parts) == seal.key(*others) for others in (("a", "b"), ("ab", ""), ("", "ab"))) <= 1
+        assert sum(signer.key(*parts) == signer.key(*others) for others in (("a", "b"), ("ab", ""), ("", "ab"))) <= 1
 
 
 async def test_an_entry_of_another_schema_is_a_miss(
@@ -211,7 +211,7 @@ async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis
     async with open_pool(database) as pool:
         secret = await setup.cache_secret(pool)
     assert len(secret) == 32
-    assert Seal(secret).key("document", thread_id) != Seal(bytes(32)).key("document", thread_id)
+    assert EntrySigner(secret).key("document", thread_id) != EntrySigner(bytes(32)).key("document", thread_id)
 
 
 @pytest.mark.parametrize("near_bytes", [0, 10_000_000])

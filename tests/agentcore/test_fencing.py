@@ -20,7 +20,7 @@ from agentcore.graphs import edits, resume
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver, with_serializer
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import FenceLost, NotItsThread
 from agentcore.plain.tables import PostgresTables, Tables
 from agentcore.plain.types import Failed, Finished, Paused
@@ -227,7 +227,7 @@ async def test_a_run_touches_no_threads_in_bulk(store: Store, thread_id: str) ->
 async def test_a_fence_stays_on_whatever_copies_the_saver(store: Store, thread_id: str) -> None:
     saver = store.held(thread_id)
     await run(graphs.gated, saver, thread_id, {"text": "x"})
-    copies = [with_serializer(saver, each) for each in (strict_serializer(), neutral_serializer())]
+    copies = [with_serializer(saver, each) for each in (strict_serializer(), plain_serializer())]
     copies += [
         each.reading(reads) for each in (saver,) if hasattr(each, "reading") for reads in ("notified", "validated")
     ]

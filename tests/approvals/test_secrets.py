@@ -162,12 +162,12 @@ def test_seals_tell_neither_value_nor_length() -> None:
     from approvals.domain import secrets
 
     short, long, again = (
-        secrets.sealed({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"]
+        secrets.encrypted({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"]
         for value in ("a", "b" * 200, "a")
     )
     assert len(short) == len(long)
-    assert short == again != secrets.sealed({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
-    assert secrets.opened({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
+    assert short == again != secrets.encrypted({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
+    assert secrets.decrypted({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
 
 
 def test_the_digest_is_over_the_real_bytes(console: Console, alice: httpx.Client, canaries: Canaries) -> None:

@@ -34,7 +34,7 @@ from approvals.actions.runs import interference, leases
 from approvals.actions.threads import indexing
 from approvals.actions.threads.indexing import RUN_KEY
 from approvals.domain import answers, bindings, policies
-from approvals.domain import secrets as seals
+from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
 from approvals.domain.rules import Rulebook
 from approvals.enums import RunKind, RunStatus, ThreadStatus
@@ -142,7 +142,7 @@ async def _carry_out(claim: Claim) -> None:
     saver = worker.saver(claim.graph_id)
     mask = masks.Mask(())
     try:
-        claim = _opened(claim, graph)
+        claim = _decrypted(claim, graph)
         mask = await _mask_for(claim, graph, saver)
         outcome = await _run(claim, graph, claim.fenced(saver), _Steps(claim, mask))
     except (UnreadableThread, CannotFork, InvalidEdit) as error:
@@ -158,21 +158,21 @@ async def _carry_out(claim: Claim) -> None:
     reach("run.settled")
 
 
-def _opened(claim: Claim, graph: Graph) -> Claim:
+def _decrypted(claim: Claim, graph: Graph) -> Claim:
     """Break the seals of new secrets: from here on they are in this worker only. Raises Refusal."""
     secrets = masks.secret_paths(graph)
     if claim.kind == RunKind.START:
-        return replace(claim, input=seals.opened_input(claim.input, secrets, claim.thread_id))
+        return replace(claim, input=encryption.decrypted_input(claim.input, secrets, claim.thread_id))
     if claim.kind == RunKind.FORK:  # sealed for the thread it was asked for at
         source, given = claim.input["thread_id"], claim.input
         opened = {
-            "edits": seals.opened(given["edits"], secrets, source),
-            "input": seals.opened_input(given["input"], secrets, source),
+            "edits": encryption.decrypted(given["edits"], secrets, source),
+            "input": encryption.decrypted_input(given["input"], secrets, source),
         }
         return replace(claim, input=given | opened)
     if claim.answer is None:
         return claim
-    edits = seals.opened(claim.answer.edits, secrets, claim.thread_id)
+    edits = encryption.decrypted(claim.answer.edits, secrets, claim.thread_id)
     return replace(claim, answer=replace(claim.answer, edits=edits))
 
 

@@ -47,7 +47,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         if input is None and (sentence := why_not_go_on(thread)):
             raise Invalid(sentence)
         alterations.check_thread(thread)
-        kept = secrets.sealed_input(input, graph.record.secrets, thread.pk)
+        kept = secrets.encrypted_input(input, graph.record.secrets, thread.pk)
         run = Run.objects.create(
             thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
         )

@@ -15,7 +15,7 @@ from approvals.actions.runs import starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
 from approvals.domain import bindings, permissions, policies, rules
-from approvals.domain import secrets as seals
+from approvals.domain import secrets as encryption
 from approvals.domain.permissions import User
 from approvals.domain.policies import Author
 from approvals.enums import Binding, RunKind, ThreadStatus
@@ -42,9 +42,9 @@ def fork_thread(
     if not _is_there(thread_id, checkpoint_id):
         raise NotFound("The thread has no such checkpoint.")
     secrets = graph.record.secrets
-    edits = seals.sealed(edits, secrets, source.pk)
+    edits = encryption.encrypted(edits, secrets, source.pk)
     _have_it_tried(source, graph, checkpoint_id, edits, as_node)
-    input = seals.sealed_input(input, secrets, source.pk)
+    input = encryption.encrypted_input(input, secrets, source.pk)
     run = _begin(source, checkpoint_id, edits=edits, as_node=as_node, input=input, by=by)
     return _awaited(run)
 
@@ -82,7 +82,7 @@ def _check(source: Thread, graph: Graph, edits: Any, as_node: str, input: Any) -
 
 def _check_edits(source: Thread, graph: Graph, edits: Any, opaque: tuple[str, ...] = ()) -> None:
     card = graph.record
-    edits = seals.opened(edits, card.secrets, source.pk)
+    edits = encryption.decrypted(edits, card.secrets, source.pk)
     try:
         state_edit.check_edits(card.channels, edits, opaque=opaque, secrets=card.secrets)
     except CoreInvalidEdit as error:

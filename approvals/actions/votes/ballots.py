@@ -153,7 +153,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     permissions.check_view(by)
     approval = found(approval_id)
     permissions.check_vote(by, ballot.verdict)
-    ballot = replace(ballot, edits=try_edit.sealed(approval, ballot.edits))
+    ballot = replace(ballot, edits=try_edit.encrypted(approval, ballot.edits))
     if replay := _answer_given_before(approval, ballot, by):
         return replay
     try:

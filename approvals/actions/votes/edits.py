@@ -55,7 +55,7 @@ def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False
         graph_id=approval.graph_id,
         checkpoint_id=approval.checkpoint_id,
         namespace=approval.checkpoint_ns,
-        edits=sealed(approval, edits),
+        edits=encrypted(approval, edits),
         as_node=as_node,
     )
 
@@ -83,9 +83,9 @@ def check_answer(approval: Approval, answer: Any) -> None:
         raise InvalidAnswer("The answer does not fit the question.", faults=[fault.as_dict() for fault in faults])
 
 
-def sealed(approval: Approval, edits: Any) -> Any:
+def encrypted(approval: Approval, edits: Any) -> Any:
     """Return the edits without any new secret: what is kept and shown of them from here on is a seal."""
-    return secrets.sealed(edits, _secrets_of(approval), approval.thread_id) if edits else edits
+    return secrets.encrypted(edits, _secrets_of(approval), approval.thread_id) if edits else edits
 
 
 def _secrets_of(approval: Approval) -> list[str]:
@@ -125,7 +125,7 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
     _check_policy(approval, edits)
     _check_node(approval, as_node, is_skip=is_skip)
     card = _card(approval)
-    edits = secrets.opened(edits, card.secrets, approval.thread_id)
+    edits = secrets.decrypted(edits, card.secrets, approval.thread_id)
     try:
         state_edit.check_edits(card.channels, edits, opaque=approval.opaque, secrets=card.secrets)
     except CoreInvalidEdit as error:

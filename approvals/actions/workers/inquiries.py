@@ -146,7 +146,7 @@ async def _preview(
     *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
 ) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
-    edits = secrets.opened(edits, masks.secret_paths(graph), thread_id)
+    edits = secrets.decrypted(edits, masks.secret_paths(graph), thread_id)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     with _as_refusal():
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
@@ -205,7 +205,7 @@ async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | N
 async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    edits = secrets.opened(edits, masks.secret_paths(graph), thread_id)
+    edits = secrets.decrypted(edits, masks.secret_paths(graph), thread_id)
     saver = worker.saver(graph_id)
     try:
         found = await forks.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)

@@ -93,7 +93,7 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
 
 async def test_a_saver_that_skims_cannot_write(database: str) -> None:
     async with open_checkpointer(database) as saver:
-        skimmer = excerpts.SkimmingSaver(saver, 10)  # type: ignore[arg-type]
+        skimmer = excerpts.ExcerptSaver(saver, 10)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="only looks"):
             await skimmer.aput_writes({"configurable": {"thread_id": "x"}}, [("text", "x")], "task")
         with pytest.raises(TypeError, match="only looks"):

@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 from pydantic import SecretStr
 
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.savers.serializers import canonical, to_plain
 from tests.agentcore.test_serde import POISON, Colour, Model, Parcel
 from tests.agentcore.test_strict import PERMISSIVE, Order, Point, envelope, packed
@@ -38,7 +38,7 @@ VALUES: dict[str, Any] = {name: POISON[name] for name in SAME} | {
 
 
 def look(stored: tuple[str, bytes]) -> Any:
-    return neutral_serializer().loads_typed(stored)
+    return plain_serializer().loads_typed(stored)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -138,7 +138,7 @@ def test_any_objects_become_plain_data(content: bytes) -> None:
 
 def test_it_refuses_to_write() -> None:
     with pytest.raises(NotImplementedError, match="only reads"):
-        neutral_serializer().dumps_typed({"a": 1})
+        plain_serializer().dumps_typed({"a": 1})
 
 
 def test_looking_imports_nothing() -> None:
@@ -147,8 +147,8 @@ def test_looking_imports_nothing() -> None:
     crafted = [packed(code, name, "Thing", {}, "x") for name in names for code in range(6)]
     crafted += [envelope(version, *name.split("."), "Thing") for name in names for version in (1, 2)]
     code = (
-        "import sys; from agentcore.plain.decoding import neutral_serializer; before = set(sys.modules)\n"
-        f"for crafted in {crafted!r}: neutral_serializer().loads_typed(crafted)\n"
+        "import sys; from agentcore.plain.decoding import plain_serializer; before = set(sys.modules)\n"
+        f"for crafted in {crafted!r}: plain_serializer().loads_typed(crafted)\n"
         "print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

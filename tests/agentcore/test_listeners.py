@@ -1,4 +1,4 @@
-"""Who holds a thread's bell hears of every change in it, and nobody pays for what nobody hears."""
+"""Who holds a thread's lock hears of every change in it, and nobody pays for what nobody hears."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import listeners
-from agentcore.savers.listeners import bell_of
+from agentcore.savers.listeners import lock_of
 from agentcore.savers.listening import CHANGES, listening, mark_of
 from agentcore.savers.opening import open_pool, saver_over
 from agentcore.savers.setup import setup
@@ -60,7 +60,7 @@ async def writer(own_database: dict[str, str]) -> AsyncIterator[Session]:
 
 @pytest.fixture
 async def listener(own_database: dict[str, str]) -> AsyncIterator[Session]:
-    """Listens, and holds no bell yet."""
+    """Listens, and holds no lock yet."""
     async with connected(own_database) as opened:
         await opened.execute(f"LISTEN {CHANGES}")
         yield opened
@@ -163,14 +163,14 @@ async def test_what_langgraph_deletes_is_told(own_database: dict[str, str], list
 async def test_nobody_is_told_of_a_thread_whose_bell_nobody_holds(
     writer: Session, listener: Session, thread_id: str
 ) -> None:
-    bell = bell_of(mark_of(thread_id))
-    await listeners.hold(listener, [each for each in listeners.ALL if each != bell])
+    lock = lock_of(mark_of(thread_id))
+    await listeners.hold(listener, [each for each in listeners.ALL if each != lock])
     await writer.execute(CHECKPOINT, [thread_id, "a"])
     assert await heard(listener) == []
-    await listeners.hold(listener, [bell])
+    await listeners.hold(listener, [lock])
     await writer.execute(CHECKPOINT, [thread_id, "b"])
     assert await heard(listener) == [mark_of(thread_id)]
-    await listeners.release(listener, [bell])
+    await listeners.release(listener, [lock])
     await writer.execute(CHECKPOINT, [thread_id, "c"])
     assert await heard(listener) == []
 
@@ -179,7 +179,7 @@ OURS = """
     SELECT pid FROM pg_locks JOIN pg_database ON pg_locks.database = pg_database.oid
     WHERE locktype = 'advisory' AND datname = current_database()
 """
-"""Other databases of the server have bells, and queues, of their own."""
+"""Other databases of the server have locks, and queues, of their own."""
 
 
 async def test_who_tries_a_bell_lets_go_of_it(writer: Session, listener: Session, thread_id: str) -> None:
@@ -262,26 +262,26 @@ async def test_changes_are_told_while_somebody_asks_for_them(
 ) -> None:
     changed: asyncio.Queue[str] = asyncio.Queue()
     mark, other = mark_of(thread_id), f"{thread_id} of nobody"
-    while listeners.bell_of(mark_of(other)) == listeners.bell_of(mark):
+    while listeners.lock_of(mark_of(other)) == listeners.lock_of(mark):
         other += "."
-    async with open_pool(own_database) as pool, listening(pool) as notices, asyncio.timeout(20):
-        notices.on_change = changed.put_nowait
-        while notices.session(mark) is None:  # noqa: ASYNC110 - it is held soon after somebody asked
+    async with open_pool(own_database) as pool, listening(pool) as listener, asyncio.timeout(20):
+        listener.on_change = changed.put_nowait
+        while listener.session(mark) is None:  # noqa: ASYNC110 - it is held soon after somebody asked
             await asyncio.sleep(0.01)
         await writer.execute(CHECKPOINT, [other, "a"])
         await writer.execute(CHECKPOINT, [thread_id, "a"])
         assert await changed.get() == mark
-        before = notices.session(mark)
+        before = listener.session(mark)
         monkeypatch.setattr("agentcore.savers.listening.IDLE_SECONDS", 0.1)
         is_held = (
             "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        while await (await writer.execute(is_held, [listeners.LOCKS, listeners.bell_of(mark)])).fetchone():  # noqa: ASYNC110 - a lock
+        while await (await writer.execute(is_held, [listeners.LOCKS, listeners.lock_of(mark)])).fetchone():  # noqa: ASYNC110 - a lock
             await asyncio.sleep(0.01)
         await writer.execute(CHECKPOINT, [thread_id, "b"])
         monkeypatch.undo()
-        while notices.session(mark) is None:  # noqa: ASYNC110 - as above
+        while listener.session(mark) is None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-        assert notices.session(mark) != before, "what was believed before must not be believed again"
+        assert listener.session(mark) != before, "what was believed before must not be believed again"
         assert changed.empty()

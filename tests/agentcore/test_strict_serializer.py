@@ -24,7 +24,7 @@ from langgraph.types import Command, Interrupt, Send, TimeoutPolicy
 from pydantic import BaseModel, SecretStr
 from pydantic.v1 import BaseModel as BaseModelV1
 
-from agentcore.plain.decoding import neutral_serializer
+from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import UnsafeSerializer
 from agentcore.savers import canary
 from agentcore.savers import strict_serializer as strict
@@ -302,7 +302,7 @@ def test_a_module_nobody_allowed_is_not_even_imported(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     crafted = [packed(code, "leaves_a_mark", "Thing", {}, "x") for code in range(6)]
     crafted += [envelope(version, "leaves_a_mark", "Thing") for version in (1, 2)]
-    for serializer in (strict_serializer(HERE), neutral_serializer()):
+    for serializer in (strict_serializer(HERE), plain_serializer()):
         for each in crafted:
             serializer.loads_typed(each)
     assert not (tmp_path / "mark").exists()
@@ -350,7 +350,7 @@ def test_the_canary_sings_in_every_way_there_is() -> None:
 
 def test_a_start_without_a_fault_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     check_serializer(strict_serializer(HERE))
-    check_serializer(neutral_serializer())
+    check_serializer(plain_serializer())
     assert caplog.records == []
 
 
