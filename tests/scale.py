@@ -1,9 +1,18 @@
 """How often the long tests try. `FULL=1 make test` tries as often as the documentation says; usually a part of it."""
 
 import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 IS_FULL = os.environ.get("FULL") == "1"
 
 
 def tries(usual: int, *, full: int) -> int:
     return full if IS_FULL else usual
+
+
+def share(places: Sequence[T], number: int, *, of: int) -> list[T]:
+    """Return every `of`-th of the places, from `number` on: the cases of a test divide them. FULL=1: all of them."""
+    return list(places) if IS_FULL else list(places[number % of :: of])

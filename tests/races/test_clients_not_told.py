@@ -27,6 +27,8 @@ from tests.scale import tries
 SEED = 20261123
 TIMES = tries(1, full=10)
 STEPS = ("decide.locked", "decide.voted", "decide.decided", "audit.written", "decide.committed")
+CARRIED_OUT = tries(5, full=20)
+"""Of many decisions that have nothing to do with a worker: how many one carries out."""
 pytestmark = pytest.mark.timeout(240 * TIMES)
 
 
@@ -52,6 +54,13 @@ def is_up(child: Child, port: int) -> bool:
 @pytest.fixture(scope="module")
 def token(arena: Arena) -> str:
     return str(arena.call("token", "alice"))
+
+
+@pytest.fixture(scope="module")
+def other(arena: Arena) -> Iterator[int]:
+    """The port of a web process that nothing happens to."""
+    with web(arena) as (_, port):
+        yield port
 
 
 def send(port: int, token: str, paused: Paused, key: str) -> httpx.Response:
@@ -82,40 +91,40 @@ def check(arena: Arena, history: History, threads: list[Paused], *, first: int |
     assert len(facts.ran) == 2 * len(runs[:first])
 
 
-def test_a_web_process_that_dies_at_any_step_of_a_decision_loses_and_doubles_nothing(arena: Arena, token: str) -> None:
-    history, threads = History(), arena.paused(len(STEPS) * 2 * TIMES)
+def test_a_web_process_that_dies_at_any_step_of_a_decision_loses_and_doubles_nothing(
+    arena: Arena, token: str, other: int
+) -> None:
+    history, threads = History(), arena.paused(len(STEPS) * tries(1, full=20))
     dice = random.Random(SEED)
-    with web(arena) as (_, other):
-        for number, paused in enumerate(threads):
-            step = STEPS[number % len(STEPS)]
-            action = history.sent(paused.approval_id, "alice", str(uuid.UUID(int=dice.getrandbits(128))))
-            with web(arena, f"{step}=kill") as (child, port):
-                with pytest.raises(httpx.TransportError):
-                    send(port, token, paused, str(action.key))
-                assert child.died()
-            history.faults[step] += 1
-            again = [sent_again(history, other, token, paused, action) for _ in range(2)]
-            assert again == [200 if step == "decide.committed" else 201, 200]
+    for number, paused in enumerate(threads):
+        step = STEPS[number % len(STEPS)]
+        action = history.sent(paused.approval_id, "alice", str(uuid.UUID(int=dice.getrandbits(128))))
+        with web(arena, f"{step}=kill") as (child, port):
+            with pytest.raises(httpx.TransportError):
+                send(port, token, paused, str(action.key))
+            assert child.died()
+        history.faults[step] += 1
+        again = [sent_again(history, other, token, paused, action) for _ in range(2)]
+        assert again == [200 if step == "decide.committed" else 201, 200]
     check(arena, history, threads)
 
 
 def test_a_web_process_that_hangs_at_any_step_of_a_decision_holds_up_no_other_decision(
-    arena: Arena, token: str
+    arena: Arena, token: str, other: int
 ) -> None:
     """Also with the head of the log locked: the database ends such a transaction while others wait for it."""
     history, steps = History(), STEPS[:-1]
     threads = arena.paused(2 * len(steps))
-    with web(arena) as (_, other):
-        for step, hung, paused in zip(steps, threads[::2], threads[1::2], strict=True):
-            stuck, action = (history.sent(each.approval_id, "alice", str(uuid.uuid4())) for each in (hung, paused))
-            with web(arena, f"{step}=stop") as (child, port), ThreadPoolExecutor(1) as pool:
-                asked = pool.submit(send, port, token, hung, str(stuck.key))
-                child.wait_until_stopped()
-                history.faults[step] += 1
-                assert sent_again(history, other, token, paused, action) == 201
-                child.kill()
-                assert isinstance(asked.exception(), httpx.TransportError)
-            assert sent_again(history, other, token, hung, stuck) == 201
+    for step, hung, paused in zip(steps, threads[::2], threads[1::2], strict=True):
+        stuck, action = (history.sent(each.approval_id, "alice", str(uuid.uuid4())) for each in (hung, paused))
+        with web(arena, f"{step}=stop") as (child, port), ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(send, port, token, hung, str(stuck.key))
+            child.wait_until_stopped()
+            history.faults[step] += 1
+            assert sent_again(history, other, token, paused, action) == 201
+            child.kill()
+            assert isinstance(asked.exception(), httpx.TransportError)
+        assert sent_again(history, other, token, hung, stuck) == 201
     check(arena, history, threads)
 
 
@@ -127,60 +136,62 @@ class Deaf(Proxy):
             server.sendall(client.recv(65536))
 
 
-def test_a_client_whose_answer_is_lost_on_the_way_sends_again_and_hears_it(arena: Arena, token: str) -> None:
-    history, threads = History(), arena.paused(tries(50, full=1_500))
-    with web(arena) as (_, port):
-        proxy = Deaf(("127.0.0.1", port))
+def test_a_client_whose_answer_is_lost_on_the_way_sends_again_and_hears_it(
+    arena: Arena, token: str, other: int
+) -> None:
+    history, threads = History(), arena.paused(tries(20, full=1_500))
+    proxy = Deaf(("127.0.0.1", other))
 
-        def lose(paused: Paused) -> None:
-            action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
-            with pytest.raises(httpx.TransportError):
-                send(proxy.port, token, paused, str(action.key))
-            history.faults["the answer was lost"] += 1
-            assert sent_again(history, port, token, paused, action) == 200
+    def lose(paused: Paused) -> None:
+        action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
+        with pytest.raises(httpx.TransportError):
+            send(proxy.port, token, paused, str(action.key))
+        history.faults["the answer was lost"] += 1
+        assert sent_again(history, other, token, paused, action) == 200
 
-        with ThreadPoolExecutor(4) as clients:
-            list(clients.map(lose, threads))
-        proxy.refuse()
-    check(arena, history, threads, first=20)
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(lose, threads))
+    proxy.refuse()
+    check(arena, history, threads, first=CARRIED_OUT)
 
 
-def test_a_client_that_goes_away_while_its_vote_is_counted_sends_again_and_hears_it(arena: Arena, token: str) -> None:
+def test_a_client_that_goes_away_while_its_vote_is_counted_sends_again_and_hears_it(
+    arena: Arena, token: str, other: int
+) -> None:
     """At any moment: before the vote is begun, in the middle, or when it is over."""
-    history, threads, dice = History(), arena.paused(tries(50, full=1_500)), random.Random(SEED)
+    history, threads, dice = History(), arena.paused(tries(30, full=1_500)), random.Random(SEED)
     found: list[int] = []
-    with web(arena) as (_, port):
 
-        def leave(each: tuple[Paused, float]) -> None:
-            paused, after_seconds = each
-            action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
-            ballot = {"verdict": "approve", "seen_digest": paused.digest, "idempotency_key": action.key}
-            gone = http.client.HTTPConnection("127.0.0.1", port)
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            gone.request("POST", f"/api/approvals/{paused.approval_id}/votes", json.dumps(ballot), headers)
-            time.sleep(after_seconds)
-            gone.close()
-            history.faults["the client left"] += 1
-            found.append(sent_again(history, port, token, paused, action))
+    def leave(each: tuple[Paused, float]) -> None:
+        paused, after_seconds = each
+        action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
+        ballot = {"verdict": "approve", "seen_digest": paused.digest, "idempotency_key": action.key}
+        gone = http.client.HTTPConnection("127.0.0.1", other)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        gone.request("POST", f"/api/approvals/{paused.approval_id}/votes", json.dumps(ballot), headers)
+        time.sleep(after_seconds)
+        gone.close()
+        history.faults["the client left"] += 1
+        found.append(sent_again(history, other, token, paused, action))
 
-        with ThreadPoolExecutor(4) as clients:
-            list(clients.map(leave, [(paused, dice.uniform(0, 0.08)) for paused in threads]))
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(leave, [(paused, dice.uniform(0, 0.08)) for paused in threads]))
     assert set(found) == {200, 201}, "some left before it counted, some after"
-    check(arena, history, threads, first=20)
+    check(arena, history, threads, first=CARRIED_OUT)
 
 
-def test_a_vote_whose_commit_was_cut_off_is_found_by_its_key(arena: Arena, token: str) -> None:
+def test_a_vote_whose_commit_was_cut_off_is_found_by_its_key(arena: Arena, token: str, other: int) -> None:
     """PostgreSQL committed, and the web process never heard of it."""
-    history, threads = History(), arena.paused(40 * TIMES)
+    history, threads = History(), arena.paused(tries(12, full=400))
     proxy = Proxy(str(arena.folder / "postgres" / ".s.PGSQL.5432"))
     proxy.cut = "after"
-    with web(arena) as (_, port), web_through(arena, proxy) as cut_off:
+    with web_through(arena, proxy) as cut_off:
         for paused in threads:
             action = history.sent(paused.approval_id, "alice", str(uuid.uuid5(uuid.NAMESPACE_URL, paused.thread_id)))
             assert send(cut_off, token, paused, str(action.key)).status_code == 503
             history.faults["the COMMIT's answer was lost"] += 1
-            assert sent_again(history, port, token, paused, action) == 200
-    check(arena, history, threads, first=20)
+            assert sent_again(history, other, token, paused, action) == 200
+    check(arena, history, threads, first=CARRIED_OUT)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ from tests.console import wait_for
 from tests.graphs import times_run
 from tests.races.forked import Arena
 from tests.races.test_frozen_workers import replaced
+from tests.scale import tries
 
+ROUNDS = tries(15, full=30)
 pytestmark = pytest.mark.timeout(180)
 OFF = pytest.mark.parametrize("is_off", [False, True], ids=["in place", "taken out"])
 
@@ -71,6 +73,7 @@ def test_sync(arena: Arena, is_off: bool) -> None:
             time.sleep(0.5)
             assert not ran["close"](), "the next step does not begin before the last one is stored"
     assert is_off or child.died()
+    arena.end_leases()
     replaced(arena, [voted["run"]])
     assert (ran["pay"](), ran["close"]()) == (2 if is_off else 1, 2)
 
@@ -78,8 +81,8 @@ def test_sync(arena: Arena, is_off: bool) -> None:
 @OFF
 def test_chain_lock(arena: Arena, is_off: bool) -> None:
     """People who vote on different questions at the same moment get in each other's way."""
-    threads = arena.paused(90)
-    groups = [[(paused, "alice", "approve") for paused in threads[at : at + 3]] for at in range(0, 90, 3)]
+    threads = arena.paused(3 * ROUNDS)
+    groups = [[(paused, "alice", "approve") for paused in threads[at : at + 3]] for at in range(0, 3 * ROUNDS, 3)]
     with arena.twin() as twin:
         told = twin.call("rounds", groups, failpoints="chain_lock=off" if is_off else "")
         assert twin.call("verify")["ok"], "the database itself refuses a second entry of the same number"

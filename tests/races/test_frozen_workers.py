@@ -36,8 +36,7 @@ def frozen(arena: Arena, places: list[str], failpoints: str = "") -> tuple[Histo
 
 
 def replaced(arena: Arena, runs: list[str], failpoints: str = "") -> None:
-    """Another worker takes the threads over and carries the decisions out."""
-    arena.wait_for_leases()
+    """Another worker takes the threads over, whose leases are over, and carries the decisions out."""
     arena.call("recover", runs, failpoints=failpoints)
     arena.call("due_now", runs)
     arena.call("carry_out", runs, failpoints=failpoints)
@@ -56,6 +55,7 @@ def checkpoints(arena: Arena, threads: list[str]) -> list[tuple[str, str]]:
 def test_a_worker_that_thaws_after_it_was_replaced_writes_nothing_and_pays_nothing(arena: Arena, half: int) -> None:
     history, found = frozen(arena, [*WRITES_LATER] * 2)
     threads = [paused.thread_id for paused, _, _ in found]
+    arena.wait_for_leases()
     replaced(arena, [run for _, run, _ in found])
     before = checkpoints(arena, threads)
     for _, _, child in found:
@@ -75,6 +75,7 @@ def test_control_without_the_fence_a_worker_that_thaws_pays_again(arena: Arena) 
     """It was frozen before its first payment: the other paid meanwhile, under another key that nobody looks at."""
     history, found = frozen(arena, ["saver.before_writes"] * 3, failpoints="fence=off")
     threads = [paused.thread_id for paused, _, _ in found]
+    arena.end_leases()
     replaced(arena, [run for _, run, _ in found], failpoints="fence=off")
     before = checkpoints(arena, threads)
     for _, _, child in found:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.races.forked import Arena
 from tests.races.test_killed_workers import STEPS, WRITES
+from tests.scale import share, tries
 
 KINDS: dict[str, dict[str, Any]] = {
     "fork": {},
@@ -24,7 +25,7 @@ NOTES = {
     "replay": ["prepared"],
 }
 """What is in the state in the end, however often a worker died."""
-COUNT = 30
+COUNT = tries(8, full=30)
 _ROWS_SQL = """
 SELECT md5(string_agg(r, '|' ORDER BY r)) FROM (
     SELECT c::text AS r FROM checkpoints c WHERE thread_id = %(id)s
@@ -77,13 +78,18 @@ def begun(arena: Arena, kind: str) -> Iterator[Journey]:
         yield Journey(arena, source, thread_id, run_id, rows)
 
 
-def die_everywhere(journeys: Iterator[Journey]) -> list[Journey]:
-    """Kill a worker at each step, and at each write until there is no other. The rest goes its way alive."""
-    dead = [journey for at in STEPS if (journey := next(journeys)).killed(at)]
-    for at in WRITES:
-        for number in itertools.count(1):
+def die_everywhere(journeys: Iterator[Journey], kind: str) -> list[Journey]:
+    """Kill a worker at each step, and at each write until there is no other; usually the kinds divide the places.
+
+    The rest goes its way alive.
+    """
+    number = list(KINDS).index(kind)
+    steps = share(STEPS, number + 3, of=len(KINDS))  # so that what goes on with input dies where it enters the graph
+    dead = [journey for at in steps if (journey := next(journeys)).killed(at)]
+    for at in share(WRITES, number, of=len(KINDS)):
+        for time_reached in itertools.count(1):
             journey = next(journeys)
-            if not journey.killed(f"{at}@{number}"):
+            if not journey.killed(f"{at}@{time_reached}"):
                 break
             dead.append(journey)
     return dead
@@ -91,9 +97,9 @@ def die_everywhere(journeys: Iterator[Journey]) -> list[Journey]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_worker_that_dies_anywhere_leaves_a_whole_copy_in_the_end(arena: Arena, kind: str) -> None:
-    dead = die_everywhere(begun(arena, kind))
-    assert len(dead) >= 9
-    arena.wait_for_leases()
+    dead = die_everywhere(begun(arena, kind), kind)
+    assert len(dead) >= tries(2, full=9)
+    arena.end_leases()
     runs = [journey.run_id for journey in dead]
     arena.call("recover", runs)
     arena.call("due_now", runs)

@@ -213,7 +213,7 @@ def test_a_held_answer_is_not_called_given_when_the_agent_answered_meanwhile(
 ) -> None:
     question, interrupt, run = accepted(arena, waiting["beside"], "left?")
     assert arena.fork("carry_out", [run], nodes="left:began=kill").died()
-    arena.wait_for_leases()
+    arena.end_leases()
     arena.call("recover", [run])
     assert ended_as(arena, run)[0] == "held"
     paying_agent(arena.url, asking.beside, question.thread_id, interrupt, MOVES["answers by id"])

@@ -163,7 +163,7 @@ def test_asking_again_and_an_answer_to_the_other_question_take_turns(arena: Aren
     runs = [vote["run"] for vote in call(arena, "answer", [(left, "given up", {}) for left in lefts])]
     for run in runs:
         assert arena.fork("carry_out", [run], failpoints="run.entered=kill").died()
-    arena.wait_for_leases()
+    arena.end_leases()
     arena.call("recover", runs)
     call(arena, "give_up", runs)
     rights = {each: asked_in(arena, each)["right?"] for each in threads}
