@@ -8,7 +8,7 @@ Texts stand beside the entries, and signed heads, outside the database, say how 
 
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import entry_hash
-from approvals.audit.log import append, append_refusal, transaction
+from approvals.audit.log import WORKER, append, append_by_console, append_by_worker, append_refusal, transaction
 from approvals.audit.rows import Told, key_of, told
 from approvals.audit.verifier import verify
 from approvals.audit.walk import CannotCheck, Verification
@@ -17,8 +17,11 @@ __all__ = [
     "ACTIONS",
     "CannotCheck",
     "Told",
+    "WORKER",
     "Verification",
     "append",
+    "append_by_console",
+    "append_by_worker",
     "append_refusal",
     "entry_hash",
     "key_of",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import rfc8785
 from django.db import connection
@@ -20,6 +20,10 @@ from approvals.audit.rows import Told
 from approvals.domain.context import current_request_id
 from approvals.errors import Denied
 from approvals.models import AuditHead, AuditText
+
+WORKER = "worker"
+CONSOLE = "countersign"
+"""Actors that are no person."""
 
 MOST_IDLE_SECONDS = 5
 """A process that hangs with the head locked is put out by the database: sooner than others give up waiting for it."""
@@ -66,43 +70,57 @@ def transaction() -> Iterator[None]:
         _append(drafts)
 
 
-def append(
-    action: str,
-    *,
-    actor: str,
-    actor_kind: str = "person",
-    thread_id: str = "",
-    object: Mapping[str, Any] | None = None,
-    digests: Mapping[str, str] | None = None,
-    texts: Mapping[str, str] | None = None,
-    policy_version: str = "",
-    outcome: str = "ok",
-    rows: Told | None = None,
-    about: str = "",
-) -> None:
+class EntryFields(TypedDict, total=False):
+    """What an entry says, besides what was done and by whom."""
+
+    thread_id: str
+    object: Mapping[str, Any]
+    """Names and ids, never a state."""
+    digests: Mapping[str, str] | None
+    texts: Mapping[str, str] | None
+    """Each is kept beside the entry, which holds its salted digest alone: a text can be erased."""
+    policy_version: str
+    outcome: str
+    """"ok" unless told otherwise."""
+    rows: Told
+    """The rows that it made or changed."""
+    about: str
+    """By this it is found by whoever relies on one of the rows."""
+
+
+def append(action: str, *, actor: str, actor_kind: str = "person", **told: Unpack[EntryFields]) -> None:
     """Append an entry at the end of the `transaction` around it; without one, now, in the caller's transaction if any.
 
-    `rows` tells the rows that it made or changed; by `about` it is found by whoever relies on one of them.
-
-    Each of `texts` is kept beside the entry, which holds its salted digest alone: a text can be erased.
+    Raises AssertionError if `action` is not one of ACTIONS.
     """
     assert action in ACTIONS, f"{action} is not an audit action; add it to ACTIONS"
-    salted = {name: (secrets.token_hex(SALT_LENGTH // 2), text) for name, text in (texts or {}).items() if text}
+    texts = told.get("texts") or {}
+    salted = {name: (secrets.token_hex(SALT_LENGTH // 2), text) for name, text in texts.items() if text}
     fields: dict[str, Any] = {
         "actor": actor,
         "actor_kind": actor_kind,
         "action": action,
-        "thread_id": thread_id,
-        "object": dict(object or {}),
-        "digests": {**(digests or {}), **{name: text_digest(*each) for name, each in salted.items()}},
+        "thread_id": told.get("thread_id", ""),
+        "object": dict(told.get("object") or {}),
+        "digests": {**(told.get("digests") or {}), **{name: text_digest(*each) for name, each in salted.items()}},
         "texts": sorted(salted),
-        "policy_version": policy_version,
-        "outcome": outcome,
+        "policy_version": told.get("policy_version", ""),
+        "outcome": told.get("outcome", "ok"),
         "request_id": current_request_id(),
-        **({"rows": rows} if rows else {}),
-        **({"about": about} if about else {}),
+        **({"rows": told["rows"]} if told.get("rows") else {}),
+        **({"about": told["about"]} if told.get("about") else {}),
     }
     _append([_Draft(fields, salted)])
+
+
+def append_by_worker(action: str, **told: Unpack[EntryFields]) -> None:
+    """Append what a worker did."""
+    append(action, actor=WORKER, actor_kind="system", **told)
+
+
+def append_by_console(action: str, **told: Unpack[EntryFields]) -> None:
+    """Append what the console did by itself: no person asked for it, and no graph was needed."""
+    append(action, actor=CONSOLE, actor_kind="system", **told)
 
 
 def _append(drafts: list[_Draft]) -> None:

@@ -78,13 +78,10 @@ def note_group(instance: Group, created: bool, **_: Any) -> None:
 def note_policy_removal(instance: Policy, **_: Any) -> None:
     if not is_telling():
         key, about = f"policy:{instance.pk}", {"policy": instance.pk, "place": str(instance)}
-        by = subjects.BY_PROGRAM
-        audit.append("policy.removed", actor=by, actor_kind="system", object=about, rows={key: None}, about=key)
+        audit.append_by_console("policy.removed", object=about, rows={key: None}, about=key)
 
 
 @receiver(post_delete, sender=ApiToken)
 def note_token_removal(instance: ApiToken, **_: Any) -> None:
     key, about = audit.key_of(instance), {"person": instance.user_id}
-    audit.append(
-        "token.removed", actor=subjects.BY_PROGRAM, actor_kind="system", object=about, rows={key: None}, about=key
-    )
+    audit.append_by_console("token.removed", object=about, rows={key: None}, about=key)

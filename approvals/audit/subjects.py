@@ -10,10 +10,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from approvals.audit import rows, vouching
-from approvals.audit.log import append
+from approvals.audit.log import CONSOLE, append, append_by_console
 from approvals.models import Approval, AuditEntry, Graph, Policy, PolicyVersion, Thread
 
-BY_PROGRAM = "countersign"
 AT_ONCE = 200
 
 
@@ -33,7 +32,7 @@ def is_told(kind: str, pk: Any, about: str = "") -> bool:
 def tell_person(
     person: Person,
     *,
-    actor: str = BY_PROGRAM,
+    actor: str = CONSOLE,
     kind: str = "system",
     before: dict[str, Any] | None = None,
     digests: dict[str, str] | None = None,
@@ -53,7 +52,7 @@ def tell_person(
     append("person.changed", actor=actor, actor_kind=kind, object=about, digests=digests, rows=told, about=key)
 
 
-def tell_group(group: Group, change: str, *, actor: str = BY_PROGRAM, kind: str = "system", **more: Any) -> None:
+def tell_group(group: Group, change: str, *, actor: str = CONSOLE, kind: str = "system", **more: Any) -> None:
     """Write down that a group was made or removed, unless the log says so already."""
     told = rows.read("group", [group.pk])
     key = f"group:{group.pk}"
@@ -84,7 +83,7 @@ def leaves(subject: Person | Group) -> Leaves:
 
 
 def tell_removal(
-    subject: Person | Group, left: Leaves, *, actor: str = BY_PROGRAM, kind: str = "system", **more: Any
+    subject: Person | Group, left: Leaves, *, actor: str = CONSOLE, kind: str = "system", **more: Any
 ) -> None:
     """Write down that a person or a group is gone, and who is in a group less because of it."""
     for person in Person.objects.filter(pk__in=left.people):
@@ -106,7 +105,7 @@ def adopt() -> None:
         for kind in rows.KINDS:
             found = rows.iter_rows(kind)
             _adopt(kind, (each for each in found if not rows.is_untold_by_nature(kind, each[2])))
-        append("record.adopted", actor=BY_PROGRAM, actor_kind="system", object={"kind": "all", "rows": 0})
+        append_by_console("record.adopted", object={"kind": "all", "rows": 0})
 
 
 def _adopt(kind: str, found: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
@@ -149,7 +148,7 @@ def written_in(card: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 def _append(kind: str, told: rows.Told, *, about: str = "", **more: Any) -> None:
     object = {"kind": kind, "rows": len(told), **more}
-    append("record.adopted", actor=BY_PROGRAM, actor_kind="system", object=object, rows=told, about=about)
+    append_by_console("record.adopted", object=object, rows=told, about=about)
 
 
 def _standing(told: dict[str, Any] | None) -> dict[str, Any] | None:

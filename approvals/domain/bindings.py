@@ -65,7 +65,7 @@ def to_run(thread: Thread, graph_id: str) -> None:
 def found(thread: Thread, graph_id: str, how: str, shown: Shown) -> None:
     """Bind a thread to what its checkpoints say, in a transaction that locked it. The caller saves it."""
     thread.graph_id, thread.bound_by, thread.claims = graph_id, Binding(how), shown.claims
-    record(thread, actor="worker", actor_kind="system")
+    record(thread, actor=audit.WORKER, actor_kind="system")
 
 
 def record(thread: Thread, *, actor: str, actor_kind: str = "person", reason: str = "", fits: bool = True) -> None:

@@ -160,7 +160,7 @@ def _restore_file() -> None:
 
 def _record_copies(count: int, *, into: str) -> None:
     about = {"heads": count, "into": into}
-    audit.append("audit.heads_copied", actor="countersign", actor_kind="system", object=about)
+    audit.append_by_console("audit.heads_copied", object=about)
 
 
 def _opened(note: str) -> Head:

@@ -459,9 +459,7 @@ def _note_fenced(claim: Claim) -> None:
     """Write down that a worker came back from the dead and was refused. Its thread is another's, or was cancelled."""
     logger.error("a worker that had lost its thread tried to write", extra={"run_id": claim.run_id})
     about = {"run": claim.run_id, "fence": claim.fence}
-    audit.append(
-        "run.fenced", actor="worker", actor_kind="system", thread_id=claim.thread_id, object=about, outcome="refused"
-    )
+    audit.append_by_worker("run.fenced", thread_id=claim.thread_id, object=about, outcome="refused")
 
 
 @audit.transaction()
@@ -526,10 +524,8 @@ def _compare(run: Run, decision: Decision) -> None:
     decision.deviations = list(dict.fromkeys([*decision.deviations, *found]))
     decision.save(update_fields=["deviations"])
     about = {"run": str(run.pk), "approval": str(decision.approval_id), "decision": str(decision.pk)}
-    audit.append(
+    audit.append_by_worker(
         "decision.not_followed",
-        actor="worker",
-        actor_kind="system",
         thread_id=run.thread_id,
         object={**about, "what": found},
         outcome="deviated",
@@ -549,10 +545,8 @@ def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
 
 def _audit(action: str, run: Run, **about: Any) -> None:
     told = {name: value for name, value in about.items() if value not in (None, "")}
-    audit.append(
+    audit.append_by_worker(
         action,
-        actor="worker",
-        actor_kind="system",
         thread_id=run.thread_id,
         object={"run": str(run.pk), **told},
         rows=audit.told(run, *EACH_TIME),

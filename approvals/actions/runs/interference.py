@@ -81,10 +81,8 @@ def _flag(run: Run, sentences: list[str]) -> bool:
         _flag_decision(run.decision, new)
         rows |= audit.told(run.decision, "deviations")
         about["decision"] = str(run.decision.pk)
-    audit.append(
+    audit.append_by_worker(
         "run.interfered",
-        actor="worker",
-        actor_kind="system",
         thread_id=run.thread_id,
         object=about,
         outcome="deviated",

@@ -201,10 +201,8 @@ def _let_go(claim: Claim, run: Run, status: ThreadStatus) -> None:
 
 
 def _audit(action: str, claim: Claim, run: Run, **about: Any) -> None:
-    audit.append(
+    audit.append_by_worker(
         action,
-        actor="worker",
-        actor_kind="system",
         thread_id=claim.thread_id,
         object={"run": claim.run_id, "checkpoint": claim.resume_from, **about},
         rows=audit.told(run, *execution.EACH_TIME),

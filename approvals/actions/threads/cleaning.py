@@ -138,7 +138,7 @@ def _settle(emptied: dict[str, int]) -> None:
     with audit.transaction():
         for thread_id, deleted in emptied.items():
             about = {"deleted": deleted, "left": 0}
-            audit.append("thread.emptied", actor="worker", actor_kind="system", thread_id=thread_id, object=about)
+            audit.append_by_worker("thread.emptied", thread_id=thread_id, object=about)
     with runtime.checkpoint_tables() as tables:
         tables.settle(list(emptied))
 

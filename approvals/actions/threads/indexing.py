@@ -207,10 +207,8 @@ def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
         run.problem = "The agent moved the thread after this run had stopped."
         run.save()
         about = {"run": str(run.pk), "checkpoint": head.checkpoint_id}
-        audit.append(
+        audit.append_by_worker(
             "run.superseded",
-            actor="worker",
-            actor_kind="system",
             thread_id=thread.pk,
             object=about,
             rows=audit.told(run, "status"),
@@ -343,10 +341,8 @@ def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked:
         # Or the worker has other graphs than the one that read it first, and other types are allowed.
         written, ended = _replace(approval, asked, is_other=is_other)
     if is_new or is_replaced:
-        audit.append(
+        audit.append_by_worker(
             "thread.paused" if is_new or is_other else "approval.read_again",
-            actor="worker",
-            actor_kind="system",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
             digests={"shown": approval.shown_digest, "rule": digest(approval.rule), "bytes": bytes_digest(approval)},
@@ -387,10 +383,8 @@ def _supersede(known: Approval, changes: list[str]) -> None:
 def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
     """Note that what is stored was changed in place, behind a question or a decision; nothing was run."""
     about = {"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "what": list(changes)[:MOST_TOLD]}
-    audit.append(
+    audit.append_by_worker(
         "thread.tampered",
-        actor="worker",
-        actor_kind="system",
         thread_id=approval.thread_id,
         object=about,
         outcome="refused",
@@ -514,10 +508,8 @@ def _close(approval: Approval, ended: audit.Told) -> None:
     """Close an open question; `ended` are the votes that counted."""
     approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
     approval.save(update_fields=["status", "closed_at"])
-    audit.append(
+    audit.append_by_worker(
         "approval.superseded",
-        actor="worker",
-        actor_kind="system",
         thread_id=approval.thread_id,
         object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
         rows={**ended, **audit.told(approval, "status")},

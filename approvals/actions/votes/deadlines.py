@@ -55,10 +55,8 @@ def _escalate(here: Locked) -> None:
     approval.escalated_at = here.now
     approval.save(update_fields=["escalated_at"])
     events.publish(thread_id=here.thread.pk)
-    audit.append(
+    audit.append_by_console(
         "approval.escalated",
-        actor="countersign",
-        actor_kind="system",
         thread_id=here.thread.pk,
         object={"approval": str(approval.pk), "to": list(here.rule.escalate_to)},
         policy_version=here.rule.source,

@@ -34,10 +34,8 @@ def publish_graphs() -> list[str]:
             made, _ = Graph.objects.update_or_create(
                 pk=card.id, defaults={"card": plain, "published_at": timezone.now()}
             )
-            audit.append(
+            audit.append_by_worker(
                 "graph.published",
-                actor="worker",
-                actor_kind="system",
                 object={"graph": card.id, "code": card.code_digest, "policies": subjects.written_in(plain)},
                 digests={"card": digest(plain)},
                 rows=audit.told(made),
