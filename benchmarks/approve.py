@@ -113,9 +113,9 @@ class _ours:
 
 
 async def _in_database(function: Any, *args: Any, **kwargs: Any) -> Any:
-    from approvals.jobs import runtime
+    from approvals.database import in_database
 
-    return await runtime.in_database(function)(*args, **kwargs)
+    return await in_database(function)(*args, **kwargs)
 
 
 async def _person(name: str) -> Any:

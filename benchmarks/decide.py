@@ -83,6 +83,7 @@ async def _paused() -> str:
     from approvals.actions.runs.execution import execute_run
     from approvals.actions.runs.starts import start_run
     from approvals.actions.threads.creation import create_thread
+    from approvals.database import in_database
     from approvals.jobs import runtime
 
     def begin() -> tuple[str, str]:
@@ -90,7 +91,7 @@ async def _paused() -> str:
         thread = create_thread(by=olga)
         return thread.pk, str(start_run(thread_id=thread.pk, graph_id="refund", input=INPUT, by=olga).pk)
 
-    thread_id, run_id = await runtime.in_database(begin)()
+    thread_id, run_id = await in_database(begin)()
     await execute_run(run_id)
     await runtime.close_worker()
     return thread_id

@@ -120,23 +120,23 @@ def _row(what: str, size: int, queries: int, read: int, seconds: float, plain: f
 
 def _screen(thread_id: str) -> Any:
     from agentcore.plain import timeline
-    from approvals.jobs import runtime
+    from approvals import checkpoints
 
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         return timeline.read_page(tables, thread_id, limit=SCREEN)
 
 
 def _differing(thread_id: str) -> Callable[[], Any]:
     """The oldest and the newest, by their ids."""
     from agentcore.plain import timeline
-    from approvals.jobs import runtime
+    from approvals import checkpoints
 
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         ids = [moment.checkpoint_id for moment in timeline.read_page(tables, thread_id, limit=10_000)]
 
     def difference() -> Any:
         places = [(thread_id, ids[-1]), (thread_id, ids[0])]
-        with runtime.checkpoint_tables() as tables:
+        with checkpoints.open_tables() as tables:
             found = timeline.read_states(tables, places)
         return timeline.changes(found[places[0]], found[places[1]], ())
 

@@ -20,7 +20,7 @@ def own_database(url: str) -> Iterator[str]:
     from django.core.management import call_command
     from django.db import connections
 
-    from approvals.jobs import runtime
+    from approvals import checkpoints
 
     name = f"audit_{uuid.uuid4().hex}"
     with psycopg.connect(url, autocommit=True) as admin:
@@ -28,7 +28,7 @@ def own_database(url: str) -> Iterator[str]:
         connections.settings[name] = {**connections.settings["default"], "NAME": name}
         with use(name):
             call_command("migrate", verbosity=0)
-            asyncio.run(_make_checkpoint_tables(runtime.checkpoint_params()))
+            asyncio.run(_make_checkpoint_tables(checkpoints.params()))
             for person, role in PEOPLE.items():
                 User.objects.create(username=person).groups.add(Group.objects.get(name=role))
             yield name

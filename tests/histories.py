@@ -303,9 +303,9 @@ def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
     from django.db import connection, transaction
 
     from agentcore.plain.types import Snapshot
-    from approvals.jobs import runtime
+    from approvals import checkpoints
 
-    before = runtime.read_head(thread_id)
+    before = checkpoints.read_head(thread_id)
     checkpoint_id = str(uuid.uuid4()) if before is None else f"{before.checkpoint_id[:-12]}{uuid.uuid4().hex[:12]}"
     checkpoint_id = max(checkpoint_id, (before.checkpoint_id + "0") if before else "")
     stored = {"v": 4, "id": checkpoint_id, "channel_values": {}, "channel_versions": {}, "versions_seen": {}}
@@ -317,7 +317,7 @@ def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
             " VALUES (%s, '', %s, %s, '{}')",
             [thread_id, checkpoint_id, json.dumps(stored)],
         )
-    head = runtime.read_head(thread_id)
+    head = checkpoints.read_head(thread_id)
     waits = {"gate": ("act",), "question": ("ask",)}.get(how, ())
     parent = before.checkpoint_id if before else None
     about = {"created_at": None, "step": 1, "source": "loop", "metadata": {}, "values": values, "next": waits}

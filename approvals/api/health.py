@@ -11,8 +11,9 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import Error, connection, connections
 from django.http import HttpRequest, JsonResponse
 
+from approvals import checkpoints
 from approvals.errors import Unavailable
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import redis as breaker
 from approvals.models import Graph
 
@@ -108,7 +109,7 @@ def _worker() -> str:
 
 
 def _checkpointer() -> str:
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         return "ok" if tables.is_set_up() else "missing"
 
 

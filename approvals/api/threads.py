@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
+from approvals import checkpoints
 from approvals.actions.threads import bindings as bind_thread
 from approvals.actions.threads import cleaning, diagnosis, forks, replays
 from approvals.actions.threads import creation as create
@@ -30,7 +31,6 @@ from approvals.api.schemas import (
 from approvals.domain import bindings
 from approvals.enums import ThreadStatus
 from approvals.errors import Gone, NotFound, Unbound
-from approvals.jobs import runtime
 from approvals.models import Approval, Thread
 
 router = Router(tags=["threads"])
@@ -238,7 +238,7 @@ def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
 
 def _has_checkpoints(thread: Thread) -> bool:
     """False for a thread nothing ran on; raises Conflict for one that no worker could read."""
-    if runtime.read_head(thread.pk) is None:
+    if checkpoints.read_head(thread.pk) is None:
         return False
     if not thread.bound_by and not thread.unbound:
         raise Unbound(bindings.NOT_READ)

@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from agentcore.graphs import registry
 from agentcore.plain.errors import RegistryError
 from agentcore.plain.urls import Memory, Sqlite
-from approvals.jobs import runtime
+from approvals import checkpoints
 
 
 @register(Tags.compatibility)
@@ -57,7 +57,7 @@ def check_database_names(app_configs: Any, **kwargs: Any) -> list[Error]:
 
 @register(Tags.security, deploy=True)
 def check_checkpoint_store(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    why = runtime.why_one_process()
+    why = checkpoints.why_one_process()
     match settings.CHECKPOINT_STORE:
         case Memory():
             told = f"{why} They are lost when it ends, and every paused thread with them."

@@ -16,6 +16,7 @@ from procrastinate.contrib.django import app
 from approvals.actions.threads.indexing import store_lost_threads
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
+from approvals.database import in_database
 from approvals.jobs import queue, runtime
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,11 @@ LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
 @asynccontextmanager
 async def running() -> AsyncIterator[None]:
     """Load and publish the graphs, then work on jobs until the block ends. Raises RegistryError before that."""
-    await runtime.in_database(publish_graphs)()
+    await in_database(publish_graphs)()
     nodes = ThreadPoolExecutor(2 * settings.WORKER_CONCURRENCY, thread_name_prefix=NODE_THREADS)
     asyncio.get_running_loop().set_default_executor(nodes)  # where LangGraph runs nodes that are no coroutines
     await runtime.worker()
-    await runtime.in_database(store_lost_threads)()
+    await in_database(store_lost_threads)()
     task = asyncio.create_task(_work_on())
     try:
         with signed_on(runtime.load_graphs()):

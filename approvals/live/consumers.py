@@ -12,8 +12,8 @@ from channels.layers import get_channel_layer
 from django.contrib.auth import get_user
 from django.db import Error
 
+from approvals.database import in_database
 from approvals.domain import permissions
-from approvals.jobs import runtime
 from approvals.live import events, redis
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self._tell(topic)
 
     async def _may_see(self) -> bool:
-        return await runtime.in_database(self._is_welcome)()
+        return await in_database(self._is_welcome)()
 
     def _is_welcome(self) -> bool:
         """Read the session and the person anew: both may have been taken away since the page was opened."""

@@ -302,11 +302,11 @@ def answered(console: Console) -> list[tuple[dict[str, Any], int]]:
 
 def assert_untouched(console: Console, approval: dict[str, Any]) -> None:
     """Nothing was stored, here or with the thread."""
-    from approvals.jobs import runtime
+    from approvals import checkpoints
     from approvals.models import Approval
 
     assert read(console, approval) == approval
-    head, ours = runtime.read_head(approval["thread_id"]), Approval.objects.get(pk=approval["id"])
+    head, ours = checkpoints.read_head(approval["thread_id"]), Approval.objects.get(pk=approval["id"])
     assert head is not None
     assert (head.checkpoint_id, head.writes) == (ours.checkpoint_id, ours.head_writes)
 

@@ -271,14 +271,15 @@ async def test_a_thread_whose_reading_was_rolled_back_is_read_again(
     """Marked before the commit, a pause that was never stored would be looked at by nobody."""
     from django.conf import settings
 
-    from approvals.jobs import runtime
+    from approvals import checkpoints
+    from approvals.database import in_database
 
     monkeypatch.setattr(settings, "CHECKPOINT_STORE", Memory())
-    monkeypatch.setattr(runtime, "_memory", memory := MemorySaver(strict_serializer()))
+    monkeypatch.setattr(checkpoints, "_memory", memory := MemorySaver(strict_serializer()))
     await with_saver(gated, memory).ainvoke({"text": "x"}, config_for("t"))
-    await runtime.in_database(read_and_roll_back)()
+    await in_database(read_and_roll_back)()
     assert MemoryTables(memory).threads_to_index(limit=10) == ["t"]
-    await runtime.in_database(read_and_commit)()
+    await in_database(read_and_commit)()
     assert MemoryTables(memory).threads_to_index(limit=10) == []
 
 
@@ -290,10 +291,10 @@ def read_and_roll_back() -> None:
 def read_and_commit(then: Iterable[Any] = ()) -> None:
     from django.db import transaction
 
-    from approvals.jobs import runtime
+    from approvals import checkpoints
 
     with transaction.atomic():
-        runtime.mark_indexed("t", runtime.read_head("t"))
+        checkpoints.mark_indexed("t", checkpoints.read_head("t"))
         list(then)
 
 

@@ -15,7 +15,7 @@ from django.db import connection, connections
 
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers import opening
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.people.sign_in import make_token
 from approvals.actions.runs import controls, execution, recovery
 from approvals.actions.runs.starts import start_run
@@ -24,6 +24,7 @@ from approvals.actions.threads import replays as replay_thread
 from approvals.actions.threads.creation import create_thread
 from approvals.actions.votes import ballots
 from approvals.actions.workers import inquiries
+from approvals.database import in_database
 from approvals.errors import Refusal
 from approvals.jobs import runtime, worker
 from approvals.models import Inquiry, Run
@@ -124,7 +125,7 @@ def _a_worker_beside_us() -> Iterator[None]:
 async def _answer_inquiries(is_over: threading.Event) -> None:
     try:
         while not is_over.is_set():
-            if asked := await runtime.in_database(Inquiry.objects.filter(answer=None).first)():
+            if asked := await in_database(Inquiry.objects.filter(answer=None).first)():
                 await inquiries.answer(str(asked.pk))
             await asyncio.sleep(0.01)
     finally:
@@ -216,7 +217,7 @@ def move(thread_id: str) -> None:
     """Edit a thread as its agent would, outside the console."""
 
     async def edit() -> None:
-        async with opening.open_pool(runtime.checkpoint_params(), max_size=2) as pool:
+        async with opening.open_pool(checkpoints.params(), max_size=2) as pool:
             bound = with_saver(paying.asking, opening.saver_over(pool))
             await bound.aupdate_state(config_for(thread_id), {"text": "moved"})
 

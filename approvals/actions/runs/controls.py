@@ -6,14 +6,14 @@ from uuid import UUID
 from django.utils import timezone
 
 from agentcore.graphs import resume
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.runs import leases
 from approvals.actions.runs.execution import EACH_TIME
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Run, Thread
 
@@ -25,7 +25,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
         if run.error == resume.NOTHING_RAN:
             raise Conflict("Nothing was carried out, and the question is open again: decide it anew.")
         bindings.check(thread)
-        head = runtime.read_head(thread.pk)
+        head = checkpoints.read_head(thread.pk)
         if run.kind == RunKind.RESUME and (head is None or head.checkpoint_id != run.resume_from):
             # Going on from a head nobody looked at could pass a gate that nobody approved.
             raise Conflict(

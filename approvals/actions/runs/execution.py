@@ -29,10 +29,11 @@ from agentcore.plain.types import Call, Conflict, Failed, Finished, Outcome, Pau
 from agentcore.savers.fence import fenced
 from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off, reach
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.runs import interference, leases
 from approvals.actions.threads import indexing
 from approvals.actions.threads.indexing import RUN_KEY
+from approvals.database import in_database
 from approvals.domain import answers, bindings, policies
 from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
@@ -110,7 +111,7 @@ class Seen:
 
 async def execute_run(run_id: str) -> None:
     """Run it unless somebody else has; safe to call any number of times."""
-    claim = await runtime.in_database(_claim)(run_id)
+    claim = await in_database(_claim)(run_id)
     if claim is None:
         return
     task = asyncio.create_task(_carry_out(claim))
@@ -128,7 +129,7 @@ async def execute_run(run_id: str) -> None:
             await asyncio.wait([task])
             # Nothing of ours will write any more: recovery need not wait for the lease to end.
             with contextlib.suppress(DatabaseError, PoolTimeout):  # then the lease ends by itself
-                await asyncio.shield(runtime.in_database(leases.give_back)(claim.thread_id, claim.owner, claim.fence))
+                await asyncio.shield(in_database(leases.give_back)(claim.thread_id, claim.owner, claim.fence))
             raise
 
 
@@ -138,7 +139,7 @@ async def _carry_out(claim: Claim) -> None:
     graph = worker.graphs.get(claim.graph_id)
     if graph is None:
         missing = Failed("GraphMissing", f"This worker has no graph {claim.graph_id}. Add it to langgraph.json.")
-        return await runtime.in_database(_settle)(claim, missing, None)
+        return await in_database(_settle)(claim, missing, None)
     saver = worker.saver(claim.graph_id)
     mask = masks.Mask(())
     try:
@@ -150,7 +151,7 @@ async def _carry_out(claim: Claim) -> None:
     except Refusal as error:
         outcome = Failed(type(error).__name__, error.message)
     except FenceLost:
-        return await runtime.in_database(_note_fenced)(claim)
+        return await in_database(_note_fenced)(claim)
     reach("run.stopped")
     if isinstance(outcome, Failed):
         outcome = replace(outcome, message=mask.anywhere(outcome.message))
@@ -192,18 +193,18 @@ async def _mask_for(claim: Claim, graph: Graph, saver: Saver) -> masks.Mask:
 async def _run(claim: Claim, graph: Graph, saver: Saver, steps: "_Steps") -> Outcome:
 
     async def enter() -> None:
-        await runtime.in_database(_enter)(claim)
+        await in_database(_enter)(claim)
         reach("run.entered")
 
     async def may_pass(here: Snapshot) -> bool:
-        return await runtime.in_database(_is_enough)(claim, dialects.read(graph, here))
+        return await in_database(_is_enough)(claim, dialects.read(graph, here))
 
     async def changes(checkpoint_id: str) -> list[str]:
-        return await runtime.in_database(_changes)(claim, checkpoint_id)
+        return await in_database(_changes)(claim, checkpoint_id)
 
     if claim.unbound:
         return Failed("Unbound", claim.unbound)
-    if not await runtime.in_database(_is_as_recorded)(claim):
+    if not await in_database(_is_as_recorded)(claim):
         return Failed("DecisionChanged", NOT_AS_RECORDED)
 
     if claim.kind == RunKind.REPAIR:
@@ -286,17 +287,17 @@ async def settle(claim: Claim, graph: Graph, saver: Saver, outcome: Outcome) -> 
     if isinstance(outcome, Paused | Finished) and seen is None:
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
     try:
-        await runtime.in_database(_settle)(claim, outcome, seen)
+        await in_database(_settle)(claim, outcome, seen)
     except DataError:
         logger.exception("what a thread holds could not be stored", extra={"run_id": claim.run_id})
-        await runtime.in_database(_settle)(claim, Failed("NotStorable", NOT_STORABLE), None)
+        await in_database(_settle)(claim, Failed("NotStorable", NOT_STORABLE), None)
 
 
 async def _look(thread_id: str, graph: Graph, saver: Saver, outcome: Outcome) -> Seen | None:
     """Read where the thread stands, with what its questions are bound to; both are of one moment."""
     seen: Seen | None = None
     for _ in range(_TRIES):
-        head, before = await runtime.in_database(indexing.read_place)(thread_id)
+        head, before = await in_database(indexing.read_place)(thread_id)
         snapshot = await snapshots.snapshot(graph, saver, thread_id)
         if head is None or before is None or snapshot is None:
             return None
@@ -342,7 +343,7 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
 
 def _claim_of(run: Run, owner: str, fence: int) -> Claim:
     asked = run.decision.approval if run.decision and _begins_with_answer(run) else None
-    head = runtime.read_head(run.thread_id)
+    head = checkpoints.read_head(run.thread_id)
     return Claim(
         run_id=str(run.pk),
         thread_id=run.thread_id,
@@ -362,7 +363,7 @@ def _claim_of(run: Run, owner: str, fence: int) -> Claim:
         on_crash=Rule.of(run.decision.approval.rule).on_crash if run.decision else "resume",
         attempts=run.attempts,
         stood_at=head.checkpoint_id if head else "",
-        unbound=bindings.why_not_run(run.thread, run.graph_id, runtime.read_metadata(run.thread_id)),
+        unbound=bindings.why_not_run(run.thread, run.graph_id, checkpoints.read_metadata(run.thread_id)),
     )
 
 
@@ -431,7 +432,7 @@ def _changes(claim: Claim, checkpoint_id: str) -> list[str]:
     # LangGraph notes what an edit writes before it makes its checkpoint: a worker may have died in between.
     may_be_begun = claim.attempts > 1 and claim.answer is not None and not claim.answer.interrupt_id
     edited = (claim.namespace, decided_at) if checkpoint_id != decided_at or may_be_begun else None
-    return runtime.changed(claim.thread_id, claim.bound, edited=edited)
+    return checkpoints.changed(claim.thread_id, claim.bound, edited=edited)
 
 
 def _is_enough(claim: Claim, pauses: list[Pause]) -> bool:
@@ -564,7 +565,7 @@ class _Steps:
 
     async def note(self, step: Step) -> None:
         async with self._lock:
-            await runtime.in_database(self._write)(step)
+            await in_database(self._write)(step)
 
     def _write(self, step: Step) -> None:
         now = timezone.now().isoformat()

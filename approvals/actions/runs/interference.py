@@ -9,9 +9,8 @@ from collections import defaultdict
 from typing import Any
 
 from agentcore.plain.tables import Written
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.enums import RunKind
-from approvals.jobs import runtime
 from approvals.models import Decision, Run
 
 RUN_KEY = "countersign_run"
@@ -42,7 +41,7 @@ def note_late(thread_id: str, head_run: Any) -> None:
 
 
 def _written(thread_id: str, since: str) -> list[Written]:
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         return tables.written(thread_id, since=since, run_key=RUN_KEY)
 
 

@@ -18,8 +18,8 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from agentcore.testing.failpoints import is_off
+from approvals import checkpoints
 from approvals.errors import Unavailable
-from approvals.jobs import runtime
 from approvals.models import Thread
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def take(thread: Thread, owner: str) -> int | None:
     if not taken:
         return None
     thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         tables.raise_fence(
             thread.pk, thread.fence, held_seconds=_held_seconds(), lets_others=settings.LETS_OTHERS_WRITE
         )
@@ -64,13 +64,13 @@ def revoke(thread: Thread) -> None:
     """Take the thread, whose row is locked, from whoever holds it: nothing they write is accepted any more."""
     Thread.objects.filter(pk=thread.pk).update(fence=F("fence") + 1, lease_owner="", lease_until=None)
     thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         tables.raise_fence(thread.pk, thread.fence)
 
 
 def let_go(thread_id: str, fence: int) -> bool:
     """Let others write again, and return whether somebody did; the caller ends the lease itself."""
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         return tables.let_go(thread_id, fence)
 
 
@@ -86,7 +86,7 @@ def give_back(thread_id: str, owner: str, fence: int) -> None:
 
 def hold_no_more(thread_id: str, fence: int) -> None:
     """Let others write again, while the run waits to be tried once more."""
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         tables.hold_on(thread_id, fence, held_seconds=0)
 
 
@@ -119,7 +119,7 @@ class Renewal:
         try:
             if not ours.update(lease_until=_until()):
                 return False
-            with runtime.checkpoint_tables() as tables:
+            with checkpoints.open_tables() as tables:
                 tables.hold_on(self._thread_id, self._fence, held_seconds=settings.LEASE_SECONDS)
             return True
         except (DatabaseError, Unavailable):

@@ -22,11 +22,12 @@ from agentcore.graphs import snapshots
 from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.types import Conflict, Finished, Outcome, Paused, Snapshot
 from agentcore.testing.failpoints import is_off
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.runs import execution, leases
 from approvals.actions.runs.execution import Claim
 from approvals.actions.threads import indexing
 from approvals.actions.threads.indexing import RUN_KEY
+from approvals.database import in_database
 from approvals.enums import OnCrash, RunKind, RunStatus, ThreadStatus
 from approvals.jobs import queue as jobs
 from approvals.jobs import runtime
@@ -54,17 +55,17 @@ def find_lost_runs() -> None:
 
 async def recover_run(run_id: str) -> None:
     """Take over a run whose worker died, and do what is safe."""
-    found = await runtime.in_database(_take_over)(run_id)
+    found = await in_database(_take_over)(run_id)
     if found is None:
         return
     claim, is_entered = found
     if not is_entered:
-        return await runtime.in_database(_queue_again)(claim, None)
+        return await in_database(_queue_again)(claim, None)
     worker = await runtime.worker()
     graph = worker.graphs.get(claim.graph_id)
     if graph is None:
-        return await runtime.in_database(_hold)(claim, "No worker has its graph any more.", None)
-    before = await runtime.in_database(runtime.read_bound)(claim.thread_id)
+        return await in_database(_hold)(claim, "No worker has its graph any more.", None)
+    before = await in_database(checkpoints.read_bound)(claim.thread_id)
     here = await snapshots.snapshot(graph, worker.saver(claim.graph_id), claim.thread_id)
     bound = await indexing.bind(claim.thread_id, before, here) if before and here else None
     there = await snapshots.standing(graph, worker.saver(claim.graph_id), here, claim.namespace) if here else None
@@ -77,8 +78,8 @@ async def recover_run(run_id: str) -> None:
         tampered = Conflict(claim.resume_from, here.checkpoint_id, BEHIND, tuple(changes))
         return await execution.settle(claim, graph, worker.saver(claim.graph_id), tampered)
     if claim.kind == RunKind.START or claim.on_crash == OnCrash.RESUME or here and _is_over(claim, here):
-        return await runtime.in_database(_queue_again)(claim, here, bound)
-    await runtime.in_database(_hold)(claim, _question(here), here, bound)
+        return await in_database(_queue_again)(claim, here, bound)
+    await in_database(_hold)(claim, _question(here), here, bound)
 
 
 def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:

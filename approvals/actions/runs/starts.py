@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from agentcore.plain import schemas
 from agentcore.plain.errors import Fault
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.votes import alterations
 from approvals.audit.rows import BINDING
 from approvals.domain import bindings, permissions, policies, rules, secrets
@@ -15,7 +15,7 @@ from approvals.domain.permissions import User
 from approvals.domain.policies import Author
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Approval, Graph, Run, Thread
 
@@ -76,7 +76,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
 def _has_checkpoints(thread: Thread) -> bool:
     """Whether somebody has run the thread already; the worker that has the checkpoints asks again before it runs."""
     try:
-        return runtime.read_head(thread.pk) is not None
+        return checkpoints.read_head(thread.pk) is not None
     except Unavailable:
         return False
 

@@ -5,12 +5,13 @@ import time
 from django.db import connection, transaction
 from django.utils import timezone
 
+from approvals import checkpoints
 from approvals.actions.threads.indexing import LONGEST_ID
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, Binding
 from approvals.errors import Busy, Conflict, Gone, Invalid, NotFound, Unbound
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Graph, Run, Thread
 
@@ -48,7 +49,7 @@ def bind_thread(*, thread_id: str, graph_id: str, reason: str = "", by: User) ->
 
 def _check(thread: Thread | None, thread_id: str) -> None:
     if thread is None:
-        if len(thread_id) <= LONGEST_ID and runtime.read_head(thread_id) is not None:
+        if len(thread_id) <= LONGEST_ID and checkpoints.read_head(thread_id) is not None:
             raise Unbound(bindings.NOT_READ)
         raise NotFound("There is no such thread.")
     if thread.cleaned_at:

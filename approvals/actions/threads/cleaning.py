@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.runs import leases
 from approvals.actions.threads import indexing
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
 from approvals.errors import Gone, Invalid, NotFound
-from approvals.jobs import runtime
 from approvals.live import events
 from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
 
@@ -49,7 +48,7 @@ def plan(*, thread_id: str, by: User) -> Cleaning:
 
 
 def _plan(thread: Thread) -> Cleaning:
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         rows, namespaces = tables.count_rows(thread.pk), tables.count_by_namespace(thread.pk)
     open_runs = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).count()
     return Cleaning(rows, Approval.objects.pending().filter(thread=thread).count(), open_runs, namespaces)
@@ -98,7 +97,7 @@ def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "pe
             texts={"reason": reason},
             rows=rows,
         )
-    runtime.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
+    checkpoints.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
     return done
 
 
@@ -111,7 +110,7 @@ def _empty(thread_id: str, *, until: float) -> bool:
     """Delete what the thread has, in short transactions; False when there was no time for all of it."""
     while time.monotonic() < until:
         try:
-            with transaction.atomic(using=runtime.checkpoint_database()), runtime.checkpoint_tables() as tables:
+            with transaction.atomic(using=checkpoints.database()), checkpoints.open_tables() as tables:
                 if not any(tables.delete_rows(thread_id, limit=BATCH_SIZE).values()):
                     return True
         except OperationalError:  # a writer held one of the rows: a worker will try again
@@ -122,11 +121,11 @@ def _empty(thread_id: str, *, until: float) -> bool:
 def look_again() -> None:
     """Every 5 s: delete what removed threads still have, and write down which have nothing left."""
     until = time.monotonic() + SWEEP_SECONDS
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         waiting = tables.threads_to_empty(limit=SWEEP_SIZE)
     for thread_id in waiting:
         _empty(thread_id, until=until)
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         emptied = tables.threads_emptied(settled_seconds=SETTLED_SECONDS)
     if emptied:
         _settle(emptied)
@@ -139,14 +138,14 @@ def _settle(emptied: dict[str, int]) -> None:
         for thread_id, deleted in emptied.items():
             about = {"deleted": deleted, "left": 0}
             audit.append_by_worker("thread.emptied", thread_id=thread_id, object=about)
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         tables.settle(list(emptied))
 
 
 def _existing(thread_id: str) -> Thread | None:
     """Return the thread; None for one that has checkpoints and was not listed yet. Raises NotFound."""
     thread = Thread.objects.filter(pk=thread_id).first()
-    if thread is None and (len(thread_id) > indexing.LONGEST_ID or runtime.read_head(thread_id) is None):
+    if thread is None and (len(thread_id) > indexing.LONGEST_ID or checkpoints.read_head(thread_id) is None):
         raise NotFound("There is no such thread.")
     return thread
 

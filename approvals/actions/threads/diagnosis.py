@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models import F
 
 from agentcore.plain.tables import Head
+from approvals import checkpoints
 from approvals.actions.runs import leases, starts
 from approvals.actions.votes import questions
 from approvals.actions.workers import inquiries
@@ -20,7 +21,6 @@ from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.enums import ApprovalStatus, RunStatus
 from approvals.errors import NotFound, Unavailable
-from approvals.jobs import runtime
 from approvals.models import Approval, Graph, Run, Thread, Worker
 
 _REMEMBERED = timedelta(hours=1)
@@ -79,7 +79,7 @@ def diagnose_all(threads: Iterable[Thread], *, by: User) -> dict[str, Diagnosis]
 
 def _head(thread_id: str) -> Head | None:
     with suppress(Unavailable):  # checkpoints in another process: what the console last read is all there is
-        return runtime.read_head(thread_id)
+        return checkpoints.read_head(thread_id)
     return None
 
 

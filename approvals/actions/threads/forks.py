@@ -10,7 +10,7 @@ from agentcore.graphs import edits as state_edit
 from agentcore.plain import timeline
 from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.savers.serializers import digest
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.runs import starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
@@ -20,7 +20,7 @@ from approvals.domain.permissions import User
 from approvals.domain.policies import Author
 from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Graph, Run, Thread
 
@@ -95,7 +95,7 @@ def _invalid_edit(sentence: str, path: str) -> InvalidEdit:
 
 
 def _is_there(thread_id: str, checkpoint_id: str) -> bool:
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         return timeline.has(tables, thread_id, checkpoint_id)
 
 

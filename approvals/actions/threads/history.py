@@ -9,11 +9,11 @@ from uuid import UUID
 
 from agentcore.plain import timeline
 from agentcore.plain.timeline import Kept, Moment
+from approvals import checkpoints
 from approvals.actions.runs.execution import DECISION_KEY
 from approvals.actions.threads.indexing import RUN_KEY
 from approvals.actions.workers import inquiries
 from approvals.errors import NotFound
-from approvals.jobs import runtime
 from approvals.models import AuditEntry, Run, Thread
 
 PAGE_SIZE = 20
@@ -42,7 +42,7 @@ class Page:
 
 def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> Page:
     """Read one page: a query each of checkpoints, runs, entries and forks, however long the thread is."""
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         found = timeline.read_page(tables, thread.pk, limit=size + 1, before=before)
     moments = found[:size]
     return _joined(thread, moments, moments[-1].checkpoint_id if len(found) > size else "")
@@ -50,7 +50,7 @@ def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> Page:
 
 def states(places: list[tuple[Thread, str]]) -> list[Kept]:
     """Read the states at some checkpoints in one query. Raises NotFound for one that is not there."""
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         found = timeline.read_states(tables, [(thread.pk, checkpoint_id) for thread, checkpoint_id in places])
     if any((thread.pk, checkpoint_id) not in found for thread, checkpoint_id in places):
         raise NotFound("The thread has no such checkpoint.")

@@ -23,10 +23,11 @@ from agentcore.plain.types import Look, Pause, Shown, Snapshot, Traits
 from agentcore.plain.urls import Memory
 from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.runs import interference
 from approvals.actions.runs.interference import RUN_KEY as RUN_KEY
 from approvals.actions.workers import inquiries
+from approvals.database import in_database
 from approvals.domain import answers, bindings, folds, notices, rules
 from approvals.domain.bindings import Uncertain
 from approvals.domain.spoofing import findings
@@ -55,16 +56,16 @@ async def index_thread(thread_id: str) -> None:
     """Bring our rows up to the thread's head, unless a run of ours holds it and will do so itself."""
     worker = await runtime.worker()
     for tried in range(1, _TRIES + 1):
-        head, before = await runtime.in_database(read_place)(thread_id)
+        head, before = await in_database(read_place)(thread_id)
         if head is None or before is None:
-            return await runtime.in_database(_store_gone)(thread_id)
+            return await in_database(_store_gone)(thread_id)
         bond = await _bond(worker, thread_id, head)
         graph_id = bond.graph_id
         if bond.uncertain:
             return await _list_unread(worker, thread_id, bond, head, bond.uncertain.why)
         graph = worker.graphs.get(graph_id)
-        if graph is None and await runtime.in_database(Graph.objects.filter(pk=graph_id).exists)():
-            return await runtime.in_database(_hand_on)(thread_id, graph_id)
+        if graph is None and await in_database(Graph.objects.filter(pk=graph_id).exists)():
+            return await in_database(_hand_on)(thread_id, graph_id)
         if graph is None:
             return await _list_unread(worker, thread_id, bond, head, GRAPH_GONE.format(graph_id))
         try:
@@ -75,23 +76,23 @@ async def index_thread(thread_id: str) -> None:
         if snapshot is None:
             continue
         if tried == _TRIES:  # it never stands still: seen as it was a moment ago, and asking nobody
-            await runtime.in_database(_store_if_free)(bond, snapshot, [], None, None)
+            await in_database(_store_if_free)(bond, snapshot, [], None, None)
         elif snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
         bound = await bind(thread_id, before, snapshot) if pauses else before
-        if bound and await runtime.in_database(_store_if_free)(bond, snapshot, pauses, head, bound):
+        if bound and await in_database(_store_if_free)(bond, snapshot, pauses, head, bound):
             return None
     return None
 
 
 def read_place(thread_id: str) -> tuple[Head | None, Bound | None]:
     """Read where the thread stands, and the rows of all that its tasks can read."""
-    return runtime.read_head(thread_id), runtime.read_bound(thread_id)
+    return checkpoints.read_head(thread_id), checkpoints.read_bound(thread_id)
 
 
 async def bind(thread_id: str, before: Bound, snapshot: Snapshot) -> Bound | None:
     """Return what the questions of a snapshot are bound to; None if that is no longer what stood there `before`."""
-    return await runtime.in_database(runtime.bind)(thread_id, before, [task["id"] for task in snapshot.tasks])
+    return await in_database(checkpoints.bind)(thread_id, before, [task["id"] for task in snapshot.tasks])
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class _Bond:
 
 async def _bond(worker: runtime.Worker, thread_id: str, head: Head) -> _Bond:
     """Say which graph a thread is of: as is kept, or as its newest checkpoint says and shows. Never as a guess."""
-    kept = await runtime.in_database(_kept)(thread_id)
+    kept = await in_database(_kept)(thread_id)
     if kept and kept.bound_by != Binding.AGENT:
         return _Bond(kept.graph_id)
     look = await _looked(worker, thread_id, head.checkpoint_id)
@@ -114,7 +115,7 @@ async def _bond(worker: runtime.Worker, thread_id: str, head: Head) -> _Bond:
         return (
             _Bond(kept.graph_id) if kept else _Bond("", uncertain=Uncertain(f"{NO_CHECKPOINT} {thread_graphs.ADVICE}"))
         )
-    graphs = await runtime.in_database(bindings.traits_here)()
+    graphs = await in_database(bindings.traits_here)()
     if kept:
         lacks = graphs[kept.graph_id].lacks(look.shown.traits) if kept.graph_id in graphs else ""
         why = f"It is not of the agent that it was taken for: {lacks}. {thread_graphs.ADVICE}"
@@ -147,7 +148,7 @@ async def _list_unread(worker: runtime.Worker, thread_id: str, bond: _Bond, head
     if bond.uncertain:
         questions = tuple(mask.anywhere(list(bond.uncertain.questions)))
         bond = replace(bond, uncertain=replace(bond.uncertain, questions=questions))
-    await runtime.in_database(_store_unreadable)(thread_id, bond, head, problem, mask.state(values))
+    await in_database(_store_unreadable)(thread_id, bond, head, problem, mask.state(values))
 
 
 async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
@@ -176,7 +177,7 @@ def _store_if_free(
         return True
     if head is None:
         head = Head(snapshot.checkpoint_id, "")
-    elif runtime.read_head(thread.pk) != head or bound and not runtime.is_still(thread.pk, bound):
+    elif checkpoints.read_head(thread.pk) != head or bound and not checkpoints.is_still(thread.pk, bound):
         return False
     if not _tie(thread, bond, head):
         return False
@@ -269,7 +270,7 @@ def store(
     if waiting:
         thread.title = f"{waiting[0].title}: {waiting[0].summary}".strip(": ")[:300]
     thread.save()
-    runtime.mark_indexed(thread.pk, head)
+    checkpoints.mark_indexed(thread.pk, head)
     events.publish(thread_id=thread.pk)
     return opened
 
@@ -520,7 +521,7 @@ def _close(approval: Approval, ended: audit.Told) -> None:
 @audit.transaction()
 def _store_gone(thread_id: str) -> None:
     """The agent deleted its checkpoints: nobody can decide about them any more."""
-    runtime.mark_indexed(thread_id, None)
+    checkpoints.mark_indexed(thread_id, None)
     thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
     if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         return
@@ -546,7 +547,7 @@ def _store_unreadable(thread_id: str, bond: _Bond, head: Head, problem: str, sta
         thread.save()
         events.publish(thread_id=thread_id)
         _close_others(thread, keep=[])
-    runtime.mark_indexed(thread_id, head)
+    checkpoints.mark_indexed(thread_id, head)
 
 
 def store_lost_threads() -> None:
@@ -554,13 +555,13 @@ def store_lost_threads() -> None:
     if not isinstance(settings.CHECKPOINT_STORE, Memory):
         return
     for thread_id in Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="").values_list("pk", flat=True):
-        if runtime.read_head(thread_id) is None:
+        if checkpoints.read_head(thread_id) is None:
             _store_gone(thread_id)
 
 
 def sweep() -> None:
     """Queue a look at every thread that moved without us; those that an admin removed are emptied."""
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
         moving = tables.threads_to_index(limit=SWEEP_SIZE)
     lately = Thread.objects.filter(pk__in=moving, updated_at__gt=Now() - timedelta(seconds=MOVING_SECONDS))
@@ -569,10 +570,10 @@ def sweep() -> None:
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:
         if thread_id in cleaned:
-            runtime.lay_tombstone(thread_id)  # removed before there were tombstones
+            checkpoints.lay_tombstone(thread_id)  # removed before there were tombstones
         elif len(thread_id) > LONGEST_ID:
             logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
-            runtime.mark_indexed(thread_id, runtime.read_head(thread_id))
+            checkpoints.mark_indexed(thread_id, checkpoints.read_head(thread_id))
         elif thread_id not in held:
             queue.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
 

@@ -3,7 +3,7 @@
 from django.utils import timezone
 
 from agentcore.plain import timeline
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.threads.forks import check_can_be_forked
 from approvals.actions.votes import alterations
 from approvals.domain import permissions, rules
@@ -11,7 +11,7 @@ from approvals.domain.permissions import User
 from approvals.domain.policies import Author
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Run, Thread
 
@@ -32,7 +32,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
             raise Invalid("What you typed is not this thread's id. Nothing was run.")
         if thread.status == ThreadStatus.BUSY:
             raise Busy("A run holds this thread. Wait until it stops.", status=thread.status)
-        with runtime.checkpoint_tables() as tables:
+        with checkpoints.open_tables() as tables:
             if not timeline.has(tables, thread_id, checkpoint_id):
                 raise NotFound("The thread has no such checkpoint.")
         return _begin(thread, checkpoint_id, by)
@@ -43,7 +43,7 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
     now = timezone.now()
     stuck = list(Run.objects.filter(thread=thread, status__in=STUCK_RUNS).values_list("pk", flat=True))
     Run.objects.filter(pk__in=stuck).update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
-    head = runtime.read_head(thread.pk)
+    head = checkpoints.read_head(thread.pk)
     run = Run.objects.create(
         thread=thread,
         graph_id=thread.graph_id,

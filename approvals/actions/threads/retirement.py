@@ -9,12 +9,12 @@ from django.db import transaction
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.db.models.functions import Now
 
+from approvals import checkpoints
 from approvals.actions.threads import cleaning
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ThreadStatus
 from approvals.errors import Invalid
-from approvals.jobs import runtime
 from approvals.models import Approval, Run, Thread
 
 BY_ITSELF = "retention"
@@ -88,7 +88,7 @@ def _retire_one(thread_id: str, days: int, *, by: str, kind: str) -> bool:
     """Look again under the lock: it may have been started anew, or moved by its agent a moment ago."""
     with transaction.atomic():
         thread = over(days).select_for_update(of=("self",)).filter(pk=thread_id).first()
-        head = runtime.read_head(thread_id)
+        head = checkpoints.read_head(thread_id)
         if thread is None or head is None or head.checkpoint_id != thread.checkpoint_id:
             return False
         reason = f"It was over, and older than {days} days."

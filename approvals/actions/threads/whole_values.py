@@ -11,11 +11,12 @@ from uuid import UUID
 from agentcore.plain.excerpts import cut_channels, text_begins
 from agentcore.plain.tables import ASKED_CHANNELS, Stored
 from agentcore.testing.failpoints import is_off
+from approvals import checkpoints
 from approvals.actions.workers import inquiries
+from approvals.database import in_database
 from approvals.domain import folds, permissions
 from approvals.domain.permissions import User
 from approvals.errors import Conflict, NotFound, Stale
-from approvals.jobs import runtime
 from approvals.models import Approval, Graph, Opening, Thread
 
 LARGEST_READ = 16 * 2**20
@@ -44,12 +45,12 @@ class Whole:
             return
         offset = self.begins
         while offset < self.value.size:
-            yield await runtime.in_database(self._slice)(offset)
+            yield await in_database(self._slice)(offset)
             offset += SLICE
 
     def _slice(self, offset: int) -> bytes:
         assert self.value is not None
-        with runtime.checkpoint_tables() as tables:
+        with checkpoints.open_tables() as tables:
             return tables.read_slice(self.thread_id, self.checkpoint_id, self.value, offset, SLICE)
 
 
@@ -129,7 +130,7 @@ def opened(approval: Approval, by: User) -> set[str]:
 
 def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str, namespace: str = "") -> Whole:
     channels = ASKED_CHANNELS if part == REQUEST else (part.removeprefix(_STATE),)
-    with runtime.checkpoint_tables() as tables:
+    with checkpoints.open_tables() as tables:
         sizes = tables.value_sizes(thread_id, checkpoint_id, namespace=namespace)
         if sizes is None:
             raise Conflict("The thread's checkpoint is gone.")

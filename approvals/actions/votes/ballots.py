@@ -21,7 +21,7 @@ from agentcore.plain.bound_bytes import MOST_TOLD, Bound
 from agentcore.plain.excerpts import has_excerpt
 from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off, reach
-from approvals import audit
+from approvals import audit, checkpoints
 from approvals.actions.threads import indexing, whole_values
 from approvals.actions.votes import alterations
 from approvals.actions.votes import edits as try_edit
@@ -50,7 +50,7 @@ from approvals.errors import (
     Unopened,
     Unvouched,
 )
-from approvals.jobs import queue, runtime
+from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Approval, Decision, Run, Thread, Vote
 
@@ -340,7 +340,7 @@ def check_head(here: Locked) -> None:
         raise Busy("The answer to another question of this thread is held. Say first how its run goes on.")
     if (was := Bound.of(here.approval.bound)) and not is_off("bytes_check"):
         return _check_bound(here, was)
-    head = runtime.read_head(here.thread.pk)
+    head = checkpoints.read_head(here.thread.pk)
     if head is None:
         raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
     if (head.checkpoint_id, head.writes) != (here.approval.head, here.approval.head_writes):
@@ -349,7 +349,7 @@ def check_head(here: Locked) -> None:
 
 def _check_bound(here: Locked, was: Bound) -> None:
     """Raise Stale unless every byte is there that the question was asked about."""
-    if changes := runtime.changed(here.thread.pk, was):
+    if changes := checkpoints.changed(here.thread.pk, was):
         raise Stale(bound_bytes.why(changes), what=changes[:MOST_TOLD])
 
 

@@ -19,6 +19,8 @@ from agentcore.plain.errors import Ambiguous, CannotFork, UnreadableThread
 from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.plain.types import Question
 from agentcore.savers.serializers import to_plain
+from approvals import checkpoints
+from approvals.database import in_database
 from approvals.domain import secrets
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import queue as jobs
@@ -77,7 +79,7 @@ def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
     queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
     jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)
-    head = runtime.read_head(thread_id)
+    head = checkpoints.read_head(thread_id)
     wanted = head.checkpoint_id if head else ""
     deadline = time.monotonic() + INDEX_WAIT_SECONDS
     while time.monotonic() < deadline:
@@ -89,7 +91,7 @@ def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
 
 async def answer(inquiry_id: str) -> None:
     """Answer an inquiry, in a worker. Errors are answers too: somebody waits."""
-    found = await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
+    found = await in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
     if found is None:
         return
     reply: dict[str, Any]
@@ -106,7 +108,7 @@ async def answer(inquiry_id: str) -> None:
             "message": f"The worker could not answer: {type(error).__name__}.",
             "detail": {},
         }
-    await runtime.in_database(Inquiry.objects.filter(pk=inquiry_id).update)(answer=to_plain(reply))
+    await in_database(Inquiry.objects.filter(pk=inquiry_id).update)(answer=to_plain(reply))
 
 
 def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from django.core.management.base import CommandError
 from procrastinate.contrib.django.management.commands.procrastinate import Command as ProcrastinateCommand
 
 from agentcore.plain.errors import AgentCoreError
+from approvals import checkpoints
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
 from approvals.jobs import queue, runtime
@@ -17,7 +18,7 @@ class Command(ProcrastinateCommand):
         if kwargs.get("command") != "worker":
             super().handle(*args, **kwargs)
             return
-        if why := runtime.why_one_process():
+        if why := checkpoints.why_one_process():
             raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
         try:
             publish_graphs()

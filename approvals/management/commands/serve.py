@@ -15,6 +15,8 @@ from django.db import OperationalError, ProgrammingError
 from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError
+from approvals import checkpoints
+from approvals.database import in_database
 from approvals.jobs import runtime, worker
 from approvals.models import Graph
 
@@ -57,7 +59,7 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="migrate, load the demo and print sign-in links first")
 
     def handle(self, *, host: str, port: int, no_worker: bool, demo: bool, **options: Any) -> None:
-        if no_worker and (why := runtime.why_one_process()):
+        if no_worker and (why := checkpoints.why_one_process()):
             raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         listening = _listen(host, port)
@@ -84,7 +86,7 @@ class Command(BaseCommand):
 
     async def _serve(self, listening: socket.socket, *, with_worker: bool) -> None:
         host, port = listening.getsockname()[:2]
-        await runtime.in_database(Graph.objects.exists)()  # a database without our tables must not look as if it served
+        await in_database(Graph.objects.exists)()  # a database without our tables must not look as if it served
         async with worker.running() if with_worker else contextlib.nullcontext():
             config = uvicorn.Config(
                 APPLICATION,

@@ -12,6 +12,7 @@ from agentcore.plain.errors import AgentCoreError, DatabaseUnreachable
 from agentcore.plain.urls import Memory, Postgres, Sqlite
 from agentcore.savers import opening, setup, sqlite
 from agentcore.savers.serializers import strict_serializer
+from approvals import checkpoints
 from approvals.jobs import runtime
 
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
 async def _set_up(timeout_seconds: float) -> str:
     match settings.CHECKPOINT_STORE:
         case Postgres():
-            async with opening.open_pool(runtime.checkpoint_params(), max_size=3) as pool:
+            async with opening.open_pool(checkpoints.params(), max_size=3) as pool:
                 await setup.setup(pool, timeout_seconds=timeout_seconds)
         case Sqlite(path):
             async with sqlite.open_sqlite(path, strict_serializer()):

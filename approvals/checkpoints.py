@@ -1,0 +1,133 @@
+"""The checkpoint tables that CHECKPOINT_URL names, read and changed without LangGraph: for web and for workers."""
+
+import functools
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from agentcore.plain import bound_bytes
+from agentcore.plain.bound_bytes import Bound
+from agentcore.plain.errors import AgentCoreError, CheckpointsElsewhere
+from agentcore.plain.tables import Head, PostgresTables, Tables
+from agentcore.plain.urls import Memory, Postgres, Sqlite
+from agentcore.savers import sqlite
+from agentcore.savers.memory import MemorySaver, MemoryTables
+from agentcore.testing.failpoints import is_off
+from approvals.errors import Unavailable
+
+_memory: MemorySaver | None = None
+
+
+def keep_in_memory(saver: MemorySaver) -> None:
+    """Make this process the one that has the checkpoints of `memory://`."""
+    global _memory
+    _memory = saver
+
+
+def memory_here() -> MemorySaver:
+    """Return the checkpoints of `memory://`. Raises CheckpointsElsewhere in every process but the server's own."""
+    if _memory is None:
+        raise CheckpointsElsewhere(
+            "CHECKPOINT_URL=memory:// keeps the checkpoints in the server's own process, which no other can reach."
+            " Use its pages or its API."
+        )
+    return _memory
+
+
+def why_one_process() -> str:
+    """Return why web and worker must be one process, or an empty string."""
+    match settings.CHECKPOINT_STORE:
+        case Sqlite():
+            return "CHECKPOINT_URL keeps the checkpoints in a SQLite file, which one process at a time may open."
+        case Memory():
+            return "CHECKPOINT_URL=memory:// keeps the checkpoints in the memory of one process."
+    return ""
+
+
+def params() -> dict[str, str]:
+    """Return libpq parameters from Django's own connection, so that a test database is followed too."""
+    found = connections[settings.CHECKPOINT_DATABASE].get_connection_params()
+    return {key: str(value) for key, value in found.items() if isinstance(value, str | int) and key != "options"}
+
+
+def database() -> str:
+    """Return which of Django's databases a transaction over the checkpoints belongs to; the console's for none."""
+    return settings.CHECKPOINT_DATABASE or DEFAULT_DB_ALIAS
+
+
+@contextmanager
+def open_tables() -> Iterator[Tables]:
+    """Open the tables of the checkpoints; in the console's own transaction when they share a database.
+
+    Raises Unavailable when another process has them, or their file is out of order.
+    """
+    try:
+        match settings.CHECKPOINT_STORE:
+            case Postgres():
+                with connections[settings.CHECKPOINT_DATABASE].cursor() as cursor:
+                    yield PostgresTables(cursor)
+            case Sqlite(path):
+                with sqlite.open_tables(path) as tables:
+                    yield tables
+            case Memory():
+                yield MemoryTables(memory_here())
+    except AgentCoreError as error:
+        raise Unavailable(str(error)) from error
+
+
+def read_head(thread_id: str) -> Head | None:
+    with open_tables() as tables:
+        return tables.read_head(thread_id)
+
+
+def read_metadata(thread_id: str) -> dict[str, Any]:
+    """Return the metadata of the thread's newest checkpoint."""
+    with open_tables() as tables:
+        return tables.read_metadata(thread_id)
+
+
+def read_bound(thread_id: str) -> Bound | None:
+    """Return the rows of all that tasks can read of the thread; None if it has no checkpoint."""
+    with open_tables() as tables:
+        return tables.read_bound(thread_id)
+
+
+def bind(thread_id: str, before: Bound, tasks: Collection[str]) -> Bound | None:
+    """Return what these tasks can read, with digests; None if it has changed since `before`."""
+    wanted = before.read_by(tasks)
+    with open_tables() as tables:
+        found = tables.read_bound(thread_id, unread=wanted.unread, is_hashed=True)
+    return found if found and wanted.has_same_rows(found) else None
+
+
+def is_still(thread_id: str, was: Bound) -> bool:
+    """Say whether the very rows are there that `was` is made of."""
+    with open_tables() as tables:
+        now = tables.read_bound(thread_id, unread=was.unread)
+    return now is not None and was.has_same_rows(now)
+
+
+def changed(thread_id: str, was: Bound, *, edited: tuple[str, str] | None = None) -> list[str]:
+    """Name what is stored otherwise than it was."""
+    with open_tables() as tables:
+        return bound_bytes.changed(tables, thread_id, was, edited=edited)
+
+
+def lay_tombstone(thread_id: str) -> None:
+    """Let nobody write to the thread any more."""
+    if not is_off("tombstone"):
+        with open_tables() as tables:
+            tables.lay_tombstone(thread_id)
+
+
+def mark_indexed(thread_id: str, head: Head | None) -> None:
+    """Say, once what was read is committed, that the thread was read at `head`: earlier, a rollback would lose it."""
+    transaction.on_commit(functools.partial(_mark_indexed, thread_id, head), robust=True)
+
+
+def _mark_indexed(thread_id: str, head: Head | None) -> None:
+    with open_tables() as tables:
+        tables.mark_indexed(thread_id, head)

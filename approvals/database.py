@@ -1,0 +1,31 @@
+"""Where async code meets the database."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Separate from the threads of the loop: nodes that block would keep runs from being stored and pages from answers.
+_threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE - 4, thread_name_prefix="database")
+
+
+def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    """Run a function that uses the ORM in a thread, and return its connection to the pool when it ends."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            for connection in connections.all(initialized_only=True):
+                if not connection.in_atomic_block:
+                    connection.close()
+
+    return sync_to_async(call, thread_sensitive=False, executor=_threads)
