@@ -15,10 +15,10 @@ from django.urls import path  # noqa: E402
 
 from approvals.jobs import runtime  # noqa: E402
 from approvals.live.consumers import LiveConsumer  # noqa: E402
-from approvals.web.turns import InTurn  # noqa: E402
+from approvals.web.request_limit import RequestLimit  # noqa: E402
 
 runtime.check_serializers()
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
-    {"http": InTurn(http), "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
+    {"http": RequestLimit(http), "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
 )

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from agentcore.plain.decoding import plain_serializer
 from agentcore.savers.serializers import canonical, to_plain
 from tests.agentcore.test_serde import POISON, Colour, Model, Parcel
-from tests.agentcore.test_strict import PERMISSIVE, Order, Point, envelope, packed
+from tests.agentcore.test_strict_serializer import PERMISSIVE, Order, Point, envelope, packed
 
 ROOT = Path(__file__).parents[2]
 SAME = ["nul", "nan", "inf", "bytes", "decimal", "time without zone", "uuid", "collections", "messages", "many keys"]
