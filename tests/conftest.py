@@ -1,11 +1,10 @@
-"""One PostgreSQL, one Redis and one console for all tests; nothing is mocked and nothing is rolled back.
+"""One PostgreSQL and one Redis for a run, one console for each process of it; nothing is mocked or rolled back.
 
 Tests share the database as users do: each makes threads of its own and looks at those.
 """
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,29 +13,37 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import forks, programs
-from tests.console import Console, free_port, stop_postgres, wait_for
+from tests import forks, programs, servers
+from tests.console import Console, free_port
 from tests.scale import IS_FULL
-
-_tmp = Path(tempfile.mkdtemp(prefix="countersign-"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before anything imports Django."""
     settings.register_profile("countersign", derandomize=not IS_FULL)  # the same cases every time, unless all are tried
     settings.load_profile("countersign")
-    _tmp.chmod(0o755)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
+        _begin_run()
+    (servers.folder() / worker).mkdir(exist_ok=True)
     os.environ.update(
         DJANGO_SETTINGS_MODULE="approvals.settings",
         DJANGO_ALLOW_ASYNC_UNSAFE="1",  # Playwright's sync API keeps a loop in the test's thread
-        DATA_DIR=str(_tmp),
+        DATA_DIR=str(servers.folder() / worker),
         LANGGRAPH_JSON=str(Path(__file__).parent / "langgraph.json"),
         DEMO_PACE="0",
-        REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
-        SSL_CERT_DIR=str(_tmp),  # all is plain HTTP; httpx would read every authority for each client, for 50 ms
+        REDIS_URL=servers.redis_url(int(os.environ["TEST_REDIS_PORT"]), worker),
+        SSL_CERT_DIR=str(servers.folder()),  # all is plain HTTP; httpx would read every authority for each client
     )
     os.environ.pop("SSL_CERT_FILE", None)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what we start need not compile all of it again
+
+
+def _begin_run() -> None:
+    """Make the folder of the run and choose the port of its Redis; the processes of pytest-xdist inherit both."""
+    run = tempfile.mkdtemp(prefix="countersign-")
+    os.chmod(run, 0o755)  # PostgreSQL's own user looks into it
+    os.environ.update({servers.RUN_DIR: run, "TEST_REDIS_PORT": str(free_port())})
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -54,62 +61,65 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Show what the servers wrote, if a test failed; then forget it. Past pytest: a worker of xdist has no terminal."""
     terminal = sys.__stderr__
     if exitstatus and terminal is not None:
-        for log in sorted(_tmp.rglob("serve-*.log")):
-            terminal.write(f"\n--- the end of {log.relative_to(_tmp)}\n{log.read_text()[-3_000:]}")
+        folder = Path(os.environ["DATA_DIR"])
+        for log in sorted(folder.rglob("serve-*.log")):
+            terminal.write(f"\n--- the end of {log.relative_to(folder)}\n{log.read_text()[-3_000:]}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     forks.end()
-    shutil.rmtree(_tmp, ignore_errors=True)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        servers.end()
+        shutil.rmtree(servers.folder(), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    return _tmp
+    return Path(os.environ["DATA_DIR"])
 
 
 @pytest.fixture(scope="session")
-def redis() -> Iterator[str]:
+def redis() -> str:
     """A real Redis, for the channel layer."""
-    url = os.environ["REDIS_URL"]
-    port = url.rpartition(":")[2].partition("/")[0]
-    command = [programs.redis_server(), "--port", port, "--save", "", "--bind", "127.0.0.1", "--dir", str(_tmp)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    from redis import Redis
-    from redis.exceptions import ConnectionError
-
-    def is_up() -> bool:
-        try:
-            with Redis.from_url(url) as client:
-                return bool(client.ping())
-        except ConnectionError:
-            return False
-
-    wait_for(is_up, what="redis")
-    yield url
-    process.terminate()
-    process.wait()
+    servers.start_redis()
+    return os.environ["REDIS_URL"]
 
 
 @pytest.fixture(scope="session")
 def database() -> Iterator[str]:
-    """A real PostgreSQL with every table and the demo's people; Django is set up over it."""
-    from approvals.conf import embedded
-
-    os.environ["DATABASE_URL"] = url = embedded.start(_tmp)
+    """A real database with every table and the demo's people; Django is set up over it."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    os.environ["DATABASE_URL"] = url = servers.url_of(name)
     import django
-    from django.core.management import call_command
-    from django.db import connections
 
+    servers.start_postgres()
     django.setup()
+    servers.prepare(name, _fill)
+    yield url
+    _close_connections()
+
+
+def _fill() -> dict[str, str]:
+    """Fill an empty database; return a token of each person."""
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+
+    from approvals.actions.people.sign_in import make_token
+
     call_command("migrate", verbosity=0)
     call_command("setup_checkpointer", verbosity=0)
     call_command("demo", threads=0)
-    yield url
+    made = {user.username: make_token(user) for user in User.objects.all()}
+    _close_connections()
+    return made
+
+
+def _close_connections() -> None:
+    from django.db import connections
+
     for connection in connections.all(initialized_only=True):
         connection.close()
         connection.close_pool()
-    stop_postgres(_tmp)
 
 
 @pytest.fixture(scope="session")
@@ -121,14 +131,20 @@ def console(database: str, redis: str) -> Iterator[Console]:
 
 
 @pytest.fixture
-def own_console(redis: str) -> Iterator[Callable[..., Console]]:
-    """Make consoles with a database and a data folder of their own, for tests that break them. Not started."""
+def own_console(database: str, redis: str, data_dir: Path) -> Iterator[Callable[..., Console]]:
+    """Make consoles with a database and a data folder of their own, for tests that break them. Not started.
+
+    The database is a copy of the template: migrated, with people, without threads. `DATABASE_URL=""` gives the console
+    an embedded PostgreSQL in its data folder instead, which is empty: start that with `--demo`.
+    """
     made: list[Console] = []
 
     def make(*options: str, **env: str) -> Console:
-        folder = tempfile.mkdtemp(prefix="own-", dir=_tmp)
+        folder = tempfile.mkdtemp(prefix="own-", dir=data_dir)
         os.chmod(folder, 0o755)
-        made.append(Console({"DATA_DIR": folder, "DATABASE_URL": "", "REDIS_URL": "", **env}, *options))
+        if "DATABASE_URL" not in env:
+            env["DATABASE_URL"] = servers.clone()
+        made.append(Console({"DATA_DIR": folder, "REDIS_URL": "", **env}, *options))
         return made[-1]
 
     yield make

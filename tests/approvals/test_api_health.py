@@ -44,7 +44,7 @@ def test_without_redis_people_can_still_decide(console: Console, own_console: Ca
 @pytest.mark.timeout(180)
 def test_a_worker_and_then_the_database_go(own_console: Callable[..., Console]) -> None:
     """First no worker ever came, then PostgreSQL dies: each is named, and no address of it is told."""
-    console = own_console("--no-worker", "--demo").start()
+    console = own_console("--no-worker", "--demo", DATABASE_URL="").start()
     status, told = ready(console)
     assert (status, told["status"], told["worker"], told["database"]) == (503, "unavailable", "missing", "ok")
     assert (told["redis"], told["checkpointer"]) == ("off", "ok")

@@ -3,24 +3,21 @@
 import os
 import sqlite3
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from agentcore.graphs.snapshots import config_for, with_saver
-from agentcore.plain.urls import Memory, postgres_params
+from agentcore.plain.urls import Memory
 from agentcore.savers.memory import MemorySaver, MemoryTables
 from agentcore.savers.serializers import strict_serializer
-from tests import forks
+from tests import forks, servers
 from tests.checks import PRODUCTION
 from tests.console import Console, free_port, refund, wait_for
 from tests.graphs import gated
@@ -56,27 +53,21 @@ def consoles(database: str, data_dir: Path) -> Iterator[Callable[[str], Console]
 
         @cache
         def of(back_end: str) -> Console:
-            return stack.enter_context(running(back_end, database, data_dir))
+            return stack.enter_context(running(back_end, data_dir))
 
         yield of
 
 
 @contextmanager
-def running(back_end: str, database: str, data_dir: Path) -> Iterator[Console]:
+def running(back_end: str, data_dir: Path) -> Iterator[Console]:
     folder = Path(tempfile.mkdtemp(prefix="back-end-", dir=data_dir))
     url = {"postgresql": "", "sqlite": f"sqlite:///{folder}/checkpoints.db", "memory": "memory://"}[back_end]
-    name = f"of_{back_end}_{uuid.uuid4().hex}"
-    own_database = urlsplit(database)._replace(path=f"/{name}").geturl()
-    env = {"DATA_DIR": str(folder), "DATABASE_URL": own_database, "CHECKPOINT_URL": url, "REDIS_URL": ""}
-    with psycopg.connect(make_conninfo("", **postgres_params(database)), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        started = Console(env, "--demo").start()
-        try:
-            started.make_tokens("alice", "olga", "root")
-            yield started
-        finally:
-            assert started.stop() == 0
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    env = {"DATA_DIR": str(folder), "DATABASE_URL": servers.clone(), "CHECKPOINT_URL": url, "REDIS_URL": ""}
+    started = Console(env, "--demo").start()
+    try:
+        yield started
+    finally:
+        assert started.stop() == 0
 
 
 @pytest.fixture(params=["postgresql", "sqlite", "memory"])

@@ -169,9 +169,8 @@ def test_who_corrects_langgraph_json_and_starts_again_can_edit(
     own_console: Callable[..., Console], tmp_path: Path
 ) -> None:
     """First no graph fits, then its type is not allowed, then all is well; the thread itself never moves."""
-    console = own_console("--demo", LANGGRAPH_JSON=langgraph_json(tmp_path, "refund")).start()
-    database = f"postgresql://postgres@/postgres?host={console.env['DATA_DIR']}/postgres"
-    thread_id = held(database, {"anything": Foreign(7), "text": "x"})
+    console = own_console(LANGGRAPH_JSON=langgraph_json(tmp_path, "refund")).start()
+    thread_id = held(console.env["DATABASE_URL"], {"anything": Foreign(7), "text": "x"})
     with console.api("alice") as alice:
         thread = wait_for(lambda: seen(alice, thread_id), what="the thread to be listed")
         assert thread["graph_id"] == ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import servers
 from tests.approvals.test_blocked import pages
 from tests.console import ROOT, Console, wait_for
 from tests.crafted import FIRE, Planted, marks_in, plant
@@ -37,11 +38,17 @@ EDIT = {"text": {"op": "set", "value": "y"}}
 
 
 @pytest.fixture(scope="module")
-def folder(data_dir: Path, database: str) -> Path:
+def folder(data_dir: Path) -> Path:
     """The data folder of a console of our own: no other worker may be the one that reads."""
     path = data_dir / "crafted"
     path.mkdir(mode=0o755)
     return path
+
+
+@pytest.fixture(scope="module")
+def url(database: str) -> str:
+    """The database of that console."""
+    return servers.clone()
 
 
 @pytest.fixture
@@ -56,36 +63,29 @@ def with_strictness(*values: str | None) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest, own_console: Callable[..., Console], folder: Path, marks: Path) -> Any:
+def make(
+    request: pytest.FixtureRequest, own_console: Callable[..., Console], folder: Path, url: str, marks: Path
+) -> Any:
     """Return a function that starts a console; in its environment the crafted module can be imported."""
 
     def start(*options: str) -> Console:
         langgraph_json = folder / "langgraph.json"
         langgraph_json.write_text('{"graphs": {"holding": "tests.holding:graph"}}')
         paths = os.pathsep.join([str(marks), os.environ.get("PYTHONPATH", "")])
-        env = {"DATA_DIR": str(folder), "LANGGRAPH_JSON": str(langgraph_json), "PYTHONPATH": paths}
-        first = [] if (folder / "postgres").exists() else ["--demo"]
-        console = own_console(*first, *options, **env)
+        env = {"DATA_DIR": str(folder), "DATABASE_URL": url, "LANGGRAPH_JSON": str(langgraph_json), "PYTHONPATH": paths}
+        console = own_console(*options, **env)
         console.env.pop("LANGGRAPH_STRICT_MSGPACK", None)
         if request.param is not None:
             console.env["LANGGRAPH_STRICT_MSGPACK"] = request.param
-        console.start()._tokens = _tokens  # they are of one database
-        return console
+        return console.start()
 
     return start
 
 
-_tokens: dict[str, str] = {}
-
-
-def url_of(console: Console) -> str:
-    return f"postgresql://postgres@/postgres?host={console.env['DATA_DIR']}/postgres"
-
-
 def planted_in(console: Console, marks: Path) -> list[Planted]:
     model = f"model-{uuid.uuid4()}"
-    asyncio.run(agent_holds(url_of(console), model, {"anything": [1]}))
-    return plant(url_of(console), model, marks)
+    asyncio.run(agent_holds(console.env["DATABASE_URL"], model, {"anything": [1]}))
+    return plant(console.env["DATABASE_URL"], model, marks)
 
 
 def open_everything(console: Console, planted: list[Planted]) -> None:
@@ -155,10 +155,9 @@ def test_nothing_fires_in_a_web_process_and_a_worker_of_its_own(
 ) -> None:
     console = make("--no-worker")
     planted = planted_in(console, marks)
-    env = {**console.env, "DATABASE_URL": url_of(console)}
     with (folder / "worker.log").open("w") as log:
         worker = subprocess.Popen(
-            [sys.executable, "manage.py", "procrastinate", "worker"], cwd=ROOT, env=env, stdout=log, stderr=log
+            [sys.executable, "manage.py", "procrastinate", "worker"], cwd=ROOT, env=console.env, stdout=log, stderr=log
         )
     try:
         open_everything(console, planted)

@@ -301,11 +301,10 @@ graph = _builder(prepare=prepare, {0}=act).compile(interrupt_before=["{0}"], nam
 @pytest.fixture
 def workers(own_console: Callable[..., Console], tmp_path: Path) -> Iterator[Workers]:
     env = {"LANGGRAPH_JSON": str(tmp_path / "langgraph.json"), "LEASE_SECONDS": "5", "PYTHONPATH": str(ROOT)}
-    console = own_console("--demo", "--no-worker", **env)
+    console = own_console("--no-worker", **env)
     made = Workers(console, tmp_path)
     made.write()
     console.start()
-    console.make_tokens("olga", "alice", "erin", "root")
     yield made
     if made.process and made.process.poll() is None:
         made.kill(signal.SIGTERM)

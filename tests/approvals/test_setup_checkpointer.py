@@ -3,28 +3,21 @@
 import os
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from agentcore.plain.urls import postgres_params
 from agentcore.savers.setup import _SETUP_LOCK
+from tests import servers
 from tests.console import ROOT, free_port
 
 READY = "The checkpoint tables are ready.\n"
 
 
 @pytest.fixture
-def empty_url(database: str) -> Iterator[str]:
+def empty_url(database: str) -> str:
     """The URL of a database without tables."""
-    name = f"empty_{uuid.uuid4().hex}"
-    with psycopg.connect(make_conninfo("", **postgres_params(database)), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        yield database.replace("/postgres?", f"/{name}?")
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return servers.new_database()
 
 
 def start(url: str, *options: str) -> subprocess.Popen[str]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import servers
 from tests.console import Console
 from tests.outages import Proxy, RedisServer
 
@@ -21,14 +23,14 @@ def server(data_dir: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="module")
-def postgres(database: str, data_dir: Path) -> Proxy:
-    return Proxy(str(data_dir / "postgres" / ".s.PGSQL.5432"))
+def postgres(database: str) -> Proxy:
+    return Proxy(str(servers.socket()))
 
 
 @pytest.fixture(scope="module")
 def other(console: Console, server: RedisServer, postgres: Proxy) -> Iterator[Console]:
     """A second console over the same database; what is between it and its servers is broken here."""
-    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"
+    url = f"postgresql://postgres@127.0.0.1:{postgres.port}{urlsplit(console.env['DATABASE_URL']).path}"
     running = Console({"DATABASE_URL": url, "REDIS_URL": server.url}, "--no-worker").start()
     yield running
     assert running.stop() == 0

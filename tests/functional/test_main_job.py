@@ -44,7 +44,7 @@ def test_a_reviewer_lowers_a_refund_and_watches_it_being_paid_once(
 def test_make_run_prints_a_link_for_each_person_and_each_works_once(
     own_console: Callable[..., Console], sign_in: SignIn
 ) -> None:
-    console = own_console("--demo").start()
+    console = own_console("--demo", DATABASE_URL="").start()
     links = [line.split()[-1] for line in console.log.read_text().splitlines() if "/sign-in/" in line]
     assert len(links) == 6
     page = sign_in("alice", at=console)
@@ -70,7 +70,7 @@ def outbox(console: Console, thread_id: str) -> list[Path]:
 
 
 def test_stopping_takes_the_database_along(own_console: Callable[..., Console]) -> None:
-    console = own_console("--demo").start()
+    console = own_console("--demo", DATABASE_URL="").start()
     pid_file = Path(console.env["DATA_DIR"]) / "postgres" / "postmaster.pid"
     pid = int(pid_file.read_text().splitlines()[0])
     assert console.stop() == 0

@@ -179,11 +179,10 @@ def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, 
 
 
 def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Callable[..., Console]) -> None:
-    console = own_console("--demo", COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
-    url = f"postgresql://postgres@/postgres?host={console.env['DATA_DIR']}/postgres"
+    console = own_console(COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
     outside, ours = names("agents", 3), names("ours", 3)
     wait_for(lambda: httpx.get(f"{console.url}/readyz").status_code == 200, seconds=60, what="it to be ready")
-    with open_rows(url) as rows, agents(url, outside) as process:
+    with open_rows(console.env["DATABASE_URL"]) as rows, agents(console.env["DATABASE_URL"], outside) as process:
         begun(console, rows, outside, ours)
         clean(console, [*outside, *ours])
         wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=90, what="all of them to come back")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -25,6 +26,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from approvals.conf import embedded
+from tests import servers
 from tests.console import ROOT, Console, stop_postgres, wait_for
 from tests.outages import Cut, Proxy, RedisServer
 
@@ -302,9 +304,10 @@ class Beside:
 
 
 @pytest.fixture(scope="module")
-def beside(console: Console, data_dir: Path) -> Iterator[Beside]:
-    database, checkpoints = (Proxy(str(data_dir / "postgres" / ".s.PGSQL.5432")) for _ in range(2))
-    urls = [f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres" for proxy in (database, checkpoints)]
+def beside(console: Console) -> Iterator[Beside]:
+    database, checkpoints = (Proxy(str(servers.socket())) for _ in range(2))
+    name = urlsplit(console.env["DATABASE_URL"]).path
+    urls = [f"postgresql://postgres@127.0.0.1:{proxy.port}{name}" for proxy in (database, checkpoints)]
     running = Console({"DATABASE_URL": urls[0], "CHECKPOINT_URL": urls[1]}, "--no-worker").start()
     yield Beside(running, database, checkpoints)
     assert running.stop() == 0

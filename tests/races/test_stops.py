@@ -11,7 +11,7 @@ from tests.graphs import times_run
 def test_a_node_that_blocks_its_thread_does_not_keep_the_server_from_stopping(
     own_console: Callable[..., Console],
 ) -> None:
-    console = own_console("--demo").start()
+    console = own_console("--demo", DATABASE_URL="").start()
     data_dir = Path(console.env["DATA_DIR"])
     approvals = [console.pause("blocking", {"seconds": 120}) for _ in range(7)]
     with console.api("alice") as alice:

@@ -18,13 +18,11 @@ def other_worker(own_console: Callable[..., Console], tmp_path: Path) -> Iterato
     only_refund.write_text(json.dumps({"graphs": {"refund": f"{ROOT}/agentcore/demo/refund.py:graph"}}))
     only_gated = tmp_path / "gated.json"
     only_gated.write_text(json.dumps({"graphs": {"gated": f"{ROOT}/tests/graphs.py:gated"}}))
-    console = own_console("--demo", LANGGRAPH_JSON=str(only_refund)).start()
-    socket = Path(console.env["DATA_DIR"]) / "postgres"
-    env = {**console.env, "DATABASE_URL": f"postgresql://postgres@/postgres?host={socket}"}
+    console = own_console(LANGGRAPH_JSON=str(only_refund)).start()
     worker = subprocess.Popen(
         [sys.executable, "manage.py", "procrastinate", "worker"],
         cwd=ROOT,
-        env={**env, "LANGGRAPH_JSON": str(only_gated)},
+        env={**console.env, "LANGGRAPH_JSON": str(only_gated)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
