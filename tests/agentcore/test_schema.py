@@ -32,8 +32,8 @@ TABLES = LANGGRAPHS | set(triggers.TABLES)
 FIRST_INDEX = next(v for v, step in enumerate(AsyncPostgresSaver.MIGRATIONS) if "CREATE INDEX" in step)
 SET_UP = """
 import asyncio, json, sys
-from agentcore.checkpointers import open_pool
-from agentcore.schema import setup
+from agentcore.savers.opening import open_pool
+from agentcore.savers.setup import setup
 
 async def main():
     async with open_pool(json.loads(sys.argv[1]), max_size=2) as pool:

@@ -28,8 +28,8 @@ from tests.console import ROOT
 HOLD = """
 import asyncio, os, sys
 from pathlib import Path
-from agentcore.serde import strict_serializer
-from agentcore.sqlite import open_sqlite
+from agentcore.savers.serializers import strict_serializer
+from agentcore.savers.sqlite import open_sqlite
 
 async def main():
     async with open_sqlite(Path(sys.argv[1]), strict_serializer()):

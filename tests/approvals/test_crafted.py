@@ -21,7 +21,7 @@ from tests.holding import Foreign, agent_holds
 CONTROL = """
 import asyncio, sys
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from agentcore.dsn import postgres_params
+from agentcore.plain.urls import postgres_params
 from psycopg.conninfo import make_conninfo
 
 async def main(url, *thread_ids):
