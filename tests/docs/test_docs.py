@@ -15,6 +15,21 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_files_named_in_the_docs_exist() -> None:
+    ours = r"`((?:agentcore|approvals|tests|templates|docs|benchmarks)/[\w/.-]*)`"
+    named = {(page.name, path) for page in PAGES for path in re.findall(ours, page.read_text())}
+    assert [where for where in sorted(named) if not (ROOT / where[1]).exists()] == []
+    tests = {name for page in PAGES for name in re.findall(r"\btest_\w+\.py", page.read_text())}
+    assert sorted(tests - {path.name for path in (ROOT / "tests").rglob("*.py")}) == []
+
+
+def test_each_folder_of_the_code_is_on_the_map_for_contributors() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    folders = {path.parent for package in ("agentcore", "approvals") for path in (ROOT / package).glob("*/__init__.py")}
+    rooms = {str(path.relative_to(ROOT)) for path in folders if path.name not in ("migrations", "templatetags")}
+    assert [room for room in sorted(rooms) if f"| `{room}/` |" not in text] == []
+
+
 def test_make_targets_named_in_the_docs_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"`make ([a-z]+)`", page.read_text())}
