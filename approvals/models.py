@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import GraphCard
+from agentcore.testing.failpoints import reach
 from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
@@ -72,6 +73,14 @@ class Worker(models.Model):
         return self.name
 
 
+class ThreadQuerySet(models.QuerySet["Thread"]):
+    def locked(self, thread_id: str) -> Thread:
+        """Return the thread and lock its row: before any other row that is its own. Raises Thread.DoesNotExist."""
+        thread = self.select_for_update(of=("self",)).get(pk=thread_id)
+        reach("thread.locked")
+        return thread
+
+
 class Thread(models.Model):
     """A LangGraph thread as last seen, and the lease of the worker that holds it."""
 
@@ -113,6 +122,8 @@ class Thread(models.Model):
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     cleaned_at = models.DateTimeField(null=True)
+
+    objects = ThreadQuerySet.as_manager()
 
     class Meta:
         indexes = [models.Index(fields=["-updated_at", "-id"]), models.Index(fields=["status", "-updated_at"])]

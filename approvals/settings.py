@@ -40,7 +40,8 @@ def _store(url: str) -> Store:
 
 
 def _database(params: dict[str, str]) -> dict[str, Any]:
-    limits = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+    # A process that freezes inside a transaction is put out before those who wait for its locks give up.
+    limits = f"-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout={MOST_IDLE_SECONDS}s"
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     options: dict[str, Any] = {key: value for key, value in params.items() if key not in known}
     options["options"] = f"{options.get('options', '')} {limits}".strip()
@@ -118,6 +119,7 @@ if any("/" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS takes host names alone, such as ALLOWED_HOSTS=approvals.example.org.")
 
 DATABASE_POOL_SIZE = 20
+MOST_IDLE_SECONDS = 5
 DATABASE_URL = read("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
 DATABASES = {"default": _database(_params(DATABASE_URL))}
 CHECKPOINT_URL = read("CHECKPOINT_URL")

@@ -12,25 +12,29 @@ from approvals.actions.threads import indexing as index
 from approvals.actions.votes import deadlines
 from approvals.actions.workers import inquiries
 from approvals.database import in_database
+from approvals.domain import outages
 from approvals.domain.context import new_request_id
 
 
 @app.task
 async def execute_run(run_id: str) -> None:
     new_request_id()
-    await execute.execute_run(run_id)
+    with outages.put_off("a run", run_id=run_id):
+        await execute.execute_run(run_id)
 
 
 @app.task
 async def recover_run(run_id: str) -> None:
     new_request_id()
-    await recover.recover_run(run_id)
+    with outages.put_off("the recovery of a run", run_id=run_id):
+        await recover.recover_run(run_id)
 
 
 @app.task
 async def index_thread(thread_id: str) -> None:
     new_request_id()
-    await index.index_thread(thread_id)
+    with outages.put_off("the reading of a thread", thread_id=thread_id):
+        await index.index_thread(thread_id)
 
 
 @app.task
@@ -42,31 +46,35 @@ async def answer_inquiry(inquiry_id: str) -> None:
 @app.task(queueing_lock="reconcile", queue="console")
 async def reconcile(timestamp: int) -> None:
     """Every 5 s: threads that moved without us or were removed, what is overdue, runs whose worker died, lost jobs."""
-    await in_database(index.sweep)()
-    await in_database(deadlines.close_overdue)()
-    await in_database(recover.find_lost_runs)()
-    await in_database(cleaning.look_again)()
+    with outages.put_off("the sweep"):
+        await in_database(index.sweep)()
+        await in_database(deadlines.close_overdue)()
+        await in_database(recover.find_lost_runs)()
+        await in_database(cleaning.look_again)()
 
 
 @app.periodic(cron="* * * * * */5")
 @app.task(queueing_lock="sign_audit", queue="console")
 async def sign_audit_log(timestamp: int) -> None:
     """Every 5 s a look: the log is signed each minute, and after 100 entries."""
-    await in_database(signing.sign_if_due)()
+    with outages.put_off("the signing of the audit log"):
+        await in_database(signing.sign_if_due)()
 
 
 @app.periodic(cron="41 * * * *")
 @app.task(queueing_lock="verify_audit", queue="console")
 async def verify_audit_log(timestamp: int) -> None:
     """Every hour: the whole log, so that a broken one is known before somebody asks."""
-    await in_database(verification.check_by_worker)()
+    with outages.put_off("the verification of the audit log"):
+        await in_database(verification.check_by_worker)()
 
 
 @app.periodic(cron="29 * * * *")
 @app.task(queueing_lock="retire_threads", queue="console")
 async def retire_threads_by_age(timestamp: int) -> None:
     """Every hour: threads that are over and older than RETENTION_DAYS."""
-    await in_database(retirement.retire_by_itself)()
+    with outages.put_off("the removal of old threads"):
+        await in_database(retirement.retire_by_itself)()
 
 
 @app.periodic(cron="17 * * * *")

@@ -25,12 +25,7 @@ WORKER = "worker"
 CONSOLE = "countersign"
 """Actors that are no person."""
 
-MOST_IDLE_SECONDS = 5
-"""A process that hangs with the head locked is put out by the database: sooner than others give up waiting for it."""
-READ = f"""
-SELECT seq, hash, clock_timestamp(), set_config('idle_in_transaction_session_timeout', '{MOST_IDLE_SECONDS}s', true)
-FROM approvals_audithead WHERE id = 1
-"""
+READ = "SELECT seq, hash, clock_timestamp() FROM approvals_audithead WHERE id = 1"
 LOCK = f"{READ} FOR UPDATE"
 WRITE = """
 WITH entries AS (

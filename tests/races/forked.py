@@ -76,8 +76,13 @@ class Child:
 
     def wait_until_stopped(self) -> None:
         """Wait until it has frozen itself."""
-        stat = Path(f"/proc/{self.pid}/stat")
-        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", what="the process to freeze")
+        wait_for(lambda: self.is_stopped, what="the process to freeze")
+
+    @property
+    def is_stopped(self) -> bool:
+        assert self.is_alive, f"it never froze: {self.result()}"
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
 
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -107,12 +112,22 @@ class Arena:
     children: list[Child] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def fork(self, work: str, *args: Any, failpoints: str = "", nodes: str = "", **more: Any) -> Child:
-        """Begin one of `works` in a process of its own. `nodes` is such as `pay:began=kill`."""
+    def fork(
+        self,
+        work: str,
+        *args: Any,
+        failpoints: str = "",
+        nodes: str = "",
+        most_idle_seconds: int | None = None,
+        **more: Any,
+    ) -> Child:
+        """Begin one of `works` in a process of its own. `nodes` is such as `pay:began=kill`.
+
+        With `most_idle_seconds` the database ends its transactions sooner than the settings say.
+        """
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        process = _forks.Process(
-            target=_begin, args=(self.folder, self.name, theirs, work, args, more, failpoints, nodes), daemon=True
-        )
+        about = (self.folder, self.name, theirs, work, args, more, failpoints, nodes, most_idle_seconds)
+        process = _forks.Process(target=_begin, args=about, daemon=True)
         process.start()
         theirs.close()
         self.children.append(Child(process, ours))
@@ -231,6 +246,7 @@ def _begin(
     more: dict[str, Any],
     armed: str,
     nodes: str,
+    most_idle_seconds: int | None = None,
 ) -> None:
     from django.db import connections
 
@@ -241,6 +257,9 @@ def _begin(
     os.dup2(log, 1)
     os.dup2(log, 2)
     connections.settings["default"]["NAME"] = name
+    if most_idle_seconds is not None:
+        limit = f" -c idle_in_transaction_session_timeout={most_idle_seconds}s"
+        connections.settings["default"]["OPTIONS"]["options"] += limit
     failpoints.arm_from(armed)
     paying.armed.update(item.split("=") for item in filter(None, nodes.split(";")))
     try:

@@ -26,17 +26,18 @@ from tests.scale import tries
 
 SEED = 20261123
 TIMES = tries(1, full=10)
-STEPS = ("decide.locked", "decide.voted", "decide.decided", "audit.written", "decide.committed")
+STEPS = ("thread.locked", "decide.locked", "decide.voted", "decide.decided", "audit.written", "decide.committed")
 CARRIED_OUT = tries(5, full=20)
 """Of many decisions that have nothing to do with a worker: how many one carries out."""
+SILENT = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"
 pytestmark = pytest.mark.timeout(240 * TIMES)
 
 
 @contextlib.contextmanager
-def web(arena: Arena, failpoints: str = "", database: Proxy | None = None) -> Iterator[tuple[Child, int]]:
+def web(arena: Arena, failpoints: str = "", most_idle_seconds: int | None = None) -> Iterator[tuple[Child, int]]:
     """Serve the console without a worker."""
     port = free_port()
-    child = arena.fork("serve", port, "--no-worker", failpoints=failpoints)
+    child = arena.fork("serve", port, "--no-worker", failpoints=failpoints, most_idle_seconds=most_idle_seconds)
     wait_for(lambda: is_up(child, port), what="the web process")
     try:
         yield child, port
@@ -112,19 +113,25 @@ def test_a_web_process_that_dies_at_any_step_of_a_decision_loses_and_doubles_not
 def test_a_web_process_that_hangs_at_any_step_of_a_decision_holds_up_no_other_decision(
     arena: Arena, token: str, other: int
 ) -> None:
-    """Also with the head of the log locked: the database ends such a transaction while others wait for it."""
+    """Also with the head of the log locked: the database ends such a transaction while others wait for it.
+
+    Whoever asked the one that hung is told, once it goes on, that the database did not answer; then it works again.
+    """
     history, steps = History(), STEPS[:-1]
     threads = arena.paused(2 * len(steps))
     for step, hung, paused in zip(steps, threads[::2], threads[1::2], strict=True):
         stuck, action = (history.sent(each.approval_id, "alice", str(uuid.uuid4())) for each in (hung, paused))
-        with web(arena, f"{step}=stop") as (child, port), ThreadPoolExecutor(1) as pool:
+        with web(arena, f"{step}=stop", tries(1, full=5)) as (child, port), ThreadPoolExecutor(1) as pool:
             asked = pool.submit(send, port, token, hung, str(stuck.key))
             child.wait_until_stopped()
             history.faults[step] += 1
             assert sent_again(history, other, token, paused, action) == 201
-            child.kill()
-            assert isinstance(asked.exception(), httpx.TransportError)
-        assert sent_again(history, other, token, hung, stuck) == 201
+            wait_for(lambda: not arena.rows(SILENT), what="the database to end the transaction")
+            assert child.is_stopped
+            child.go_on()
+            answer = asked.result()
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+            assert sent_again(history, port, token, hung, stuck) == 201
     check(arena, history, threads)
 
 

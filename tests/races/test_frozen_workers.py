@@ -27,11 +27,11 @@ def frozen(arena: Arena, places: list[str], failpoints: str = "") -> tuple[Histo
         action.note(answer["vote"])
         armed = {"nodes": f"{place}=stop"} if ":" in place else {"failpoints": f"{place}=stop"}
         armed["failpoints"] = ";".join(filter(None, [armed.get("failpoints", ""), failpoints]))
-        found.append((paused, answer["run"], arena.fork("carry_out", [answer["run"]], **armed)))
+        child = arena.fork("carry_out", [answer["run"]], **armed)
+        child.wait_until_stopped()  # one after the other: many that start at once are slower than their leases
+        found.append((paused, answer["run"], child))
         history.faults[place] += 1
         history.deaths.update([(paused.thread_id, "pay")])
-    for _, _, child in found:
-        child.wait_until_stopped()
     return history, found
 
 

@@ -400,10 +400,9 @@ def test_a_worker_that_thaws_at_a_question_after_it_was_replaced_writes_nothing(
     for trial, at in zip(found, FROZEN_AT, strict=True):
         armed = {"nodes": f"{at}=stop"} if ":" in at else {"failpoints": at.replace("@", "=stop@")}
         children.append(arena.fork("carry_out", [trial.run_id], **armed))
+        children[-1].wait_until_stopped()
         history.faults[at] += 1
         history.deaths[trial.thread_id, "first"] += 1
-    for child in children:
-        child.wait_until_stopped()
     recovered(arena, found)
     gone_on(arena, [trial.run_id for trial in found])
     threads = [trial.thread_id for trial in found]

@@ -15,10 +15,11 @@ from django.db import connection, connections
 
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers import opening
-from approvals import audit, checkpoints
+from approvals import audit, checkpoints, tasks
 from approvals.actions.people.sign_in import make_token
 from approvals.actions.runs import controls, execution, recovery
 from approvals.actions.runs.starts import start_run
+from approvals.actions.threads import cleaning
 from approvals.actions.threads import forks as fork_thread
 from approvals.actions.threads import replays as replay_thread
 from approvals.actions.threads.creation import create_thread
@@ -28,7 +29,7 @@ from approvals.database import in_database
 from approvals.errors import Refusal
 from approvals.jobs import runtime, worker
 from approvals.models import Inquiry, Run
-from tests import copies
+from tests import copies, voting
 from tests.copies import Paused
 from tests.races import paying
 
@@ -161,6 +162,34 @@ def carry_out_letting_others(run_ids: Sequence[str]) -> None:
     """The same with OTHER_WRITERS=flag."""
     settings.LETS_OTHERS_WRITE = True
     carry_out(run_ids)
+
+
+def do(job: str, **arguments: Any) -> None:
+    """Do a job of `approvals.tasks`, as a worker does."""
+
+    async def work() -> None:
+        try:
+            await getattr(tasks, job)(**arguments)
+        finally:
+            await runtime.close_worker()
+
+    asyncio.run(work())
+
+
+def make_overdue(approval_id: UUID) -> None:
+    voting.make_overdue({"id": approval_id})
+
+
+def clean(thread_id: str) -> None:
+    by = User.objects.get(username="root")
+    cleaning.force_clean(thread_id=thread_id, reason="because", by=by)
+
+
+def limits() -> dict[str, str]:
+    """Return the limits of a connection to the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name LIKE '%timeout'")
+        return dict(cursor.fetchall())
 
 
 def recover(run_ids: Sequence[str]) -> None:

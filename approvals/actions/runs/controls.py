@@ -84,7 +84,7 @@ def _locked(run_id: UUID, by: User) -> tuple[Thread, Run]:
     thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
     if thread_id is None:
         raise NotFound("There is no such run.")
-    thread = Thread.objects.select_for_update().get(pk=thread_id)
+    thread = Thread.objects.locked(thread_id)
     permissions.check_again(by, "retry_run")
     return thread, Run.objects.get(pk=run_id)
 

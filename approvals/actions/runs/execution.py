@@ -10,7 +10,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from django.db import DatabaseError, DataError, transaction
+from django.db import DatabaseError, DataError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -331,7 +331,7 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, Claim] | None:
     thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
     if thread_id is None:
         return None
-    thread = Thread.objects.select_for_update().get(pk=thread_id)
+    thread = Thread.objects.locked(thread_id)
     run = Run.objects.select_related("thread", "decision__approval").get(pk=run_id)
     is_early = Run.objects.filter(pk=run_id, retry_at__gt=Now()).exists()
     if run.status != when or is_early:
@@ -465,7 +465,7 @@ def _note_fenced(claim: Claim) -> None:
 
 @audit.transaction()
 def _settle(claim: Claim, outcome: Outcome, seen: Seen | None) -> None:
-    thread = Thread.objects.select_for_update().get(pk=claim.thread_id)
+    thread = Thread.objects.locked(claim.thread_id)
     run = Run.objects.get(pk=claim.run_id)
     if (thread.lease_owner, thread.fence, run.status) != (claim.owner, claim.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": claim.run_id})
@@ -576,8 +576,9 @@ class _Steps:
         found["state"] = step.state
         if step.state != "running":
             found["ended_at"] = now
-        with transaction.atomic():
-            calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
-            if not _ours(self._claim).update(steps=self._steps, calls=calls, updated_at=timezone.now()):
-                raise FenceLost(FENCED)
-            events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)
+        calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
+        # Outside a transaction: the row is locked for this statement alone, so no thread needs to be locked before it.
+        if not _ours(self._claim).update(steps=self._steps, calls=calls, updated_at=timezone.now()):
+            raise FenceLost(FENCED)
+        reach("run.stepped")
+        events.publish(thread_id=self._claim.thread_id, is_queue_changed=False)

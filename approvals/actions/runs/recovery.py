@@ -28,6 +28,7 @@ from approvals.actions.runs.execution import Claim
 from approvals.actions.threads import indexing
 from approvals.actions.threads.indexing import RUN_KEY
 from approvals.database import in_database
+from approvals.domain import outages
 from approvals.enums import OnCrash, RunKind, RunStatus, ThreadStatus
 from approvals.jobs import queue as jobs
 from approvals.jobs import runtime
@@ -46,8 +47,9 @@ def find_lost_runs() -> None:
     waiting = Run.objects.filter(status=RunStatus.QUEUED, updated_at__lt=Now() - UNTAKEN_AFTER)
     waiting = waiting.exclude(retry_at__gt=Now())
     for run in waiting.exclude(thread__lease_until__gt=Now()).order_by("updated_at")[:200]:
-        Run.objects.filter(pk=run.pk).update(updated_at=timezone.now())
-        jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
+        with outages.skip_locked("a run that no worker took", run_id=str(run.pk)):
+            Run.objects.filter(pk=run.pk).update(updated_at=timezone.now())
+            jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
     dead = Run.objects.filter(Q(thread__lease_until=None) | Q(thread__lease_until__lt=Now()), status=RunStatus.RUNNING)
     for run in dead.order_by("updated_at")[:200]:
         jobs.enqueue("recover_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
@@ -185,7 +187,7 @@ def _hold(claim: Claim, question: str, here: Snapshot | None, bound: Bound | Non
 
 
 def _still_ours(claim: Claim) -> Run | None:
-    thread = Thread.objects.select_for_update().get(pk=claim.thread_id)
+    thread = Thread.objects.locked(claim.thread_id)
     if (thread.lease_owner, thread.fence) != (claim.owner, claim.fence):
         return None
     return Run.objects.filter(pk=claim.run_id, status=RunStatus.RUNNING).first()

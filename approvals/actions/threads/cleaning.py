@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
+from agentcore.testing.failpoints import reach
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases
 from approvals.actions.threads import indexing
@@ -66,7 +67,7 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
     if _existing(thread_id) is None:
         Thread.objects.get_or_create(pk=thread_id)
     with transaction.atomic():
-        thread = Thread.objects.select_for_update().get(pk=thread_id)
+        thread = Thread.objects.locked(thread_id)
         permissions.check_again(by, "force_clean")
         if thread.cleaned_at:
             raise Gone("This thread was force-cleaned before.")
@@ -111,8 +112,10 @@ def _empty(thread_id: str, *, until: float) -> bool:
     while time.monotonic() < until:
         try:
             with transaction.atomic(using=checkpoints.database()), checkpoints.open_tables() as tables:
-                if not any(tables.delete_rows(thread_id, limit=BATCH_SIZE).values()):
-                    return True
+                is_empty = not any(tables.delete_rows(thread_id, limit=BATCH_SIZE).values())
+                reach("clean.deleted")
+            if is_empty:
+                return True
         except OperationalError:  # a writer held one of the rows: a worker will try again
             return False
     return False
@@ -131,9 +134,8 @@ def look_again() -> None:
         _settle(emptied)
 
 
-@transaction.atomic
 def _settle(emptied: dict[str, int]) -> None:
-    """The entry first: an interruption makes it appear twice, and never not at all."""
+    """The entry first, committed: an interruption makes it appear twice, and never not at all."""
     with audit.transaction():
         for thread_id, deleted in emptied.items():
             about = {"deleted": deleted, "left": 0}

@@ -28,7 +28,7 @@ from approvals.actions.runs import interference
 from approvals.actions.runs.interference import RUN_KEY as RUN_KEY
 from approvals.actions.workers import inquiries
 from approvals.database import in_database
-from approvals.domain import answers, bindings, folds, notices, rules
+from approvals.domain import answers, bindings, folds, notices, outages, rules
 from approvals.domain.bindings import Uncertain
 from approvals.domain.spoofing import findings
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunKind, RunStatus, ThreadStatus, VoteEnd
@@ -235,7 +235,7 @@ def _asking(snapshot: Snapshot, pause: Pause) -> Snapshot:
 
 def _locked(thread_id: str) -> Thread:
     Thread.objects.bulk_create([Thread(id=thread_id)], ignore_conflicts=True)
-    return Thread.objects.select_for_update().get(pk=thread_id)
+    return Thread.objects.locked(thread_id)
 
 
 def store(
@@ -569,13 +569,18 @@ def sweep() -> None:
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
     for thread_id in moved:
-        if thread_id in cleaned:
-            checkpoints.lay_tombstone(thread_id)  # removed before there were tombstones
-        elif len(thread_id) > LONGEST_ID:
-            logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
-            checkpoints.mark_indexed(thread_id, checkpoints.read_head(thread_id))
-        elif thread_id not in held:
-            queue.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
+        with outages.skip_locked("a thread that moved", thread_id=thread_id):
+            _look_at(thread_id, is_held=thread_id in held, is_cleaned=thread_id in cleaned)
+
+
+def _look_at(thread_id: str, *, is_held: bool, is_cleaned: bool) -> None:
+    if is_cleaned:
+        checkpoints.lay_tombstone(thread_id)  # removed before there were tombstones
+    elif len(thread_id) > LONGEST_ID:
+        logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
+        checkpoints.mark_indexed(thread_id, checkpoints.read_head(thread_id))
+    elif not is_held:
+        queue.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
 
 
 def explained(refused: R, *, approval_id: UUID) -> R:

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from approvals import checkpoints
 from approvals.actions.threads import cleaning
-from approvals.domain import permissions
+from approvals.domain import outages, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ThreadStatus
 from approvals.errors import Invalid
@@ -80,7 +80,8 @@ def _retire(days: int, graph_id: str, *, by: str, kind: str, until: float) -> in
     for thread_id in over(days, graph_id).order_by("updated_at").values_list("pk", flat=True)[:MOST_AT_ONCE]:
         if time.monotonic() > until:
             break
-        count += _retire_one(thread_id, days, by=by, kind=kind)
+        with outages.skip_locked("a thread to retire", thread_id=thread_id):
+            count += _retire_one(thread_id, days, by=by, kind=kind)
     return count
 
 

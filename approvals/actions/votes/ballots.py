@@ -208,8 +208,7 @@ def found(approval_id: UUID) -> Approval:
 
 def lock(seen: Approval) -> Locked:
     """Lock the thread and the approval, in this order, and read both again."""
-    threads = Thread.objects.select_for_update(of=("self",)).select_related("started_by")
-    thread = threads.get(pk=seen.thread_id)
+    thread = Thread.objects.select_related("started_by").locked(seen.thread_id)
     approvals = told_rows.with_marks(Approval.objects.all(), LARGE).select_for_update(of=("self",))
     approvals = approvals.select_related("claimed_by", "decision").defer(*LARGE)
     approval = approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).get(pk=seen.pk)

@@ -9,7 +9,7 @@ from approvals import audit
 from approvals.actions.votes import alterations, ballots
 from approvals.actions.votes.ballots import Locked, Outcome
 from approvals.audit import vouching
-from approvals.domain import policies
+from approvals.domain import outages, policies
 from approvals.domain.policies import Proposal
 from approvals.enums import Verdict
 from approvals.errors import Altered, Refusal
@@ -27,7 +27,8 @@ def close_overdue() -> None:
     overdue = Approval.objects.pending().filter(due_at__lte=Now(), escalated_at=None).order_by("due_at")
     for approval_id in overdue.values_list("pk", flat=True)[:AT_ONCE]:
         try:
-            _close(approval_id)
+            with outages.skip_locked("an overdue approval", approval=str(approval_id)):
+                _close(approval_id)
         except Altered as altered:
             alterations.note(Approval.objects.get(pk=approval_id), altered.detail["columns"], by=None)
         except Refusal as refusal:  # the thread moved or is busy: the sweep reads it, and the question goes
