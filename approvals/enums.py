@@ -1,10 +1,10 @@
-"""The states of things, each with the sentence people read."""
+"""The states of rows, each with the sentence that people read."""
 
 from django.db.models import TextChoices
 
 
 class ThreadStatus(TextChoices):
-    """As the LangGraph SDK has them."""
+    """The values of the LangGraph SDK."""
 
     IDLE = "idle", "Nothing is running and nothing waits."
     BUSY = "busy", "A run is queued or running."
@@ -13,7 +13,7 @@ class ThreadStatus(TextChoices):
 
 
 class Binding(TextChoices):
-    """How it is known which graph a thread is of."""
+    """How it is known which graph a thread belongs to."""
 
     RUN = "run", "The console ran that graph on it."
     METADATA = "metadata", "Its checkpoints name the graph, in `graph_id` of their metadata."
@@ -72,7 +72,7 @@ class VoteEnd(TextChoices):
 
 
 class OnDeadline(TextChoices):
-    """What happens when nobody decides in time. Never a silent approval."""
+    """What happens when the deadline passes. A question is never approved that way."""
 
     DENY = "deny", "Reject it"
     ESCALATE = "escalate", "Ask others as well"
@@ -86,7 +86,7 @@ class ChangeKind(TextChoices):
 
 
 class ChangeStatus(TextChoices):
-    """What became of a change that an admin proposed."""
+    """The state of a change that an admin proposed."""
 
     OPEN = "open", "Waits for another admin"
     CONFIRMED = "confirmed", "Confirmed"
@@ -95,7 +95,7 @@ class ChangeStatus(TextChoices):
 
 
 class OnCrash(TextChoices):
-    """What happens when a worker dies while a node may have been running."""
+    """What happens when a worker died while a node may have been running."""
 
     ASK = "ask", "Ask a person"
     RESUME = "resume", "Go on: the node may run twice"
@@ -110,7 +110,7 @@ DECIDED_AS = {
 
 
 class Role(TextChoices):
-    """Django groups of the same names."""
+    """Each role is the Django group of the same name."""
 
     VIEWER = "viewer", "Sees approvals and threads."
     REVIEWER = "reviewer", "Votes."

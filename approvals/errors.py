@@ -32,7 +32,7 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """Says what happened, to which thing, and what to do next. Never holds a password or a state."""
+    """An error for people: what happened, to which thing, what to do next. Never contains a password or a state."""
 
     status = 400
     code = "refused"

@@ -1,4 +1,4 @@
-"""A column that keeps the bytes people decided on."""
+"""A database column that keeps the exact bytes that people decided on."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ else:
 
 
 class CanonicalJSONField(_Field):
-    """Plain data kept as its one canonical JSON text, not as jsonb.
+    """Plain data as canonical JSON text, not as jsonb.
 
-    jsonb refuses NUL and lone surrogates, drops the order of keys and rewrites numbers; the digest of a question must
-    be recomputable from what is stored. The text is ASCII, so every such value survives as an escape.
+    jsonb refuses NUL and lone surrogates, loses the order of keys and rewrites numbers. The digest of a question must
+    be computable from what is stored. The text is ASCII, so every value survives as an escape.
     """
 
     def get_internal_type(self) -> str:

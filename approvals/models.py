@@ -1,4 +1,4 @@
-"""What the console remembers. Checkpoints stay LangGraph's; everything here can be read without building an object."""
+"""The console's tables. Checkpoints stay LangGraph's; every row here can be read without building an object."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Graph(models.Model):
         return GraphCard.of(self.card)
 
     def at(self, path: Sequence[str]) -> Graph:
-        """Return the graph, with the card of the subgraph down that path; its own where no worker told of that one."""
+        """Return the card of the subgraph at that path; the graph's own card where no worker published one."""
         card = self.card.get("subgraphs", {}).get("|".join(path))
         if card is None:
             return self
@@ -60,7 +60,7 @@ class Graph(models.Model):
 
 
 class Worker(models.Model):
-    """A process that works on runs. It says every few seconds that it lives; one that was killed says no more."""
+    """A process that carries out runs. It updates its row every few seconds; the row of a killed one grows old."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=40)
@@ -82,7 +82,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
 
 class Thread(models.Model):
-    """A LangGraph thread as last seen, and the lease of the worker that holds it."""
+    """A LangGraph thread as last read, and the lease of the worker that holds it."""
 
     id = models.CharField(primary_key=True, max_length=255)
     graph_id = models.CharField(max_length=200, blank=True, db_index=True)
@@ -145,7 +145,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         return self.order_by("created_at", "id")
 
     def most_urgent_first(self) -> ApprovalQuerySet:
-        """By deadline, those without one last; then oldest first."""
+        """Order by deadline, without a deadline last, then oldest first."""
         return self.order_by("due_at", "created_at", "id")
 
     def claimed(self) -> ApprovalQuerySet:
@@ -242,12 +242,12 @@ class Approval(models.Model):
 
     @property
     def head(self) -> str:
-        """The thread's newest checkpoint when it was asked."""
+        """The thread's newest checkpoint when the question was asked."""
         return self.head_id or self.checkpoint_id
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The nodes on the way down to the subgraph that stands at a breakpoint; none for the thread's own graph."""
+        """The nodes that lead to the subgraph at a breakpoint; empty for the thread's own graph."""
         return path_of(self.checkpoint_ns)
 
 
@@ -257,9 +257,10 @@ class VoteQuerySet(models.QuerySet["Vote"]):
 
 
 class Vote(models.Model):
-    """One person's verdict. The idempotency key makes sending it twice harmless.
+    """One person's verdict. The idempotency key makes a repeated request harmless.
 
-    It counts until it is withdrawn, cleared by a new proposal or by an agent that moved on, or its voter may not vote.
+    A vote counts until it is withdrawn, cleared by a new proposal, superseded by the agent, or lapses because its voter
+    may no longer vote.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -295,7 +296,7 @@ class Vote(models.Model):
 
 
 class Decision(models.Model):
-    """The outcome, and all that is handed to the graph. The database itself refuses a second for an approval."""
+    """The outcome, with everything that the graph is given. A constraint allows one for each approval."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     approval = models.OneToOneField(Approval, on_delete=models.PROTECT, related_name="decision")
@@ -373,7 +374,7 @@ class Run(models.Model):
 
 
 class Policy(models.Model):
-    """Who decides on a gate, and how. The most specific one that fits counts; empty fields fit anything."""
+    """Who decides on a gate, and how. Empty fields match anything; the most specific match counts."""
 
     graph_id = models.CharField("graph", max_length=200, blank=True)
     node = models.CharField(max_length=200, blank=True)
@@ -403,7 +404,7 @@ class Policy(models.Model):
 
 
 class PolicyVersion(models.Model):
-    """A policy as it was at one time. Kept when the policy changes or goes."""
+    """A policy as it was at one time. It is kept when the policy is changed or removed."""
 
     policy_id = models.BigIntegerField(db_index=True)
     version = models.PositiveIntegerField()
@@ -421,7 +422,7 @@ class PolicyVersion(models.Model):
 
 
 class Safeguard(models.Model):
-    """One row: what guards policies and roles. The database itself refuses what it forbids, whoever asks."""
+    """One row with the switch of the two-admin rule. Database triggers enforce the rule."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     two_admins = models.BooleanField(default=False)
@@ -431,7 +432,7 @@ class Safeguard(models.Model):
 
 
 class Change(models.Model):
-    """What an admin proposed while two are needed: it counts once another has confirmed it."""
+    """A change that an admin proposed under the two-admin rule. It takes effect when another admin confirms it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=10, choices=ChangeKind)
@@ -456,7 +457,7 @@ class Change(models.Model):
 
 
 class Membership(models.Model):
-    """Django's own table of who is in which group, with the time that our migration put beside it."""
+    """Django's table of group members, with the time that a migration added."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, related_name="memberships")
     group = models.ForeignKey("auth.Group", on_delete=models.DO_NOTHING, related_name="+")
@@ -471,7 +472,7 @@ class Membership(models.Model):
 
 
 class Notice(models.Model):
-    """Something a person should know that happened while they looked elsewhere."""
+    """A sentence to a person about something that happened while they were away."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="+")
@@ -487,7 +488,7 @@ class Notice(models.Model):
 
 
 class Draft(models.Model):
-    """What somebody had typed when they were refused, so that nothing is lost."""
+    """What a person had typed when they were refused."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="drafts")
@@ -504,7 +505,7 @@ class Draft(models.Model):
 
 
 class Opening(models.Model):
-    """Somebody opened whole what is cut on a page, or saw the end of what is folded there, as it stood then."""
+    """A record that a person opened a cut value, or saw the end of a folded one, in the version of that time."""
 
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="openings")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -524,7 +525,7 @@ class Opening(models.Model):
 
 
 class Inquiry(models.Model):
-    """A question the web process asks a worker about a graph; the answer is read once and the row deleted."""
+    """A question from a web process to a worker about a graph. The answer is read once, then the row is deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=20)
@@ -537,7 +538,7 @@ class Inquiry(models.Model):
 
 
 class SignInLink(models.Model):
-    """A one-time link. Only the digest of its token is kept."""
+    """A one-time link. Only the digest of its token is stored."""
 
     token_digest = models.CharField(primary_key=True, max_length=64)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -548,7 +549,7 @@ class SignInLink(models.Model):
 
 
 class ApiToken(models.Model):
-    """A bearer token of one person. Only its digest is kept."""
+    """A bearer token of one person. Only its digest is stored."""
 
     token_digest = models.CharField(primary_key=True, max_length=64)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -559,7 +560,7 @@ class ApiToken(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One line of the log. Written by approvals.audit alone; the database refuses to change or delete it."""
+    """One line of the log. Only approvals.audit writes it; the database refuses to change or delete it."""
 
     seq = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField(db_index=True)
@@ -586,7 +587,7 @@ class AuditEntry(models.Model):
 
 
 class AuditHead(models.Model):
-    """The newest entry. Locked while one is appended, so that the log has one order and no gap."""
+    """The newest entry. This row is locked while an entry is appended, so that the log has one order and no gap."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     seq = models.BigIntegerField(default=0)
@@ -597,9 +598,9 @@ class AuditHead(models.Model):
 
 
 class AuditText(models.Model):
-    """A text that an entry names by its digest. It stands beside the log, so it can be erased and the log stays whole.
+    """A text that an entry names by its digest. It is stored apart, so it can be erased while the log stays intact.
 
-    The digest is SHA-256 of salt and text; with the salt gone, nobody can find a short text by trying.
+    The digest is SHA-256 of salt and text. Without the salt nobody can find a short text by trying.
     """
 
     seq = models.BigIntegerField()
@@ -617,7 +618,7 @@ class AuditText(models.Model):
 
 
 class SignedHead(models.Model):
-    """A signed note on the log as it stood: the copy that pages and exports read. The other one is outside."""
+    """A copy of a signed note, for pages and exports. The original is in a file outside the database."""
 
     size = models.BigIntegerField()
     """Number of the newest entry it covers. A quiet log is signed again and again."""
@@ -634,7 +635,7 @@ class SignedHead(models.Model):
 
 
 class AuditCheck(models.Model):
-    """What the last walk through the log found: pages show this, and do not walk."""
+    """The result of the last verification. Pages show it and do not verify by themselves."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     ok = models.BooleanField()

@@ -1,1 +1,1 @@
-"""Settings' helpers: the environment, the embedded database, system checks."""
+"""What settings are made from: environment variables, system checks, the embedded database."""

@@ -1,4 +1,4 @@
-"""System checks: what is wrong with the settings, and what to type."""
+"""System checks: which setting is wrong, and what to type instead."""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""The embedded PostgreSQL: used when DATABASE_URL is unset, kept in DATA_DIR, stopped with its last user."""
+"""The embedded PostgreSQL. It runs while DATABASE_URL is unset, keeps its data in DATA_DIR, and stops with its last
+user.
+"""
 
 import json
 import os
@@ -20,7 +22,7 @@ def data_dir() -> Path:
 
 
 def use_unless_configured() -> None:
-    """Start the embedded server and point DATABASE_URL at it; a DATABASE_URL that is set is left alone."""
+    """Start the embedded server and set DATABASE_URL to it. Does nothing if DATABASE_URL is set."""
     if not read("DATABASE_URL"):
         os.environ["DATABASE_URL"] = start(data_dir())
 
@@ -42,7 +44,7 @@ def start(folder: Path) -> str:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Put off a stop until the server is up: one that is half started is on nobody's list, and nobody would stop it."""
+    """Delay signals until the server is up. A half-started server is registered nowhere, so nobody would stop it."""
     came: list[int] = []
     previous = {
         number: signal.signal(number, lambda at, _: came.append(at)) for number in (signal.SIGTERM, signal.SIGINT)
@@ -57,7 +59,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _forget_dead_users(handles: Path) -> None:
-    """Drop processes that were killed: the server stops when the last one leaves, and the dead never leave."""
+    """Remove killed processes from the list of users. The server stops with its last user, and dead ones never leave."""
     try:
         pids = json.loads(handles.read_text() or "[]")
     except (OSError, ValueError):

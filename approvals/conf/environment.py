@@ -1,4 +1,4 @@
-"""The environment variables Countersign reads: the one list that settings and the reference are made from."""
+"""The environment variables that Countersign reads. Settings and the reference page are made from this list."""
 
 import os
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variable:
-    """`default` is what an unset variable means, in words where it is worked out."""
+    """`default` is the value of an unset variable, in words where it is computed."""
 
     default: str
     meaning: str
@@ -86,6 +86,6 @@ VARIABLES = {
 
 
 def read(name: str) -> str:
-    """Return the variable, or an empty string. Only what is in VARIABLES can be read."""
+    """Return the variable, or an empty string if it is unset. `name` must be in VARIABLES."""
     assert name in VARIABLES, f"{name} is not in VARIABLES"
     return os.environ.get(name, "").strip()

@@ -1,4 +1,4 @@
-"""Answers to what agents ask in `interrupt()`: the question, what is wrong with an answer, what the graph gets."""
+"""Answers to `interrupt()`: validation, the value the graph receives, and what ran otherwise than decided."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,30 +23,30 @@ def question_of(approval: Approval) -> Question:
 
 
 def takes_answer(approval: Approval) -> bool:
-    """Whether an answer belongs to it: at a breakpoint only where each of its tasks can be decided by itself."""
+    """Return whether the approval can be answered. At a breakpoint: only if each task can be decided by itself."""
     return approval.kind not in (BREAKPOINT, RAISED) or Verdict.RESPOND in approval.allowed_verdicts
 
 
 def is_edited_beside(approval: Approval) -> bool:
-    """Whether the state is edited by itself, as at a breakpoint; else it is edited together with the answer."""
+    """Return whether the state is edited on its own, as at a breakpoint, and not together with an answer."""
     return approval.kind in (BREAKPOINT, RAISED)
 
 
 def is_sent(approval: Approval) -> bool:
-    """Whether a task waits that came with arguments of its own, by a Send."""
+    """Return whether a waiting task got its arguments from a `Send`."""
     tasks = approval.request.get("tasks", []) if isinstance(approval.request, dict) else []
     return any(task["is_sent"] for task in tasks)
 
 
 def faults_in(approval: Approval, answer: Any) -> list[Fault]:
-    """Say what is wrong with an answer, with a path for each fault."""
+    """Validate an answer. Return one fault, with its path, for each mistake."""
     if any(MASK in text for text in iter_texts(answer)) and any(MASK in text for text in iter_texts(approval.request)):
         return [Fault("", TYPE_ANEW)]
     return dialects.faults_in(question_of(approval), answer) or _closed(approval, answer)
 
 
 def _closed(approval: Approval, answer: Any) -> list[Fault]:
-    """Say which arguments were changed that the policy lets nobody change."""
+    """Return a fault for each changed argument that the policy does not let people change."""
     rule = Rule.of(approval.rule)
     choices = [] if rule.may_edit is None else dialects.choices_in(question_of(approval), answer)
     return [
@@ -58,7 +58,7 @@ def _closed(approval: Approval, answer: Any) -> list[Fault]:
 
 
 def _path_of_arguments(answer: Any, place: int) -> list[str]:
-    """Say where the arguments of one edited call stand in an answer, in the words of its dialect."""
+    """Return the path of one edited call's arguments within an answer, as its dialect writes them."""
     if isinstance(answer, list):
         return [str(place), "args", "args"]
     decision = answer["decisions"][place] if "decisions" in answer else answer
@@ -67,9 +67,10 @@ def _path_of_arguments(answer: Any, place: int) -> list[str]:
 
 
 def given(approval: Approval, decision: Decision) -> Any:
-    """Return the value that the graph is given: what people sent, or what a plain approval or rejection means.
+    """Return the value that the graph receives: the answer, or what a plain approve or reject stands for.
 
-    None for a plain verdict where the state is all that decides, and once a force-clean has erased what was asked.
+    None for a plain verdict at a breakpoint, where the state alone decides, and after a force-clean erased the
+    question.
     """
     if not approval.actions:
         return None
@@ -81,12 +82,12 @@ def given(approval: Approval, decision: Decision) -> Any:
 
 
 def is_about_actions(approval: Approval) -> bool:
-    """Whether each action is decided on its own; other questions are answered with words, or a form."""
+    """Return whether each action is decided on its own. Other questions take text or a form."""
     return takes_answer(approval) and any(action.get("allowed") for action in approval.actions)
 
 
 def choices_of(approval: Approval, decision: Decision) -> list[Choice]:
-    """Return what was decided on each action; none where the question was not about actions."""
+    """Return what was decided on each action; empty for questions without actions."""
     if not is_about_actions(approval):
         return []
     if approval.kind == BREAKPOINT and decision.verdict != Verdict.RESPOND:
@@ -96,9 +97,9 @@ def choices_of(approval: Approval, decision: Decision) -> list[Choice]:
 
 
 def deviations(approval: Approval, decision: Decision, ran: Sequence[Call]) -> list[str]:
-    """Compare the tools that ran with what was decided; return a sentence for each that ran though it should not have.
+    """Compare the tools that ran with the decision. Return a sentence for each tool that ran against it.
 
-    A call is known by its id, and without one by its name and arguments.
+    A call is known by its id, or without one by its name and arguments.
     """
     decided = list(zip(approval.actions, choices_of(approval, decision), strict=False))
     left = list(ran)
@@ -108,7 +109,7 @@ def deviations(approval: Approval, decision: Decision, ran: Sequence[Call]) -> l
 
 
 def _take(left: list[Call], action: dict[str, Any], choice: Choice) -> None:
-    """Take away the call that was decided: of two that are alike, one may have been approved and one not."""
+    """Remove the decided call from the list. Two calls may be equal, one approved and one not, so only one is removed."""
     wanted = {"approve": action["args"], "edit": choice.args}.get(choice.verdict)
     for call in left:
         is_it = not call.id or not action.get("call_id") or call.id == action["call_id"]
@@ -128,7 +129,7 @@ def _deviation(action: dict[str, Any], choice: Choice, left: Sequence[Call]) -> 
 
 
 def _is_it_with_other_arguments(call: Call, action: dict[str, Any]) -> bool:
-    """By its id alone: two calls of one tool are nothing strange. What is masked cannot be compared."""
+    """Match by id alone: two calls of one tool are common. Masked arguments cannot be compared."""
     if not call.id or call.id != action.get("call_id") or (call.name, call.args) == (action["name"], action["args"]):
         return False
     return not any(MASK in text for text in iter_texts([call.args, action["args"]]))

@@ -1,4 +1,4 @@
-"""Which graph a thread is kept with, and why nobody may decide or run anything while that is not certain."""
+"""The tie of a thread to one graph, and why nobody may decide or run anything without it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +16,7 @@ NOT_READ = "No worker has read this thread yet, so its graph is not certain. Try
 
 @dataclass(frozen=True)
 class Uncertain:
-    """Why the graph of a thread is not certain, and what can be said of the thread all the same."""
+    """The reason why a thread has no certain graph, and what its page can show all the same."""
 
     why: str
     fitting: tuple[str, ...] = ()
@@ -31,23 +31,23 @@ class Uncertain:
 
 
 def traits_here() -> dict[str, Traits]:
-    """Return what every graph has that some worker has published."""
+    """Return the traits of every graph that a worker has published."""
     return {graph.pk: thread_graphs.traits_of(graph.record) for graph in Graph.objects.all()}
 
 
 def check(thread: Thread) -> None:
-    """Raise Unbound unless it is certain which graph this thread is of."""
+    """Raise Unbound unless the thread is bound to a graph."""
     if sentence := why_not(thread):
         raise Unbound(sentence, fitting=fitting(thread))
 
 
 def check_of(thread_id: str) -> None:
-    """The same, reading no more of the thread than that: its state may be large."""
+    """Do what `check` does, but read only the needed columns: the state may be large."""
     check(Thread.objects.only("checkpoint_id", "bound_by", "unbound").get(pk=thread_id))
 
 
 def why_not(thread: Thread) -> str:
-    """Say why nothing may be decided or run on this thread; one with nothing in it yet is nobody's, and free."""
+    """Return why nothing may be decided or run on the thread, or an empty string. A thread without checkpoints is free."""
     if thread.unbound:
         return str(thread.unbound["why"])
     return NOT_READ if thread.checkpoint_id and not thread.bound_by else ""
@@ -58,18 +58,18 @@ def fitting(thread: Thread) -> list[str]:
 
 
 def to_run(thread: Thread, graph_id: str) -> None:
-    """Bind a thread that nobody has written to: the console is about to run this graph on it. The caller saves it."""
+    """Bind a thread without checkpoints to the graph that the console is about to run. The caller saves the thread."""
     thread.graph_id, thread.bound_by = graph_id, Binding.RUN
 
 
 def found(thread: Thread, graph_id: str, how: str, shown: Shown) -> None:
-    """Bind a thread to what its checkpoints say, in a transaction that locked it. The caller saves it."""
+    """Bind a thread to the graph that its checkpoints name. The caller holds the thread's lock and saves it."""
     thread.graph_id, thread.bound_by, thread.claims = graph_id, Binding(how), shown.claims
     record(thread, actor=audit.WORKER, actor_kind="system")
 
 
 def record(thread: Thread, *, actor: str, actor_kind: str = "person", reason: str = "", fits: bool = True) -> None:
-    """Write down what a thread is bound to, and how that came about."""
+    """Append the audit entry that says which graph the thread was bound to, and how that was known."""
     audit.append(
         "thread.bound",
         actor=actor,
@@ -96,7 +96,10 @@ def contested(thread: Thread, metadata: dict[str, Any]) -> Uncertain | None:
 
 
 def why_not_run(thread: Thread, graph_id: str, metadata: dict[str, Any]) -> str:
-    """Say why a worker must not run this graph on the thread, whose row is locked and whose head says `metadata`."""
+    """Return why a worker must not run this graph on the thread, or an empty string.
+
+    The caller holds the thread's lock; `metadata` is that of the thread's newest checkpoint.
+    """
     if thread.graph_id != graph_id or not thread.bound_by:
         return f"The thread is not of the graph {graph_id}. Nothing was run."
     uncertain = contested(thread, metadata)

@@ -1,4 +1,4 @@
-"""What is known of the request that is being answered: its id, and whether its entries are written by who asked."""
+"""Context of the current request or job: its id, and whether a block writes its own audit entries."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def new_request_id() -> str:
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Say that the block writes its own entries about the people and groups that it changes."""
+    """Suppress the automatic audit entries about people and groups: the block writes its own."""
     token = _is_telling.set(True)
     try:
         yield

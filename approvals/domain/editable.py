@@ -1,7 +1,7 @@
-"""What a policy lets people change: names of channels and arguments, or dotted paths into them. Plain values alone.
+"""Which values a policy lets people change: names of channels and arguments, or dotted paths into them.
 
-An entry covers all that stands below it. `*` stands for any one part: `items.*.price` is the price of each item, and an
-item that is added or taken out is a change of `items`.
+A name covers everything below it. `*` stands for any one part: `items.*.price` is the price of each item; adding or
+removing an item is a change of `items`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _MISSING = object()
 
 
 def checked(entries: Any) -> Editable:
-    """Read what a policy says. Raises ValueError with what to write instead."""
+    """Parse the list that a policy gives. Raises ValueError with what to write instead."""
     if entries is None:
         return None
     is_list = isinstance(entries, list | tuple) and len(entries) <= MOST_ENTRIES
@@ -33,7 +33,7 @@ def _is_entry(entry: str) -> bool:
 
 
 def both(one: Editable, other: Editable) -> Editable:
-    """Return what two policies let be changed alike."""
+    """Return the paths that both policies let people change."""
     if one is None or other is None:
         return other if one is None else one
     found = (_narrowed(mine, theirs) for mine in one for theirs in other)
@@ -41,7 +41,7 @@ def both(one: Editable, other: Editable) -> Editable:
 
 
 def _narrowed(one: str, other: str) -> str:
-    """Return the entry for what both entries cover; empty if that is nothing."""
+    """Return the path that both paths cover; empty if there is none."""
     if one == other:
         return one
     short, long = sorted((one.split("."), other.split(".")), key=len)
@@ -52,12 +52,12 @@ def _narrowed(one: str, other: str) -> str:
 
 
 def is_open(may_edit: Editable, path: Sequence[str]) -> bool:
-    """True if whatever stands at this path, and below it, may be changed."""
+    """Return whether everything at and below this path may be changed."""
     return may_edit is None or any(_covers(entry, path) for entry in may_edit)
 
 
 def is_ajar(may_edit: Editable, path: Sequence[str]) -> bool:
-    """True if this may be changed, or something in it."""
+    """Return whether this path, or something below it, may be changed."""
     return is_open(may_edit, path) or any(_fits(entry.split("."), path) for entry in may_edit or ())
 
 
@@ -69,12 +69,12 @@ def _covers(entry: str, path: Sequence[str]) -> bool:
 
 
 def _fits(parts: Sequence[str], path: Sequence[str]) -> bool:
-    """True as far as both go."""
+    """Return whether the path matches the pattern, as far as both reach."""
     return all(part in ("*", found) for part, found in zip(parts, path, strict=False))
 
 
 def closed_in_edits(may_edit: Editable, state: Mapping[str, Any], edits: Mapping[str, Any]) -> list[list[str]]:
-    """Return the path of each change of the state that is not allowed. What is added at the end needs all of it."""
+    """Return the path of each state change that is not allowed. Appending needs permission for the whole channel."""
     paths: list[list[str]] = []
     for name, edit in edits.items():
         if is_open(may_edit, [name]):
@@ -86,12 +86,12 @@ def closed_in_edits(may_edit: Editable, state: Mapping[str, Any], edits: Mapping
 
 
 def closed_in_arguments(may_edit: Editable, before: Any, after: Any) -> list[list[str]]:
-    """Return the path of each change of a call's arguments that is not allowed."""
+    """Return the path of each argument change that is not allowed."""
     return [] if may_edit is None else [path for path in changed(before, after, []) if not is_open(may_edit, path)]
 
 
 def changed(before: Any, after: Any, at: list[str]) -> Iterator[list[str]]:
-    """Yield the path of each value that differs; of a list that grew or shrank, its own."""
+    """Yield the path of each value that differs. A list of another length is one change, of the list."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in [*before, *(name for name in after if name not in before)]:
             yield from changed(before.get(name, _MISSING), after.get(name, _MISSING), [*at, str(name)])

@@ -1,8 +1,8 @@
-"""What is taller than a screen: folded, with what the fold hides counted, until somebody has seen its end.
+"""Folds: the end of what is taller than a screen is hidden, and what is hidden is counted, until a person has seen it.
 
-Counted in lines as a phone draws them: a line goes on after `COLUMNS` characters. Folded are a value that is too tall,
-the later arguments of an action that is, and the later actions of a question that is. Whoever says yes must have seen
-the end of each fold; the vote checks it.
+Heights are counted in lines of a phone, `COLUMNS` characters wide. Three things are folded: a value that is too tall,
+the later arguments of a tall action, and the later actions of a tall question. A yes needs the end of each fold to have
+been seen; the vote checks that.
 """
 
 import hashlib
@@ -46,14 +46,14 @@ _BLANK = re.compile(rf"\n(?:[^\S\n]*\n){{{LEAST_BLANK},}}|\A(?:[^\S\n]*\n){{{LEA
 
 @dataclass(frozen=True)
 class Fold:
-    """The beginning of a value that is too tall, and what comes after it, counted: `398 blank lines, 2 lines more`."""
+    """The beginning of a tall value, and a count of what follows: `398 blank lines, 2 lines more`."""
 
     head: str
     hidden: str
 
 
 def fold_of(text: str) -> Fold | None:
-    """Fold a text that is taller than `MOST_LINES`; None for one that is shown whole."""
+    """Fold a text that is taller than `MOST_LINES`; None for a text that is shown whole."""
     text = unwound(text).rstrip()
     if not _is_taller(text, MOST_LINES):
         return None
@@ -62,35 +62,37 @@ def fold_of(text: str) -> Fold | None:
 
 
 def text_of(value: Any) -> str:
-    """Return the text that stands for a value when its height is measured."""
+    """Return the text whose height counts for a value."""
     return value if isinstance(value, str) else json_text(value)
 
 
 def parts_of(actions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name what people must have seen to its end before they say yes. What is cut has to be opened whole anyway."""
+    """Name the parts whose end people must see before a yes. Cut values are left out: they have to be opened whole
+    anyway.
+    """
     shown = actions_shown([action["args"] for action in actions])
     parts = [part for place, action in enumerate(actions) for part in _parts(place, action["args"], place < shown)]
     return [*parts, ALL_ACTIONS] if shown < len(actions) else parts
 
 
 def arguments_shown(args: Iterable[tuple[str, Any]]) -> int:
-    """Count the first arguments of an action that stand outside of its fold: all of them if it needs none."""
+    """Count the leading arguments of an action that stand outside its fold; all of them if it has none."""
     return _fitting((_height_of_argument(name, value) for name, value in args), MOST_LINES_OF_ACTION)
 
 
 def actions_shown(actions: Iterable[Any]) -> int:
-    """Count the first actions of a question, given by their arguments, that stand outside of its fold."""
+    """Count the leading actions of a question, given by their arguments, that stand outside its fold."""
     return _fitting(map(_height_of_action, actions), MOST_LINES_OF_QUESTION)
 
 
 def _fitting(heights: Iterable[int], lines: int) -> int:
-    """Count how many fit in so many lines; the first is always shown."""
+    """Count how many heights fit into so many lines; the first always counts."""
     ends = list(accumulate(heights))
     return max(1, sum(end <= lines for end in ends)) if ends else 0
 
 
 def _height_of_action(args: Any) -> int:
-    """Count its name too, and of what is folded the beginning alone."""
+    """Count the lines of an action: its name, its values, and of a folded value only the shown beginning."""
     given = args.items() if isinstance(args, dict) else [("", args)]
     return 2 + min(MOST_LINES_OF_ACTION, sum(_height_of_argument(name, value) for name, value in given))
 
@@ -107,7 +109,7 @@ def _height_of_value(value: Any) -> int:
 
 
 def is_shown_as_items(value: Any) -> bool:
-    """True for a list of texts and figures that is short enough to be drawn item by item."""
+    """Return whether the value is a short list of texts and numbers, which is drawn item by item."""
     is_plain = isinstance(value, list) and all(isinstance(one, str | int | float) or one is None for one in value)
     return bool(is_plain and value) and not _is_taller("\n".join(_items(value)), MOST_LINES_OF_ITEMS)
 
@@ -117,12 +119,12 @@ def _items(value: Sequence[Any]) -> list[str]:
 
 
 def fold_of_value(value: Any) -> Fold | None:
-    """Fold a value as it is drawn: a short plain list item by item, a text as it is, anything else as JSON."""
+    """Fold a value in the form in which it is drawn: a short list by items, a text as it is, anything else as JSON."""
     return None if is_shown_as_items(value) else fold_of(text_of(value))
 
 
 def parts_of_proposal(proposal: Mapping[str, Any] | None) -> list[str]:
-    """Name what somebody proposes that is folded: whoever agrees must have seen its end too."""
+    """Name the folded parts of a proposal. Whoever agrees with it must have seen their end as well."""
     if not proposal:
         return []
     edited = [
@@ -132,7 +134,7 @@ def parts_of_proposal(proposal: Mapping[str, Any] | None) -> list[str]:
 
 
 def proposed_at(proposal: Mapping[str, Any], part: str) -> Any:
-    """Return the value of a proposal that a part names."""
+    """Return the proposed value that a part names."""
     if part == _ANSWER:
         return proposal["answer"]
     name = part.removeprefix(_PROPOSED)
@@ -140,12 +142,14 @@ def proposed_at(proposal: Mapping[str, Any], part: str) -> Any:
 
 
 def part_of_proposal(name: str = "") -> str:
-    """Name an edit that is proposed, or the answer."""
+    """Name the part of a proposed edit, or of the proposed answer."""
     return f"{_PROPOSED}{_safe(name)}" if name else _ANSWER
 
 
 def _parts(place: int, args: Any, is_shown: bool) -> Iterator[str]:
-    """Name what of an action is folded. Behind the fold of the question, its arguments follow each other unfolded."""
+    """Name the folded parts of an action. Behind the fold of a question, an action's arguments are listed without a
+    fold of their own.
+    """
     if not isinstance(args, dict):
         if _is_folded(args):
             yield part_of(place)
@@ -156,12 +160,12 @@ def _parts(place: int, args: Any, is_shown: bool) -> Iterator[str]:
 
 
 def part_of(place: int, name: str = "") -> str:
-    """Name an argument, or all that an action is given: `action/0/body`, `action/0`."""
+    """Name one argument, or all arguments of an action: `action/0/body`, `action/0`."""
     return f"action/{place}/{_safe(name)}" if name else f"action/{place}"
 
 
 def _safe(name: str) -> str:
-    """Write a name so that it can be stored and sent; two long ones that begin alike stay two."""
+    """Encode a name so that it can be stored and sent. A digest keeps two long names with the same beginning apart."""
     shown = plain_visible(name)
     if len(shown) <= _LONGEST_NAME:
         return shown
@@ -197,13 +201,13 @@ def _height(line: str) -> int:
 
 
 def _width(line: str) -> int:
-    """Count columns: two for a letter of Chinese, more for a character that is drawn as a chip."""
+    """Return the width in columns: 2 for a Chinese letter, more for a character that is drawn as a chip."""
     line = plain_visible(line.expandtabs(8))
     return len(line) if line.isascii() else sum(1 + (east_asian_width(char) in "WF") for char in line)
 
 
 def _beginning(text: str, lines: int) -> str:
-    """Return the first lines; what is left of a line that goes on longer is cut."""
+    """Return the first lines, the last one cut to the width of a line."""
     end = 0
     for line in text.split("\n"):
         height = _height(line)
@@ -236,7 +240,7 @@ def _count(number: int, what: str) -> str:
 
 
 def gaps(text: str) -> Iterator[tuple[str, str]]:
-    """Part a text into what is drawn, and in its place words for long runs of spaces or blank lines."""
+    """Split a text into what is drawn and words for long runs of spaces or blank lines."""
     end = 0
     for found in re.finditer(f"{_BLANK.pattern}|{_GAP.pattern}", text):
         run = found[0]

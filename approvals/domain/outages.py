@@ -1,4 +1,4 @@
-"""What becomes of a database that does not answer, takes no changes, or has a row locked: for people, and for jobs."""
+"""What people read when a database does not answer or is read-only. The text never names its address."""
 
 import logging
 from collections.abc import Iterator
@@ -23,10 +23,7 @@ _GONE = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.Int
 
 
 def unavailable(error: BaseException | None) -> Unavailable | None:
-    """Return the refusal for an error that a database's outage explains, None for any other error.
-
-    It never says where the database is.
-    """
+    """Return the refusal for a database error that an outage explains, None for any other error."""
     if isinstance(error, _GONE) or _sqlstate(error) == _IDLE_TOO_LONG:
         return Unavailable("The database does not answer. Try again in a moment.")
     if _sqlstate(error) == _READ_ONLY:

@@ -1,4 +1,4 @@
-"""May this person? `check_...` raises Denied, `can_...` and `why_not` ask. Buttons show why not, actions check."""
+"""What a person may do. `check_...` raises Denied; `can_...` and `why_not` ask. Buttons ask, actions check."""
 
 from datetime import datetime
 from typing import Any
@@ -21,12 +21,12 @@ _TOKEN = "_countersign_token"
 
 
 def roles_of(user: User) -> frozenset[str]:
-    """Return the person's roles. Read once for each request: the user object lives as long."""
+    """Return the person's roles. They are read once for each request, as the user object lives that long."""
     return frozenset(memberships_of(user))
 
 
 def memberships_of(user: User) -> dict[str, datetime]:
-    """Return the person's groups, and since when they are in each."""
+    """Return the person's groups, each with the time since when."""
     if not user.is_authenticated or not user.is_active:
         return {}
     cached: dict[str, datetime] | None = getattr(user, _CACHE, None)
@@ -39,7 +39,7 @@ def memberships_of(user: User) -> dict[str, datetime]:
 
 
 def note_token(user: User, token_digest: str) -> None:
-    """Remember which token a person came with: with it their rights end."""
+    """Remember the API token of this request: a vote checks that the token still exists."""
     setattr(user, _TOKEN, token_digest)
 
 
@@ -48,7 +48,7 @@ def token_of(user: User) -> str:
 
 
 def read_again(user: User) -> None:
-    """Read a person's rights as they are this moment. Under a lock those of the moment count: they may have waited."""
+    """Read a person's rights anew. Call it under a lock: rights may have been taken away while the caller waited."""
     if user.pk is None or is_off("rights_again"):
         return
     token = token_of(user)
@@ -63,29 +63,29 @@ def read_again(user: User) -> None:
 
 
 def check_again(user: User, permission: str) -> None:
-    """Raise Denied unless this person may, this moment. For whoever has just waited for a lock."""
+    """Read the person's rights anew and raise Denied if they may not. For callers that just waited for a lock."""
     read_again(user)
     _check(user, permission)
 
 
 def groups_at(user: User, at: datetime) -> frozenset[str]:
-    """Return the groups the person is in now and was in at a time already."""
+    """Return the groups that the person is in now and was in at the given time."""
     return frozenset(name for name, since in memberships_of(user).items() if since <= at)
 
 
 def granted_at(user: User, verdict: str) -> datetime | None:
-    """Say since when the person may vote, or skip; None if they may not."""
+    """Return since when the person may vote or skip; None if they may not."""
     wanted = ROLES_FOR["skip" if verdict == "skip" else "vote"]
     return min((since for name, since in memberships_of(user).items() if name in wanted), default=None)
 
 
 def why_not(user: User, permission: str) -> str:
-    """Return the sentence that refuses, or an empty string."""
+    """Return the sentence that refuses the person, or an empty string."""
     return "" if roles_of(user).intersection(ROLES_FOR[permission]) else SENTENCES[permission]
 
 
 def for_verdict(verdict: str) -> str:
-    """Name the permission that a verdict needs."""
+    """Return the permission that a verdict needs."""
     return "skip" if verdict == "skip" else "vote"
 
 
@@ -155,5 +155,5 @@ def can_set_policy(user: User) -> bool:
 
 
 def context(request: Any) -> dict[str, Any]:
-    """Template context: what the menu may show. One query for a person, whatever the page asks."""
+    """Template context processor: what the menu may show. One query a person, whatever the page asks."""
     return {"may": {name: not why_not(request.user, name) for name in ROLES_FOR}} if hasattr(request, "user") else {}

@@ -1,4 +1,4 @@
-"""Does the state allow it? Plain values in; a sentence that refuses, or an empty string. No database, no clock."""
+"""Does the state allow it? Plain values in, a refusing sentence or an empty string out. No database, no clock."""
 
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ MOST_MINUTES = 366 * 24 * 60
 
 @dataclass(frozen=True)
 class Voters:
-    """Who may vote: these people and the members of these groups; everybody if both are empty."""
+    """Who may vote: these people and the members of these groups; every reviewer if both are empty."""
 
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -39,9 +39,9 @@ class Voters:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one question is decided. It is stored with the question, so a policy that changes later changes no vote.
+    """How one question is decided. It is stored with the question, so a later change of a policy does not affect it.
 
-    `voters` is a list because several gates may wait together: a person must be one of each.
+    `voters` is a list because several gates may wait together: a person must be in each of them.
     """
 
     source: str = "default"
@@ -61,7 +61,7 @@ class Rule:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Rule":
-        """Read what `as_dict` gave; a question from before there were policies has the default."""
+        """Read what `as_dict` wrote. Questions from before there were policies have the default rule."""
         voters = tuple(Voters(tuple(each["people"]), tuple(each["groups"])) for each in plain.get("voters", ()))
         entries = plain.get("may_edit")
         may_edit = None if entries is None else tuple(entries)
@@ -72,7 +72,7 @@ class Rule:
         return asdict(self)
 
     def covers(self, other: "Rule") -> bool:
-        """True if whatever is decided under this rule could have been decided under `other`."""
+        """Return whether a decision that is valid under this rule is valid under `other` as well."""
         return (
             self.approvals >= other.approvals
             and set(self.voters) >= set(other.voters)
@@ -85,7 +85,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What people approve, if it is more than what the agent asks: an edit, an answer, or to skip the node."""
+    """What people vote on when it is more than the agent asked: an edit, an answer, or to skip the node."""
 
     verdict: str = Verdict.APPROVE.value
     edits: Mapping[str, Any] | None = None
@@ -108,16 +108,16 @@ class Proposal:
         return not self.edits and not self.is_answered
 
     def agrees_with(self, other: "Proposal") -> bool:
-        """True if a vote for this is one for `other`: the same verdict, and none of its own content or the same.
+        """Return whether a vote for this proposal supports `other`: the same verdict, and the same content or none.
 
-        The same content that leads to something else by now is not the same.
+        The same content that by now leads to something else does not agree.
         """
         is_same = (self.content, self.seen_preview) == (other.content, other.seen_preview)
         return self.verdict == other.verdict and (self.says_nothing or is_same)
 
     @property
     def content(self) -> str:
-        """Name it by its digest: Python takes 1, 1.0 and True for the same."""
+        """Return a digest of the content. Python's `==` would take 1, 1.0 and True for the same."""
         return content_digest(edits=self.edits or {}, answer=self.answer, as_node=self.as_node)
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,12 +125,12 @@ class Proposal:
 
 
 def digest_with(shown_digest: str, proposal: Mapping[str, Any] | None) -> str:
-    """Name what is decided: what the agent asks, and what somebody proposed instead."""
+    """Return the digest of what is decided: the agent's question together with the proposal."""
     return digest([shown_digest, proposal]) if proposal else shown_digest
 
 
 def answer_digest(*, verdict: str, edits: Any, answer: Any, as_node: str, comment: str) -> str:
-    """Name the answer that the graph is to be given."""
+    """Return the digest of the answer that the graph will receive."""
     return digest([verdict, edits, answer, as_node, comment])
 
 
@@ -176,7 +176,7 @@ def _checked(rule: Rule) -> Rule:
 
 
 def strictest(rules: Sequence[Rule]) -> Rule:
-    """Combine the rules of gates that wait together: whatever any of them asks for is asked for."""
+    """Combine the rules of gates that wait together: each requirement of any of them holds."""
     if len(set(rules)) == 1:
         return rules[0]
     timed = [rule for rule in rules if rule.deadline_minutes is not None]
@@ -197,7 +197,7 @@ def strictest(rules: Sequence[Rule]) -> Rule:
 
 
 def tally(rule: Rule, *, approving: int, rejecting: int, voters: int) -> Literal["approve", "reject", ""]:
-    """Say what the votes come to. `voters` is how many people may vote: when too few are left, it is rejected."""
+    """Return what the votes come to. `voters` is how many people may vote: with too few left, it is rejected."""
     if rejecting and (rule.one_reject_ends or voters - rejecting < rule.approvals):
         return "reject"
     return "approve" if approving >= rule.approvals else ""
@@ -206,7 +206,7 @@ def tally(rule: Rule, *, approving: int, rejecting: int, voters: int) -> Literal
 def why_not_vote(
     *, verdict: str, allowed: Collection[str], why_not: str, comment: str, has_edits: bool, needs_reason: bool = False
 ) -> str:
-    """Say why this verdict cannot be taken on this approval."""
+    """Return why this verdict cannot be taken on this approval, or an empty string."""
     if verdict not in allowed:
         return why_not or f"This approval takes {_listed(allowed)}, not {verdict}."
     if verdict == "reject" and not comment.strip():
@@ -223,7 +223,7 @@ def why_not_vote(
 
 
 def why_not_voter(rule: Rule, *, username: str, groups: Collection[str], is_escalated: bool) -> str:
-    """Say why the policy does not let this person vote."""
+    """Return why the policy does not let this person vote, or an empty string."""
     if all(voters.include(username, groups) for voters in rule.voters):
         return ""
     others = Voters(groups=rule.escalate_to)
@@ -234,7 +234,7 @@ def why_not_voter(rule: Rule, *, username: str, groups: Collection[str], is_esca
 
 
 def why_not_claimed(*, claimed_by: str, claimed_until: datetime | None, now: datetime, voter: str) -> str:
-    """Say who holds the approval, if somebody else does."""
+    """Return who holds the approval if it is somebody else, or an empty string."""
     if not claimed_by or claimed_by == voter or claimed_until is None or claimed_until <= now:
         return ""
     left = max(1, round((claimed_until - now).total_seconds() / 60))
@@ -242,12 +242,12 @@ def why_not_claimed(*, claimed_by: str, claimed_until: datetime | None, now: dat
 
 
 def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: Collection[str]) -> bool:
-    """True once the time is over, where that means a rejection."""
+    """Return whether the deadline has passed and the policy then rejects."""
     return due_at is not None and due_at <= now and rule.on_deadline == "deny" and "reject" in allowed
 
 
 def why_not_unopened(*, parts: Sequence[str]) -> str:
-    """Say what a person has to open, or see the end of, before they may say yes."""
+    """Return which parts a person has to open, or see the end of, before a yes; or an empty string."""
     folded = [part for part in parts if part == ALL_ACTIONS or part.startswith(("action/", "proposal/"))]
     cut = [part.removeprefix("state/") for part in parts if part not in folded]
     if cut:
@@ -267,7 +267,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def why_not_edit(*, waiting: Collection[str]) -> str:
-    """Say why the state cannot be edited, or a node skipped, at this pause."""
+    """Return why the state cannot be edited, or a node skipped, at this pause; or an empty string."""
     if len(waiting) < 2:
         return ""
     # Seen with LangGraph 1.2: aupdate_state counts for one branch; the others are dropped without running or asking.
@@ -275,21 +275,22 @@ def why_not_edit(*, waiting: Collection[str]) -> str:
 
 
 def why_not_edit_sent(*, is_sent: bool) -> str:
-    """Say why the state cannot be edited where something waits that a Send brought."""
+    """Return why the state cannot be edited while a task waits that a `Send` started; or an empty string."""
     # Seen with LangGraph 1.2: aupdate_state drops pending Sends, or has the node's edges send others.
     return SENDS_WAIT if is_sent else ""
 
 
 def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:
-    """Say why a state cannot be edited of which types were not built. It can be approved or rejected as it is."""
+    """Return why a state with types that were not built cannot be edited. It can be approved or rejected."""
     return blocked_sentence(blocked) if blocked else ""
 
 
 @dataclass(frozen=True)
 class Author:
-    """Somebody whom a thread has something of. `of` is the thread that they gave it to, if this is a fork of that one.
+    """A person who gave a thread part of its content. On a fork, `of` is the original thread that they gave it to.
 
-    `after` is where the thread stood then: a fork of that place, or of an earlier one, has nothing of it.
+    `after` is where the thread stood at that time: a fork of that checkpoint, or of an earlier one, has nothing of
+    theirs.
     """
 
     name: str
@@ -302,12 +303,12 @@ class Author:
 
 
 def authors_of(plain: Iterable[Mapping[str, str]]) -> list[Author]:
-    """Read what a thread keeps."""
+    """Return the authors that a thread stores."""
     return [Author(**each) for each in plain]  # type: ignore[arg-type]
 
 
 def authors_at(authors: Iterable[Author], checkpoint_id: str, *, thread_id: str) -> list[Author]:
-    """Return the authors of what stood at a checkpoint of a thread, for a fork of it. Ids of checkpoints grow."""
+    """Return who had authored the thread up to a checkpoint, for a fork of it. Checkpoint ids grow with time."""
     return [
         replace(author, of=author.of or thread_id)
         for author in authors
@@ -325,7 +326,7 @@ _GAVE = {
 
 
 def why_not_author(*, authors: Iterable[Author], started_by: str, voter: str, rule: Rule) -> str:
-    """Nobody approves what is their own, unless the policy says so: not through a fork, nor a replay."""
+    """Return why an author may not vote, or an empty string. Forks and replays do not change who is an author."""
     for author in authors:
         is_refused = rule.edit_needs_another if author.how == "edit" else not rule.may_decide_own
         if author.name == voter and is_refused:
@@ -337,21 +338,21 @@ def why_not_author(*, authors: Iterable[Author], started_by: str, voter: str, ru
 
 
 def own_names(*, authors: Iterable[Author], started_by: str, rule: Rule) -> set[str]:
-    """Name everybody whom `why_not_author` refuses."""
+    """Return the names of everybody whom `why_not_author` refuses."""
     names = {author.name for author in authors} | ({started_by} if started_by else set())
     listed = list(authors)
     return {name for name in names if why_not_author(authors=listed, started_by=started_by, voter=name, rule=rule)}
 
 
 def why_not_edited(rule: Rule, names: Collection[str]) -> str:
-    """Say why the policy lets none of these channels or arguments be changed, nor anything in them."""
+    """Return why the policy lets people change none of these channels or arguments, or an empty string."""
     if any(editable.is_ajar(rule.may_edit, [name]) for name in names):
         return ""
     return why_closed(rule)
 
 
 def why_closed(rule: Rule) -> str:
-    """Say what alone the policy lets people change."""
+    """Say which parts the policy lets people change."""
     if rule.may_edit is None:
         return ""
     what = f"only {_listed(rule.may_edit)}" if rule.may_edit else "nothing"
@@ -359,14 +360,14 @@ def why_closed(rule: Rule) -> str:
 
 
 def why_not_granted(*, granted_at: datetime | None, asked_at: datetime) -> str:
-    """A role counts for what is asked after it was given."""
+    """Return a refusal if the role was given after the question was asked, or an empty string."""
     if granted_at is None or granted_at <= asked_at:
         return ""
     return "You were given this role after this was asked: others must decide it."
 
 
 def why_not_start(*, status: str, is_cleaned: bool) -> str:
-    """Say why new input cannot be given to a thread."""
+    """Return why the thread takes no new input, or an empty string."""
     if is_cleaned:
         return "This thread was force-cleaned. Start a new one."
     if status == "interrupted":
@@ -379,7 +380,7 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
 
 
 def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> str:
-    """Say why a thread cannot go on from where it stands. `was_asked`: people were asked there, whatever they said."""
+    """Return why the thread cannot go on from its checkpoint, or an empty string. `was_asked`: people were asked there."""
     if refusal:
         return refusal
     if not waiting:
@@ -390,7 +391,7 @@ def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> s
 
 
 def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequence[bool]) -> str:
-    """Say why no question of a thread can be asked again. `can_be_answered`: of each that was asked where it stands."""
+    """Return why no question of the thread can be asked again. `can_be_answered` says it of each question asked there."""
     if is_cleaned:
         return "This thread was force-cleaned."
     if status == "busy":

@@ -1,4 +1,4 @@
-"""Which approvals are whose to look at: questions over many rows, each a condition of one query."""
+"""Which approvals a person has to look at: conditions over many rows, each part of one query."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -30,7 +30,7 @@ _RULE_LETS_VOTE = """
 
 
 def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
-    """Select what waits for this person's vote: open, theirs to vote on, and they have not."""
+    """Select the open approvals on which this person may vote and has not voted."""
     if by.pk is None or permissions.why_not(by, "vote"):
         return found.none()
     voted = Vote.objects.counting().filter(approval=OuterRef("pk"), voter_id=by.pk)
@@ -46,7 +46,7 @@ def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
 
 
 def _is_not_of(by: User) -> Q:
-    """`policies.why_not_author` in SQL."""
+    """`policies.why_not_author` as an SQL condition."""
     is_author = _has_author(by, "input") | _has_author(by, "fork") | _has_author(by, "replay")
     return (Q(thread__started_by=None) | ~Q(thread__started_by_id=by.pk)) & ~is_author
 
@@ -66,24 +66,24 @@ def _rule_lets_vote(username: str, memberships: Mapping[str, datetime]) -> RawSQ
 
 
 def held_by(found: ApprovalQuerySet, username: str) -> ApprovalQuerySet:
-    """Select what this person has reserved."""
+    """Select the approvals that this person has claimed."""
     return found.pending().claimed().filter(claimed_by__username=username)
 
 
 def stuck(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Select what was decided and could not be carried out: its run failed, or waits for a person."""
+    """Select decided approvals whose run failed or waits for a person."""
     return found.filter(decision__run__status__in=STUCK_RUNS)
 
 
 def with_tally(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Add `approvals_so_far` to each: the votes that count and are no rejection."""
+    """Annotate each approval with `approvals_so_far`: votes that count and are no rejection."""
     votes = Vote.objects.counting().filter(approval=OuterRef("pk"), is_own=False).exclude(verdict=Verdict.REJECT)
     counted = votes.order_by().values("approval").annotate(number=Count("pk")).values("number")
     return found.annotate(approvals_so_far=Coalesce(Subquery(counted), Value(0)))
 
 
 def with_others(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Add `asked_together` to each: how many questions one step of the thread asked at once; 0 at a breakpoint."""
+    """Annotate each approval with `asked_together`: how many questions its step asks at once; 0 at a breakpoint."""
     here = Approval.objects.filter(thread=OuterRef("thread"), checkpoint_id=OuterRef("checkpoint_id"))
     asked = here.exclude(interrupt_id="").order_by().values("thread")
     counted = asked.annotate(number=Count("interrupt_id", distinct=True)).values("number")
@@ -91,7 +91,7 @@ def with_others(found: ApprovalQuerySet) -> ApprovalQuerySet:
 
 
 def missing(approval_id: UUID) -> int:
-    """Count the approvals that an approval still needs."""
+    """Return how many more approving votes are needed."""
     left: int = (
         with_tally(Approval.objects.filter(pk=approval_id))
         .annotate(left=F("required_votes") - F("approvals_so_far"))

@@ -1,4 +1,4 @@
-"""Which roles may do what, and the sentence that refuses the others: a table, which `permissions` asks."""
+"""The table of roles and permissions, with the sentence that refuses everybody else. `permissions` reads it."""
 
 from approvals.enums import Role
 

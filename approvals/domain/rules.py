@@ -1,4 +1,4 @@
-"""Which policy counts for a question, and who may vote under it. Reads Policy rows; `policies` judges."""
+"""Which policies count for a question, and who may vote under them. Reads Policy rows; `policies` judges values."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from approvals.models import Graph, Membership, Policy, Thread
 
 
 class Rulebook:
-    """The policies that may count on a graph, read once for all the questions of a step."""
+    """The policies that may apply to a graph, read once for all questions of a step."""
 
     def __init__(self, graph_id: str) -> None:
         policies = Policy.objects.filter(graph_id__in=["", graph_id])
@@ -23,11 +23,10 @@ class Rulebook:
         self.code_digest: str = self._graph.card["code_digest"] if self._graph else ""
 
     def rule_for(self, pause: Pause) -> Rule:
-        """Return the rule of a pause: the most specific policy, else the default.
+        """Return the rule of a pause: the most specific policy, or else the default.
 
-        What a node's metadata says counts as a policy for that node, until an admin writes one for the same place.
-
-        Gates that wait together are decided together, by the strictest of their rules.
+        A policy in a node's metadata counts until an admin writes one for the same place. Gates that wait together are
+        decided together, under the strictest of their rules.
         """
         places = [(node, tool) for node in pause.next or ("",) for tool in pause.tools or ("",)]
         written = _written_in(self._graph.at(pause.path)) if self._graph else {}
@@ -46,7 +45,7 @@ _OF_METADATA = (False, True, True)
 
 
 def _place_of(policy: Policy) -> tuple[bool, bool, bool]:
-    """Rank a policy: one for a tool before one for a node before one for a graph."""
+    """Rank a policy: a tool before a node, a node before a graph."""
     return policy.tool != "", policy.node != "", policy.graph_id != ""
 
 
@@ -55,7 +54,7 @@ def _written_in(graph: Graph) -> dict[str, Any]:
 
 
 def faults_in(nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each node of a card whose policy cannot be read."""
+    """Yield a sentence for each node of a card whose policy cannot be parsed."""
     for node in nodes:
         if "policy" in node["approval"]:
             try:
@@ -84,17 +83,17 @@ def rule_of(policy: Policy) -> Rule:
 
 
 def starter_of(thread: Thread) -> str:
-    """The thread comes with its `started_by`."""
+    """Return who started the thread. The caller selects `started_by` with the thread."""
     return thread.started_by.get_username() if thread.started_by else ""
 
 
 def owners(thread: Thread, rule: Rule) -> set[str]:
-    """Name those who may not vote because it is their own. The thread comes with its `started_by`."""
+    """Return the names of authors, who may not vote. The caller selects `started_by` with the thread."""
     return own_names(authors=authors_of(thread.authors), started_by=starter_of(thread), rule=rule)
 
 
 def with_author(thread: Thread, author: Author) -> None:
-    """Keep an author with the thread; the caller saves `authors`, and holds the thread's lock."""
+    """Add an author to the thread. The caller holds the thread's lock and saves `authors`."""
     told = author.as_dict()
     if not any({**each, "after": ""} == {**told, "after": ""} for each in thread.authors):
         thread.authors = [*thread.authors, told]
@@ -103,7 +102,7 @@ def with_author(thread: Thread, author: Author) -> None:
 def count_voters(
     rule: Rule, *, without: Collection[str] = (), asked_at: datetime | None = None, is_escalated: bool
 ) -> int:
-    """Count the people who may vote under a rule, on what was asked then; by what they are now, if nothing was."""
+    """Count the people who may vote under a rule. With `asked_at`, roles given later do not count."""
     fits = Q()
     for voters in rule.voters:
         fits &= Q(username__in=voters.people) | Q(pk__in=_members(voters.groups, asked_at))

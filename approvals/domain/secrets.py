@@ -1,7 +1,8 @@
-"""New values for secrets, sealed: votes, decisions, drafts and pages hold a seal, and only a worker opens it.
+"""Encryption of new secret values: rows, drafts and pages hold ciphertext, and only a worker decrypts it.
 
-A seal is bound to its thread and its place, so it cannot be put where it would be shown. The same value has the same
-seal, so that two votes for one edit agree; the length is hidden by padding.
+A ciphertext is bound to its thread and its place, so it cannot be copied to where it would be shown. Encryption is
+deterministic (AES-SIV): the same value gives the same ciphertext, so that two votes for one edit agree. Padding hides
+the length.
 """
 
 import base64
@@ -24,27 +25,27 @@ Leaf = Callable[[Any, str], Any]
 
 
 def encrypted(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
-    """Return the edits with a seal in place of each new secret; what is no edit at all is left as it is."""
+    """Return the edits with each new secret encrypted. Anything that is no edit is returned unchanged."""
     return _changed(edits, secrets, lambda value, place: _encrypted(value, f"{thread_id}\0{place}"))
 
 
 def decrypted(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
-    """Return the edits with the values back; raise InvalidEdit for a seal of another key or place."""
-    return _changed(edits, secrets, lambda value, place: _open(value, f"{thread_id}\0{place}"))
+    """Return the edits with the plain values. Raises InvalidEdit for a ciphertext of another key, thread or place."""
+    return _changed(edits, secrets, lambda value, place: _decrypted(value, f"{thread_id}\0{place}"))
 
 
 def encrypted_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
-    """Return what a graph is started with, without any secret of it."""
+    """Return the input of a run with each secret encrypted."""
     return _values(encrypted(_edits(given), secrets, thread_id))
 
 
 def decrypted_input(given: Any, secrets: Iterable[str], thread_id: str) -> Any:
-    """Return it with the values back; raise InvalidEdit as `opened` does."""
+    """Return the input of a run with the plain values. Raises InvalidEdit as `decrypted` does."""
     return _values(decrypted(_edits(given), secrets, thread_id))
 
 
 def _edits(given: Any) -> Any:
-    """Lay an input out as edits are."""
+    """Convert an input to the layout of edits."""
     return {name: {"value": value} for name, value in given.items()} if isinstance(given, Mapping) else given
 
 
@@ -53,7 +54,7 @@ def _values(edits: Any) -> Any:
 
 
 def masked(edits: Any, secrets: Iterable[str]) -> Any:
-    """Return the edits as people are shown them."""
+    """Return the edits with masks, as people are shown them."""
     return _changed(edits, secrets, lambda value, place: MASK if value == MASK else CHANGED)
 
 
@@ -91,7 +92,7 @@ def _encrypted(value: Any, place: str) -> Any:
     return PREFIX + base64.urlsafe_b64encode(_keys()[0].encrypt(padded, [place.encode()])).decode()
 
 
-def _open(value: Any, place: str) -> Any:
+def _decrypted(value: Any, place: str) -> Any:
     if not is_encrypted(value):
         return value
     for key in _keys():

@@ -1,4 +1,4 @@
-"""Text that an agent or a customer wrote, made safe to look at: what cannot be seen is found and named."""
+"""Text from agents and customers, made safe to display: characters that cannot be seen are found and named."""
 
 import json
 import re
@@ -40,12 +40,12 @@ def name_of(char: str) -> str:
 
 
 def unwound(text: str) -> str:
-    """Line ends of mails are line ends, not odd characters."""
+    """Return the text with the line ends of mails (CRLF) as plain line ends."""
     return text.replace("\r\n", "\n")
 
 
 def visible(value: object) -> SafeString:
-    """Escape, then draw each character that cannot be seen as a chip such as U+202E, and a sealed secret as dots."""
+    """Escape a text; draw invisible characters as chips such as U+202E, and encrypted secrets as dots."""
     return mark_safe(_drawn(_chip, escape(unwound(_SEAL.sub(CHANGED, str(value))))))
 
 
@@ -54,17 +54,17 @@ def _chip(char: str) -> str:
 
 
 def plain_visible(value: object) -> str:
-    """The same for titles and attributes, without markup; still to be escaped."""
+    """Do what `visible` does without markup, for titles and attributes. The caller escapes it."""
     return _drawn(code_of, unwound(str(value)))
 
 
 def count_odd(value: Any) -> int:
-    """Count the odd characters in plain data, keys too."""
+    """Count the characters that cannot be seen in plain data, keys included."""
     return sum(len(odd_in(text)) for text in iter_texts(value))
 
 
 def odd_in(text: str) -> list[str]:
-    """Return the characters of a text that cannot be seen, in their order; those that its script needs are none."""
+    """Return the characters of a text that cannot be seen, in order. Those that its script needs are left out."""
     return [found[0] for found in ODD.finditer(unwound(text)) if not found["fine"]]
 
 
@@ -86,7 +86,7 @@ def iter_texts(value: Any) -> Iterator[str]:
 
 
 def json_text(value: Any) -> str:
-    """Write plain data as JSON for people: letters as they are, odd characters as escapes: a copy is still JSON."""
+    """Format plain data as JSON for people: letters as they are, odd characters as escapes, so a copy stays valid JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return _drawn(_escape, text)
 
@@ -96,7 +96,7 @@ def _escape(char: str) -> str:
 
 
 def words_for(seconds: float) -> str:
-    """Say a span of time short: `<1 min`, `5 min`, `3 h`, `2 d`."""
+    """Format a span of time: `<1 min`, `5 min`, `3 h`, `2 d`."""
     if seconds < 60:
         return "<1 min"
     if seconds < 3600:

@@ -1,1 +1,1 @@
-"""What open pages hear of, and the Redis behind it."""
+"""Live updates of open pages: sockets, messages, and the Redis behind them."""

@@ -1,4 +1,4 @@
-"""The socket of an open page. It only tells the page to ask again; nothing is ever changed over it."""
+"""The WebSocket of an open page. It only tells the page to ask again; nothing is changed over it."""
 
 import asyncio
 import contextlib
@@ -28,9 +28,9 @@ TRY_AGAIN = 1013
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
-    """`/ws/live/?thread=ID`: sends `{"changed": "queue" | "thread"}`. The person is checked again at each heartbeat.
+    """`/ws/live/?thread=ID`: sends `{"changed": "queue" | "thread"}`. Each heartbeat checks the person's rights again.
 
-    Without Redis the socket stays: the page asks again when Redis goes, for the notice, and when it is back.
+    The socket stays open without Redis. The page asks again when Redis goes, to show the notice, and when it is back.
     """
 
     channel_layer_alias = "followed by a task of our own"  # Channels would end the socket when the layer fails
@@ -73,10 +73,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                         await self.layer.group_discard(topic, self.channel)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
-        """Drop frames unread: pages have nothing to tell, and a broken one must not close the socket with an error."""
+        """Drop frames unread. Pages send nothing, and a broken frame must not close the socket with an error."""
 
     async def _join(self) -> bool:
-        """Ask for messages. Once is not enough: a Redis that was started again has forgotten who did."""
+        """Subscribe to the groups again: a restarted Redis has forgotten who subscribed."""
         if not redis.redis.is_closed:
             return False
         try:
@@ -127,7 +127,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         return await in_database(self._is_welcome)()
 
     def _is_welcome(self) -> bool:
-        """Read the session and the person anew: both may have been taken away since the page was opened."""
+        """Read session and person anew: either may have been removed since the page was opened."""
         session = self.scope.get("session")
         if session is None:
             return False

@@ -1,4 +1,4 @@
-"""Telling open pages that something changed. Delivery is at most once, so pages also ask by themselves."""
+"""Messages to open pages: something changed. Delivery is at most once, so pages also poll."""
 
 import asyncio
 import hashlib
@@ -22,12 +22,12 @@ _on_their_own: set[asyncio.Task[None]] = set()
 
 
 def thread_topic(thread_id: str) -> str:
-    """Name the group of a thread: hashed, because thread ids may be anything."""
+    """Return the name of a thread's group. It is a hash, as thread ids may hold any character."""
     return "thread." + hashlib.sha256(thread_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
 def publish(*, thread_id: str = "", is_queue_changed: bool = True) -> None:
-    """Say after commit that a thread, and the queue, changed. Never fails: a page that missed it polls."""
+    """Announce after commit that a thread, and the queue, changed. Never raises: a page that misses a message polls."""
     topics = [thread_topic(thread_id)] if thread_id else []
     topics += [QUEUE] if is_queue_changed else []
     transaction.on_commit(partial(_tell, topics))
@@ -44,7 +44,7 @@ def _tell(topics: list[str]) -> None:
 
 
 async def _send(topics: list[str]) -> None:
-    """Wait a moment only. A message that takes longer may still arrive."""
+    """Send to each topic, but wait only a moment. A slower message may still arrive."""
     sending = asyncio.create_task(_send_all(topics))
     await asyncio.wait([sending], timeout=redis.redis.patience_seconds)
     if sending.done():

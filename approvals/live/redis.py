@@ -1,7 +1,8 @@
-"""Whether Redis can be used, as far as this process knows. Nobody waits for one that is slow, hung, full or gone.
+"""The circuit breaker for Redis in this process: closed, or open until Redis answers quickly again.
 
-Whoever has to wait for it, or hears an error, doubts it: then a thread of the breaker's own looks, away from every
-request and run, and until it has nobody waits at all. What it finds opens the breaker or closes it, and pages show it.
+Requests and runs never wait for a Redis that is slow, gone or full. A caller that had to wait, or got an error, calls
+`doubt`; then a thread of the breaker looks at Redis, and until it has finished nobody waits. The result opens or closes
+the breaker, and pages show it.
 """
 
 import logging
@@ -21,17 +22,17 @@ logger = logging.getLogger(__name__)
 State = Literal["ok", "slow", "down", "off"]
 
 LONGEST_WAIT_SECONDS = 0.05
-"""Redis may hold up whoever uses it no longer than this. One that always takes longer is slow."""
+"""The longest wait for Redis. A Redis that always takes longer counts as slow."""
 LOOK_SECONDS = 0.5
-"""How long a look waits to connect, and for each answer."""
+"""Time limit of a look, for the connection and for each answer."""
 LOOK_EVERY_SECONDS = 3.0
 LOOK_AGAIN_SECONDS = 1.0
-"""Between two looks at a Redis that is not well."""
+"""Pause between two looks while Redis does not work."""
 KEY = "countersign:look"
 
 
 class Breaker:
-    """Open while Redis is left alone. Without a URL there is nothing to break: it is closed, and the state is `off`."""
+    """Open while Redis is not used. Without a URL it is closed and its state is `off`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -48,11 +49,11 @@ class Breaker:
 
     @property
     def patience_seconds(self) -> float:
-        """How long to wait for Redis now; what takes longer goes on without whoever asked."""
+        """Seconds to wait for Redis now. What takes longer goes on without the caller."""
         return 0 if self._is_doubted else LONGEST_WAIT_SECONDS
 
     def state(self, *, wait_seconds: float = 0) -> State:
-        """Say what the latest look found. If that is old another begins, and only who asks to waits for it."""
+        """Return the result of the latest look. If that is old, start another one; wait for it up to `wait_seconds`."""
         asked_at = time.monotonic()
         if not self._url or asked_at - self._looked_at < LOOK_EVERY_SECONDS:
             return self._state
@@ -62,7 +63,7 @@ class Breaker:
         return self._state if is_new or not wait_seconds else "down"
 
     def doubt(self) -> None:
-        """Say that Redis erred or took long. Perhaps only this process was busy: the next look tells."""
+        """Report that Redis failed or was slow. This process may just have been busy: the next look decides."""
         with self._news:
             if self._url:
                 self._is_doubted = True
@@ -91,7 +92,7 @@ class Breaker:
 
 
 def look(url: str) -> State:
-    """Write something small until it is quick once: a Redis that is full or read-only would answer a ping."""
+    """Write a small value until one write is quick. A ping would be answered by a Redis that is full or read-only."""
     began = time.monotonic()
     try:
         with Redis.from_url(

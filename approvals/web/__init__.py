@@ -1,1 +1,1 @@
-"""What stands around each request."""
+"""Middleware and URL converters."""

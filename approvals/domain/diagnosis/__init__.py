@@ -1,4 +1,4 @@
-"""Why is a thread not moving, and what is to be done? Plain values in, a diagnosis out: no database, no clock."""
+"""Why is a thread not moving, and what helps? Plain values in, a diagnosis out: no database, no clock."""
 
 from approvals.domain.diagnosis.facts import Asked, Diagnosis, Facts, Health, RunFacts, Step
 from approvals.domain.diagnosis.judges import judge

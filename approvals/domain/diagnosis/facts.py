@@ -1,4 +1,4 @@
-"""What a judge may look at, and what it says."""
+"""The facts that judges look at, and the diagnosis that they return."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from approvals.enums import ThreadStatus
 
 
 class Health(TextChoices):
-    """What a thread's state comes to, for programs."""
+    """The state of a thread in one word, for programs."""
 
     WAITING = "waiting", "Waits for people"
     BREAKPOINT = "breakpoint", "At a breakpoint"
@@ -71,7 +71,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a judge may look at. Nodes are named by their titles, but for `nodes` and what `Asked.next` holds."""
+    """Everything a judge may look at. Nodes go by their titles, except in `nodes` and `Asked.next`."""
 
     now: datetime
     thread_id: str
@@ -137,7 +137,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that somebody can do. `action` is for programs and buttons, `target` the run or approval it is of."""
+    """Something that a person can do. `action` names it for programs, `target` is the id of the run or approval."""
 
     action: str
     text: str
@@ -167,7 +167,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`kind` is finer than `health`; `word` is short, for lists. `is_moving`: nobody needs to do anything."""
+    """The result. `kind` is finer than `health`; `word` is short, for lists; `is_moving`: nobody has to do anything."""
 
     health: Health
     kind: str
@@ -178,7 +178,7 @@ class Diagnosis:
     facts: tuple[tuple[str, str | int | datetime], ...] = field(default=(), compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """As programs get it: `steps` are sentences, the first one first; `actions` the same in parts."""
+        """Return it as the API sends it: `steps` are sentences in order, `actions` the same steps as objects."""
         return {
             "health": self.health.value,
             "kind": self.kind,

@@ -1,6 +1,6 @@
-"""One judge after the other; the first that has something to say is right.
+"""Judges: each recognises one reason. They are asked in order, and the first answer counts.
 
-To add a kind, write a judge that returns None unless it is that, and put it in its place in `_JUDGES`.
+To add a reason, write a judge that returns None unless it applies, and insert it into `_JUDGES`.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _UNREADABLE = ("UnreadableThread", "NotStorable")
 
 
 def judge(facts: Facts) -> Diagnosis:
-    """Say what holds the thread, in one or a few sentences, with the steps that lead on."""
+    """Return the diagnosis of a thread: the reason in a few sentences, and steps that help."""
     found = next(said for said in (each(facts) for each in _JUDGES) if said)
     notes, more = _notes(facts, found)
     return replace(
@@ -335,7 +335,7 @@ _JUDGES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
 
 
 def _notes(f: Facts, found: Diagnosis) -> tuple[list[str], list[Step]]:
-    """Say what does not hold the thread, and matters to whoever goes on with it."""
+    """Add remarks that do not block the thread but matter to whoever continues it."""
     notes, steps = [], []
     if found.kind in ("cleaned", "new", "done"):
         return [], []

@@ -1,4 +1,4 @@
-"""What somebody can do about it: each step with who may, and the call that does it."""
+"""The steps that a diagnosis offers: who may take each, and which call does it."""
 
 from approvals.domain.diagnosis.facts import Asked, Facts, RunFacts, Step
 
@@ -11,7 +11,7 @@ def decide(asked: Asked) -> Step:
 
 
 def voters(asked: Asked) -> str:
-    """Say who may decide it. Nobody approves what they started, unless a policy says so."""
+    """Say who may decide. By default nobody approves what they started."""
     return (asked.voters or "reviewers") + (f", but not {asked.not_by}" if asked.not_by else "")
 
 
@@ -74,7 +74,7 @@ def add_graph(f: Facts) -> Step:
 
 
 def need_worker(f: Facts) -> tuple[Step, ...]:
-    """What is to be done before any run can begin; nothing while a worker with the graph is alive."""
+    """Return the step that starts a worker; empty while a worker with this graph is alive."""
     if f.has_graph_worker:
         return ()
     if f.is_graph_gone:

@@ -1,4 +1,4 @@
-"""Spans of time, lists and ends of sentences."""
+"""Text helpers for sentences: spans of time, lists, full stops."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ from approvals.domain.text import words_for
 
 
 def ended(text: str) -> str:
-    """Return the text as a sentence: with a stop at its end."""
+    """Return the text with a full stop at its end."""
     return text if not text or text[-1] in ".!?" else f"{text}."
 
 

@@ -1,1 +1,1 @@
-"""Letters, hosts, figures and characters that may not be what they seem."""
+"""Search for text that imitates other text: letters, hosts, digits and characters that cannot be seen."""

@@ -45,9 +45,8 @@ _OTHER_LETTER = "It holds a letter among its digits that is easily taken for one
 
 
 def figures_marked(text: str, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each number in which a letter stands for a digit, with the sentence why.
-
-    `name` of the argument: of an amount, short ones too.
+    """Yield each number in which a letter stands for a digit, with a sentence. Where `name` is that of an amount, short
+    numbers count too.
     """
     seen = list(_banks(text))
     yield from ((found, _LETTER_FOR_DIGIT) for found in seen)
@@ -80,7 +79,7 @@ def _banks(text: str) -> Iterator[str]:
 
 
 def _wrong_letters(number: str) -> int:
-    """Count the letters of an IBAN that stand where its country has figures."""
+    """Count the letters of an IBAN in places where its country has digits."""
     expected = "nn" + "".join(
         kind * int(count) for count, kind in re.findall(r"(\d+)([nac])", _FORMATS.get(number[:2], ""))
     )
@@ -90,7 +89,7 @@ def _wrong_letters(number: str) -> int:
 
 
 def _wrong_length(text: str, name: str) -> Iterator[tuple[str, str]]:
-    """Yield what is written like an IBAN, and is up to two characters too short or too long."""
+    """Yield what looks like an IBAN and is up to two characters too short or too long."""
     is_alone = len(text) < 60 and _COMPACT.fullmatch(_bare(text.strip())) and " " in text.strip()
     found = [text.strip()] if is_alone else [each[0] for each in _COMPACT.finditer(text)]
     for shown in found:
@@ -102,7 +101,7 @@ def _wrong_length(text: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_clearly_spoiled(text: str) -> bool:
-    """True for 9 digits or more with one or two letters strictly between them."""
+    """Return whether one or two letters stand strictly between 9 digits or more."""
     bare = _bare(text)
     letters = sum(map(str.isalpha, bare))
     is_inside = bare[-1].isdigit() and bool(re.search(r"\d[SBZG]\d", text))
@@ -119,7 +118,7 @@ def _bare(text: str) -> str:
 
 
 def _whole(text: str, length: int) -> str:
-    """Return so many letters and digits from the beginning, with what parts them; empty if there are not so many."""
+    """Return the first so many letters and digits, with their separators; empty if there are fewer."""
     found = re.match(rf"(?:[A-Za-z0-9][ \u00a0-]?){{{length - 1}}}[A-Za-z0-9](?![A-Za-z0-9])", text) if length else None
     return found[0] if found and 2 * sum(char.isdigit() for char in found[0]) >= length else ""
 
@@ -131,7 +130,7 @@ def _is_valid(number: str) -> bool:
 
 
 def _is_spoiled(text: str, *, least: int) -> bool:
-    """True if there are at least so many digits, and few letters, one of them inside or a small l in front."""
+    """Return whether there are that many digits and few letters, with a letter inside or a small l in front."""
     digits, letters = sum(map(str.isdigit, text)), sum(map(str.isalpha, text))
     bare = re.sub(r"[ \u00a0./,-]", "", text)
     is_inside = bool(re.search(r"\d[OolI]+(?=\d|$)|^l\d", bare))
@@ -139,5 +138,5 @@ def _is_spoiled(text: str, *, least: int) -> bool:
 
 
 def _touches(text: str) -> bool:
-    """True if a letter stands right beside a digit."""
+    """Return whether a letter stands right beside a digit."""
     return bool(re.search(r"\d[OolI]|[OolI]\d", text))

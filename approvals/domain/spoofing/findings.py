@@ -1,6 +1,6 @@
-"""What in a question may not be what it seems: letters, hosts, figures and characters, each with a sentence why.
+"""Everything in a question that may not be what it seems: letters, hosts, digits and characters, each with a sentence.
 
-A mark stands beside the value, is counted on top of the page, in the queue and in the API. It forbids nothing.
+A finding is shown beside the value and counted on the page, in the queue and in the API. It forbids nothing.
 """
 
 import json
@@ -33,7 +33,7 @@ _DIGIT = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Mark:
-    """What may not be what it seems. `place` is a JSON Pointer into the approval, `text` what stands there."""
+    """One finding. `place` is a JSON Pointer into the approval, `text` what stands there."""
 
     kind: str
     place: str
@@ -52,7 +52,7 @@ class Spot:
 
 
 def marks_of(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the marks of a question as plain data: of each argument; of the rest, what stands in none."""
+    """Return the findings in a question as plain data: those of each argument, then those of the rest."""
     spots = list(_spots_of(actions, request, state))
     others = neighbours(spot.text for spot in spots)
     found: dict[tuple[str, str, str], Mark] = {}
@@ -86,7 +86,7 @@ def _all_spots(actions: Sequence[Mapping[str, Any]], request: Any, state: Mappin
 
 
 def _spots(place: str, value: Any, name: str = "") -> Iterator[Spot]:
-    """Yield each text of plain data in its order, keys too."""
+    """Yield each text of plain data in order, keys included."""
     waiting: list[tuple[str, Any, str]] = [(place, value, name)]
     while waiting:
         place, item, name = waiting.pop()
@@ -100,12 +100,12 @@ def _spots(place: str, value: Any, name: str = "") -> Iterator[Spot]:
 
 
 def step_of(key: Any) -> str:
-    """Write a key as one step of a JSON Pointer."""
+    """Encode a key as one step of a JSON Pointer."""
     return plain_visible(str(key)[:80]).replace("~", "~0").replace("/", "~1")
 
 
 def marks_at(spot: Spot, others: Neighbours | None = None) -> Iterator[Mark]:
-    """Yield what is to be said of one text."""
+    """Yield the findings of one text."""
     text = spot.text[:LONGEST]
     for kind, shown, sentence in _found(text, spot, others):
         yield Mark(kind, spot.place, _short(plain_visible(shown)), sentence)
@@ -132,7 +132,7 @@ _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), 127])
 
 
 def _odd_name(text: str, spot: Spot) -> Iterator[tuple[str, str, str]]:
-    """A name is drawn in one line, and cut. Say what that leaves out."""
+    """Say what is lost when a name is drawn: names stand on one line and are cut."""
     shown = json.dumps(text, ensure_ascii=False)[1:-1]
     if len(text) > LONGEST_NAME:
         end = plain_visible(json.dumps(text[-40:], ensure_ascii=False)[1:-1])
@@ -168,7 +168,10 @@ def _alphabets(text: str, *, is_name: bool) -> Iterator[tuple[str, str, str]]:
 
 
 def _only_looks_latin(word: str, text: str, found: set[str], *, is_name: bool) -> bool:
-    """Judge a word all of another script. In a text of that script, with letters that Latin lacks, it is at home."""
+    """Return whether a word of another script imitates a Latin one.
+
+    It does not in a text of that script: such a text has letters that Latin lacks.
+    """
     if not is_imitation(word):
         return False
     own = scripts(word)

@@ -1,8 +1,8 @@
-"""Hosts that may not be what they seem, in text that an agent wrote.
+"""Host names that may not be what they seem, in text that an agent wrote.
 
-Found: letters of several alphabets in one name, a name all of another alphabet that is drawn like Latin, names in code
-(`xn--`), what is one slip of the eye away from a well-known name or from a host of the same record, a well-known host
-at the front of another, and what stands before the @ of a URL.
+Found are: several alphabets in one name; a name of another alphabet drawn like Latin; encoded names (`xn--`); names one
+slip of the eye away from a well-known name or from another host of the same record; a well-known host at the front of
+another; and anything before the @ of a URL.
 """
 
 import re
@@ -44,7 +44,7 @@ Neighbours = Mapping[str, Set[str]]
 
 
 def hosts_in(text: str) -> Iterator[str]:
-    """Yield what may be a host. A pattern of labels and dots would take minutes for `a.a.a.`; this reads once."""
+    """Yield what may be a host, in linear time. A regular expression of labels and dots takes minutes for `a.a.a.`."""
     for token in _TOKEN.findall(text[:LONGEST]):
         host = token.strip(".-_")[-LONGEST_HOST:]
         labels = host.split(".")
@@ -60,7 +60,7 @@ def neighbours(texts: Iterable[str]) -> Neighbours:
 
 
 def hosts_marked(text: str, others: Neighbours | None = None) -> Iterator[tuple[str, str]]:
-    """Yield each host that may not be what it seems, with the sentence why."""
+    """Yield each suspicious host, with a sentence."""
     text = text[:LONGEST]
     if "." not in text and "://" not in text and not _DOTS.search(text) and "xn--" not in text.lower():
         return
@@ -77,7 +77,7 @@ def hosts_marked(text: str, others: Neighbours | None = None) -> Iterator[tuple[
 
 
 def users_marked(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each address in which a user name may be taken for the host, with the sentence why."""
+    """Yield each address whose user name may be taken for the host, with a sentence."""
     if "@" not in text and "\uff20" not in text:
         return
     for found in _USER_IN_URL.finditer(text[:LONGEST]):
@@ -117,7 +117,7 @@ def _why(host: str, others: Neighbours) -> str:
 
 
 def _alike_here(host: str, others: Neighbours) -> str:
-    """Return another host of the record that this one is one slip of the eye away from; a known one imitates none."""
+    """Return another host of the record that this one resembles; empty if none. Well-known hosts imitate nobody."""
     domain = _domain(host)
     if domain.partition(".")[0] in KNOWN:
         return ""
@@ -129,7 +129,7 @@ def _domain(host: str) -> str:
 
 
 def decoded(host: str) -> str:
-    """Return a host with the names that are written in code as a browser would show them."""
+    """Return a host with its encoded (`xn--`) labels as a browser would show them."""
     return _CODES.sub(lambda found: _decoded(found[0]), host)
 
 
@@ -144,7 +144,7 @@ def _decoded(label: str) -> str:
 
 
 def _in_code(host: str) -> str:
-    """Say what a browser looks up."""
+    """Return the encoded form, which a browser looks up."""
     try:
         return f" ({host.encode('idna').decode('ascii')})"
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""Letters that look like other letters, after UTS 39: scripts, and the skeleton that imitations of a word share."""
+"""Letters that look like other letters, after Unicode's UTS 39: scripts, and the skeleton that look-alike words share."""
 
 import re
 import unicodedata
@@ -29,7 +29,7 @@ def scripts(word: str) -> set[str]:
 
 @lru_cache(4096)
 def twin(char: str) -> str:
-    """Return the ASCII letter that a letter is drawn like; empty if there is none."""
+    """Return the ASCII letter that looks like this letter; empty if none."""
     plain = unicodedata.normalize("NFKC", char)
     if plain.isascii():
         return plain
@@ -38,7 +38,7 @@ def twin(char: str) -> str:
 
 @lru_cache(4096)
 def _near(char: str) -> str:
-    """Like `twin`, and for small letters in the shape of a capital too: к is near k."""
+    """Do what `twin` does, and also take small letters with the form of a capital: к is near k."""
     if found := twin(char) or _SMALL_CAPITALS.get(char):
         return found
     alike = (each["c"] for each in confusables_data.get(char, ()))
@@ -46,7 +46,7 @@ def _near(char: str) -> str:
 
 
 def skeleton(word: str) -> str:
-    """Return what a word and its imitations have in common: without accents, 0 as o, 1 and i as l, rn as m."""
+    """Return what a word shares with its imitations: no accents, 0 as o, 1 and i as l, rn as m."""
     bare = "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
     plain = "".join(char if char.isascii() else _near(char) for char in bare).lower().translate(_ALIKE)
     for pair, one in _PAIRS:
