@@ -59,7 +59,10 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _forget_dead_users(handles: Path) -> None:
-    """Remove killed processes from the list of users. The server stops with its last user, and dead ones never leave."""
+    """Remove killed processes from the list of users.
+
+    The server stops with its last user, and dead ones never leave.
+    """
     try:
         pids = json.loads(handles.read_text() or "[]")
     except (OSError, ValueError):

@@ -109,7 +109,10 @@ def deviations(approval: Approval, decision: Decision, ran: Sequence[Call]) -> l
 
 
 def _take(left: list[Call], action: dict[str, Any], choice: Choice) -> None:
-    """Remove the decided call from the list. Two calls may be equal, one approved and one not, so only one is removed."""
+    """Remove the decided call from the list.
+
+    Two calls may be equal, one approved and one not, so only one is removed.
+    """
     wanted = {"approve": action["args"], "edit": choice.args}.get(choice.verdict)
     for call in left:
         is_it = not call.id or not action.get("call_id") or call.id == action["call_id"]

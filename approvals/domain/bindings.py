@@ -47,7 +47,10 @@ def check_of(thread_id: str) -> None:
 
 
 def why_not(thread: Thread) -> str:
-    """Return why nothing may be decided or run on the thread, or an empty string. A thread without checkpoints is free."""
+    """Return why nothing may be decided or run on the thread, or an empty string.
+
+    A thread without checkpoints is free.
+    """
     if thread.unbound:
         return str(thread.unbound["why"])
     return NOT_READ if thread.checkpoint_id and not thread.bound_by else ""

@@ -57,7 +57,7 @@ class Rule:
     may_edit: Editable = None
     """Which channels and arguments people may change; None for all."""
     edit_needs_another: bool = False
-    """Who proposes an edit, an answer or to skip is no approver of it, nor of what comes of it later."""
+    """Who proposes an edit, an answer or a skip is no approver of it, and has no vote on later questions."""
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Rule":
@@ -97,7 +97,7 @@ class Proposal:
     by: str = ""
     """Who proposed it first; who says the same later only agrees."""
     preview: Mapping[str, Any] | None = None
-    """What the edit, or skipping, leads to, as the others are shown it: of `try_edit.tried`, without whole states."""
+    """What the edit or skip leads to, as shown to the other voters: from `edits.tried`, without whole states."""
 
     @property
     def is_plain(self) -> bool:
@@ -380,7 +380,10 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
 
 
 def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> str:
-    """Return why the thread cannot go on from its checkpoint, or an empty string. `was_asked`: people were asked there."""
+    """Return why the thread cannot go on from its checkpoint, or an empty string.
+
+    `was_asked`: people were asked there.
+    """
     if refusal:
         return refusal
     if not waiting:
@@ -391,7 +394,10 @@ def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> s
 
 
 def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequence[bool]) -> str:
-    """Return why no question of the thread can be asked again. `can_be_answered` says it of each question asked there."""
+    """Return why no question of the thread can be asked again.
+
+    `can_be_answered` says it of each question asked there.
+    """
     if is_cleaned:
         return "This thread was force-cleaned."
     if status == "busy":

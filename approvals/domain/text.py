@@ -86,7 +86,9 @@ def iter_texts(value: Any) -> Iterator[str]:
 
 
 def json_text(value: Any) -> str:
-    """Format plain data as JSON for people: letters as they are, odd characters as escapes, so a copy stays valid JSON."""
+    """Format plain data as JSON for people: letters as they are, odd characters as escapes, so a copy stays valid
+    JSON.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return _drawn(_escape, text)
 

@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 
 QUEUE = "queue"
 LONGEST_SEND_SECONDS = 5.0
-"""Nobody waits that long: after a moment a message is on its own."""
+"""Time limit of a message. Callers wait only a moment; then the message goes on without them."""
 MOST_ON_THEIR_OWN = 10
-"""Each has a connection."""
+"""Limit on messages that go on without their caller: each holds a connection to Redis."""
 _on_their_own: set[asyncio.Task[None]] = set()
 
 

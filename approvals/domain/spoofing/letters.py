@@ -1,4 +1,6 @@
-"""Letters that look like other letters, after Unicode's UTS 39: scripts, and the skeleton that look-alike words share."""
+"""Letters that look like other letters, after Unicode's UTS 39: scripts, and the skeleton that look-alike words
+share.
+"""
 
 import re
 import unicodedata
