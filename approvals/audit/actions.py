@@ -1,4 +1,4 @@
-"""What can stand in the log, with the sentence people read."""
+"""Every action that an entry can record, with the sentence that people read."""
 
 ACTIONS = {
     "approval.claimed": "Somebody reserved an approval for a while.",

@@ -1,4 +1,4 @@
-"""The chain itself: what an entry's hash covers. Plain values only, so that it can be checked anywhere."""
+"""The hash chain: what an entry's hash covers. Plain values only, so that it can be checked anywhere."""
 
 import hashlib
 from typing import NamedTuple
@@ -12,7 +12,7 @@ SALT_LENGTH = 64
 
 
 class Entry(NamedTuple):
-    """One entry as it is stored. The columns are empty in an export: there the body says it all."""
+    """One entry as stored. In an export the columns are empty: the body holds everything."""
 
     seq: int
     prev_hash: str
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A text beside an entry. Erased: both salt and text are empty."""
+    """A text that belongs to an entry. After erasure both salt and text are empty."""
 
     seq: int
     name: str
@@ -31,11 +31,11 @@ class Text(NamedTuple):
 
 
 def entry_hash(seq: int, prev_hash: str, body: str) -> str:
-    """SHA-256 over domain tag, number, previous hash, length of the body and the body, each on a line."""
+    """Return SHA-256 over the domain tag, number, previous hash, length of the body, and body, each on a line."""
     text = body.encode()
     return hashlib.sha256(b"%s\n%d\n%s\n%d\n%s" % (DOMAIN, seq, prev_hash.encode(), len(text), text)).hexdigest()
 
 
 def text_digest(salt: str, text: str) -> str:
-    """SHA-256 of salt and text. Without the salt nobody can find a short text by trying."""
+    """Return SHA-256 of salt and text. Without the salt nobody can find a short text by trying."""
     return hashlib.sha256(salt.encode() + text.encode()).hexdigest()

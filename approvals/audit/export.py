@@ -1,7 +1,7 @@
-"""Copies of the log. JSON Lines for programs: the whole of it can be verified offline. CSV for people.
+"""Copies of the log: JSON Lines, which can be verified offline if whole, and CSV for people.
 
-The lines of JSON Lines say their `kind`: `export` first, then each `entry`, each `text` that stands beside one and each
-signed `head`, and `end` last with how many there were. Only the whole log can be verified, and the first line says so.
+Each line has a `kind`: `export` first; then each `entry`, each `text` of an entry and each signed `head`; `end` last,
+with the counts. Only a copy of the whole log can be verified, and the first line says whether it is one.
 """
 
 import csv
@@ -28,7 +28,7 @@ ENTRIES = "SELECT seq, prev_hash, hash, body FROM approvals_auditentry ORDER BY 
 
 
 def write_jsonl(out: IO[str], filters: Filters) -> int:
-    """Write the log as of one moment, or the entries that were asked for; return how many."""
+    """Write the log as of one moment, or the selected entries. Return the number of entries."""
     with snapshot():
         end = end_of_log()
         about = {"v": VERSION, "at": datetime.now(UTC).isoformat(), "filters": filters.told(), "end": end}
@@ -49,7 +49,10 @@ def write_jsonl(out: IO[str], filters: Filters) -> int:
 
 
 def write_csv(out: IO[str], filters: Filters) -> int:
-    """Write a table for people; cells that a spreadsheet would run begin with an apostrophe. Return how many rows."""
+    """Write a table for people and return the number of rows.
+
+    Cells that a spreadsheet would run begin with an apostrophe.
+    """
     writer, count = csv.writer(out, lineterminator="\n"), 0
     writer.writerow(COLUMNS)
     with snapshot():
@@ -63,9 +66,9 @@ FORMATS: dict[str, Callable[[IO[str], Filters], int]] = {"jsonl": write_jsonl, "
 
 
 def verify_export(path: Path, keys: list[PublicKey], known: Known | None = None) -> Verification:
-    """Walk an export, with no database. Raises CannotCheck for a part of a log, and for what is no export.
+    """Verify an export without a database. Raises CannotCheck for a part of a log, and for a file that is no export.
 
-    `known` is a head that whoever asks has kept: without one, nobody can tell that the end of a log was left out.
+    `known` is a head that the caller has kept. Without one, nobody can tell that the end of a log was left out.
     """
     try:
         end = _end_in(path)
@@ -116,7 +119,7 @@ def _cell(value: object) -> str:
 
 
 def _lines(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """Read the lines of one kind. The log is walked with three readers of the file, each in its own place."""
+    """Yield the lines of one kind. The walk reads the file three times side by side, once for each kind."""
     begin = f'{{"kind":"{kind}"'
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
@@ -131,7 +134,7 @@ def _first(path: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _end_in(path: Path) -> tuple[int, str] | None:
-    """Return the end of the log as the first line says it. Raises CannotCheck for a part of a log."""
+    """Return the end of the log as the first line gives it. Raises CannotCheck for a part of a log."""
     with path.open(encoding="utf-8") as file:
         first = json.loads(file.readline(100_000))
     if first["kind"] != "export" or first["v"] != VERSION:

@@ -1,4 +1,4 @@
-"""Which entries somebody asks for."""
+"""Filters of lists and exports of entries."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Filters:
         return bool(self.told())
 
     def told(self) -> dict[str, str]:
-        """Return what is asked for, for the record."""
+        """Return the filters as the audit entry of an export records them."""
         return {name: str(value) for name, value in vars(self).items() if value}
 
     def entries(self) -> QuerySet[AuditEntry]:
@@ -42,7 +42,7 @@ class Filters:
 
 
 def _part(name: str, value: str) -> str:
-    """Return how a body says this."""
+    """Return how the body of an entry writes this key and value."""
     return f'"{name}":{json.dumps(value, ensure_ascii=False)}'
 
 

@@ -1,6 +1,7 @@
-"""AUDIT_DIR: what is kept outside the database. The key, its public halves, and the file of signed heads.
+"""The files in AUDIT_DIR, outside the database: the private key, the public keys, and the signed heads.
 
-`heads` only grows: each note, then an empty line. A note that a crash cut off at the end is not one.
+The file `heads` only grows: each note is followed by an empty line. A note without that line was cut off by a crash and
+does not count.
 """
 
 import os
@@ -45,7 +46,7 @@ def _key_file() -> Path:
 
 
 def public_keys(path: Path | None = None) -> list[PublicKey]:
-    """Read the public keys, oldest first; none if there is no file. Raises CannotCheck."""
+    """Read the public keys, oldest first; empty without a file. Raises CannotCheck."""
     path = path or public_key_file()
     try:
         return [parse_key(line) for line in path.read_text().splitlines() if line.strip()]
@@ -56,7 +57,7 @@ def public_keys(path: Path | None = None) -> list[PublicKey]:
 
 
 def private_key() -> Key | None:
-    """Read the key that signs, or None. Raises CannotCheck."""
+    """Read the private key, or None. Raises CannotCheck."""
     try:
         private = load_pem_private_key(_key_file().read_bytes(), password=None)
     except FileNotFoundError:
@@ -71,7 +72,7 @@ def private_key() -> Key | None:
 
 
 def keep_key(key: Key) -> None:
-    """Put the key in place, readable by us alone, and add its public half to those before it."""
+    """Write the private key, readable by its owner alone, and append its public key to the earlier ones."""
     settings.AUDIT_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     new = _key_file().with_name("key.new")
@@ -84,7 +85,7 @@ def keep_key(key: Key) -> None:
 
 
 def append_note(note: str) -> int:
-    """Add a note to the file of signed heads and wait until it is on the disk; return where it ends there."""
+    """Append a note to the file of signed heads, wait until it is on disk, and return the end of the file in bytes."""
     is_new = not heads_file().exists()
     settings.AUDIT_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     end = _append(heads_file(), note + "\n", mode=0o644)
@@ -94,7 +95,7 @@ def append_note(note: str) -> int:
 
 
 def write_heads(notes: Iterable[str]) -> None:
-    """Write the file of signed heads anew, where there is none."""
+    """Write a file of signed heads where there is none."""
     new = heads_file().with_name("heads.new")
     settings.AUDIT_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     new.unlink(missing_ok=True)
@@ -107,7 +108,7 @@ def write_heads(notes: Iterable[str]) -> None:
 
 
 def size_of_heads() -> int | None:
-    """Return the size of the file of signed heads in bytes, or None if there is no such file."""
+    """Return the size in bytes of the file of signed heads, or None without a file."""
     try:
         return heads_file().stat().st_size
     except FileNotFoundError:
@@ -115,7 +116,7 @@ def size_of_heads() -> int | None:
 
 
 def iter_heads(start: int = 0) -> Iterator[Kept]:
-    """Read the whole notes of the file, from the beginning of one on; none if there is no file. Raises CannotCheck."""
+    """Yield the complete notes of the file, from the byte `begin` on; none without a file. Raises CannotCheck."""
     try:
         with heads_file().open("rb") as file:
             file.seek(start)
@@ -134,7 +135,7 @@ def iter_heads(start: int = 0) -> Iterator[Kept]:
 
 
 def cut_heads(end: int) -> None:
-    """Remove what a crash left behind the last whole note."""
+    """Remove what a crash left behind the last complete note."""
     os.truncate(heads_file(), end)
 
 

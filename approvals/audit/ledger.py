@@ -1,4 +1,4 @@
-"""Votes and decisions against their entries: one to one, and both say the same."""
+"""Comparison of votes and decisions with their entries: exactly one entry each, and the same content."""
 
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ Seen = tuple[int, dict[str, Any]]
 
 
 class Ledger:
-    """Told of each entry; looks its row up in batches. Remembers of each row its id alone."""
+    """Receives each entry and reads its row in batches. It keeps only the ids of the rows."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Seen]] = {action: [] for action in KINDS}
@@ -38,7 +38,7 @@ class Ledger:
                 self._compare(record["action"])
 
     def first_fault(self, *, is_whole: bool) -> Broken | None:
-        """Return the first entry that its row contradicts, or, of a whole log, a row without an entry."""
+        """Return the first entry that contradicts its row; of a whole log also a row without an entry."""
         for action in KINDS:
             self._compare(action)
             if is_whole and self._fault is None:

@@ -50,10 +50,10 @@ _gathered: ContextVar[list[_Draft] | None] = ContextVar("gathered", default=None
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Run the block in a transaction whose entries are appended at its end, at once.
+    """Open a transaction that appends all its entries together, just before it commits.
 
-    Everybody who appends waits for the head: so it is locked last, and for two statements, however long the block
-    takes or hangs. What the block reads of the log is therefore what stood there before.
+    Everybody who appends waits for the head row. So it is locked last, for two statements, however long the block takes
+    or hangs. Reads of the log inside the block do not see its own entries.
     """
     with database.atomic():
         drafts: list[_Draft] = []

@@ -1,8 +1,8 @@
-"""Signed heads: notes in the C2SP signed-note form, with Ed25519, on how far the log had come.
+"""Signed heads: C2SP signed notes (Ed25519) that say how far the log had come.
 
-A note is a checkpoint: origin, size (the number of the newest entry), root (the hash of that entry, base64), then lines
-of ours, a blank line and the signature. Its lines name the note before it, its time, and each entry since then with its
-hash, so a changed entry is found by name even if all hashes after it were made anew.
+The text of a note is a C2SP checkpoint: origin, size (the number of the newest entry), root (the hash of that entry,
+base64). Our lines follow: the note before it, the time, and the hash of each entry since. So a changed entry can be
+named even if all later hashes were computed anew.
 """
 
 import base64
@@ -27,11 +27,11 @@ SHAPE = re.compile(
 
 
 class BadNote(Exception):
-    """Says what is wrong with a note."""
+    """The reason why a note is not valid."""
 
 
 class BadKey(Exception):
-    """This is not a public key in the form `name+id+base64`."""
+    """The text is not a public key of the form `name+id+base64`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Head:
-    """What a note says. `hashes` are those of the entries since the note before, oldest first."""
+    """The content of a note. `hashes` are those of the entries since the note before, oldest first."""
 
     origin: str
     size: int
@@ -88,7 +88,7 @@ class Head:
 
     @property
     def first(self) -> int:
-        """The number of the first entry it lists; of a note that lists none, the newest it vouches for."""
+        """The number of the first entry that the note lists; of a note without entries, the newest that it covers."""
         return self.size - max(len(self.hashes) - 1, 0)
 
     @property
@@ -105,7 +105,7 @@ def digest(note: str) -> str:
 
 
 def parse_key(line: str) -> PublicKey:
-    """Read `name+id+base64`. Raises BadKey."""
+    """Parse `name+id+base64`. Raises BadKey."""
     try:
         name, _, encoded = line.strip().split("+", 2)
         raw = base64.b64decode(encoded, validate=True)
@@ -118,7 +118,7 @@ def parse_key(line: str) -> PublicKey:
 
 
 def read_head(note: str) -> Head:
-    """Read a note without looking at its signature. Raises BadNote."""
+    """Parse a note without checking its signature. Raises BadNote."""
     if not (found := SHAPE.fullmatch(note)):
         raise BadNote("A signed head is not written as one.")
     hashes = tuple(line[-64:] for line in found["entries"].splitlines())
@@ -130,7 +130,7 @@ def read_head(note: str) -> Head:
 
 
 def newest_in(text: str) -> str:
-    """Return the last note of a text that holds one or several. Raises BadNote."""
+    """Return the last note of a text with one or more notes. Raises BadNote."""
     found = [match.group() for match in SHAPE.finditer(text)]
     if not found:
         raise BadNote("There is no signed head in it.")
@@ -138,9 +138,9 @@ def newest_in(text: str) -> str:
 
 
 def open_note(note: str, keys: Sequence[PublicKey], *, is_vouched: bool = False) -> tuple[Head, int]:
-    """Return what a note says and which of the keys signed it. Raises BadNote.
+    """Return the content of a note and the key that signed it. Raises BadNote.
 
-    With `is_vouched` the signature itself is not checked: a later note names this one, and its own will be.
+    With `is_vouched` the signature is not checked: a later note names this one, and its signature will be checked.
     """
     head, found = read_head(note), SHAPE.fullmatch(note)
     assert found

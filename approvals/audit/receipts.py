@@ -1,4 +1,4 @@
-"""Receipts: what the log says of one decision, with the signed heads that list it. Checked with no database."""
+"""Receipts: the entries of one decision with the signed heads that list them. Can be checked without a database."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ TOLD = ("vote.cast", "vote.withdrawn", "decision.reached")
 
 
 def make_receipt(approval_id: str, entries: Iterable[AuditEntry]) -> dict[str, Any]:
-    """Return a receipt as plain data. `pending`: not all of it is signed yet, which takes a minute at most."""
+    """Return a receipt as plain data. `pending`: some entries are not signed yet, which takes a minute at most."""
     shown = [_entry(entry) for entry in entries]
     is_pending = any(each["note"] is None for each in shown)
     return {"kind": "receipt", "v": VERSION, "approval": approval_id, "pending": is_pending, "entries": shown}
@@ -29,7 +29,7 @@ def note_on(seq: int) -> str | None:
 
 
 def check_receipt(path: Path, keys: Sequence[PublicKey]) -> list[dict[str, Any]]:
-    """Return what the entries of a receipt say. Raises Broken, naming the first that is wrong, or CannotCheck."""
+    """Return what the entries of a receipt say. Raises Broken, which names the first wrong entry, or CannotCheck."""
     try:
         receipt = json.loads(path.read_text())
         if (receipt["kind"], receipt["v"]) != ("receipt", VERSION) or not receipt["entries"]:
@@ -54,7 +54,7 @@ def _entry(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _whole(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Raise Broken unless the decision is there, and every vote that it says made it."""
+    """Raise Broken unless the receipt has the decision and each vote that the decision names."""
     votes = {record["object"]["vote"] for record in records if record["action"] == "vote.cast"}
     decided = [record for record in records if record["action"] == "decision.reached"]
     if len(decided) != 1:

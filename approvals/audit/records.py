@@ -1,6 +1,6 @@
-"""Every row that decides something against the entries that made it: both must say the same, and neither be alone.
+"""Comparison of every deciding row with the entries that made it: same content, and neither without the other.
 
-What entries tell is kept in a file of its own while the log is walked, so that memory stays bounded; then each row is
+During the walk, what entries say of rows goes into a temporary file, so that memory stays bounded; then each row is
 read once. The first entry whose row differs is named.
 """
 
@@ -33,7 +33,7 @@ Found = tuple[str, str, dict[str, Any]]
 
 
 class Records:
-    """Told of each entry, in order."""
+    """Receives each entry in order."""
 
     def __init__(self) -> None:
         self._told = sqlite3.connect("")  # a file of its own, which goes with it
@@ -53,7 +53,7 @@ class Records:
             self._flush()
 
     def first_fault(self) -> Broken | None:
-        """Compare every row; return the first entry that one of them contradicts. Needs a transaction."""
+        """Compare every row. Return the first entry that contradicts its row. Needs a transaction."""
         self._flush()
         for kind in rows.KINDS:
             found = rows.iter_rows(kind)

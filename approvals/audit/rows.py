@@ -1,7 +1,7 @@
-"""What entries say of the rows that decide something: each deciding column, as a short value or a mark of a long one.
+"""What entries record of rows that decide something: each deciding column, as a short value or a hash of a long one.
 
-An entry that makes or changes such a row tells its columns under `rows`; the newest word on each column is what must
-stand in the database. The same columns are read here with SQL, so a verification moves no state about.
+An entry that creates or changes such a row lists the columns under `rows`. The newest value that the log has of a
+column must be the one in the database. A verification reads the same columns with SQL, so no state leaves the database.
 """
 
 import functools
@@ -99,14 +99,14 @@ class Column:
     field: Any = None
 
     def told(self, value: Any) -> Any:
-        """Return what an entry says of a value that `sql` gave."""
+        """Return the recorded form of a value that `sql` selected."""
         if isinstance(self.field, JSONField):
             return None if value is None else _mark_of_jsonb(value)
         return short(value)
 
 
 def told(row: Model, *names: str) -> Told:
-    """Return what an entry says of a row as it was just saved: of these columns, or of all."""
+    """Return the recorded form of a row as it was just saved: of these columns, or of all."""
     wanted = names or [column.name for column in columns(_NAMES[type(row)])]
     fields = {field.attname: field for field in row._meta.concrete_fields}
     return {key_of(row): {name: _told(row, fields[name]) for name in wanted}}
@@ -117,14 +117,14 @@ def key_of(row: Model) -> str:
 
 
 def read(kind: str, ids: Iterable[Any]) -> Told:
-    """Return what is to be told of rows, from the database: for kinds that people seldom change."""
+    """Return the recorded form of rows, read from the database. For kinds that people seldom change."""
     wanted = list(ids)
     found: Told = {f"{kind}:{pk}": None for pk in wanted}
     return found | {key: columns for key, _, columns in iter_rows(kind, only=wanted)}
 
 
 def with_marks(found: "QuerySet[Approval]", names: Sequence[str]) -> "QuerySet[Approval]":
-    """Add the marks of columns that are left in the database."""
+    """Add the hashes of columns that were left in the database."""
     table = Approval._meta.db_table
     return found.annotate(**{f"mark_of_{name}": RawSQL(_mark_sql(f'"{table}"."{name}"'), []) for name in names})
 
@@ -158,7 +158,7 @@ def _row(kind: str, wanted: Sequence[Column], found: tuple[Any, ...]) -> tuple[s
 
 @functools.cache
 def columns(kind: str) -> tuple[Column, ...]:
-    """Return the columns that are told of a kind of row."""
+    """Return the recorded columns of a kind of row."""
     model = KINDS[kind]
     table, kept, left = model._meta.db_table, KEPT.get(model), LEFT_OUT.get(model, frozenset())
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
@@ -173,18 +173,18 @@ def columns(kind: str) -> tuple[Column, ...]:
 
 @functools.cache
 def untold(kind: str) -> dict[str, Any]:
-    """Return what stands in columns of which no entry tells: a thread that was found is nobody's."""
+    """Return the values that a row without an entry may have: a thread that was found belongs to nobody."""
     return {"started_by_id": None, "authors": mark("[]")} if kind == "thread" else {}
 
 
 def is_untold_by_nature(kind: str, columns: dict[str, Any]) -> bool:
-    """A thread that nobody started here was found, and nothing of it decides."""
+    """Return whether a row needs no entry: a thread that was found, not started here, and of which nothing decides."""
     return kind == "thread" and all(columns[name] == value for name, value in untold(kind).items())
 
 
 @functools.cache
 def emptied(kind: str) -> dict[str, Any]:
-    """Return what is told of columns that a force-clean empties."""
+    """Return the recorded form of columns that a force-clean empties."""
     fields = {field.attname: field for field in KINDS[kind]._meta.concrete_fields}
     return {name: _told_value(fields[name], value) for name, value in EMPTIED.get(kind, {}).items()}
 
@@ -208,7 +208,7 @@ def _told_value(field: Any, value: Any) -> Any:
 
 
 def short(value: Any) -> Any:
-    """Return a value that is told as it is."""
+    """Return a value that is recorded as it is."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, UUID):
@@ -219,7 +219,7 @@ def short(value: Any) -> Any:
 
 
 def mark(text: str) -> str:
-    """Name a text by half of its SHA-256: nobody finds another text of the same mark."""
+    """Return half of the SHA-256 of a text: nobody finds another text with the same hash."""
     return hashlib.sha256(text.encode()).hexdigest()[:MARK_LENGTH]
 
 
@@ -241,7 +241,7 @@ def _sql(column: str, field: "Field[Any, Any]") -> str:
 
 
 def _many_sql(model: type[Model], many: Any) -> str:
-    """List what a row is linked with: groups of a person by name, as the log has them; the rest by id."""
+    """Return SQL for linked rows: a person's groups by name, as the log has them, anything else by id."""
     through, table = many.remote_field.through._meta.db_table, model._meta.db_table
     mine, theirs = many.m2m_column_name(), many.m2m_reverse_name()
     if model is Person:
@@ -251,12 +251,12 @@ def _many_sql(model: type[Model], many: Any) -> str:
 
 
 def since(at: datetime) -> str:
-    """Write the time at which somebody was put into a group as `_since_sql` does."""
+    """Format the time at which a person joined a group as `_since_sql` does."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 def _since_sql() -> str:
-    """List since when a person is in each group, in the order of their names: an older role counts for more."""
+    """Return SQL for the times since when a person is in each group, in the order of their names."""
     at = "to_char(t.granted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
     named = f"SELECT {at} FROM auth_user_groups AS t JOIN auth_group AS g ON g.id = t.group_id"
     return f'ARRAY({named} WHERE t.user_id = auth_user.id ORDER BY g.name COLLATE "C")'

@@ -1,7 +1,7 @@
-"""Sign-ins are audit entries, also those that fail; and so is each change of people, groups and tokens.
+"""Entries for sign-ins, failed ones too, and for each change of people, groups and tokens.
 
-Whatever changes them, a command, a shell or a program of the operator's, there is an entry: without one they count for
-nothing. Actions that know who asked write it themselves.
+Whatever makes the change, a command, a shell or another program, there is an entry: rights without one do not count.
+Actions that know who asked write the entry themselves.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def note_failed_sign_in(credentials: dict[str, Any], **_: Any) -> None:
 
 @receiver(post_migrate)
 def adopt_rows(sender: Any, **_: Any) -> None:
-    """After the last migration of ours: rows that were there before entries told of rows."""
+    """After our last migration, record the rows that existed before entries recorded rows."""
     if sender.name == "approvals":
         subjects.adopt()
 

@@ -1,4 +1,4 @@
-"""People, groups, tokens and policies in the log: an entry for each change, from wherever it comes."""
+"""Entries for each change of people, groups, tokens and policies, whatever makes it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def told_of(key: str, about: str = "") -> dict[str, Any] | None:
 
 
 def is_told(kind: str, pk: Any, about: str = "") -> bool:
-    """Whether the log says of a row what stands in the database."""
+    """Return whether the log agrees with the row in the database."""
     key = f"{kind}:{pk}"
     return told_of(key, about) == rows.read(kind, [pk])[key]
 
@@ -38,7 +38,7 @@ def tell_person(
     digests: dict[str, str] | None = None,
     **more: str,
 ) -> None:
-    """Write down what a person is now, unless the log says so already."""
+    """Record a person as they are now, unless the log says so already."""
     key = rows.key_of(person)
     told = rows.read("person", [person.pk])
     known = told_of(key)
@@ -53,7 +53,7 @@ def tell_person(
 
 
 def tell_group(group: Group, change: str, *, actor: str = CONSOLE, kind: str = "system", **more: Any) -> None:
-    """Write down that a group was made or removed, unless the log says so already."""
+    """Record that a group was made or removed, unless the log says so already."""
     told = rows.read("group", [group.pk])
     key = f"group:{group.pk}"
     if told[key] == told_of(key) and told[key] is not None:
@@ -64,7 +64,7 @@ def tell_group(group: Group, change: str, *, actor: str = CONSOLE, kind: str = "
 
 @dataclass(frozen=True)
 class Leaves:
-    """What a person or a group leaves behind: those who were in it, policies that named it, threads they started."""
+    """Rows that change when a person or group is removed: its members, policies that named it, threads they started."""
 
     people: list[int]
     policies: list[int]
@@ -72,7 +72,7 @@ class Leaves:
 
 
 def leaves(subject: Person | Group) -> Leaves:
-    """Return what is to be told of as well when a person or a group is removed."""
+    """Return the rows whose change must be recorded when a person or a group is removed."""
     if isinstance(subject, Person):
         policies = Policy.objects.filter(people=subject.pk)
         threads = Thread.objects.filter(started_by=subject.pk).values_list("pk", flat=True)
@@ -85,7 +85,7 @@ def leaves(subject: Person | Group) -> Leaves:
 def tell_removal(
     subject: Person | Group, left: Leaves, *, actor: str = CONSOLE, kind: str = "system", **more: Any
 ) -> None:
-    """Write down that a person or a group is gone, and who is in a group less because of it."""
+    """Record that a person or group is gone, and what changed in other rows."""
     for person in Person.objects.filter(pk__in=left.people):
         tell_person(person, actor=actor, kind=kind)
     key = rows.key_of(subject)
@@ -98,7 +98,7 @@ def tell_removal(
 
 
 def adopt() -> None:
-    """Tell of every row that was there before entries told of rows. Once: what comes later must have its own entry."""
+    """Record every row from before entries recorded rows. Runs once: later rows must have entries of their own."""
     if AuditEntry.objects.filter(action="record.adopted").exists():
         return
     with transaction.atomic():
@@ -109,7 +109,7 @@ def adopt() -> None:
 
 
 def _adopt(kind: str, found: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
-    """People and what they rely on have an entry each: it is found by whom it is about."""
+    """Write one entry for each person, and for each row that people rely on: it is looked up by its subject."""
     part: rows.Told = {}
     asked = Approval.objects.pending() if kind == "approval" else Approval.objects.none()
     pending = {f"approval:{pk}" for pk in asked.values_list("pk", flat=True)}
@@ -138,7 +138,7 @@ def _versions(kind: str) -> Iterable[PolicyVersion]:
 
 
 def written_in(card: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the policies that a graph's author wrote into the metadata of its nodes; those inside by their path."""
+    """Return the policies in the metadata of a graph's nodes; those of subgraphs by their path."""
     nodes = [node for node in card["nodes"] if "policy" in node["approval"]]
     found = {f"{path}{node['id']}": node["approval"]["policy"] for node in nodes}
     for name, inner in card.get("subgraphs", {}).items():

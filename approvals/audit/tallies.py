@@ -1,4 +1,4 @@
-"""Decisions against the votes that they name: cast by those people, on that question, and not ended by then."""
+"""Comparison of decisions with the votes that they name: cast by those people, on that question, still counting."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ class Cast:
 
 
 class Tallies:
-    """Told of each entry, in order. Remembers the votes that count, and what people are called."""
+    """Receives each entry in order. It keeps the votes that count, and people's names."""
 
     def __init__(self) -> None:
         self.fault: Broken | None = None

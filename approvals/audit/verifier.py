@@ -1,4 +1,4 @@
-"""Walking the log of the database: one snapshot, in bounded memory, while others append to it."""
+"""Verification of the log in the database: one snapshot, bounded memory, while others append."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -28,12 +28,12 @@ END = "SELECT seq, hash FROM approvals_audithead WHERE id = 1"
 
 
 def verify(*, keys: Sequence[PublicKey] | None = None, known: Known | None = None) -> Verification:
-    """Walk every entry, what stands beside it, the rows that entries made, and the signed heads. Raises CannotCheck.
+    """Verify every entry, its texts, the rows that entries made, and the signed heads. Raises CannotCheck.
 
-    The first entry that is wrong is named. `known` is a head that whoever asks has kept: the log must still hold it.
+    The first wrong entry is named. `known` is a head that the caller has kept: the log must still contain it.
 
-    The file of signed heads counts; the copies in the database are compared with it. Where there is no file, they are
-    what there is, which a warning says.
+    The file of signed heads counts, and its copies in the database are compared with it. Without the file the copies
+    count, and a warning says so.
     """
     keys = folder.public_keys() if keys is None else keys
     size_before = folder.size_of_heads() or 0
@@ -70,7 +70,7 @@ def _own_snapshot() -> Iterator[None]:
 
 
 def snapshot() -> AbstractContextManager[None]:
-    """Read as of one moment. Inside a transaction of the caller's, as of what that sees."""
+    """Read as of one moment: in a transaction of its own, or within the caller's."""
     return transaction.atomic() if connection.in_atomic_block else _own_snapshot()
 
 
@@ -97,7 +97,7 @@ def end_of_log() -> tuple[int, str] | None:
 
 
 def iter_rows(query: str) -> Iterator[tuple[Any, ...]]:
-    """Read with a cursor on the server, a chunk at a time; needs a transaction."""
+    """Read rows in chunks with a server-side cursor. Needs a transaction."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(query)
         while rows := cursor.fetchmany(CHUNK):

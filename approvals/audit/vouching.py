@@ -1,6 +1,6 @@
-"""What the log says of what a decision rests on: the question as it was asked, its rule, voters' roles, the token.
+"""What the log says of the basis of a decision: the question as asked, its rule, the voters' roles, the token.
 
-Each is found by `about`: an index, and one statement for all of them. Entries are hashed again: none was edited.
+Each is looked up by `about`, which has an index, all in one statement. The hashes of the entries are checked as well.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,19 +43,19 @@ MARKED = ("state", "request", "actions", "answer_schema")
 
 @dataclass(frozen=True)
 class Log:
-    """What the log says, by `about`: of questions and policies each entry, oldest first; of the rest the newest."""
+    """Entries by `about`: of questions and policies all of them, oldest first; of anything else the newest."""
 
     records: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
 
     def rows_of(self, key: str, *abouts: str) -> dict[str, Any] | None:
-        """Return what was told last of each column of a row."""
+        """Return the newest recorded value of each column of a row."""
         told: dict[str, Any] = {}
         for record in self._told(abouts):
             told |= (record.get("rows") or {}).get(key) or {}
         return told or None
 
     def keys_of(self, kind: str, *abouts: str) -> set[str]:
-        """Name the rows of a kind that were told of."""
+        """Return the keys of the recorded rows of a kind."""
         return {key for record in self._told(abouts) for key in record.get("rows") or {} if key.startswith(f"{kind}:")}
 
     def _told(self, abouts: Sequence[str]) -> list[dict[str, Any]]:
@@ -74,9 +74,9 @@ def read(
     with_rules: bool = True,
     threads: Iterable[str] = (),
 ) -> Log:
-    """Read all that is to be known about these questions and people: one statement.
+    """Read everything about these questions and people in one statement.
 
-    With rules it is what a vote needs, so the threads and the votes so far are read as well.
+    With rules, read what a vote needs as well: the threads and the votes so far.
     """
     asked = list(approvals)
     about_threads = set(threads)
@@ -114,7 +114,7 @@ def _look_closer(log: Log, keys: Iterable[str], *abouts: str) -> Log:
 
 
 def thread_differs(log: Log, thread: Thread) -> list[str]:
-    """Name what of a thread, which says who may vote and which graph runs, is not as the log has it."""
+    """Name the columns of a thread, its authors and its graph, that differ from the log."""
     if is_off("row_check"):
         return []
     differing = _thread_differs(log, thread)
@@ -133,7 +133,7 @@ def _thread_differs(log: Log, thread: Thread) -> list[str]:
 
 
 def why_not_thread(differing: Sequence[str]) -> str:
-    """Say that nothing is decided or run on a thread that was changed past the console."""
+    """Return the refusal for a thread that was changed outside the console."""
     if not differing:
         return ""
     return (
@@ -143,7 +143,7 @@ def why_not_thread(differing: Sequence[str]) -> str:
 
 
 def why_not_votes(log: Log, approval: Approval, votes: Sequence[Vote]) -> str:
-    """Say that the votes that would count are not those that were cast and still count, as the log has it."""
+    """Return the refusal where the counting votes differ from those that the log has."""
     if is_off("row_check") or not _votes_differ(log, approval, votes):
         return ""
     if not _votes_differ(_look_closer(log, [rows.key_of(vote) for vote in votes]), approval, votes):
@@ -167,7 +167,7 @@ def _votes_differ(log: Log, approval: Approval, votes: Sequence[Vote]) -> bool:
 
 
 def what_differs(log: Log, approval: Approval) -> list[str]:
-    """Name what of a question is not as the log says it was asked. Columns that were not read are not compared."""
+    """Name the columns of a question that differ from the log. Columns that were not read are not compared."""
     if is_off("row_check"):
         return []
     key = rows.key_of(approval)
@@ -185,7 +185,7 @@ def what_differs(log: Log, approval: Approval) -> list[str]:
 
 
 def why_not_altered(differing: Sequence[str]) -> str:
-    """Say that nobody can decide a question, of which `differing` is not what was asked."""
+    """Return the refusal for a question of which `differing` differs from the log."""
     if not differing:
         return ""
     if list(differing) == ["entry"]:
@@ -196,7 +196,7 @@ def why_not_altered(differing: Sequence[str]) -> str:
 
 
 def why_not_person(log: Log, person_id: int | None, username: str, roles: Mapping[str, datetime]) -> str:
-    """Say that what a person may do, since when, was given past the console."""
+    """Return the refusal for rights that a person got outside the console."""
     told = log.rows_of(f"person:{person_id}", f"person:{person_id}") or {}
     known = set(zip(told.get("groups", ()), told.get("since", ()), strict=False))
     if told.get("is_superuser"):
@@ -216,7 +216,7 @@ def why_not_person(log: Log, person_id: int | None, username: str, roles: Mappin
 
 
 def why_not_token(log: Log, token: str, person_id: int | None) -> str:
-    """Say that a token was put into the database past the console."""
+    """Return the refusal for a token that was inserted outside the console."""
     if not token or is_off("row_check"):
         return ""
     told = log.rows_of(f"token:{token}", f"token:{token}") or {}
@@ -226,7 +226,7 @@ def why_not_token(log: Log, token: str, person_id: int | None) -> str:
 
 
 def why_not_rule(log: Log, approval: Approval) -> str:
-    """Say that the rule of a question is none that an admin or the graph's author wrote down."""
+    """Return the refusal for a rule that neither an admin nor the graph's author wrote."""
     wanted = Rule.of(approval.rule)
     if is_off("row_check") or any(_is_same(wanted, rule) for rule in _rules(log, approval, wanted.source)):
         return ""
@@ -237,7 +237,7 @@ def why_not_rule(log: Log, approval: Approval) -> str:
 
 
 def _rules(log: Log, approval: Approval, source: str) -> Iterable[Rule]:
-    """Yield what the rule may be, made anew from the entries of the policies that it names."""
+    """Yield the possible rules, computed from the entries of the policies that the rule names."""
     for parts in _splits(source):
         for known in product(*(_written(log, part) for part in parts if part != METADATA)):
             if METADATA not in parts:
@@ -250,7 +250,7 @@ def _rules(log: Log, approval: Approval, source: str) -> Iterable[Rule]:
 
 
 def _written(log: Log, source: str) -> list[Rule]:
-    """Return what a policy of this name said: one that was removed may have been made again."""
+    """Return the recorded contents of a policy of this name: one may have been removed and made again."""
     if source == DEFAULT:
         return [Rule()]
     written = (record["object"].get("rule") for record in log.records.get(about_policy(source), ()))
@@ -283,7 +283,7 @@ def _source(approval: Approval) -> str:
 
 
 def _segments(source: str) -> set[str]:
-    """Return every name that may stand in a source: names are joined by a plus, and may hold one."""
+    """Return every policy name that a source may contain: names are joined by a plus, and may contain one."""
     return {part for parts in _splits(source) for part in parts} - {METADATA, DEFAULT}
 
 

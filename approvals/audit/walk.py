@@ -1,7 +1,8 @@
-"""Walking a log: entries, texts and signed heads, each in order. Needs no database: an export is walked like it.
+"""The walk over a log: entries, texts and signed heads in order. Needs no database, so exports are walked the same
+way.
 
-The first entry that is wrong is named. Entries that a signed head lists are named exactly, whatever was made anew after
-them; newer ones as exactly as the chain itself can.
+The first wrong entry is named. Of entries that a signed head lists the name is exact, whatever was computed anew after
+them; of newer ones it is as exact as the chain allows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from approvals.audit.notes import BadNote, Head, PublicKey
 
 
 class CannotCheck(Exception):
-    """The log could not be checked; says why. It may be intact or not."""
+    """The log could not be checked, and why. It may be intact or not."""
 
 
 class Broken(Exception):
@@ -29,9 +30,10 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Verification:
-    """`first_bad` is the number of the first entry that is wrong, `reason` says how; before it `entries` are intact.
+    """The result. `first_bad` is the number of the first wrong entry, `reason` what is wrong; `entries` before it
+    are intact.
 
-    `signed` is the number of the newest entry that a signed head vouches for: of those after it only the chain does.
+    `signed` is the number of the newest entry in a signed head; only the chain covers those after it.
     """
 
     ok: bool
@@ -48,7 +50,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A signed head as it was found; `fault` if its copies differ. What is wrong with an entry is told before that."""
+    """A signed head as it was found; `fault` if its copies differ. A fault of an earlier entry is reported first."""
 
     note: str
     fault: str = ""
@@ -60,7 +62,7 @@ COLUMNS = ("at", "actor", "action", "thread_id", "about")
 
 @dataclass(frozen=True)
 class Known:
-    """A head that whoever verifies has kept: the number of an entry, and its hash."""
+    """A head that the caller has kept: the number of an entry, and its hash."""
 
     seq: int
     hash: str
@@ -96,7 +98,7 @@ class Walk:
         return self._head.size if self._head else 0
 
     def over(self, entries: Iterable[Entry], end: tuple[int, str] | None) -> None:
-        """Walk to the end, which the log's head row gives as number and hash. Raises Broken."""
+        """Walk to the end, which the head row gives as number and hash. Raises Broken."""
         for entry in entries:
             record = self._checked(entry)
             self._texts.check(entry.seq, record)
@@ -114,7 +116,7 @@ class Walk:
             raise self._copy_fault
 
     def _checked(self, entry: Entry) -> dict[str, Any]:
-        """Check an entry's place and its hash; return what it says."""
+        """Check an entry's number and hash; return its content."""
         seq, prev_hash, found_hash, body, columns = entry
         if seq != self.count + 1:
             is_gap = seq > self.count
@@ -136,13 +138,13 @@ class Walk:
         return record
 
     def _pin(self) -> str | None:
-        """Return the hash that a signed head gives for the next entry, if one does."""
+        """Return the hash that a signed head lists for the next entry, if one does."""
         while (pin := next(self._pins, None)) is None and self._next_head():
             pass
         return pin
 
     def _next_head(self) -> bool:
-        """Take the next signed head; False if there is none."""
+        """Take the next signed head; False at the end."""
         if (found := self._ahead) is None:
             return False
         self._ahead = next(self._heads, None)
@@ -160,12 +162,15 @@ class Walk:
         return True
 
     def _is_vouched(self, note: str) -> bool:
-        """True for a note of a quiet minute that the next one names: most are, and signatures take time."""
+        """Return whether the next note names this one and lists no entry itself.
+
+        Checking signatures takes time, and most notes are such.
+        """
         is_quiet = "\nentry " not in note
         return is_quiet and self._ahead is not None and f"\nprevious {notes.digest(note)}\n" in self._ahead.note
 
     def _misfit(self, head: Head, key: int) -> str:
-        """Say how a signed head does not follow the one before it."""
+        """Return how a signed head contradicts the one before it, or an empty string."""
         before = notes.digest(self._note) if self._head else notes.NONE
         root = head.hashes[-1] if head.hashes else self._head.root if self._head else GENESIS
         if head.previous != before or head.size != self.signed + len(head.hashes):
@@ -184,7 +189,7 @@ class Walk:
 
 
 class _Texts:
-    """The texts beside the entries, as they come by."""
+    """The texts of entries, read side by side with them."""
 
     def __init__(self, texts: Iterable[Text]) -> None:
         self._rest = iter(texts)
@@ -192,7 +197,7 @@ class _Texts:
         self._erased: set[tuple[int, str]] = set()
 
     def check(self, seq: int, record: dict[str, Any]) -> None:
-        """Check the texts of an entry, and those that belong to none before it. Raises Broken."""
+        """Check the texts of an entry, and that no text before it belongs to nothing. Raises Broken."""
         names = list(record.get("texts") or ())
         while self._next and self._next.seq <= seq:
             if self._next.seq != seq or self._next.name not in names:
@@ -213,7 +218,7 @@ class _Texts:
             raise Broken(text.seq, "A text beside it was changed.")
 
     def close(self) -> None:
-        """At the end: no text may be left over, and each erasure must have been told. Raises Broken."""
+        """Check at the end that no text is left over, and that each erasure has an entry. Raises Broken."""
         if self._erased:
             raise Broken(min(seq for seq, _ in self._erased), "A text beside it was removed.")
         if self._next:

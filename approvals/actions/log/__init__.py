@@ -1,1 +1,1 @@
-"""What people do with the audit log: copies, signatures, verification."""
+"""What people and workers do with the audit log: copy, sign, verify, erase a text."""

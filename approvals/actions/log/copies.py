@@ -1,4 +1,4 @@
-"""Take a copy of the log. That somebody did is an entry, with what was asked for and how many entries that were."""
+"""Export the log. The export itself is an entry, with its filters and the number of entries."""
 
 from typing import IO
 
@@ -10,13 +10,13 @@ from approvals.domain.permissions import User
 
 
 def export_audit(out: IO[str], *, format: str, filters: Filters, by: User) -> int:
-    """Write the log, or the entries that were asked for, to `out`; return how many. Raises Denied."""
+    """Write the log, or the selected entries, to `out`; return the number of entries. Raises Denied."""
     permissions.check_read_audit(by)
     return export(out, format=format, filters=filters, by=by.get_username(), kind="person")
 
 
 def export(out: IO[str], *, format: str, filters: Filters, by: str, kind: str) -> int:
-    """The same for whoever has the database: the command line."""
+    """Do what `export_audit` does for the command line, which asks for no role."""
     count = FORMATS[format](out, filters)
     about = {"format": format, "entries": count, "filters": filters.told()}
     audit.append("audit.exported", actor=by, actor_kind=kind, object=about)

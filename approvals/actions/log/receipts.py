@@ -1,4 +1,4 @@
-"""The receipt of a decision: who may see the approval may have it."""
+"""The receipt of a decision, for whoever may see the approval."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from approvals.models import Approval, AuditEntry
 
 
 def give_receipt(*, approval_id: UUID, by: User) -> dict[str, Any]:
-    """Return what the log says of a decision, as plain data. Raises Denied, NotFound or Undecided."""
+    """Return the receipt as plain data. Raises Denied, NotFound or Undecided."""
     return make_receipt(str(approval_id), entries_of(approval_id=approval_id, by=by))
 
 

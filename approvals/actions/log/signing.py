@@ -1,7 +1,8 @@
-"""Sign how far the audit log has come: first into the file outside the database, then as a copy in it.
+"""Sign the newest entry: first into the file outside the database, then as a copy in the database.
 
-One process at a time, under an advisory lock. A crash between the two leaves the file one note ahead; the next signing
-copies it. What does not fit the log is never signed: then the newest signed head grows old, and the audit page says so.
+An advisory lock lets one process sign at a time. A crash between the two steps leaves the file one note ahead; the next
+signing copies that note. A head that contradicts the log is never signed: the newest signature then grows old, which
+the audit page shows.
 """
 
 import logging
@@ -39,11 +40,11 @@ KEY_ENTRIES = ("audit.key_made", "audit.key_changed")
 
 
 class _CannotSign(Exception):
-    """Says why the log is not signed here."""
+    """The reason why this process does not sign."""
 
 
 def sign_if_due() -> int:
-    """Sign after 60 seconds or 100 entries, also when nothing was appended; return how many notes were written."""
+    """Sign if the last time was 60 seconds or 100 entries ago. Return the number of notes written."""
     with connection.cursor() as cursor:
         cursor.execute(DUE, [EVERY_ENTRIES, EVERY_SECONDS])
         is_due = cursor.fetchone() in (None, (True,))
@@ -51,7 +52,7 @@ def sign_if_due() -> int:
 
 
 def sign() -> int:
-    """Sign now; return how many notes were written. None if this process may not, which is logged once."""
+    """Sign now. Return the number of notes written; None if this process may not sign, which is logged once."""
     with _only_one() as is_mine:
         if not is_mine:
             return 0
@@ -64,7 +65,7 @@ def sign() -> int:
 
 
 def change_key(*, reason: str, actor: str) -> notes.PublicKey:
-    """Sign with a new key from here on. What the old one signed stays signed. Raises Unavailable."""
+    """Sign with a new key from now on. Old signatures stay valid. Raises Unavailable."""
     with _only_one() as is_mine:
         if not is_mine:
             raise Unavailable("The log is being signed this moment. Try again.")
@@ -82,7 +83,7 @@ def change_key(*, reason: str, actor: str) -> notes.PublicKey:
 
 
 def _sign_rest(key: Key) -> int:
-    """Write notes until every entry is listed, at least one."""
+    """Write notes until every entry is listed; at least one."""
     count, is_more = 0, True
     while is_more:
         is_more = _sign_some(key)
@@ -91,7 +92,7 @@ def _sign_rest(key: Key) -> int:
 
 
 def _sign_some(key: Key) -> bool:
-    """Write one note; True if entries are left."""
+    """Write one note; return whether entries are left."""
     with transaction.atomic():
         last = _last()
         size, root = (last.size, notes.read_head(last.note).root) if last else (0, GENESIS)
@@ -112,7 +113,7 @@ def _sign_some(key: Key) -> bool:
 
 
 def _new_hashes(size: int, root: str) -> list[str]:
-    """Return the hashes of the entries after `size`; what breaks the chain is not signed."""
+    """Return the hashes of the entries after `size`. Raises if an entry breaks the chain: it is not signed."""
     hashes: list[str] = []
     for entry in AuditEntry.objects.filter(seq__gt=size).order_by("seq")[:MOST_LISTED]:
         seq, before = size + len(hashes) + 1, hashes[-1] if hashes else root
@@ -123,7 +124,7 @@ def _new_hashes(size: int, root: str) -> list[str]:
 
 
 def _heal() -> None:
-    """Make file and copies one again after a crash, and see that the log still is what was signed last."""
+    """Make file and copies agree after a crash, and check that the log still contains what was signed last."""
     last, size = _last(), folder.size_of_heads()
     end = last.file_end if last else 0
     if size is None and last:
@@ -137,7 +138,7 @@ def _heal() -> None:
 
 
 def _copy_rest(end: int) -> None:
-    """Copy what the file has and the database has not: one note after a crash. More were taken away: that is told."""
+    """Copy notes that only the file has. One is normal after a crash; more were removed, which becomes an entry."""
     copied = 0
     for kept in folder.iter_heads(end):
         head, last = _opened(kept.note), _last()
@@ -151,7 +152,7 @@ def _copy_rest(end: int) -> None:
 
 
 def _restore_file() -> None:
-    """Write the file anew from its copies. They are signed; that the file was gone is an entry."""
+    """Write the file from its copies, which are signed. The loss of the file becomes an entry."""
     copies = SignedHead.objects.order_by("id").values_list("note", flat=True)
     with transaction.atomic():
         _record_copies(copies.count(), into="file")
@@ -175,7 +176,7 @@ def _fits(head: Head) -> bool:
 
 
 def _recorded_key() -> Key:
-    """Return the key that the log names; make it and write it down if there is none yet."""
+    """Return the key that the log names; if it names none, make a key and record it."""
     own, recorded = folder.private_key(), _recorded_digest()
     if recorded is None:
         own = own or Key(_origin(), Ed25519PrivateKey.generate())
@@ -219,5 +220,5 @@ def _only_one() -> Iterator[bool]:
 
 @cache
 def _complain(why: str) -> None:
-    """Once for each reason: this is asked every five seconds."""
+    """Log a reason once: the worker asks every five seconds."""
     logger.error("The audit log is not signed: %s", why)

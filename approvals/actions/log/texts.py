@@ -1,4 +1,4 @@
-"""Erase a text that stands beside an entry, wherever it is kept. The entry stays, and the log still verifies."""
+"""Erase a text of an entry wherever it is stored. The entry stays, and the log still verifies."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,7 +13,7 @@ from approvals.models import AuditEntry, AuditText, Decision, Draft, Run, Thread
 
 
 def erase_text(*, seq: int, name: str, reason: str, by: User) -> None:
-    """Blank a text and its salt. Raises Denied, NotFound, Gone, Invalid, or Busy while a run may still need it."""
+    """Erase a text and its salt. Raises Denied, NotFound, Gone, Invalid, or Busy while a run may still need it."""
     permissions.check_erase_text(by)
     if not reason.strip():
         raise Invalid("Say why the text is erased: the reason goes into the log.")
@@ -49,7 +49,7 @@ def _check(entry: AuditEntry, text: AuditText | None) -> None:
 
 
 def _erase_copies(entry: AuditEntry, text: str) -> None:
-    """A decision's comment is made of those of its votes: it goes as a whole."""
+    """Erase the copies. A decision's comment is made of its votes' comments, so it is erased as a whole."""
     about = entry.record["object"]
     votes = Vote.objects.filter(pk__in=[about["vote"]] if "vote" in about else [])
     Decision.objects.filter(approval__votes__in=votes, comment__contains=text).update(comment="")

@@ -1,4 +1,4 @@
-"""Ask whether the audit log is intact. That somebody asked is an entry too; what was found is kept for the page."""
+"""Verify the audit log. The request is an entry too; the result is stored for the audit page."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def verify_audit(*, by: User) -> audit.Verification:
-    """Walk the whole log; return what was found. Raises Denied, or Unavailable if it could not be checked."""
+    """Verify the whole log; return the result. Raises Denied, or Unavailable if it could not be checked."""
     permissions.check_read_audit(by)
     try:
         return check(by=by.get_username(), kind="person")
@@ -28,7 +28,7 @@ def verify_audit(*, by: User) -> audit.Verification:
 
 
 def check_by_worker() -> None:
-    """Walk the whole log; say in this process's own log if it is broken, or could not be checked."""
+    """Verify the whole log; write a message to the process log if it is broken or could not be checked."""
     try:
         found = check(by="countersign", kind="system")
     except audit.CannotCheck as why:
@@ -41,7 +41,7 @@ def check_by_worker() -> None:
 def check(
     *, by: str, kind: str, keys: Sequence[PublicKey] | None = None, known: Known | None = None
 ) -> audit.Verification:
-    """Walk the whole log for a worker or a command. Raises CannotCheck."""
+    """Verify the whole log for a worker or a command. Raises CannotCheck."""
     found = audit.verify(keys=keys, known=known)
     # A log without its head, or a database that takes no changes, must not hide the answer.
     with suppress(AuditHead.DoesNotExist, DatabaseError), transaction.atomic():

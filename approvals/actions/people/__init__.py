@@ -1,1 +1,1 @@
-"""People, policies, and changes of them."""
+"""Changes of people, groups and policies, and signing in."""

@@ -1,6 +1,7 @@
-"""Two admins for a change of a policy, a person or a group: one proposes, another confirms. Off until it is turned on.
+"""The two-admin rule: one admin proposes a change of a policy, person or group, another confirms it.
 
-The database refuses such a change without a confirmed proposal, by whatever door it comes (see the migration of it).
+The rule is off until somebody turns it on. Database triggers refuse a change without a confirmed proposal, whoever
+makes it (migration 0013).
 """
 
 from datetime import timedelta
@@ -30,13 +31,13 @@ is_guarded = people.is_guarded
 
 
 def open_changes() -> QuerySet[Change]:
-    """Select what another admin can still confirm."""
+    """Select the changes that another admin can still confirm."""
     return Change.objects.filter(status=ChangeStatus.OPEN, proposed_at__gt=Now() - timedelta(days=OPEN_DAYS))
 
 
 @transaction.atomic
 def propose(kind: ChangeKind, target_id: int | None, name: str, after: Any, *, by: User) -> Change:
-    """Keep a change until another admin confirms it. Raises Denied, or Invalid where nothing would change."""
+    """Store a change until another admin confirms it. Raises Denied, or Invalid if it changes nothing."""
     permissions.check_again(by, "set_policy")
     before = _standing(kind, target_id, name)
     if before == after:
@@ -51,7 +52,7 @@ def propose(kind: ChangeKind, target_id: int | None, name: str, after: Any, *, b
 
 @transaction.atomic
 def confirm(*, change_id: UUID, by: User) -> Change:
-    """Let a change count. Raises Denied for who proposed it, AlreadyDecided, Expired, Stale, or Conflict."""
+    """Make a change take effect. Raises Denied for its proposer, AlreadyDecided, Expired, Stale or Conflict."""
     change = _locked(change_id, by)
     if sentence := why_not_confirm(change, by):
         raise Denied(sentence, permission="set_policy")
@@ -67,7 +68,7 @@ def confirm(*, change_id: UUID, by: User) -> Change:
 
 @transaction.atomic
 def refuse(*, change_id: UUID, reason: str = "", by: User) -> Change:
-    """Let a change count never; who proposed it takes it back so. Raises Denied, AlreadyDecided or Expired."""
+    """Refuse a change, or take back one's own. Raises Denied, AlreadyDecided or Expired."""
     change = _locked(change_id, by)
     is_own = change.proposed_by_id == by.pk
     if not is_own and not reason.strip():
@@ -81,7 +82,7 @@ def refuse(*, change_id: UUID, reason: str = "", by: User) -> Change:
 
 @transaction.atomic
 def turn_on(*, by: User) -> None:
-    """From here on two admins are needed. Raises Conflict while there is only one."""
+    """Turn the two-admin rule on. Raises Conflict while there is only one admin."""
     Group.objects.select_for_update().get(name="admin")  # who takes an admin away meanwhile waits, and then is told
     permissions.check_again(by, "set_policy")
     if is_guarded():
@@ -94,7 +95,7 @@ def turn_on(*, by: User) -> None:
 
 
 def turn_off(*, by: User) -> Change:
-    """Propose to turn it off: nobody does that alone."""
+    """Propose to turn the rule off. Another admin has to confirm."""
     permissions.check_set_policy(by)
     if not is_guarded():
         raise Conflict("The two-admin rule is off already.")
@@ -102,7 +103,7 @@ def turn_off(*, by: User) -> Change:
 
 
 def why_not_confirm(change: Change, by: User) -> str:
-    """Say why this person is no second admin for this change."""
+    """Return why this person cannot confirm this change, or an empty string."""
     if change.proposed_by_id == by.pk:
         return "You proposed this, so another admin must confirm it."
     since = permissions.memberships_of(by).get("admin")
@@ -115,7 +116,7 @@ def why_not_confirm(change: Change, by: User) -> str:
 
 
 def why_closed(change: Change) -> str:
-    """Say why nobody can confirm or refuse a change any more."""
+    """Return why nobody can confirm or refuse the change any more, or an empty string."""
     if change.status == ChangeStatus.OPEN:
         return "" if open_changes().filter(pk=change.pk).exists() else f"Nobody confirmed it in {OPEN_DAYS} days."
     who = change.closed_by.get_username() if change.closed_by else "somebody"
@@ -135,7 +136,7 @@ def _locked(change_id: UUID, by: User) -> Change:
 
 
 def _standing(kind: ChangeKind, target_id: int | None, name: str) -> Any:
-    """Return what a change begins from, as plain data; None for what is not there."""
+    """Return the present content of what a change is about, as plain data; None for what does not exist."""
     pk = target_id or 0
     match kind:
         case ChangeKind.POLICY:

@@ -1,4 +1,4 @@
-"""Put a notice away."""
+"""Dismiss a notice."""
 
 from django.utils import timezone
 
@@ -9,7 +9,7 @@ from approvals.models import Notice
 
 
 def see_notice(*, notice_id: int, by: User) -> Notice:
-    """Note that its reader has seen it. Raises NotFound for a notice of somebody else."""
+    """Mark a notice as seen. Raises NotFound for somebody else's notice."""
     permissions.check_view(by)
     mine = Notice.objects.filter(pk=notice_id, user_id=by.pk or 0)
     mine.filter(seen_at=None).update(seen_at=timezone.now())

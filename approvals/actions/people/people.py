@@ -1,4 +1,4 @@
-"""Change who may sign in and who is in which group. Each change is an entry; an admin is always left."""
+"""Change who may sign in and who is in which group. Each change is an entry, and an admin always remains."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ LOCKED_OUT = "You would lock yourself out. Another admin can do this."
 
 
 def standing_of(person: Person) -> dict[str, Any]:
-    """Return what an entry says of a person: whether they may sign in, and their groups."""
+    """Return what an entry records of a person: whether they may sign in, and their groups."""
     groups = person.groups.order_by("name").values_list("name", flat=True)
     return {"active": person.is_active, "groups": list(groups)}
 
 
 @transaction.atomic
 def put_person(person_id: int, username: str, standing: dict[str, Any], *, by: User, **told: str) -> None:
-    """Give a person the standing that `standing_of` tells, or with 0 make a new one. Raises Conflict if it cannot."""
+    """Set a person to what `standing_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
     person = Person.objects.get(pk=person_id) if person_id else Person(username=username)
     before = standing_of(person) if person_id else None
     groups = list(Group.objects.filter(name__in=standing["groups"]))
@@ -44,9 +44,9 @@ def put_person(person_id: int, username: str, standing: dict[str, Any], *, by: U
 
 @transaction.atomic
 def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **told: str) -> None:
-    """Write down what was just saved; `before` is what `standing_of` gave, None for a new person.
+    """Write the entry of a change that was just saved. `before` is the earlier `standing_of`, None for a new person.
 
-    Raises Conflict when no admin would be left: the caller's transaction must then be rolled back.
+    Raises Conflict when no admin would remain: the caller's transaction must then be rolled back.
     """
     permissions.check_set_policy(by)
     after = standing_of(person)
@@ -67,7 +67,7 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **to
 
 
 def why_not_change(person: Person, *, is_active: bool, groups: list[str], by: User) -> str:
-    """Nobody takes from themselves what they need to undo it."""
+    """Return why people cannot take from themselves the rights they would need to undo it."""
     stays_admin = is_active and (person.is_superuser or Role.ADMIN in groups)
     return LOCKED_OUT if person.pk is not None and person.pk == by.pk and not stays_admin else ""
 
@@ -78,19 +78,19 @@ def count_admins() -> int:
 
 
 def is_guarded() -> bool:
-    """Whether policies, people and groups change only once a second admin has confirmed it."""
+    """Return whether the two-admin rule is on."""
     return Safeguard.objects.filter(two_admins=True).exists()
 
 
 def note_group(group: Group, *, by: User) -> None:
-    """Write down that a group was made."""
+    """Write the entry of a new group."""
     permissions.check_set_policy(by)
     subjects.tell_group(group, "made", actor=by.get_username(), kind="person")
 
 
 @transaction.atomic
 def remove_group(group: Group, *, by: User, **told: str) -> None:
-    """Remove a group that means nothing to a role or a policy. Raises Conflict for others."""
+    """Remove a group that is no role and that no policy names. Raises Conflict for others."""
     permissions.check_set_policy(by)
     if why_not := why_not_remove(group):
         raise Conflict(why_not)
@@ -103,7 +103,7 @@ def remove_group(group: Group, *, by: User, **told: str) -> None:
 
 
 def why_not_remove(group: Group) -> str:
-    """A policy that loses its only group would let everybody vote."""
+    """Return why a group must stay: a policy that loses its only group would let every reviewer vote."""
     if group.name in Role.values:
         return f"{group.name} is a role of Countersign."
     named = Policy.objects.filter(Q(groups=group) | Q(escalate_to=group)).distinct()

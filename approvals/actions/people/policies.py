@@ -1,4 +1,4 @@
-"""Change who decides on a gate, and how. Each change is a version of its own, and an entry."""
+"""Change policies. Each change is a new version, and an entry."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ FIELDS = (
 
 
 def plain_of(policy: Policy) -> dict[str, Any]:
-    """Return all that an admin says in a policy; who is named, by name."""
+    """Return the content of a policy as plain data, people and groups by name."""
     return {
         **{name: getattr(policy, name) for name in FIELDS},
         "people": sorted(person.get_username() for person in policy.people.all()),
@@ -34,7 +34,7 @@ def plain_of(policy: Policy) -> dict[str, Any]:
 
 @transaction.atomic
 def put_policy(policy_id: int, plain: dict[str, Any], *, by: User, **told: str) -> PolicyVersion:
-    """Make a policy say what `plain_of` gave, or with 0 make a new one. Raises Conflict if it cannot any more."""
+    """Set a policy to what `plain_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
     policy = Policy.objects.select_for_update().get(pk=policy_id) if policy_id else Policy()
     for name in FIELDS:
         setattr(policy, name, plain[name])
@@ -55,7 +55,7 @@ def put_policy(policy_id: int, plain: dict[str, Any], *, by: User, **told: str) 
 
 @transaction.atomic
 def note_change(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
-    """Make what was just saved the policy's next version. Open questions keep the rule they were asked under."""
+    """Store the next version of a policy that was just saved. Open questions keep their rule."""
     permissions.check_set_policy(by)
     policy = Policy.objects.select_for_update().get(pk=policy.pk)
     permissions.check_again(by, "set_policy")
@@ -67,7 +67,7 @@ def note_change(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
 
 @transaction.atomic
 def remove_policy(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
-    """Remove it; its versions stay."""
+    """Remove a policy; its versions stay."""
     permissions.check_set_policy(by)
     policy = Policy.objects.select_for_update().get(pk=policy.pk)
     permissions.check_again(by, "set_policy")
@@ -99,6 +99,6 @@ def _record(
 
 
 def is_told(policy: Policy) -> bool:
-    """Whether the log says of a policy what stands in the database. Where not, saving it mends that."""
+    """Return whether the log agrees with the policy in the database. If not, saving it again mends that."""
     version = Policy.objects.values_list("version", flat=True).get(pk=policy.pk)
     return subjects.is_told("policy", policy.pk, about=vouching.about_policy(f"{policy} v{version}"))

@@ -1,4 +1,4 @@
-"""One-time sign-in links and API tokens. Only digests are kept; what is printed is the only copy."""
+"""One-time sign-in links and API tokens. Only digests are stored; what is printed is the only copy."""
 
 import hashlib
 import secrets
@@ -27,7 +27,7 @@ def make_link(user: AbstractUser) -> str:
 
 
 def use_link(token: str) -> AbstractUser:
-    """Return whose link it was; raise Gone when it was used or has expired. It is deleted: that makes it one-time."""
+    """Return the person of a link and delete the link. Raises Gone when it was used or has expired."""
     with transaction.atomic():
         link = SignInLink.objects.select_for_update().filter(token_digest=_digest(token), expires_at__gt=Now()).first()
         if link is None or not link.user.is_active:
@@ -54,7 +54,7 @@ def make_token(user: AbstractUser) -> str:
 
 
 def user_of_token(token: str) -> AbstractUser | None:
-    """Return the person a token belongs to, if they are still active."""
+    """Return the person of a token, if they are active; else None."""
     digest = _digest(token)
     of_token = ApiToken.objects.filter(token_digest=digest).values("user")
     found = get_user_model().objects.filter(pk__in=of_token, is_active=True).first()
