@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,6 +146,11 @@ class Console:
     def pause(self, graph: str, input: dict[str, Any]) -> dict[str, Any]:
         """Start a thread and return the approval it waits on."""
         return self.pending(self.start_run(graph, input))
+
+    def pause_all(self, graph: str, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Start a thread of each input, and return the approvals that they wait on."""
+        threads = [self.start_run(graph, input) for input in inputs]
+        return [self.pending(thread_id) for thread_id in threads]
 
     def pending(self, thread_id: str) -> dict[str, Any]:
         """Return the approval a thread waits on, once it does."""

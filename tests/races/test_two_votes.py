@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +14,9 @@ from agentcore.graphs.snapshots import with_saver
 from agentcore.savers.opening import open_pool, saver_over
 from tests.console import Console
 from tests.graphs import gated, times_run
+from tests.scale import tries
 
-AT_ONCE = 500
+AT_ONCE = tries(100, full=500)
 PEOPLE = ["alice", "bob", "carol"]
 
 
@@ -28,14 +28,11 @@ async def test_control_bare_langgraph_runs_the_gated_node_twice(database: str, d
     assert times_run(data_dir, config["configurable"]["thread_id"], "act") == 2
 
 
-def test_five_hundred_votes_at_once_make_one_decision_and_one_run(console: Console, data_dir: Path) -> None:
+def test_hundreds_of_votes_at_once_make_one_decision_and_one_run(console: Console, data_dir: Path) -> None:
     approval = console.pause("gated", {"seconds": 0.2})
     for name in PEOPLE:
         console.token(name)
-    began = time.monotonic()
     answers = asyncio.run(flood(console, approval))
-    took = time.monotonic() - began
-    print(f"{AT_ONCE} votes at once were answered within {took:.2f} s")  # noqa: T201
     assert sorted(status for status, _ in answers) == [201] + [409] * (AT_ONCE - 1)
     winner = next(told for status, told in answers if status == 201)
     for status, told in answers:
@@ -87,7 +84,7 @@ def test_the_same_key_sent_by_many_gets_the_same_answer(console: Console, data_d
 
 
 def test_approve_against_reject_has_one_outcome(console: Console, data_dir: Path) -> None:
-    for _ in range(5):
+    for _ in range(tries(3, full=5)):
         approval = console.pause("gated", {"seconds": 0})
         answers = vote_together(console, approval, 2, verdicts=["approve", "reject"])
         assert sorted(answer.status_code for answer in answers) == [201, 409]

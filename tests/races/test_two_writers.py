@@ -22,9 +22,9 @@ from tests.console import Console, wait_for
 from tests.graphs import times_run
 from tests.races import paying
 from tests.races.forked import Arena
-from tests.scale import IS_FULL
+from tests.scale import tries
 
-ROUNDS = 200 if IS_FULL else 24
+ROUNDS = tries(10, full=200)
 SEED = 20261129
 ENDED = ("finished", "paused", "failed", "superseded")
 
