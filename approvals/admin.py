@@ -1,4 +1,4 @@
-"""The pages of admins: policies, people and groups, on Django's admin. Our roles decide; each change is an entry."""
+"""Admin pages for policies, people and groups, on Django's admin. Our roles apply; each change is an entry."""
 
 import json
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class Site(admin.AdminSite):
 
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Send people to our own sign-in; who is signed in and no admin reads why they are refused."""
+        """Redirect to our sign-in page; a signed-in person who is no admin reads why they are refused."""
         if not request.user.is_authenticated:
             return redirect_to_login(request.GET.get("next") or "/admin/")
         permissions.check_set_policy(request.user)
@@ -56,7 +56,7 @@ else:
 
 
 class _ForAdmins(_ModelAdmin):
-    """Our role decides; the audit log is the one log."""
+    """Grants access by our roles, and leaves Django's own log empty: the audit log has each change."""
 
     actions = None
     history_template = "admin/versions.html"
@@ -77,19 +77,19 @@ class _ForAdmins(_ModelAdmin):
         return permissions.can_set_policy(request.user)
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        """Leave out the links that make or change what is chosen: each has its own page."""
+        """Remove the links that create or change related rows: these have pages of their own."""
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if isinstance(getattr(field, "widget", None), RelatedFieldWidgetWrapper):
             field.widget = field.widget.widget
         return field
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Nothing: the audit log has it."""
+        """Write nothing: the audit log has the entry."""
 
     log_change = log_addition
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Nothing: the audit log has it."""
+        """Write nothing: the audit log has the entry."""
 
     kind: ChangeKind
 
@@ -98,7 +98,7 @@ class _ForAdmins(_ModelAdmin):
         raise NotImplementedError
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save it; or, where two admins are needed, propose it."""
+        """Save the change, or propose it under the two-admin rule."""
         form.change = None
         if self.kind != ChangeKind.GROUP and changes.is_guarded():
             after = self.proposed(obj, form)

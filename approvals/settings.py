@@ -1,4 +1,4 @@
-"""Settings, from the environment alone. A wrong value stops the start and says what to type (see checks.py)."""
+"""Django settings, read from the environment. A wrong value stops the start and says what to type."""
 
 import os
 import secrets
@@ -56,7 +56,7 @@ def _database(params: dict[str, str]) -> dict[str, Any]:
 
 
 def _secret_key() -> str:
-    """Return SECRET_KEY; for a server on this machine only, one that is made once and kept in DATA_DIR."""
+    """Return SECRET_KEY. For a server on this machine only, make one once and keep it in DATA_DIR."""
     if given := read("SECRET_KEY"):
         return given
     if not IS_LOCAL:

@@ -1,4 +1,4 @@
-"""Jobs: parse, call, nothing else. Each may be run twice, or late; what they call checks."""
+"""Jobs. Each parses its arguments and makes one call. Jobs may run twice, or late; the called code copes with that."""
 
 from typing import Any
 
@@ -45,7 +45,9 @@ async def answer_inquiry(inquiry_id: str) -> None:
 @app.periodic(cron="* * * * * */5")
 @app.task(queueing_lock="reconcile", queue="console")
 async def reconcile(timestamp: int) -> None:
-    """Every 5 s: threads that moved without us or were removed, what is overdue, runs whose worker died, lost jobs."""
+    """Every 5 s: index threads that moved, empty removed ones, close overdue approvals, find lost runs and lost
+    jobs.
+    """
     with outages.put_off("the sweep"):
         await in_database(index.sweep)()
         await in_database(deadlines.close_overdue)()
@@ -56,7 +58,7 @@ async def reconcile(timestamp: int) -> None:
 @app.periodic(cron="* * * * * */5")
 @app.task(queueing_lock="sign_audit", queue="console")
 async def sign_audit_log(timestamp: int) -> None:
-    """Every 5 s a look: the log is signed each minute, and after 100 entries."""
+    """Every 5 s: sign the log if a minute or 100 entries have passed."""
     with outages.put_off("the signing of the audit log"):
         await in_database(signing.sign_if_due)()
 
@@ -64,7 +66,7 @@ async def sign_audit_log(timestamp: int) -> None:
 @app.periodic(cron="41 * * * *")
 @app.task(queueing_lock="verify_audit", queue="console")
 async def verify_audit_log(timestamp: int) -> None:
-    """Every hour: the whole log, so that a broken one is known before somebody asks."""
+    """Every hour: verify the whole log, so that a broken one is known before somebody asks."""
     with outages.put_off("the verification of the audit log"):
         await in_database(verification.check_by_worker)()
 
@@ -72,7 +74,7 @@ async def verify_audit_log(timestamp: int) -> None:
 @app.periodic(cron="29 * * * *")
 @app.task(queueing_lock="retire_threads", queue="console")
 async def retire_threads_by_age(timestamp: int) -> None:
-    """Every hour: threads that are over and older than RETENTION_DAYS."""
+    """Every hour: remove finished threads that are older than RETENTION_DAYS."""
     with outages.put_off("the removal of old threads"):
         await in_database(retirement.retire_by_itself)()
 
@@ -80,5 +82,5 @@ async def retire_threads_by_age(timestamp: int) -> None:
 @app.periodic(cron="17 * * * *")
 @app.task(queueing_lock="forget_jobs", queue="console")
 async def forget_jobs(timestamp: int, **_: Any) -> None:
-    """Every hour: jobs that are done. Our own rows are the record."""
+    """Every hour: delete finished jobs. Our own rows are the record."""
     await app.job_manager.delete_old_jobs(nb_hours=24)

@@ -1,4 +1,4 @@
-"""Every address. Sockets are in asgi.py."""
+"""Every address of the console. Sockets are in asgi.py."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The HTTP API under /api/. An operation makes one call into actions, or one read."""
+"""The HTTP API under /api/. Each operation makes one call into actions, or one read."""
 
 import json
 from datetime import datetime
@@ -25,7 +25,7 @@ Every error is `{"error": {"code", "message", "detail"}}`; `detail.faults` names
 
 
 class _Encoder(NinjaJSONEncoder):
-    """Times keep their microseconds, which Django's own encoder cuts."""
+    """Keeps the microseconds of times, which Django's own encoder drops."""
 
     def default(self, o: Any) -> Any:
         return o.isoformat() if isinstance(o, datetime) else super().default(o)

@@ -283,7 +283,7 @@ def _result(request: HttpRequest, approval_id: UUID, came: Voted | Refusal) -> B
 
 
 def _with_brief(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """With all that a brief tells, in one query."""
+    """Select everything that an ApprovalBrief needs, in one query."""
     return queries.with_tally(found.select_related("decision", "claimed_by"))
 
 
@@ -310,7 +310,7 @@ def _filtered(filters: ApprovalFilters, *, me: str) -> ApprovalQuerySet:
 
 
 def _after(found: ApprovalQuerySet, cursor: str | None, oldest_first: bool) -> ApprovalQuerySet:
-    """Go on after the cursor. The first condition is what an index can use, the second breaks ties."""
+    """Select what follows the cursor. The first condition can use an index, the second breaks ties."""
     if cursor:
         at, id = cursors.decode_place(cursor)
         beyond = "gt" if oldest_first else "lt"

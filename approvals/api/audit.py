@@ -1,4 +1,4 @@
-"""The audit log: read it, take a copy of it, ask whether it is intact, and fetch the receipt of a decision."""
+"""The audit log: list, export and verify entries, and fetch the receipt of a decision."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -178,7 +178,10 @@ def _entry(entry: AuditEntry) -> EntryOut:
 
 
 def _body(entry: AuditEntry) -> dict[str, Any]:
-    """A log that was tampered with must stay readable: that is when people look."""
+    """Return the body of an entry.
+
+    A tampered log must stay readable, so anything that is not JSON becomes an empty body.
+    """
     try:
         return entry.record
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Who is asking: the person a bearer token belongs to. Sessions do not count, so no page can make a browser ask."""
+"""Authentication by bearer token. Sessions do not count, so no page can make a browser call the API."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ class Token(HttpBearer):
 
 
 def person(request: HttpRequest) -> AbstractUser:
-    """Return who asks."""
+    """Return the person of the request."""
     found: Any = getattr(request, "auth")  # noqa: B009 - ninja puts it there, Django's type does not know
     assert isinstance(found, AbstractUser)
     return found
 
 
 def viewer(request: HttpRequest) -> AbstractUser:
-    """Return who asks; raise Denied unless they may see things."""
+    """Return the person of the request. Raises Denied unless they have a role."""
     permissions.check_view(person(request))
     return person(request)

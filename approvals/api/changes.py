@@ -1,4 +1,4 @@
-"""Changes of policies, people and groups that another admin has to confirm."""
+"""Changes of policies, people and groups under the two-admin rule."""
 
 from typing import Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Cursors: where a page of a list ended. Opaque to callers, no secret, and never trusted."""
+"""Cursors: where a page of a list ended. Opaque, not secret, and not trusted."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ def encode(*position: Any) -> str:
 
 
 def decode_place(cursor: str) -> tuple[datetime, UUID]:
-    """Return the time and id of the last item; raise Invalid for anything we did not make."""
+    """Return the time and id of the last item. Raises Invalid for a text that is no cursor of ours."""
     try:
         at, id = _decode(cursor)
         found = datetime.fromisoformat(at), UUID(id)
@@ -27,7 +27,7 @@ def decode_place(cursor: str) -> tuple[datetime, UUID]:
 
 
 def decode_number(cursor: str) -> int:
-    """Return the number of the last item; raise Invalid for anything we did not make."""
+    """Return the number of the last item. Raises Invalid for a text that is no cursor of ours."""
     try:
         [number] = _decode(cursor)
         if type(number) is not int or not 0 < number < 2**63:

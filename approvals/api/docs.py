@@ -1,4 +1,4 @@
-"""The page /api/docs: every operation, made from the schema. It loads nothing from elsewhere."""
+"""The page /api/docs with every operation, made from the schema. It loads nothing from other hosts."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ class Page(DocsBase):
 
 
 def _groups(schema: Schema) -> list[Schema]:
-    """Return operations by tag, in the order of the schema."""
+    """Return the operations by tag, in the order of the schema."""
     groups: dict[str, list[Schema]] = {}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
@@ -73,7 +73,7 @@ def _json_schema(message: Schema | None) -> Schema:
 
 
 def _shape(schema: Schema, of: Schema, depth: int = 0, required_only: bool = False) -> Any:
-    """Return a value of this shape, with type names where a value would be."""
+    """Return an example value with type names in the place of values."""
     of = _resolved(schema, of)
     if of.get("examples"):
         return of["examples"][0]
@@ -110,7 +110,7 @@ def _curl(schema: Schema, path: str, method: str, body: Schema) -> str:
 
 
 def _marked(text: str) -> SafeString:
-    """Draw what stands between backticks as code, and paragraphs apart."""
+    """Render backticks as code, and blank lines as paragraphs."""
     parts = enumerate(text.split("`"))
     html = "".join(f"<code>{escape(part)}</code>" if number % 2 else escape(part) for number, part in parts)
     return mark_safe(html.replace("\n\n", "<br>"))  # every part was escaped

@@ -1,4 +1,4 @@
-"""Errors have one shape, whatever went wrong: `{"error": {"code", "message", "detail"}}`."""
+"""Errors of the API: always `{"error": {"code", "message", "detail"}}`."""
 
 import functools
 import logging
@@ -40,12 +40,12 @@ class ErrorOut(BaseModel):
 
 
 def answers(model: Any, *refusals: int, status: int = 200) -> dict[int, Any]:
-    """Say what an operation answers: the model, and an error for each status it may refuse with."""
+    """Return the responses of an operation: its model, and an error for each status that it may answer with."""
     return {status: model, **dict.fromkeys(sorted({*ALWAYS, *refusals}), ErrorOut)}
 
 
 def answer(request: HttpRequest, error: Any) -> HttpResponse:
-    """Return the answer to what went wrong. Nothing of the request is repeated, nor any address of a server."""
+    """Return the response to an error. It repeats nothing of the request, and no address of a server."""
     match error:
         case Refusal():
             return _refusal(request, error)
@@ -79,7 +79,7 @@ def register(api: NinjaAPI) -> None:
 
 
 def guarded(view: View) -> View:
-    """Let callers without a session in, and give what the view itself does not answer our shape."""
+    """Admit callers without a session, and give each error that the view does not handle the API's format."""
 
     @functools.wraps(view)
     def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -99,7 +99,7 @@ def no_such_address(request: HttpRequest, path: str = "") -> HttpResponseBase:
 
 
 def problem_of(request: HttpRequest, refused: Refusal) -> Problem:
-    """Return what a refusal tells the caller; a permission that was refused is an audit entry."""
+    """Return the response to a refusal. A refused permission also becomes an audit entry."""
     if isinstance(refused, Denied):
         actor = getattr(request, "auth").get_username()  # noqa: B009 - ninja puts it there
         audit.append_refusal(refused, actor=actor)
@@ -139,7 +139,7 @@ def _faults(errors: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _path(location: tuple[Any, ...]) -> str:
-    """Return `edits/amount`: without where it was sent, and without our own name for the body."""
+    """Return a path such as `edits/amount`: without the place in the request, and without our name for the body."""
     return "/".join(map(str, location[2:] if location[0] == "body" else location[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Types of what callers send."""
+"""Types of request bodies and query parameters."""
 
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ def _object(value: Any) -> Any:
 
 
 def _checkpoint_id(value: Any) -> Any:
-    """The LangGraph SDK sends a whole checkpoint, or a config that holds one."""
+    """Take the id out of what the LangGraph SDK sends: an id, a whole checkpoint, or a config with one."""
     value = value.get("configurable", value) if isinstance(value, dict) else value
     return value.get("checkpoint_id") if isinstance(value, dict) else value
 
@@ -60,13 +60,13 @@ PlainValue = Annotated[Any, WithJsonSchema({})]
 
 
 class Body(BaseModel):
-    """What is sent. A field this server does not know is refused: ignoring a misspelt `edits` would approve without."""
+    """A request body. Unknown fields are refused: ignoring a misspelt `edits` would approve without the edit."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Filters(BaseModel):
-    """Query parameters. An empty one is as good as none; unknown ones are ignored."""
+    """Query parameters. An empty one counts as missing; unknown ones are ignored."""
 
     @model_validator(mode="before")
     @classmethod

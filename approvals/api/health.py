@@ -1,4 +1,7 @@
-"""For load balancers: alive, and ready. Open to everyone, so no address and no name of a server is told."""
+"""Health checks for load balancers: `/healthz` and `/readyz`.
+
+Open to everyone, so they name no address and no server.
+"""
 
 import logging
 import threading
@@ -28,7 +31,7 @@ NOBODY_KNOWS = {"database": "down", "worker": "unknown", "graphs": []}
 
 @login_not_required
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Alive. Touches nothing."""
+    """Return 200 while the process runs. Reads nothing."""
     return JsonResponse({"status": "ok"})
 
 
@@ -53,7 +56,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 class _Question:
-    """Asked in a thread of its own, once at a time: a database that is gone holds up that thread and nobody else."""
+    """A check that runs in a thread of its own, one at a time: a database that hangs blocks that thread and nobody
+    else.
+    """
 
     def __init__(self, part: Callable[[], Any], *, unknown: Any) -> None:
         self._part = part

@@ -1,4 +1,4 @@
-"""What a person should know that happened while they looked elsewhere."""
+"""Notices to the person who asks: what happened while they were away."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Reading JSON strictly: what JSON has no word for, and what nobody could show, stops here."""
+"""A strict JSON parser: it refuses what JSON does not define, and text that nobody could display."""
 
 import json
 from typing import Any
@@ -13,11 +13,11 @@ LONGEST_NAME = 60
 
 
 class BrokenJson(ValueError):
-    """The body cannot be read. The message says why and repeats nothing of it but the name of a key."""
+    """The body cannot be parsed. The message says why and repeats nothing of it but the name of a key."""
 
 
 class RepeatedKey(BrokenJson):
-    """An object names a key twice."""
+    """An object has a key twice."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,7 +46,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that is given twice: who reads the first value and who reads the last would see two bodies."""
+    """Refuse an object with a repeated key: two readers could take different values of it."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

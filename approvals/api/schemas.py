@@ -1,4 +1,4 @@
-"""Shapes of answers, and how rows become them."""
+"""Schemas of responses, and how rows become them."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -493,7 +493,7 @@ def _interrupt(approval: Approval) -> InterruptOut:
 
 
 def state_out(snapshot: Mapping[str, Any]) -> StateOut:
-    """`snapshot` is an agentcore Snapshot as plain data."""
+    """Convert an agentcore Snapshot, given as plain data."""
     place = {"thread_id": snapshot["thread_id"], "checkpoint_ns": snapshot["checkpoint_ns"]}
     parent = snapshot["parent_checkpoint_id"]
     return StateOut(
@@ -515,7 +515,7 @@ def diagnosis_out(found: Diagnosis) -> DiagnosisOut:
 
 
 def empty_state(thread_id: str) -> StateOut:
-    """A thread that nothing has run on."""
+    """Return the state of a thread on which nothing ran."""
     return StateOut(
         values={},
         next=[],
@@ -642,12 +642,12 @@ def notice_out(notice: Notice) -> NoticeOut:
 
 
 def approval_brief(approval: Approval, altered: str = "") -> ApprovalBrief:
-    """The approval comes with its `decision`, its `claimed_by` and `approvals_so_far`."""
+    """Convert an approval that was read with its `decision`, `claimed_by` and `approvals_so_far`."""
     return ApprovalBrief(**_brief(approval), altered=altered)
 
 
 def approval_out(approval: Approval, altered: str = "") -> ApprovalOut:
-    """The approval comes with its `decision__run`, its `claimed_by`, `approvals_so_far` and its `votes__voter`."""
+    """Convert an approval that was read with `decision__run`, `claimed_by`, `approvals_so_far` and `votes__voter`."""
     decision = getattr(approval, "decision", None)
     return ApprovalOut(
         **_brief(approval),

@@ -1,4 +1,4 @@
-"""Threads, with the shapes of the LangGraph SDK."""
+"""Threads, in the format of the LangGraph SDK."""
 
 from collections import defaultdict
 from dataclasses import asdict
@@ -237,7 +237,7 @@ def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
 
 
 def _has_checkpoints(thread: Thread) -> bool:
-    """False for a thread nothing ran on; raises Conflict for one that no worker could read."""
+    """Return False for a thread on which nothing ran. Raises Conflict for one that no worker could read."""
     if checkpoints.read_head(thread.pk) is None:
         return False
     if not thread.bound_by and not thread.unbound:

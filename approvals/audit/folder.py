@@ -116,7 +116,7 @@ def size_of_heads() -> int | None:
 
 
 def iter_heads(start: int = 0) -> Iterator[Kept]:
-    """Yield the complete notes of the file, from the byte `begin` on; none without a file. Raises CannotCheck."""
+    """Yield the complete notes of the file from byte `start` on; none without a file. Raises CannotCheck."""
     try:
         with heads_file().open("rb") as file:
             file.seek(start)

@@ -162,9 +162,9 @@ class Walk:
         return True
 
     def _is_vouched(self, note: str) -> bool:
-        """Return whether the next note names this one and lists no entry itself.
+        """Return whether the next note names this one and this one lists no entry.
 
-        Checking signatures takes time, and most notes are such.
+        Most notes are such, and checking a signature takes time.
         """
         is_quiet = "\nentry " not in note
         return is_quiet and self._ahead is not None and f"\nprevious {notes.digest(note)}\n" in self._ahead.note

@@ -1,4 +1,4 @@
-"""Putting work on the queue, in the transaction of whoever asks: if that rolls back, so does the job."""
+"""The job queue. A job is added in the caller's transaction: if that rolls back, so does the job."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -38,7 +38,7 @@ def enqueue(
     in_seconds: int | None = None,
     **arguments: Any,
 ) -> None:
-    """Defer the task named `task` of approvals.tasks. With `once`, do nothing while a job of that name waits."""
+    """Add a job for the task `task` of approvals.tasks. With `once`, do nothing while a job of that name waits."""
     name = f"approvals.tasks.{task}"
     when = {"schedule_in": {"seconds": in_seconds}} if in_seconds else {}
     job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True, **when)
@@ -50,6 +50,6 @@ def enqueue(
 
 
 def has_live_worker(*, within_seconds: int) -> bool:
-    """True if some worker wrote its heartbeat lately; it does every 10 s."""
+    """Return whether some worker wrote its heartbeat within the limit; workers write it every 10 s."""
     since = Now() - timedelta(seconds=within_seconds)
     return bool(ProcrastinateWorker.objects.filter(last_heartbeat__gt=since).exists())

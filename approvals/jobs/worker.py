@@ -1,4 +1,4 @@
-"""A Procrastinate worker in the loop of whoever runs it: `manage.py serve`, or a test."""
+"""A Procrastinate worker in the caller's event loop: that of `manage.py serve`, or of a test."""
 
 import asyncio
 import atexit
@@ -31,7 +31,10 @@ LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
 
 @asynccontextmanager
 async def running() -> AsyncIterator[None]:
-    """Load and publish the graphs, then work on jobs until the block ends. Raises RegistryError before that."""
+    """Load and publish the graphs, then work on jobs until the block ends.
+
+    Raises RegistryError before the first job.
+    """
     await in_database(publish_graphs)()
     nodes = ThreadPoolExecutor(2 * settings.WORKER_CONCURRENCY, thread_name_prefix=NODE_THREADS)
     asyncio.get_running_loop().set_default_executor(nodes)  # where LangGraph runs nodes that are no coroutines
@@ -49,7 +52,10 @@ async def running() -> AsyncIterator[None]:
 
 
 async def _work_on() -> None:
-    """Work until cancelled. Procrastinate's worker gives up when the database is gone for a while; ours comes back."""
+    """Work until cancelled.
+
+    Procrastinate's worker stops when the database is gone for a while; this starts it again.
+    """
     task = asyncio.current_task()
     assert task is not None
     while True:
@@ -78,15 +84,15 @@ async def _work() -> None:
 
 
 def queues() -> list[str]:
-    """Return what this worker can work on: jobs of any graph that it has, and those that need none."""
+    """Return the queues of this worker: one for each of its graphs, and the one for jobs without a graph."""
     return [queue.CONSOLE_QUEUE, *map(queue.graph_queue, runtime.load_graphs())]
 
 
 def leave_blocked_nodes() -> None:
-    """End the process if nodes still block threads: Python would wait for them, and a stop must stop.
+    """End the process if nodes still block threads: Python would wait for them at exit.
 
-    Their runs were handed to recovery, which asks a person. What is registered to run at exit runs first: the embedded
-    database is stopped there.
+    Their runs were handed to recovery, which asks a person. Exit handlers run first: one of them stops the embedded
+    database.
     """
     deadline = time.monotonic() + 1  # idle threads are gone by then
     while blocked := [thread for thread in threading.enumerate() if thread.name.startswith(NODE_THREADS)]:

@@ -1,4 +1,4 @@
-"""People, as commands name them."""
+"""Look up a person by name, for commands."""
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -10,7 +10,7 @@ from approvals.actions.people.sign_in import make_link
 
 
 def person(username: str) -> AbstractUser:
-    """Return the active person of this name; raise CommandError that says what to type."""
+    """Return the active person of this name. Raises CommandError, which says what to type."""
     found = get_user_model().objects.filter(username=username, is_active=True).first()
     if found is None:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""Filters and tags: text that may hold anything, times, the badge and the notice of every page."""
+"""Template filters and tags: text from outside, times, the badge and the notice of every page."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -29,7 +29,7 @@ register.filter("named", label_of)
 
 @register.filter
 def spaced(value: object) -> SafeString:
-    """Draw a text as `visible` does; of long runs of spaces or blank lines, say how long they are."""
+    """Draw a text as `visible` does, and replace long runs of spaces or blank lines by their length."""
     drawn = ((visible(text), words) for text, words in folds.gaps(str(value)))
     return mark_safe("".join(text + (_gap(words) if words else "") for text, words in drawn))
 
@@ -50,13 +50,13 @@ def behind_fold(actions: Iterable[ActionShown]) -> list[ActionShown]:
 
 @register.filter
 def told_of_actions(actions: Iterable[ActionShown]) -> str:
-    """Count and name what stands behind the fold of a question."""
+    """Count and name the actions behind the fold of a question."""
     return told_of("action", [label_of(action.name) for action in actions])
 
 
 @register.simple_tag
 def moment(at: datetime | None) -> str:
-    """A time: in UTC from here, in the reader's zone once the page's script has run."""
+    """Render a time in UTC; the page's script converts it to the reader's zone."""
     if at is None:
         return ""
     return format_html('<time datetime="{}" title="{}" data-moment>{}</time>', at.isoformat(), _utc(at), _utc(at))
@@ -64,7 +64,7 @@ def moment(at: datetime | None) -> str:
 
 @register.simple_tag
 def age(at: datetime | None) -> str:
-    """How long ago, in words; the time itself on hover."""
+    """Render how long ago a time was; the time itself on hover."""
     if at is None:
         return ""
     words = texts.words_for((timezone.now() - at).total_seconds())
@@ -73,7 +73,7 @@ def age(at: datetime | None) -> str:
 
 @register.simple_tag
 def left(until: datetime) -> str:
-    """How much time is left, in words."""
+    """Render how much time is left."""
     minutes = max(1, round((until - timezone.now()).total_seconds() / 60))
     markup = '<time datetime="{}" title="{}" data-left>{} min left</time>'
     return format_html(markup, until.isoformat(), _utc(until), minutes)
@@ -81,7 +81,7 @@ def left(until: datetime) -> str:
 
 @register.simple_tag
 def due(at: datetime | None) -> str:
-    """How long until a deadline, or since: in words, and in a colour."""
+    """Render how long until a deadline, or since, with a colour."""
     if at is None:
         return ""
     seconds = (at - timezone.now()).total_seconds()
@@ -97,19 +97,19 @@ def _utc(at: datetime) -> str:
 
 @register.simple_tag
 def open_count(user: User) -> int:
-    """How many approvals wait for this person."""
+    """Return how many approvals wait for this person."""
     return queries.needing(Approval.objects.all(), user).count()
 
 
 @register.simple_tag
 def open_changes() -> int:
-    """How many changes wait for another admin."""
+    """Return how many changes wait for another admin."""
     return changes.open_changes().count()
 
 
 @register.simple_tag
 def live_notice() -> str:
-    """A sentence while Redis cannot be used, as far as this process knows: asking Redis itself would be a wait."""
+    """Return a sentence while the Redis breaker is open, else an empty one. Asking Redis itself would be a wait."""
     if redis.redis.state() in ("ok", "off"):
         return ""
     return "Live updates are off: changes show within 15 s. Decisions are not affected."
@@ -117,5 +117,5 @@ def live_notice() -> str:
 
 @register.simple_tag
 def roles(user: User) -> str:
-    """Name a person's roles."""
+    """Return the names of a person's roles."""
     return ", ".join(sorted(roles_of(user))) or "no role"

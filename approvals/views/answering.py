@@ -1,4 +1,4 @@
-"""The answer form of an approval: what was typed, what is wrong with it, and what would be sent."""
+"""The answer form of an approval: what was typed, its faults, and the review of what would be sent."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ from approvals.views.editing import edit_form
 
 @dataclass
 class Answering:
-    """The form, the edit of the state that may go with it, and what a review of both gave."""
+    """The form, the edit of the state that may go along, and the review of both."""
 
     form: AnswerForm
     edit: EditForm
@@ -30,12 +30,12 @@ class Answering:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing is chosen on a form about actions, and nothing edited; of a form that was sent."""
+        """Whether a posted form about actions has no choice and no edit."""
         return self.form.is_untouched and self.edit.is_valid() and not self.edit.edits()
 
     @property
     def is_blank(self) -> bool:
-        """Whether the page is drawn with nothing filled in."""
+        """Whether the page shows an empty form."""
         if not self.form.choices:
             return not any(form.is_bound for form in self.form.forms)
         return self.form.is_untouched and not self.edit.is_bound
@@ -51,19 +51,19 @@ class Answering:
 
 
 def answering_of(found: Approval, graph: Graph | None, *, answer: Any = None, edits: Any = None) -> Answering:
-    """Make the form: empty, or from an answer that is known and fits."""
+    """Make an empty form, or one from a known answer that fits."""
     fits = answer is not None and not answers.faults_in(found, answer)
     texts = edit_form(found, graph).texts_of(edits) if edits else None
     return Answering(AnswerForm(found, answer=answer if fits else None), edit_form(found, graph, texts))
 
 
 def answered_with(found: Approval, graph: Graph | None, post: Any) -> Answering:
-    """Make the form from what was posted."""
+    """Make the form from posted data."""
     return Answering(AnswerForm(found, data=post), edit_form(found, graph, post))
 
 
 def reviewed(found: Approval, graph: Graph | None, post: Any, *, by: User) -> Answering:
-    """Make the form from what was posted; say what is wrong, or show what would be sent."""
+    """Make the form from posted data; show its faults, or what would be sent."""
     answering = answered_with(found, graph, post)
     do = post.get("do", "")
     if answering.form.change(do) or answering.edit.change(do):

@@ -1,4 +1,4 @@
-"""One approval: the action, the state, its place in the graph, and what came of it."""
+"""The page of one approval: the action, the state, its place in the graph, and its outcome."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -54,7 +54,9 @@ def approval(request: Request, approval_id: UUID) -> HttpResponse:
 
 @require_GET
 def standing(request: Request, approval_id: UUID) -> HttpResponse:
-    """Whether an open page is still true: 204 while it is; what is new about votes and claims; or what makes it old."""
+    """Tell an open page whether it is still current: 204 if so; else fragments with new votes and claims, or why it
+    is old.
+    """
     found = get_approval(request.user, approval_id)
     if not found.is_pending:
         return render(request, "approval.html#closed", {"approval": found, "row": row_of(found)})
@@ -70,7 +72,7 @@ def standing(request: Request, approval_id: UUID) -> HttpResponse:
 
 @require_GET
 def run(request: Request, approval_id: UUID) -> HttpResponse:
-    """The run that carries out the decision; asks again by itself until it has ended."""
+    """The run that carries out the decision. The fragment polls until the run has ended."""
     found = get_approval(request.user, approval_id)
     context = run_context(request, found, graph_of(found)) | {"is_fragment": bool(request.htmx)}
     return page_or_part(request, "run.html", "run", context)
@@ -78,7 +80,7 @@ def run(request: Request, approval_id: UUID) -> HttpResponse:
 
 @require_safe
 def raw(request: Request, approval_id: UUID) -> HttpResponseBase:
-    """What was shown, as JSON: its digest is over these values."""
+    """The shown values as JSON. The digest of the approval is computed from them."""
     found = get_approval(request.user, approval_id)
     return JsonResponse(
         {
@@ -109,7 +111,7 @@ def graph_of(found: Approval) -> Graph | None:
 
 
 def with_bar(context: dict[str, Any]) -> dict[str, Any]:
-    """Add the decision bar, which says what is on the screen: call it when all else is known."""
+    """Add the decision bar, which depends on everything else on the page. Call it last."""
     found, choices = context["approval"], context["choices"]
     editing, answering = context.get("editing"), context.get("answering")
     review = answering.review if answering else None
@@ -166,12 +168,12 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
 
 
 def answer_context(answering: Answering | None) -> dict[str, Any]:
-    """The answer form, and the fields of the state that may be edited together with it."""
+    """Return the context of the answer form, and of the state fields that may be edited with it."""
     return {"answering": answering, "answer_groups": list(answering.edit.groups()) if answering else []}
 
 
 def vote_context(request: Request, found: Approval) -> dict[str, Any]:
-    """Return what the parts about votes need: the tally, the proposal, the claim and the buttons."""
+    """Return the context of the votes: tally, proposal, claim and buttons."""
     votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
     now = timezone.now()
     tally = voting.tally_of(found, votes, request.user, now=now)
@@ -223,7 +225,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
 
 
 def upcoming_of(found: Approval) -> list[str]:
-    """Return the nodes that surely run next: after a rejection none, after an edit it may be others."""
+    """Return the nodes that certainly run next: none after a rejection, perhaps others after an edit."""
     decision = found.decision
     if decision.verdict == "respond" and found.kind == BREAKPOINT:
         choices = zip(found.next, choices_of(found, decision), strict=False)
@@ -232,6 +234,6 @@ def upcoming_of(found: Approval) -> list[str]:
 
 
 def next_up(request: Request, found: Approval) -> Any:
-    """Return the next in the queue, if anything waits for this person."""
+    """Return the next approval in the queue that waits for this person, or None."""
     waiting = listed(for_me(request).exclude(pk=found.pk).most_urgent_first()).first()
     return row_of(waiting) if waiting else None

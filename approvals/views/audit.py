@@ -1,4 +1,4 @@
-"""The audit log: read, filter, verify, copy; one entry; the receipt of a decision."""
+"""The audit log: list, filter, verify and export; one entry; the receipt of a decision."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -104,7 +104,7 @@ def receipt(request: Request, approval_id: UUID) -> HttpResponseBase:
 
 
 def asked_for(given: dict[str, str]) -> tuple[Filters, str]:
-    """Return what was asked for, and what was wrong with the question."""
+    """Return the filters of the request, and what is wrong with them."""
     asked: dict[str, Any] = {name: value for name, value in given.items() if value}
     problem = ""
     for name in ("since", "until"):

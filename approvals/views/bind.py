@@ -1,4 +1,4 @@
-"""Say which graph a thread is of: the graphs that fit it, the others, and why one of those."""
+"""Bind a thread to a graph: the graphs that fit, the others, and the reason."""
 
 from django.contrib import messages
 from django.http import HttpResponse

@@ -1,4 +1,4 @@
-"""Several approvals together: each shown whole, each voted on by itself."""
+"""Several approvals on one page: each is shown whole and voted on by itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ LEFT_OUT = "none"
 
 @dataclass(frozen=True)
 class ChoiceHere:
-    """One way to vote on one of them. `word` is how the button counts it."""
+    """One way to vote on one approval. `word` is how the button counts it."""
 
     value: str
     label: str
@@ -38,7 +38,7 @@ class ChoiceHere:
 
 @dataclass(frozen=True)
 class Came:
-    """What came of one vote."""
+    """The result of one vote."""
 
     approval: Approval
     called: Titled
@@ -71,7 +71,7 @@ def bulk(request: Request) -> HttpResponse:
 
 
 def chosen(ids: list[str]) -> list[Approval]:
-    """Return the approvals that were chosen, in their order in the queue."""
+    """Return the selected approvals in the order of the queue."""
     try:
         wanted = {UUID(id) for id in ids}
     except ValueError:
@@ -104,7 +104,7 @@ def _page(
 
 
 def _label(chosen_here: Sequence[ChoiceHere]) -> str:
-    """Say what the button sends; without scripts it cannot follow what is chosen on the page."""
+    """Return the label of the button. Without scripts it cannot follow the choices on the page."""
     words = {choice.word for choice in chosen_here}
     return "Send the votes as chosen" if len(chosen_here) > 1 or words != {"approve"} else "Send 1 vote: 1 approve"
 
@@ -129,7 +129,7 @@ def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, A
 
 
 def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[str, str, str]]:
-    """Say how somebody may vote here: for what is asked or proposed, against it, or not at all."""
+    """Return how the person may vote on an approval: for the question or the proposal, against it, or not at all."""
     verdict = Verdict(proposal.verdict) if proposal else Verdict.APPROVE
     choice = {Verdict.APPROVE: choices.approve, Verdict.SKIP: choices.skip, Verdict.RESPOND: choices.answer}[verdict]
     label, word = (f"Agree with {proposal.by}", "agree") if proposal else ("Approve", "approve")
@@ -139,7 +139,10 @@ def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[
 
 
 def _ballot(request: Request, approval: Approval, verdict: str, comment: str) -> Ballot:
-    """Vote on what the page showed: its digest came with it. To approve is to agree with what is proposed."""
+    """Make the ballot for what the page showed, with the digest from the page.
+
+    To approve is to agree with the proposal.
+    """
     if verdict == Verdict.APPROVE and approval.proposal:
         verdict = approval.proposal.get("verdict", verdict)
     return Ballot(

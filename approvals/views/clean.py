@@ -1,4 +1,4 @@
-"""Force-clean: what would go, a copy of it, why, and the thread's id typed again."""
+"""Force-clean a thread: what would be removed, a copy, the reason, and the thread's id typed again."""
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseBase
@@ -44,5 +44,5 @@ def force_clean(request: Request, thread_id: str) -> HttpResponse:
 
 @require_safe
 def export_thread(request: Request, thread_id: str) -> HttpResponseBase:
-    """A copy of the thread as JSON Lines, to keep before it is removed."""
+    """Download a copy of the thread as JSON Lines."""
     return download_thread(thread_id=thread_id.replace("\x00", ""), by=request.user)

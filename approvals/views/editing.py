@@ -1,4 +1,4 @@
-"""The edit form of an approval: typed or as JSON, and what a preview of it gave."""
+"""The edit form of an approval, as fields or as JSON, with its preview."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ WHICH_NODE = "Several nodes ran last. Say which of them the edit comes from: wha
 
 @dataclass
 class Editing:
-    """The edit form in one of its two modes, what it says, and what a preview of that gave."""
+    """The edit form in one of its two modes, its content, and the preview of that."""
 
     form: EditForm
     json_form: JsonForm
@@ -35,7 +35,7 @@ class Editing:
 
     @property
     def has_edits(self) -> bool:
-        """Whether something is edited, or may be: a form that is wrong says nothing yet."""
+        """Whether the form has edits. A form with faults counts as edited: its content is not known."""
         return bool(self.edits) or self.edits is None
 
     @property
@@ -55,7 +55,7 @@ def editing_of(
     mode: str = "form",
     as_node: str = "",
 ) -> Editing:
-    """Make the forms: empty, from what was posted, or from edits that are known."""
+    """Make the forms: empty, from posted data, or from known edits."""
     editing = _forms_of(found, graph, post=post, edits=edits, mode=mode)
     if found.kind == BREAKPOINT and len(origins := try_edit.origins(found)) > 1:
         editing.nodes = origins
@@ -109,7 +109,7 @@ def json_form_of(data: Any) -> JsonForm:
 
 
 def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) -> None:
-    """Ask a worker what the edit would give; put what is wrong with it where it belongs."""
+    """Ask a worker for the preview of the edit; put each fault at its field."""
     if not editing.edits:
         editing.problem = "Nothing is changed yet."
         return

@@ -1,4 +1,4 @@
-"""Pages for refusals, and for what nobody caught."""
+"""Pages for refusals and for errors that nothing else caught."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
-    """A page; for a fragment of an open page only the sentence."""
+    """Render a refusal: a page, or only the sentence for a fragment of an open page."""
     htmx = getattr(request, "htmx", None)
     template = "refusal.html#sentence" if htmx and not htmx.boosted else "refusal.html"
     response = render(request, template, {"refusal": refused}, status=refused.status)
@@ -33,7 +33,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """What no view caught. A database that is gone is no mistake of ours, and it comes back."""
+    """Render an unexpected error. An unreachable database is reported as an outage, which ends by itself."""
     error = sys.exc_info()[1]
     refused = outages.unavailable(error)
     if refused is None:
@@ -43,7 +43,7 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 
 def _outage(request: HttpRequest, refused: Refusal) -> HttpResponse:
-    """A page that asks for nothing of the database; for htmx a notice, and what is on the page stays as it is."""
+    """Render an outage without any query: a page, or for htmx a notice that leaves the open page as it is."""
     is_safe = request.method in ("GET", "HEAD")
     context = {"sentence": refused.message, "seconds": outages.TRY_AGAIN_SECONDS, "is_safe": is_safe}
     template = "503.html#notice" if request.headers.get("HX-Request") else "503.html"

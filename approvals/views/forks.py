@@ -1,4 +1,4 @@
-"""Forking a checkpoint, going back to one, and going on from where a thread stands."""
+"""Fork a checkpoint, replay a thread from one, and run a thread on from where it stands."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ HOW = {"same": "As it is", "edit": "With an edit", "input": "With other input"}
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def fork(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
-    """Fork to a new thread: the same, with an edit, or with other input."""
+    """Fork to a new thread: unchanged, with an edit, or with new input."""
     permissions.check_fork(request.user)
     thread, graph, point, values = _at(request, thread_id, checkpoint_id)
     how = request.POST.get("how", "same")
@@ -99,7 +99,7 @@ def _given(how: str, edit: EditForm, input: SchemaForm, request: Request) -> dic
 
 
 def _placed(refused: Any, how: str, edit: EditForm, input: SchemaForm) -> str:
-    """Put each fault where it belongs; return what is said above the form."""
+    """Put each fault at its field; return the faults without a field."""
     faults = refused.detail.get("faults") or []
     if how == "input":
         input.add_faults(below_input(faults))
@@ -110,7 +110,7 @@ def _placed(refused: Any, how: str, edit: EditForm, input: SchemaForm) -> str:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def replay(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
-    """Go back on the same thread, once its id is typed."""
+    """Replay the same thread, once its id is typed."""
     permissions.check_replay(request.user)
     thread, _, point, _ = _at(request, thread_id, checkpoint_id)
     typed, problem = request.POST.get("typed_id", ""), ""
@@ -129,7 +129,7 @@ def replay(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse
 
 @require_POST
 def go_on(request: Request, thread_id: str) -> HttpResponse:
-    """Run a thread that is ready to run, such as a fork in the middle of its graph."""
+    """Run on a thread that is ready to run, such as a fork in the middle of its graph."""
     thread = get_thread(request.user, thread_id)
     starts.start_run(thread_id=thread.pk, graph_id=thread.graph_id, input=None, by=request.user)
     messages.success(request, "Started.")

@@ -1,4 +1,4 @@
-"""The history of a thread: its timeline, one checkpoint, and what lies between two. Read without a worker."""
+"""The history of a thread: timeline, one checkpoint, and comparisons. Read without a worker."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from approvals.views.threads import get_thread
 
 @require_safe
 def history(request: Request, thread_id: str) -> HttpResponse:
-    """The checkpoints, newest first, a page at a time."""
+    """List the checkpoints, newest first, in pages."""
     found, graph = _opened(request, thread_id)
     before = words(request, "before")
     page = look_back.page(found, before=before)
@@ -40,7 +40,7 @@ def history(request: Request, thread_id: str) -> HttpResponse:
 
 @require_safe
 def compare(request: Request, thread_id: str) -> HttpResponse:
-    """Lead from two picked checkpoints to the page that shows what lies between them, the older one first."""
+    """Redirect from two picked checkpoints to their comparison, the older one first."""
     found = get_thread(request.user, thread_id)
     one, other = words(request, "one"), words(request, "other")
     if not one or not other:
@@ -51,7 +51,7 @@ def compare(request: Request, thread_id: str) -> HttpResponse:
 
 @require_safe
 def checkpoint(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
-    """The state at a checkpoint, or what has changed since another: `?with=CHECKPOINT`, `?with=THREAD:CHECKPOINT`."""
+    """Show the state at a checkpoint, or the changes since another: `?with=CHECKPOINT`, `?with=THREAD:CHECKPOINT`."""
     found, graph = _opened(request, thread_id)
     other = _other(request, found)
     secrets = graph.record.secrets if graph else ()
@@ -80,7 +80,7 @@ def _comparison(found: Thread, kept: list[Kept], other: tuple[Thread, str], secr
 
 
 def _other(request: Request, found: Thread) -> tuple[Thread, str] | None:
-    """Read `with`: a checkpoint of this thread, or one of another behind the id of that thread."""
+    """Parse `with`: a checkpoint of this thread, or of another thread whose id stands before it."""
     given = request.GET.get("with", "").replace("\x00", "").strip()
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""What every page does the same way."""
+"""What every page does alike: fragments, filters, paging."""
 
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ def page_or_part(
 
 
 def filtered_by_hand(request: Request, response: HttpResponse) -> HttpResponse:
-    """Put the filters into the address bar when the person changed them, not when the page asked again by itself."""
+    """Push the filters to the address bar when a person changed them, not when the page polled."""
     if request.htmx.trigger == "filters":
         response["HX-Push-Url"] = request.path + other_query(request)
     return response
@@ -43,12 +43,12 @@ def redirect_after_post(name: str, *arguments: Any) -> HttpResponse:
 
 
 def words(request: HttpRequest, name: str) -> str:
-    """Return a filter from the URL; PostgreSQL takes no NUL."""
+    """Return a filter from the URL without NUL, which PostgreSQL refuses."""
     return request.GET.get(name, "").replace("\x00", "").strip()[:200]
 
 
 def other_query(request: HttpRequest, **changed: str) -> str:
-    """Return this query string with some parameters changed; empty ones left out."""
+    """Return the query string with some parameters changed; empty ones are dropped."""
     query = request.GET.copy()
     for name, value in changed.items():
         query[name] = value
@@ -60,7 +60,7 @@ def other_query(request: HttpRequest, **changed: str) -> str:
 
 
 def after_key(found: QuerySet[Any], cursor: str, column: str, *, is_descending: bool) -> QuerySet[Any]:
-    """Go on after the row that `cursor` names; a cursor that makes no sense is the first page."""
+    """Select what follows the row that `cursor` names; an invalid cursor gives the first page."""
     at, _, pk = cursor.partition("|")
     try:
         moment = datetime.fromisoformat(at)
@@ -76,6 +76,6 @@ def key_of(row: Any, column: str) -> str:
 
 
 def one_page(found: QuerySet[Any], column: str) -> tuple[list[Any], str]:
-    """Return the rows of a page and the cursor of the next, empty on the last."""
+    """Return the rows of a page, and the cursor of the next one; empty on the last."""
     rows = list(found[: PAGE_SIZE + 1])
     return rows[:PAGE_SIZE], key_of(rows[PAGE_SIZE - 1], column) if len(rows) > PAGE_SIZE else ""

@@ -1,4 +1,4 @@
-"""The queue: what waits for people, what went wrong after a decision, and what was decided."""
+"""The queue: what waits for people, what failed after a decision, and what was decided."""
 
 from datetime import datetime
 from typing import Any
@@ -76,13 +76,13 @@ def queue(request: Request) -> HttpResponse:
 
 
 def tab_of(request: Request) -> str:
-    """Return the tab that was asked for; else what waits for this person, or all for who does not vote."""
+    """Return the requested tab; by default the person's own list, or all for somebody who does not vote."""
     asked = request.GET.get("tab", "")
     return asked if asked in TABS else "open" if permissions.why_not(request.user, "vote") else "needs"
 
 
 def lists_of(found: ApprovalQuerySet, request: Request) -> dict[str, ApprovalQuerySet]:
-    """Return what each tab lists: a count is the count of its list."""
+    """Return the query of each tab. The count of a tab is the count of its query."""
     return {
         "needs": queries.needing(found, request.user),
         "unclaimed": found.pending().unclaimed(),
@@ -94,7 +94,7 @@ def lists_of(found: ApprovalQuerySet, request: Request) -> dict[str, ApprovalQue
 
 
 def page_of(found: ApprovalQuerySet, tab: str, cursor: str) -> tuple[list[Approval], str]:
-    """Return the rows of a page and the cursor of the next."""
+    """Return the rows of a page, and the cursor of the next one."""
     if tab in CLOSED:
         return one_page(after_key(newest_closed(listed(found)), cursor, "closed_at", is_descending=True), "closed_at")
     rows = list(after_urgent(listed(found).most_urgent_first(), cursor)[: PAGE_SIZE + 1])
@@ -104,7 +104,9 @@ def page_of(found: ApprovalQuerySet, tab: str, cursor: str) -> tuple[list[Approv
 
 
 def after_urgent(found: ApprovalQuerySet, cursor: str) -> ApprovalQuerySet:
-    """Go on after the row that `cursor` names, as `most_urgent_first` has them; what makes no sense is ignored."""
+    """Select what follows the row that `cursor` names, in the order of `most_urgent_first`; an invalid cursor is
+    ignored.
+    """
     try:
         due, at, pk = cursor.split("|")
         key = {"created_at": datetime.fromisoformat(at), "pk": UUID(pk)}
@@ -118,7 +120,7 @@ def after_urgent(found: ApprovalQuerySet, cursor: str) -> ApprovalQuerySet:
 
 
 def for_me(request: Request) -> ApprovalQuerySet:
-    """What waits for this person: their own list, or everything that is open for who does not vote."""
+    """Select what waits for this person; everything open for somebody who does not vote."""
     if permissions.why_not(request.user, "vote"):
         return Approval.objects.pending()
     return queries.needing(Approval.objects.all(), request.user)
@@ -126,7 +128,7 @@ def for_me(request: Request) -> ApprovalQuerySet:
 
 @require_safe
 def open_count(request: Request) -> HttpResponse:
-    """The badge of the menu, and with it the notice under the menu: every page asks for them."""
+    """The badge and the notice in the menu. Every page polls them."""
     permissions.check_view(request.user)
     return render(request, "open_count.html", {"count": queries.needing(Approval.objects.all(), request.user).count()})
 
@@ -159,7 +161,7 @@ def side_context(request: Request, current: str) -> dict[str, Any]:
 
 
 def listed(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """What a list needs, in one query, without the large columns."""
+    """Select what a list needs in one query, without the large columns."""
     with_all = found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY)
     return queries.with_others(queries.with_tally(with_all))
 

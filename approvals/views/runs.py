@@ -1,4 +1,4 @@
-"""A person says how a run goes on."""
+"""Retry, give up or cancel a run."""
 
 from uuid import UUID
 
@@ -41,7 +41,7 @@ def ask_again(request: Request, thread_id: str) -> HttpResponse:
 
 
 def _back(run: Run) -> HttpResponse:
-    """Go to the approval that the run carries out, or to its thread."""
+    """Redirect to the approval that the run carries out, or to its thread."""
     if run.decision is not None:
         return redirect_after_post("approval", run.decision.approval_id)
     return redirect_after_post("thread", run.thread_id)

@@ -1,4 +1,4 @@
-"""Start a run: pick a graph, fill in its input."""
+"""Start a run: choose a graph and fill in its input."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -62,7 +62,7 @@ def form_of(graph: Graph, data: Any) -> SchemaForm:
 
 
 def _ordered(graph: Graph) -> dict[str, Any] | None:
-    """The input schema in the order of the graph's channels: kept as jsonb, it has lost its own."""
+    """Sort the input schema by the graph's channels: jsonb does not keep its order."""
     schema = graph.record.input_schema
     if not schema or not schema.get("properties"):
         return None
@@ -73,5 +73,5 @@ def _ordered(graph: Graph) -> dict[str, Any] | None:
 
 
 def below_input(faults: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the faults of an input as its form has them: below its root."""
+    """Return the faults of an input with paths relative to the form."""
     return [{**fault, "path": fault["path"].removeprefix("input").removeprefix("/")} for fault in faults]

@@ -1,4 +1,4 @@
-"""Threads: the list, and one thread with everything known of it."""
+"""The list of threads, and the page of one thread."""
 
 from typing import Any
 
@@ -90,7 +90,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
 
 
 def _state(request: Request, found: Thread) -> HttpResponse:
-    """The state again, if the thread has moved: an unchanged one stays as it was unfolded."""
+    """Render the state again if the thread moved. Otherwise leave it, with what a person unfolded."""
     if request.GET.get("seen") == found.checkpoint_id:
         return HttpResponse(status=204)
     context = {"thread": found, "state": state_of(found.state), "cut": _cut(found)}

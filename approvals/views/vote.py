@@ -44,7 +44,7 @@ OLD_PAGE = "This page is older than what is decided now. Nothing was sent; open 
 
 @require_http_methods(["GET", "POST"])
 def vote(request: Request, approval_id: UUID) -> HttpResponse:
-    """Vote with what is on the screen. What it leads to and was not seen yet is shown, and asked about, instead."""
+    """Vote with what is on the screen. If its effect was not shown yet, show it and ask instead."""
     if request.method == "GET":  # a page that was reloaded after a conflict
         return redirect("approval", approval_id)
     match request.POST.get("on"):
@@ -70,7 +70,7 @@ def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
 
 
 def _vote_with_edit(request: Request, approval_id: UUID) -> HttpResponse:
-    """Approve with what the edit form says: without an edit, as it is; with one, as its preview showed."""
+    """Approve with the edit form: as it is without an edit, else with the edit as its preview showed it."""
     found = get_approval(request.user, approval_id)
     graph = graph_of(found)
     editing = editing_of(found, graph, post=request.POST)
@@ -93,7 +93,7 @@ def _vote_with_edit(request: Request, approval_id: UUID) -> HttpResponse:
 
 
 def _vote_with_answer(request: Request, approval_id: UUID) -> HttpResponse:
-    """Send what the answer form says: if nothing is chosen on it, what its button says of every action."""
+    """Send the answer form; without any choice on it, what the button says about every action."""
     found = get_approval(request.user, approval_id)
     ballot = ballot_of(request)
     graph = graph_of(found)
@@ -123,19 +123,19 @@ def _vote_with_answer(request: Request, approval_id: UUID) -> HttpResponse:
 
 
 def _whole_answer(answering: Answering) -> Any:
-    """Return the answer that was typed, if it is one; None for a part of it."""
+    """Return the typed answer if it is complete, else None."""
     form = answering.form
     answer = None if form.is_untouched or not form.is_valid() else form.value()
     return None if answer is MISSING else answer
 
 
 def _says_all(request: Request) -> bool:
-    """Whether the button that was pressed said that it approves everything: only scripts hide it in time."""
+    """Return whether the button said that it approves everything. Only scripts hide that button in time."""
     return request.POST.get("do") == "plain"
 
 
 def _is_to_be_seen(request: Request, found: Approval) -> bool:
-    """Whether the page that this comes from is good for a vote still; if not, the vote itself says why."""
+    """Return whether the page is still valid for a vote. If not, the vote itself says why."""
     return found.is_pending and request.POST.get("seen_digest") == found.digest
 
 
@@ -163,7 +163,7 @@ def _answer_page(
 
 
 def _page(request: Request, context: dict[str, Any]) -> HttpResponse:
-    """Draw the page of an approval again, with what was typed; nothing was sent."""
+    """Render the page of an approval again with what was typed; nothing was sent."""
     context = with_bar({"comment": request.POST.get("comment", ""), **context})
     response = render(request, "approval.html", context, status=422)
     response["HX-Push-Url"] = "false"
@@ -172,7 +172,7 @@ def _page(request: Request, context: dict[str, Any]) -> HttpResponse:
 
 @require_POST
 def keep(request: Request, approval_id: UUID) -> HttpResponse:
-    """Keep what was typed on a page that is too old, and show the page as it is now."""
+    """Store what was typed on an outdated page as a draft, and show the current page."""
     found = get_approval(request.user, approval_id)
     graph = graph_of(found)
     edits, answer = {}, None
@@ -189,7 +189,7 @@ def keep(request: Request, approval_id: UUID) -> HttpResponse:
 
 
 def told_of(voted: Voted) -> str:
-    """Say what came of a vote."""
+    """Return the sentence about the result of a vote."""
     if voted.decision:
         return f"{shown.PAST[voted.decision.verdict]}."
     missing = queries.missing(voted.vote.approval_id)
@@ -240,7 +240,7 @@ def preview(request: Request, approval_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def answer(request: Request, approval_id: UUID) -> HttpResponse:
-    """Show what an answer would be, or what is wrong with it; nothing is stored."""
+    """Show the review of an answer, or its faults. Nothing is stored."""
     found = get_approval(request.user, approval_id)
     if request.method == "GET" or not takes_answer(found) or not found.is_pending:
         return redirect("approval", approval_id)
@@ -262,7 +262,7 @@ def answer(request: Request, approval_id: UUID) -> HttpResponse:
 
 
 def _is_old(request: Request, found: Approval) -> bool:
-    """Whether the fragment would stand on a page that shows something else than what is decided now."""
+    """Return whether the page around the fragment shows something else than what is being decided now."""
     return request.POST.get("seen_digest", found.digest) != found.digest
 
 
@@ -288,7 +288,7 @@ def ballot_of(request: Request) -> Ballot:
 
 
 def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refusal) -> HttpResponse:
-    """Keep what was typed, then say what happened: a page of its own for a lost race, the form again for a fault."""
+    """Store what was typed; show a page of its own for a lost race, or the form again for a fault."""
     found = get_approval(request.user, approval_id)
     if isinstance(refused, Invalid):
         return _with_faults(request, found, ballot, refused)
@@ -340,7 +340,7 @@ def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Inv
 
 
 def newer_than(found: Approval, refused: Refusal) -> str:
-    """Return the question that is asked now on the same thread, if there is one."""
+    """Return the question that the same thread asks now, or None."""
     if refused.detail.get("approval"):
         return str(refused.detail["approval"])
     newer = Approval.objects.pending().filter(thread_id=found.thread_id).exclude(pk=found.pk)

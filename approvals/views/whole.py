@@ -1,4 +1,4 @@
-"""What is too long for a page, whole: streamed, and remembered as opened."""
+"""Send a value whole, as a stream, and record that the person opened it."""
 
 from uuid import UUID
 

@@ -67,7 +67,7 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **to
 
 
 def why_not_change(person: Person, *, is_active: bool, groups: list[str], by: User) -> str:
-    """Return why people cannot take from themselves the rights they would need to undo it."""
+    """Return why a person cannot take their own admin role away, or an empty string."""
     stays_admin = is_active and (person.is_superuser or Role.ADMIN in groups)
     return LOCKED_OUT if person.pk is not None and person.pk == by.pk and not stays_admin else ""
 

@@ -1,1 +1,1 @@
-"""Threads: indexing, forking, replaying, cleaning and explaining them."""
+"""Threads: creating, indexing, forking, replaying, removing and diagnosing them."""

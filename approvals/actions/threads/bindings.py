@@ -1,4 +1,4 @@
-"""An admin says which graph a thread is of: one that an outside program made, and that names no graph here."""
+"""Bind a thread of an outside program to a graph, when the thread names none. For admins."""
 
 import time
 
@@ -21,10 +21,10 @@ _MOST_NAMED = 50
 
 
 def bind_thread(*, thread_id: str, graph_id: str, reason: str = "", by: User) -> Thread:
-    """Bind the thread, have it read again, and return it; again for the same graph changes nothing.
+    """Bind the thread, have a worker read it again, and return it. Repeating it for the same graph changes nothing.
 
-    Raises Denied, NotFound, Gone, Busy while a run has it, Conflict where it is bound to another graph, Invalid for a
-    graph that is not here, and for one that does not fit unless a reason is given.
+    Raises Denied, NotFound, Gone, Busy while a run has it, Conflict if it is bound to another graph, Invalid for an
+    unknown graph, and for a graph that does not fit unless a reason is given.
     """
     permissions.check_bind(by)
     with transaction.atomic():
@@ -84,7 +84,7 @@ def _bind(thread: Thread, graph_id: str, reason: str, fits: bool, by: User) -> N
 
 
 def _read(thread: Thread) -> Thread:
-    """Return the thread once a worker has read it with its graph, or after a moment."""
+    """Return the thread once a worker has read it with its graph, or after a time limit."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         thread.refresh_from_db()

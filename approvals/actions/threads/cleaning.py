@@ -1,4 +1,4 @@
-"""Remove a thread that is beyond help: its checkpoints, its open questions and what was stored of its state."""
+"""Force-clean a thread: remove its checkpoints, its open questions and its stored state."""
 
 import time
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ SETTLED_SECONDS = 30.0
 class Cleaning:
     """What is, or would be, removed: rows of each checkpoint table, open approvals, runs that are given up.
 
-    `namespaces` counts the same rows by the graph they are of: an empty name is the thread's own, others are subgraphs.
+    `namespaces` counts the same rows by graph: the empty name is the thread's own graph, the others are subgraphs.
     """
 
     rows: dict[str, int]
@@ -43,7 +43,7 @@ class Cleaning:
 
 
 def plan(*, thread_id: str, by: User) -> Cleaning:
-    """Count what a force-clean would remove; change nothing."""
+    """Count what a force-clean would remove. Changes nothing."""
     permissions.check_force_clean(by)
     return _plan(_existing(thread_id) or Thread(pk=thread_id))
 
@@ -56,10 +56,10 @@ def _plan(thread: Thread) -> Cleaning:
 
 
 def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
-    """Tombstone the thread, fence off its worker and delete its rows. Votes, decisions and the audit log stay.
+    """Lay a tombstone, raise the fence and delete the thread's rows. Votes, decisions and the audit log stay.
 
-    Once the tombstone is committed nobody can write to the thread, so it can be emptied bit by bit: here, while that
-    is quick, and by a worker, which looks again for what was being written that moment.
+    Once the tombstone is committed nobody can write to the thread. So the rows are deleted in small steps: here for a
+    moment, then by a worker, which also deletes what was being written at that moment.
     """
     permissions.check_force_clean(by)
     if not reason.strip():
@@ -77,7 +77,7 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
 
 
 def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
-    """Take a thread, whose row is locked, from everybody: close what is open, and let no writer in."""
+    """Take a thread, whose row is locked, from its worker; close what is open, and refuse further writes."""
     with audit.transaction():
         done = _plan(thread)
         rows = _erase(thread, f"Force-cleaned by {by}: {reason}")
@@ -103,12 +103,12 @@ def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "pe
 
 
 def empty(thread_id: str) -> None:
-    """Delete what a removed thread has, as far as that is quick; a worker goes on with it."""
+    """Delete the rows of a removed thread for a short time. A worker deletes the rest."""
     _empty(thread_id, until=time.monotonic() + PATIENCE_SECONDS)
 
 
 def _empty(thread_id: str, *, until: float) -> bool:
-    """Delete what the thread has, in short transactions; False when there was no time for all of it."""
+    """Delete the thread's rows in short transactions. Return False if time ran out."""
     while time.monotonic() < until:
         try:
             with transaction.atomic(using=checkpoints.database()), checkpoints.open_tables() as tables:
@@ -122,7 +122,7 @@ def _empty(thread_id: str, *, until: float) -> bool:
 
 
 def look_again() -> None:
-    """Every 5 s: delete what removed threads still have, and write down which have nothing left."""
+    """Delete rows that removed threads still have, and record which have none left. Runs every 5 s."""
     until = time.monotonic() + SWEEP_SECONDS
     with checkpoints.open_tables() as tables:
         waiting = tables.threads_to_empty(limit=SWEEP_SIZE)
@@ -135,7 +135,7 @@ def look_again() -> None:
 
 
 def _settle(emptied: dict[str, int]) -> None:
-    """The entry first, committed: an interruption makes it appear twice, and never not at all."""
+    """Write the entry first: a crash after it repeats the entry, which is better than losing it."""
     with audit.transaction():
         for thread_id, deleted in emptied.items():
             about = {"deleted": deleted, "left": 0}
@@ -145,7 +145,7 @@ def _settle(emptied: dict[str, int]) -> None:
 
 
 def _existing(thread_id: str) -> Thread | None:
-    """Return the thread; None for one that has checkpoints and was not listed yet. Raises NotFound."""
+    """Return the thread; None if it has checkpoints but was not indexed yet. Raises NotFound."""
     thread = Thread.objects.filter(pk=thread_id).first()
     if thread is None and (len(thread_id) > indexing.LONGEST_ID or checkpoints.read_head(thread_id) is None):
         raise NotFound("There is no such thread.")
@@ -153,7 +153,7 @@ def _existing(thread_id: str) -> Thread | None:
 
 
 def _erase(thread: Thread, why: str) -> audit.Told:
-    """Close and empty what the thread has; return what is to be told of its rows: not of those that are emptied."""
+    """Close and empty the thread's rows. Return what the entry records of them, apart from emptied columns."""
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
         cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,

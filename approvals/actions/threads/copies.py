@@ -1,4 +1,4 @@
-"""Take a copy of a thread before it is removed: JSON Lines, one thing a line, plain data, state included."""
+"""Export a thread as JSON Lines before it is removed: one record a line, plain data, state included."""
 
 import json
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ _AT_ONCE = 20
 
 
 def export_thread(out: IO[str], *, thread_id: str, by: User) -> int:
-    """Write all that the console knows of a thread to `out`; return how many lines. Raises Denied or NotFound.
+    """Write everything the console has of a thread to `out`; return the number of lines. Raises Denied or NotFound.
 
-    The lines say their `kind`: `export` first, then `thread`, each `approval`, `vote`, `decision`, `run` and `entry` of
-    the audit log with its `row`, and `end` with how many there were. A file without `end` was cut off.
+    Each line has a `kind`: `export` first; then `thread`, each `approval`, `vote`, `decision`, `run` and `entry` of the
+    audit log with its `row`; `end` with the number of lines. A file without `end` was cut off.
     """
     permissions.check_force_clean(by)
     if not Thread.objects.filter(pk=thread_id).exists():

@@ -1,4 +1,4 @@
-"""Make a thread, with nothing in it yet."""
+"""Create an empty thread."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}")
 def create_thread(
     *, thread_id: str | None = None, metadata: dict[str, Any] | None = None, if_exists: str = "raise", by: User
 ) -> Thread:
-    """Return the new thread; with `if_exists="do_nothing"` the one that is there."""
+    """Return the new thread; with `if_exists="do_nothing"` the existing one."""
     permissions.check_start_run(by)
     thread_id = thread_id or str(uuid4())
     check_thread_id(thread_id)

@@ -1,4 +1,4 @@
-"""Say why a thread is not moving: from our own rows, the head of its checkpoints, and a worker, if one is there."""
+"""Diagnose a thread from our own rows, the head of its checkpoints and, if one is alive, a worker."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -29,7 +29,7 @@ _UNSHOWN = ("state", "request", "actions", "answer_schema", "proposal")
 
 @dataclass(frozen=True)
 class Roster:
-    """The workers that were heard of lately, and the graphs they have. `now` is the database's: leases go by it."""
+    """The live workers with their graphs. `now` is the database's clock, by which leases end."""
 
     now: datetime
     graphs: frozenset[str]
@@ -42,7 +42,7 @@ class Roster:
 
 @dataclass(frozen=True)
 class Rows:
-    """What our tables hold about some threads, by thread."""
+    """Our rows about some threads, by thread."""
 
     roster: Roster
     graphs: Mapping[str, Graph]
@@ -52,9 +52,10 @@ class Rows:
 
 
 def diagnose(*, thread_id: str, by: User, may_wait: bool = True) -> Diagnosis:
-    """Judge one thread. With `may_wait`, one that moved just now is read by a worker first, for a moment at most.
+    """Diagnose one thread. With `may_wait`, a worker first reads a thread that moved just now, within a short time
+    limit.
 
-    Raises Denied, or NotFound where neither we nor the checkpoints know the thread.
+    Raises Denied, or NotFound if neither our tables nor the checkpoints have the thread.
     """
     permissions.check_view(by)
     thread = Thread.objects.select_related("started_by").defer("state").filter(pk=thread_id).first()
@@ -70,7 +71,7 @@ def diagnose(*, thread_id: str, by: User, may_wait: bool = True) -> Diagnosis:
 
 
 def diagnose_all(threads: Iterable[Thread], *, by: User) -> dict[str, Diagnosis]:
-    """Judge the threads of a list, by id, from our own rows alone: as many queries for a hundred as for one."""
+    """Diagnose the threads of a list from our own rows alone, with a constant number of queries."""
     permissions.check_view(by)
     listed = list(threads)
     rows = _read(listed)
@@ -91,7 +92,7 @@ def _is_moved(thread: Thread, rows: Rows, head: Head | None) -> bool:
 
 
 def _unlisted(thread_id: str, head: Head | None) -> Facts:
-    """An agent outside the console has made it, and no worker has read it yet."""
+    """Diagnose a thread that an outside agent made and no worker has read yet."""
     if head is None:
         raise NotFound("There is no such thread.")
     roster = _roster()
@@ -100,7 +101,7 @@ def _unlisted(thread_id: str, head: Head | None) -> Facts:
 
 
 def _read(threads: list[Thread]) -> Rows:
-    """Six queries, however many threads."""
+    """Read everything with six queries, however many threads there are."""
     ids = [thread.pk for thread in threads]
     runs = Run.objects.filter(thread__in=ids).order_by("thread_id", "-created_at").distinct("thread_id")
     approvals = Approval.objects.filter(thread__in=ids).select_related("claimed_by").defer(*_UNSHOWN)
@@ -178,7 +179,7 @@ def _is_silent(worker: str, roster: Roster) -> bool:
 
 
 def _run(run: Any, graph: Graph | None) -> RunFacts | None:
-    """The run comes with `interrupt`, the id of the question that it answers."""
+    """Return the facts of a run, which comes with `interrupt`, the id of the question that it answers."""
     if run is None:
         return None
     wanted = "failed" if run.status == RunStatus.FAILED else "running"
@@ -221,7 +222,7 @@ def _asked(approval: Approval, thread: Thread, now: datetime) -> Asked:
 
 
 def _dropped(newest: Approval | None, run: Run | None) -> str:
-    """Return the title of the newest question if the agent dropped it, and nothing of ours ran since."""
+    """Return the title of the newest question if the agent dropped it and no run of ours followed."""
     if newest is None or newest.status != ApprovalStatus.SUPERSEDED or newest.closed_at is None:
         return ""
     return newest.title if run is None or run.created_at < newest.closed_at else ""

@@ -1,4 +1,4 @@
-"""Fork a checkpoint into a thread of its own. The old thread stays as it is, and what waits there waits on."""
+"""Fork a checkpoint into a new thread. The old thread and its questions stay as they are."""
 
 import time
 from typing import Any
@@ -31,10 +31,10 @@ _LOOK_EVERY_SECONDS = 0.02
 def fork_thread(
     *, thread_id: str, checkpoint_id: str, edits: Any = None, as_node: str = "", input: Any = None, by: User
 ) -> Thread:
-    """Return the new thread, as soon as a worker has made the copy or after a while; with `input` it runs at once.
+    """Return the new thread once a worker has copied it, or after a time limit. With `input` it runs at once.
 
-    A fork that stands at a gate or a question asks people of its own; any other can be run. Raises Denied, NotFound,
-    Gone, Conflict for what cannot be forked, Invalid or InvalidEdit with a path for each fault, Unavailable.
+    A fork at a gate or a question asks people anew; any other fork can be run. Raises Denied, NotFound, Gone, Conflict
+    for a checkpoint that cannot be forked, Invalid or InvalidEdit with a path for each fault, Unavailable.
     """
     permissions.check_fork(by)
     source, graph = _source(thread_id)
@@ -50,7 +50,7 @@ def fork_thread(
 
 
 def check_can_be_forked(thread: Thread) -> None:
-    """Raise Gone for a thread that was cleaned, Unbound for one whose graph is not certain."""
+    """Raise Gone for a removed thread, Unbound for a thread without a certain graph."""
     if thread.cleaned_at:
         raise Gone("This thread was force-cleaned; its checkpoints are gone.")
     bindings.check(thread)
@@ -100,7 +100,7 @@ def _is_there(thread_id: str, checkpoint_id: str) -> bool:
 
 
 def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any, as_node: str) -> None:
-    """Have a worker make the fork in memory first: what it would refuse leaves no thread behind."""
+    """Have a worker make the fork in memory first, so that a refused fork leaves no thread behind."""
     where = {"thread_id": source.pk, "graph_id": source.graph_id, "checkpoint_id": checkpoint_id}
     found = inquiries.try_fork(**where, edits=edits or {}, as_node=as_node)
     _check_edits(source, graph, edits or {}, tuple(found["opaque"]))
@@ -148,13 +148,13 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
 
 
 def _authors_of(source: Thread, checkpoint_id: str) -> list[Author]:
-    """Whoever gave the original what stood at that checkpoint has given it to the fork."""
+    """Return the authors of the fork: whoever gave the original its content up to that checkpoint."""
     authors = policies.authors_of(Thread.objects.values_list("authors", flat=True).get(pk=source.pk))
     return policies.authors_at(authors, checkpoint_id, thread_id=source.pk)
 
 
 def _awaited(run: Run) -> Thread:
-    """Return the thread once the copy is there; one that takes long is made all the same."""
+    """Return the thread once the copy exists, or after a time limit; a slow copy is made all the same."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         run.refresh_from_db()

@@ -1,4 +1,4 @@
-"""Read the history of a thread: its checkpoints, and who made them move. No object is built and no worker is asked."""
+"""The history of a thread: its checkpoints, and who caused them. Builds no object and asks no worker."""
 
 import json
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ class Page:
 
 
 def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> Page:
-    """Read one page: a query each of checkpoints, runs, entries and forks, however long the thread is."""
+    """Read one page with one query each for checkpoints, runs, entries and forks."""
     with checkpoints.open_tables() as tables:
         found = timeline.read_page(tables, thread.pk, limit=size + 1, before=before)
     moments = found[:size]
@@ -49,7 +49,7 @@ def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> Page:
 
 
 def states(places: list[tuple[Thread, str]]) -> list[Kept]:
-    """Read the states at some checkpoints in one query. Raises NotFound for one that is not there."""
+    """Read the states at some checkpoints in one query. Raises NotFound for a checkpoint that does not exist."""
     with checkpoints.open_tables() as tables:
         found = timeline.read_states(tables, [(thread.pk, checkpoint_id) for thread, checkpoint_id in places])
     if any((thread.pk, checkpoint_id) not in found for thread, checkpoint_id in places):
@@ -58,19 +58,19 @@ def states(places: list[tuple[Thread, str]]) -> list[Kept]:
 
 
 def around(thread: Thread, moment: Moment) -> Page:
-    """Return what is known of one checkpoint."""
+    """Return what the console knows of one checkpoint."""
     return _joined(thread, [moment], "")
 
 
 def lineage(thread: Thread) -> dict[str, Any]:
-    """Return the thread this one was forked from, as `origin`, and those forked from it, newest first, as `forks`."""
+    """Return the thread that this one was forked from, as `origin`, and its own forks, newest first, as `forks`."""
     forks = Thread.objects.filter(forked_from=thread.pk).only("id", "title", "created_at", "forked_at")
     origin = Thread.objects.filter(pk=thread.forked_from).defer("state").first() if thread.forked_from else None
     return {"origin": origin, "forks": list(forks.order_by("-created_at")[:MOST_FORKS])}
 
 
 def _whole(thread: Thread, kept: Kept) -> Kept:
-    """Have a worker put together what a delta channel keeps in pieces."""
+    """Have a worker assemble the value of a delta channel, which is stored in pieces."""
     if not kept.is_partial:
         return kept
     where = {"thread_id": thread.pk, "graph_id": thread.graph_id, "checkpoint_id": kept.moment.checkpoint_id}
@@ -87,7 +87,7 @@ def _joined(thread: Thread, moments: list[Moment], more: str) -> Page:
 
 
 def _runs(named: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    """Read the runs by the ids that checkpoints name; an agent may have written anything there."""
+    """Read the runs whose ids checkpoints name. An agent may have written anything there."""
     ids = {found for each in named if (found := _uuid(each))}
     rows = Run.objects.filter(pk__in=ids).values(*_RUN_FIELDS) if ids else []
     return {str(row["pk"]): row for row in rows}
@@ -101,7 +101,7 @@ def _uuid(named: Any) -> UUID | None:
 
 
 def _entries(runs: list[dict[str, Any]]) -> dict[str, int]:
-    """Find the entries of the log about these runs: they were written about when the runs were decided or begun."""
+    """Find the log entries of these runs by the subject they were written about."""
     acts = [run for run in runs if run["decision_id"] or run["kind"] in ("fork", "replay")]
     if not acts:
         return {}

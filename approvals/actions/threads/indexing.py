@@ -1,4 +1,4 @@
-"""Read a thread's head and store what people will see: the thread as it stands, and an approval for each pause."""
+"""Index a thread: read its head, store the thread, and store an approval for each pause."""
 
 import logging
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ NO_CHECKPOINT = "What is stored is no checkpoint of LangGraph's, so nothing tell
 
 
 async def index_thread(thread_id: str) -> None:
-    """Bring our rows up to the thread's head, unless a run of ours holds it and will do so itself."""
+    """Update our rows to the thread's head. Does nothing while a run holds it: the run will do it."""
     worker = await runtime.worker()
     for tried in range(1, _TRIES + 1):
         head, before = await in_database(read_place)(thread_id)
@@ -86,18 +86,18 @@ async def index_thread(thread_id: str) -> None:
 
 
 def read_place(thread_id: str) -> tuple[Head | None, Bound | None]:
-    """Read where the thread stands, and the rows of all that its tasks can read."""
+    """Read where the thread stands, and the versions of all rows that its tasks can read."""
     return checkpoints.read_head(thread_id), checkpoints.read_bound(thread_id)
 
 
 async def bind(thread_id: str, before: Bound, snapshot: Snapshot) -> Bound | None:
-    """Return what the questions of a snapshot are bound to; None if that is no longer what stood there `before`."""
+    """Return the stored bytes that a snapshot's questions rest on; None if they changed since `before`."""
     return await in_database(checkpoints.bind)(thread_id, before, [task["id"] for task in snapshot.tasks])
 
 
 @dataclass(frozen=True)
 class _Bond:
-    """What a thread is bound to. `shown`, and how, if that is not written down yet."""
+    """The graph of a thread. `shown` and `how` are set if the binding is not stored yet."""
 
     graph_id: str
     how: str = ""
@@ -106,7 +106,10 @@ class _Bond:
 
 
 async def _bond(worker: runtime.Worker, thread_id: str, head: Head) -> _Bond:
-    """Say which graph a thread is of: as is kept, or as its newest checkpoint says and shows. Never as a guess."""
+    """Return the graph of a thread: the stored one, or the one that its newest checkpoint names and shows.
+
+    Never a guess.
+    """
     kept = await in_database(_kept)(thread_id)
     if kept and kept.bound_by != Binding.AGENT:
         return _Bond(kept.graph_id)
@@ -127,7 +130,7 @@ async def _bond(worker: runtime.Worker, thread_id: str, head: Head) -> _Bond:
 
 
 def _kept(thread_id: str) -> Thread | None:
-    """Return the thread if it is bound."""
+    """Return the thread if it is bound, else None."""
     return Thread.objects.only("graph_id", "bound_by").exclude(bound_by="").filter(pk=thread_id).first()
 
 
@@ -152,7 +155,7 @@ async def _list_unread(worker: runtime.Worker, thread_id: str, bond: _Bond, head
 
 
 async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
-    """Read the thread without a graph; None for what is no checkpoint at all."""
+    """Read the thread without a graph; None if that fails."""
     try:
         return await snapshots.look(worker.saver(None), thread_id, checkpoint_id)
     except UnreadableThread:
@@ -160,7 +163,7 @@ async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | N
 
 
 def _hand_on(thread_id: str, graph_id: str) -> None:
-    """Leave it to a worker that has the graph."""
+    """Queue the job again for a worker that has the graph."""
     queue.enqueue("index_thread", queue=queue.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id)
 
 
@@ -168,9 +171,9 @@ def _hand_on(thread_id: str, graph_id: str) -> None:
 def _store_if_free(
     bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: Head | None, bound: Bound | None
 ) -> bool:
-    """Store what was read; False if the thread has moved since. A thread that a run holds is left to that run.
+    """Store the snapshot; return False if the thread moved since. A thread that a run holds is left to that run.
 
-    Without `head` it is stored although it moves; it is read again later.
+    Without `head` the snapshot is stored although the thread keeps moving; it will be indexed again.
     """
     thread = _locked(snapshot.thread_id)
     if thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
@@ -190,7 +193,7 @@ def _store_if_free(
 
 
 def _tie(thread: Thread, bond: _Bond, head: Head) -> bool:
-    """Bind the thread, whose row is locked, if it is not bound; False if somebody has, meanwhile, to another graph."""
+    """Bind the thread, whose row is locked, unless it is bound. Return False if it is bound to another graph by now."""
     if thread.bound_by:
         return thread.graph_id == bond.graph_id
     if bond.shown:
@@ -202,7 +205,7 @@ def _tie(thread: Thread, bond: _Bond, head: Head) -> bool:
 
 
 def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
-    """A run that failed or was held cannot go on from where the agent has moved the thread since."""
+    """Supersede failed and held runs: they cannot go on after the agent moved the thread."""
     for run in Run.objects.filter(thread=thread, status__in=STUCK_RUNS).exclude(resume_from=head.checkpoint_id):
         run.status, run.ended_at, run.updated_at = RunStatus.SUPERSEDED, timezone.now(), timezone.now()
         run.problem = "The agent moved the thread after this run had stopped."
@@ -223,13 +226,13 @@ def _stopped_runs(thread_id: str) -> set[str]:
 
 
 def _is_left_by(stopped: set[str], snapshot: Snapshot, pause: Pause) -> bool:
-    """A run that failed, was held or given up left the thread at this gate: decided once, it is not asked again."""
+    """Return whether a failed, held or given-up run left the thread at this gate. A decided gate is not asked again."""
     here = _asking(snapshot, pause)
     return here.source == "update" and str(here.metadata.get(RUN_KEY)) in stopped
 
 
 def _asking(snapshot: Snapshot, pause: Pause) -> Snapshot:
-    """Return the snapshot of the graph that asks: the thread's own, or a subgraph's that stands at a breakpoint."""
+    """Return the snapshot of the graph that asks: the thread's own, or that of a subgraph at a breakpoint."""
     return snapshot.at(pause.checkpoint_ns) or snapshot
 
 
@@ -248,10 +251,10 @@ def store(
     is_asked_again: bool = False,
     is_after_run: bool = False,
 ) -> list[Approval]:
-    """Write the thread, close what is no longer asked, open what is; inside a transaction that locked the thread.
+    """Store the thread, close old questions and open new ones. The caller's transaction has locked the thread.
 
-    `is_asked_again`: somebody wants what was decided already to be asked anew. `is_after_run`: what changed beside a
-    question was changed by a run of ours.
+    `is_asked_again`: somebody wants decided questions to be asked anew. `is_after_run`: a run of ours made the changes
+    beside a question.
     """
     uncertain = bindings.contested(thread, snapshot.metadata)
     thread.unbound = uncertain.as_dict() if uncertain else None
@@ -299,7 +302,7 @@ def _open_all(
     is_asked_again: bool,
     is_after_run: bool,
 ) -> list[Approval]:
-    """A step may ask hundreds of questions: what is known of them is read at once."""
+    """Open all questions of a step. There may be hundreds, so what is known of them is read at once."""
     asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
     asked_before = Approval.objects.filter(asked_here, thread=thread).order_by("round") if pauses else ()
     latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
@@ -355,18 +358,20 @@ def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked:
 
 
 def bytes_digest(approval: Approval) -> str:
-    """Name all that the question is bound to, as the audit log has it; an empty text if it is bound to nothing."""
+    """Return the digest of everything the question rests on, as the audit log records it; empty if it rests on
+    nothing.
+    """
     return digest(approval.bound) if approval.bound else ""
 
 
 def _changes(known: Approval, bound: Bound | None) -> list[str]:
-    """Name what is stored otherwise than when an open question was asked."""
+    """Name what is stored differently than when an open question was asked."""
     was = Bound.of(known.bound) if known.is_pending and not is_off("bytes_check") else None
     return was.changes(bound.without(was.unread)) if was and bound else []
 
 
 def _is_rebound(known: Approval, asked: dict[str, Any]) -> bool:
-    """Whether a question that stays open stands on something else now: another answer of its step was stored."""
+    """Return whether an open question rests on other bytes now because another answer of its step was stored."""
     was, now = Bound.of(known.bound), Bound.of(asked["bound"])
     if was is None or now is None:
         return now is not None or known.head_writes != asked["head_writes"]
@@ -374,7 +379,7 @@ def _is_rebound(known: Approval, asked: dict[str, Any]) -> bool:
 
 
 def _supersede(known: Approval, changes: list[str]) -> None:
-    """Somebody changed what is stored beside the question, and no run of ours: it is asked anew, as it stands now."""
+    """Supersede a question whose stored bytes somebody changed outside a run of ours. It is asked anew."""
     text = "What is stored was changed behind this. What you voted or reserved no longer counts."
     _close(known, tell_voters([known], text))
     if why(changes) == BEHIND:
@@ -382,7 +387,7 @@ def _supersede(known: Approval, changes: list[str]) -> None:
 
 
 def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
-    """Note that what is stored was changed in place, behind a question or a decision; nothing was run."""
+    """Record that stored bytes were changed in place behind a question or a decision; nothing was run."""
     about = {"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "what": list(changes)[:MOST_TOLD]}
     audit.append_by_worker(
         "thread.tampered",
@@ -393,7 +398,7 @@ def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
 
 
 def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool) -> bool:
-    """What nobody decided is asked again once it waits again; what was decided, only if a person wants that."""
+    """Return whether to ask again: undecided questions that wait again, and decided ones only if a person wants it."""
     if latest.is_pending or not pause.allowed_verdicts:
         return False
     if is_asked_again or latest.status == ApprovalStatus.SUPERSEDED:
@@ -407,9 +412,9 @@ def _is_being_carried_out(approval: Approval) -> bool:
 
 
 def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tuple[list[str], audit.Told]:
-    """Store a question anew; return what was written, and the votes that ended: those were on something else.
+    """Store a question anew. Return the columns written, and the votes that ended: they were on something else.
 
-    What is kept is not told again: it stays what the entry says that first told of it.
+    Columns that stay are not recorded again: the first entry about them still holds.
     """
     ended: audit.Told = {}
     if is_other:
@@ -424,7 +429,7 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tu
 
 
 def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
-    """End the votes that counted, and tell those who cast them or had reserved the question; return which ended."""
+    """End the votes that counted, and notify their voters and the holder of a claim. Return the votes that ended."""
     counting = Vote.objects.counting().filter(approval__in=approvals)
     votes = list(counting.values_list("pk", "voter_id", "approval_id"))
     told = {(voter_id, approval_id) for _, voter_id, approval_id in votes}
@@ -490,7 +495,7 @@ def _asked(
 
 
 def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]) -> list[str]:
-    """Name what must be opened before somebody says yes. What a breakpoint asks is of the state, or was sent."""
+    """Name what must be opened whole before a yes: for a breakpoint parts of the state, or of what was sent."""
     parts = [f"state/{name}"[:LONGEST_PART] for name in cut_channels(state)]
     is_cut = has_excerpt(sent) if kind == answers.BREAKPOINT else has_excerpt(asked)
     return [*parts, "request"] if is_cut else parts
@@ -520,7 +525,7 @@ def _close(approval: Approval, ended: audit.Told) -> None:
 
 @audit.transaction()
 def _store_gone(thread_id: str) -> None:
-    """The agent deleted its checkpoints: nobody can decide about them any more."""
+    """Store that the agent deleted its checkpoints: the open questions are superseded."""
     checkpoints.mark_indexed(thread_id, None)
     thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
     if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
@@ -535,7 +540,7 @@ def _store_gone(thread_id: str) -> None:
 
 @audit.transaction()
 def _store_unreadable(thread_id: str, bond: _Bond, head: Head, problem: str, state: dict[str, Any]) -> None:
-    """List it all the same, with the reason and what it holds; nothing is hidden. What runs next is not known."""
+    """List an unreadable thread with the reason and its content. Which node runs next is not known."""
     thread = _locked(thread_id)
     is_free = thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
     if is_free and _tie(thread, bond, head):
@@ -551,7 +556,7 @@ def _store_unreadable(thread_id: str, bond: _Bond, head: Head, problem: str, sta
 
 
 def store_lost_threads() -> None:
-    """Close what threads asked whose checkpoints went with the memory of the last process: nobody can decide it."""
+    """Supersede open approvals whose in-memory checkpoints were lost when the process restarted."""
     if not isinstance(settings.CHECKPOINT_STORE, Memory):
         return
     for thread_id in Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="").values_list("pk", flat=True):
@@ -560,7 +565,7 @@ def store_lost_threads() -> None:
 
 
 def sweep() -> None:
-    """Queue a look at every thread that moved without us; those that an admin removed are emptied."""
+    """Queue the indexing of every thread that moved outside the console, and empty removed threads."""
     with checkpoints.open_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
         moving = tables.threads_to_index(limit=SWEEP_SIZE)
@@ -584,7 +589,7 @@ def _look_at(thread_id: str, *, is_held: bool, is_cleaned: bool) -> None:
 
 
 def explained(refused: R, *, approval_id: UUID) -> R:
-    """Return the refusal with what changed, waiting a moment for a worker to read the thread again."""
+    """Return the refusal with what changed, after a worker has read the thread again or a time limit has passed."""
     approval = Approval.objects.get(pk=approval_id)
     if approval.is_pending:
         inquiries.wait_for_index(approval.thread_id, until_closed=approval_id if "what" in refused.detail else None)

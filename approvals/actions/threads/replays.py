@@ -1,4 +1,4 @@
-"""Have a thread go back to an earlier checkpoint of its own, and on from there. What waited there is superseded."""
+"""Replay: a thread goes back to an earlier checkpoint of its own and on from there. What waited is superseded."""
 
 from django.utils import timezone
 
@@ -17,9 +17,9 @@ from approvals.models import Run, Thread
 
 
 def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User) -> Run:
-    """Queue the run. At a gate it asks people anew; elsewhere nodes run again, with all that they do.
+    """Queue the run. At a gate people are asked anew; elsewhere nodes run again with all their effects.
 
-    `typed_id` is the thread's id, typed by the person. Raises Denied, NotFound, Gone, Busy, Conflict or Invalid.
+    `typed_id` is the thread's id as the person typed it. Raises Denied, NotFound, Gone, Busy, Conflict or Invalid.
     """
     permissions.check_replay(by)
     with audit.transaction():

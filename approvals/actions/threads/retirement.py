@@ -1,4 +1,4 @@
-"""Remove threads that are over and old. Never one that waits, runs, is stuck, or moved since it was last read."""
+"""Remove finished threads by age. Threads that wait, run, are stuck, or moved since they were read stay."""
 
 import time
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ LONGEST_DAYS = 36_500
 
 @dataclass(frozen=True)
 class Retirement:
-    """How many threads of a graph are over and old, and when the one that moved first did so."""
+    """How many threads of a graph would be removed, and when the one that moved first did so."""
 
     graph: str
     threads: int
@@ -34,14 +34,14 @@ class Retirement:
 
 
 def plan(*, days: int, graph_id: str = "", by: User) -> list[Retirement]:
-    """Count what would be removed, graph by graph; change nothing. Raises Denied or Invalid."""
+    """Count what would be removed, by graph. Changes nothing. Raises Denied or Invalid."""
     permissions.check_force_clean(by)
     found = over(days, graph_id).values("graph_id").annotate(threads=Count("pk"), oldest=Min("updated_at"))
     return [Retirement(each["graph_id"], each["threads"], each["oldest"]) for each in found.order_by("graph_id")]
 
 
 def retire(*, days: int, graph_id: str = "", by: User) -> int:
-    """Remove all that is over and old; return how many threads. Raises Denied or Invalid."""
+    """Remove the threads; return their number. Raises Denied or Invalid."""
     permissions.check_force_clean(by)
     count = 0
     while done := _retire(days, graph_id, by=by.get_username(), kind="person", until=time.monotonic() + 3600):
@@ -51,7 +51,7 @@ def retire(*, days: int, graph_id: str = "", by: User) -> int:
 
 
 def retire_by_itself() -> int:
-    """Every hour, where RETENTION_DAYS says so: some hundred threads at most, the rest the next time."""
+    """Remove a few hundred threads, if RETENTION_DAYS is set. Runs every hour."""
     if not settings.RETENTION_DAYS:
         return 0
     until = time.monotonic() + LONGEST_SECONDS
@@ -59,7 +59,7 @@ def retire_by_itself() -> int:
 
 
 def over(days: int, graph_id: str = "") -> "QuerySet[Thread]":
-    """Select threads whose graph reached its end so long ago, and that nothing of ours holds."""
+    """Select threads whose graph reached its end that long ago and that nothing of ours holds."""
     if not 0 < days <= LONGEST_DAYS:
         raise Invalid(f"Say how many days, from 1 to {LONGEST_DAYS}.")
     held = Run.objects.filter(thread=OuterRef("pk"), status__in=[*ACTIVE_RUNS, *STUCK_RUNS])
@@ -86,7 +86,7 @@ def _retire(days: int, graph_id: str, *, by: str, kind: str, until: float) -> in
 
 
 def _retire_one(thread_id: str, days: int, *, by: str, kind: str) -> bool:
-    """Look again under the lock: it may have been started anew, or moved by its agent a moment ago."""
+    """Check again under the lock: the thread may have been started anew, or moved by its agent."""
     with transaction.atomic():
         thread = over(days).select_for_update(of=("self",)).filter(pk=thread_id).first()
         head = checkpoints.read_head(thread_id)

@@ -1,7 +1,6 @@
-"""Open whole what is too long for a page: short of some size as JSON, from a worker; beyond it the stored bytes.
+"""Send values that are too long for a page: up to a size as JSON from a worker, beyond it as the stored bytes.
 
-Nothing is hidden by length: an approval takes a yes only from people who have opened what is cut, and have seen the end
-of what is folded.
+A yes to an approval needs the person to have opened what is cut, and to have seen the end of what is folded.
 """
 
 from collections.abc import AsyncIterator
@@ -28,7 +27,7 @@ _STATE = "state/"
 
 @dataclass(frozen=True)
 class Whole:
-    """A value to be sent: JSON text, or where its bytes are stored, of which `begins` are no characters."""
+    """A value to send: JSON text, or where its bytes are stored. The first `begins` bytes are no characters."""
 
     name: str
     type: str
@@ -39,7 +38,7 @@ class Whole:
     begins: int = 0
 
     async def slices(self) -> AsyncIterator[bytes]:
-        """Yield the value bit by bit; the database is not held between two."""
+        """Yield the value in slices. The database is not held between two of them."""
         if self.value is None:
             yield self.text.encode(errors="backslashreplace")
             return
@@ -55,7 +54,7 @@ class Whole:
 
 
 def of_approval(*, approval_id: UUID, part: str, by: User) -> Whole:
-    """Return a part of an approval that is cut on its page, and remember who opened it."""
+    """Return a cut part of an approval, and record who opened it."""
     approval = _found(approval_id, by)
     if part in approval.cut:
         whole = _whole(approval.thread_id, approval.graph_id, approval.checkpoint_id, part, approval.checkpoint_ns)
@@ -68,7 +67,7 @@ def of_approval(*, approval_id: UUID, part: str, by: User) -> Whole:
 
 
 def see_end(*, approval_id: UUID, part: str, seen_digest: str, by: User) -> None:
-    """Remember that somebody has seen the end of what is folded on the page. Raises NotFound or Stale."""
+    """Record that a person has seen the end of a folded part. Raises NotFound or Stale."""
     approval = _found(approval_id, by)
     if seen_digest != approval.digest:
         raise Stale("This is not what you were shown: the digest differs. Look at it again.")
@@ -86,7 +85,7 @@ def _found(approval_id: UUID, by: User) -> Approval:
 
 
 def folded(approval: Approval) -> list[str]:
-    """Return what is folded on the page, of the question and of what somebody proposes."""
+    """Return the folded parts of the question and of its proposal."""
     return [] if is_off("folds") else [*approval.folded, *folds.parts_of_proposal(approval.proposal)]
 
 
@@ -104,7 +103,7 @@ def _remember(approval: Approval, part: str, by: User) -> None:
 
 
 def of_thread(*, thread_id: str, part: str, by: User) -> Whole:
-    """Return a channel of a thread that is cut on its page."""
+    """Return a cut channel of a thread."""
     permissions.check_view(by)
     thread = Thread.objects.filter(pk=thread_id).first()
     if thread is None or part.removeprefix(_STATE) not in cut_channels(thread.state):
@@ -113,14 +112,14 @@ def of_thread(*, thread_id: str, part: str, by: User) -> Whole:
 
 
 def unopened(approval: Approval, by: User) -> list[str]:
-    """Return what is cut or folded, and this person has not opened as it stands."""
+    """Return the cut and folded parts that this person has not opened in their present version."""
     needed = [*approval.cut, *folded(approval)]
     seen = opened(approval, by) if needed else set()
     return [part for part in needed if part not in seen]
 
 
 def opened(approval: Approval, by: User) -> set[str]:
-    """Return what this person has opened, or seen the end of, as it stands."""
+    """Return the parts that this person has opened, or seen to the end, in their present version."""
     digests = {approval.shown_digest, approval.digest}
     mine = Opening.objects.filter(approval=approval, user_id=by.pk or 0, shown_digest__in=digests)
     asked = set(folds.parts_of_proposal(approval.proposal))

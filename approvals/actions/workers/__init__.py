@@ -1,1 +1,1 @@
-"""What workers tell, and what they are asked."""
+"""What workers report, and what web processes ask them."""

@@ -1,4 +1,4 @@
-"""Publish the cards of this worker's graphs, so that web processes can make forms and pictures."""
+"""Publish the cards of this worker's graphs. Web processes make forms and pictures from them."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""A worker says that it is there, and with which graphs: so that people learn why a run waits, and who has it."""
+"""Workers report that they are alive, and which graphs they have: pages can then say why a run waits."""
 
 import logging
 import threading
@@ -25,7 +25,10 @@ _GONE = (DatabaseError, PoolTimeout)
 
 @contextmanager
 def signed_on(graphs: Iterable[str]) -> Iterator[None]:
-    """Keep a row for this process until the block ends. From a thread of its own: nodes may block the event loop."""
+    """Keep a row for this process until the block ends.
+
+    A thread of its own does it, as nodes may block the event loop.
+    """
     stopped = threading.Event()
     beat = threading.Thread(target=_keep, args=[list(graphs), stopped], name="signed-on", daemon=True)
     beat.start()
@@ -37,7 +40,7 @@ def signed_on(graphs: Iterable[str]) -> Iterator[None]:
 
 
 def _keep(graphs: list[str], stopped: threading.Event) -> None:
-    """Write the row, again and again; a database that is gone for a while, or was emptied, gets it anew."""
+    """Write the row again and again, also after the database was gone or emptied."""
     worker = Worker(name=leases.worker_name(), graphs=graphs)
     while True:
         try:

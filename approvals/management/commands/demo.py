@@ -79,7 +79,7 @@ def _make(name: str, role: Role) -> AbstractUser:
 
 
 def _found(name: str, role: Role) -> AbstractUser:
-    """Where two admins are needed, nobody is made by a command."""
+    """Return the existing person: under the two-admin rule no command creates people."""
     user = get_user_model().objects.filter(username=name, groups__name=role).first()
     if user is None:
         raise CommandError(f"The two-admin rule is on: {name} must be made {role} on the pages of admins.")
@@ -97,7 +97,7 @@ def _start_case(case: Case, by: AbstractUser) -> Run:
 
 
 def _run_now(runs: list[Run]) -> str:
-    """Run them without waiting between nodes; return what to tell if it was not here."""
+    """Run the cases without pauses between nodes; return a sentence if that was not possible here."""
     os.environ["DEMO_PACE"], pace = "0", os.environ.get("DEMO_PACE")
     try:
         return asyncio.run(_run_all(runs))
@@ -106,7 +106,7 @@ def _run_now(runs: list[Run]) -> str:
 
 
 async def _run_all(runs: list[Run]) -> str:
-    """Run here and now, so that the queue is full when the page opens. The queued jobs then find nothing to do."""
+    """Run the cases now, so that the queue is full when the page opens. The queued jobs then find nothing to do."""
     gate = asyncio.Semaphore(_AT_A_TIME)
 
     async def one(run: Run) -> None:

@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[str]]:
-    """Write beside the file and put it in place at the end: nobody finds half an export."""
+    """Write beside the file and rename at the end, so that nobody finds half an export."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=path.parent, delete=False) as file:
         try:
             yield file

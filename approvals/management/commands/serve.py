@@ -24,7 +24,7 @@ APPLICATION = "approvals.asgi:application"
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else: nobody should get links to a server that is another."""
+    """Take the port first. Otherwise people could get sign-in links to a server that is another."""
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         # asyncio does this for sockets it makes itself. Without it each answer waits 40 ms for the client's ACK.

@@ -79,7 +79,7 @@ def _keys(path: Path | None) -> list[PublicKey]:
 
 
 def _known(head: str, keys: list[PublicKey]) -> Known:
-    """Read a head that somebody kept: `SEQ:HASH`, or a file of signed heads, of which the last counts."""
+    """Parse a head that somebody kept: `SEQ:HASH`, or a file of signed heads, whose last one counts."""
     if found := HEAD.fullmatch(head):
         return Known(int(found["seq"]), found["hash"])
     try:
