@@ -1,6 +1,6 @@
-"""The LangGraph side of Countersign: graphs, checkpoints, pauses and edits, usable from a notebook.
+"""LangGraph's side of Countersign: graphs, checkpoints, pauses and edits. Usable from a notebook.
 
-Nothing here knows of Django, HTTP or users. `effect_key` and `once` are for authors of agents.
+Nothing here depends on Django, HTTP or users. Authors of agents use `effect_key` and `once`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["effect_key", "once"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import them when they are asked for: a web process imports parts of this package, and needs no LangGraph."""
+    """Import `effect_key` and `once` on demand: a web process imports this package without LangGraph."""
     if name in __all__:
         from agentcore import effects
 

@@ -1,6 +1,6 @@
-"""Effects of nodes: a key that stays the same when the node runs again, and effects that are done once.
+"""Effects of nodes: an idempotency key that stays the same when the node runs again, and effects that happen once.
 
-A node runs again, from its top, when its process died, when it is retried, and when its `interrupt()` was answered.
+A node runs again from its beginning after its process died, after a retry, and after its `interrupt()` was answered.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ _CHECKPOINTER = "__pregel_checkpointer"
 
 
 def effect_key() -> str:
-    """Return a UUID for the effect that comes now, to send as Idempotency-Key: the same when this node runs again.
+    """Return a UUID for the next effect, to send as Idempotency-Key. It is the same when this node runs again.
 
-    Calls in a node are told apart by their order, so that must be the same each time. Another checkpoint, such as that
-    of an edited state, has other keys. Raises EffectMisused outside a node.
+    The keys of one node differ by the order of the calls, so the order must be the same each time. Another checkpoint,
+    such as that of an edited state, has other keys. Raises EffectMisused outside a node.
     """
     task = _Task.running()
     info = task.info
@@ -56,13 +56,13 @@ def effect_key() -> str:
 
 
 def once(key: str, fn: Callable[..., Any]) -> Any:
-    """Call `fn` and return its result, as JSON keeps it; where `key` was done before, return that result instead.
+    """Call `fn` and return its result as JSON keeps it. If `key` was done before, return the stored result instead.
 
     In an async node it is awaited: `await once(key, fn)`; a plain `fn` then runs in a thread. A required argument of
-    `fn` gets the connection, psycopg's or sqlite3's, of the transaction that notes the key: what is written there
-    happens exactly once. Without one, `fn` is called again if the process dies before the note: send the key along. If
-    `fn` raises, nothing is noted. Of two at once the second waits. Keys are shared by all threads of the store. Raises
-    EffectMisused, and FenceLost once another worker has the thread.
+    `fn` receives the connection (psycopg's or sqlite3's) of the transaction that stores the key: what `fn` writes there
+    happens exactly once. Without that argument, `fn` is called again if the process dies before the key is stored: send
+    the key along. If `fn` raises, nothing is stored. Of two calls at once the second waits. All threads of the store
+    share the keys. Raises EffectMisused, and FenceLost once another worker has the thread.
     """
     task = _Task.running()
     if not isinstance(key, str) or not key:
@@ -85,7 +85,7 @@ def once(key: str, fn: Callable[..., Any]) -> Any:
 
 @dataclass
 class _Attempt:
-    """One time that a task runs."""
+    """One execution of a task."""
 
     next_index: Callable[[], int] = field(default_factory=lambda: itertools.count().__next__)
     keys: set[str] = field(default_factory=set)
@@ -195,7 +195,10 @@ _HOLD_SQL = _FENCE_SQL.replace("1", "set_config('idle_in_transaction_session_tim
 
 
 class _InDatabase(_Effect):
-    """On a connection of its own: an effect may be slow, and the pool's are few."""
+    """An effect in a database.
+
+    It uses a connection of its own: effects may be slow, and the pool has few connections.
+    """
 
     def connect(self) -> AbstractContextManager[Any]:
         raise NotImplementedError
@@ -207,11 +210,11 @@ class _InDatabase(_Effect):
         return query
 
     def steps(self) -> Steps[str]:
-        """What happens on the connection; it returns the result as JSON."""
+        """The steps on the connection; they return the result as JSON."""
         raise NotImplementedError
 
     def check_place(self) -> Steps[None]:
-        """Wait until the checkpoint is stored: LangGraph lets an @entrypoint begin before that."""
+        """Wait until the checkpoint is stored: LangGraph starts an @entrypoint before that."""
         for _ in range(_MOST_LOOKS):
             if self.place is None or (yield _PLACE_SQL, self.place):
                 return
@@ -299,7 +302,7 @@ class _InPostgres(_InDatabase):
 
 
 class _InProcess(_Effect):
-    """Where one process has all the checkpoints, whoever does the same is in it too."""
+    """An effect where one process has all checkpoints: two calls with the same key are both in this process."""
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -320,7 +323,7 @@ class _InProcess(_Effect):
             self.end()
 
     def wait_for(self) -> Future[None] | None:
-        """Return what ends with the one who is at it; None if it is our turn now."""
+        """Return the future of the running call with this key; None if there is none."""
         with _noting:
             other: Future[None] | None = self.saver.running.get(self.key)
             if other is None:
@@ -334,7 +337,7 @@ class _InProcess(_Effect):
 
 
 class _InSqlite(_InProcess, _InDatabase):
-    """An effect with the connection locks the file as long as it takes; one without must not."""
+    """An effect in SQLite. With the connection it locks the file while it runs; without, it must not."""
 
     def steps(self) -> Steps[str]:
         yield from self.check_place()

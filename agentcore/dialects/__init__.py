@@ -1,15 +1,15 @@
-"""From a snapshot to questions for people, and from what people chose to the answer a graph takes.
+"""Convert snapshots into questions for people, and people's choices into the answer that a graph takes.
 
-Each dialect of `interrupt()` is one module with the same three functions; the first that recognises a payload has it:
+Each dialect of `interrupt()` is a module with three functions. The first dialect that recognises a payload reads it.
 
-* `read(pending, tools) -> Asked | None`: what is asked, and the JSON Schema of every answer that may be given;
-* `write(question, choices) -> answer`: the answer for one choice an action, in the dialect's own words;
-* `choices_in(question, answer) -> [Choice]`: the same read back.
+* `read(pending, tools) -> Asked | None`: the question, and the JSON Schema of every allowed answer;
+* `write(question, choices) -> answer`: the answer for one choice an action, in the dialect's format;
+* `choices_in(question, answer) -> [Choice]`: the reverse.
 
-An answer is checked against the schema alone (`faults_in`), so one check serves all; the resume is keyed by the
-interrupt's id. Breakpoints are no payloads: `breakpoint.read`. They take an answer only where several tasks wait.
+`faults_in` checks an answer against the schema alone, for all dialects. The resume is keyed by the interrupt's id.
+Breakpoints have no payload: `breakpoint.read`. They take an answer only where several tasks wait.
 
-To add a dialect, copy `legacy.py` and put it before `plain` in `DIALECTS`.
+To add a dialect, copy `any_value.py` and name it in `DIALECTS`, before `any_value`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,9 +60,9 @@ STEP_FAILED = (
 
 
 def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
-    """Return one pause for each question the thread waits on, without its secrets; none if it waits on nobody.
+    """Return one pause for each question that the thread waits on, without secrets; empty if it waits for nobody.
 
-    Raises UnreadableThread when the author's metadata, or the agent's payload, is not of a kind that can be shown.
+    Raises UnreadableThread if the author's metadata or the agent's payload cannot be shown.
     """
     snapshot = hidden(snapshot)
     try:
@@ -78,7 +78,7 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
 
 
 def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
-    """Read a breakpoint by the graph that stands there, which may be a subgraph of `graph`."""
+    """Read a breakpoint with the graph that stopped there, which may be a subgraph of `graph`."""
     path = snapshot.path
     pauses = breakpoint.read(graph_at(graph, snapshot.checkpoint_ns) or graph, snapshot)
     if path and not snapshot.waiting:  # nothing can be skipped where a subgraph has stopped after its last node
@@ -121,7 +121,7 @@ def _asked(pending: PendingInterrupt, tools: Mapping[str, Any]) -> tuple[str, As
 
 
 def _with_words(asked: Asked, description: Any) -> Asked:
-    """Let the author of the node say what the agent does not."""
+    """Take title and description from the node's author where the agent gives none."""
     if not isinstance(description, str) or any(action.description for action in asked.actions):
         return asked
     return replace(
@@ -131,7 +131,7 @@ def _with_words(asked: Asked, description: Any) -> Asked:
 
 
 def _with_call_ids(actions: Sequence[Action], values: Mapping[str, Any]) -> tuple[Action, ...]:
-    """Find the tool call that each action is about, where the payload does not say: in the agent's last message."""
+    """Add the id of the tool call to each action whose payload lacks it, from the agent's last message."""
     calls = [call for message in last_messages(values) for call in message.get("tool_calls") or ()]
     found: list[Action] = []
     for action in actions:
@@ -150,7 +150,7 @@ def _why_not(snapshot: Snapshot, pending: PendingInterrupt) -> str:
 
 
 def faults_in(question: Question, answer: Any) -> list[Fault]:
-    """Say what is wrong with an answer, with a path for each fault, before LangGraph sees it."""
+    """Validate an answer before LangGraph receives it. Return a fault with a path for each mistake."""
     if question.kind == "breakpoint":
         answer = breakpoint.without_kept(question, answer)
     if faults := list(schemas.unstorable(answer, "")):
@@ -161,16 +161,16 @@ def faults_in(question: Question, answer: Any) -> list[Fault]:
 
 
 def write(question: Question, choices: Sequence[Choice]) -> Any:
-    """Return the answer for one choice an action, as the graph takes it."""
+    """Return the answer for one choice an action, in the format that the graph takes."""
     return _WRITERS[question.kind].write(question, choices)
 
 
 def choices_in(question: Question, answer: Any) -> list[Choice]:
-    """Return what was chosen for each action; none where the question is not about actions."""
+    """Return the choice for each action; empty if the question is not about actions."""
     return list(_WRITERS[question.kind].choices_in(question, answer)) if question.kind in _WRITERS else []
 
 
 def plain_answer(question: Question, verdict: str, reason: str) -> Any:
-    """Return the dialect's answer to a plain approve, or to a reject for a reason, of every action."""
+    """Return the answer that approves every action, or rejects every action with a reason."""
     choice = Choice(verdict, message=reason if verdict == "reject" else "")
     return write(question, [choice for _ in question.actions])

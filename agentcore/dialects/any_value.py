@@ -1,4 +1,4 @@
-"""`interrupt(anything)`: shown as it is, never hidden, and answered with any JSON."""
+"""`interrupt(anything)`: the payload is shown as it is, and any JSON is an answer. The last dialect to be asked."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ _TELLING = ("question", "message", "prompt", "text", "title", "instruction", "ta
 
 
 def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked:
-    """Return what is asked; this dialect reads everything."""
+    """Return the question. This dialect reads every payload."""
     return question(pending, None)
 
 
 def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) -> Asked:
-    """Ask what the payload says."""
+    """Return a question with the payload's own text."""
     words = words_of(pending.value)
     node = pending.path[-1] if pending.path else pending.node
     whose = short(f"Question from {named(node)}", _LONGEST)
@@ -32,7 +32,7 @@ def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) ->
 
 
 def words_of(value: Any) -> str:
-    """Find the question in a payload: the text itself, or what stands under a key such as `question`."""
+    """Return the question in a payload: the text itself, or the value of a key such as `question`."""
     if isinstance(value, Mapping):
         value = next((value[key] for key in _TELLING if isinstance(value.get(key), str)), "")
     return value.strip() if isinstance(value, str) else ""

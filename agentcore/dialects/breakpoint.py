@@ -1,8 +1,8 @@
-"""Static breakpoints: `interrupt_before` and `interrupt_after`. The answer is to go on, to edit first, or to end.
+"""Breakpoints: `interrupt_before` and `interrupt_after`. The decision is to go on, to edit first, or to end.
 
-Where several tasks wait, or one that came by a `Send`, each can be decided by itself, in the words of `hitl_batched`:
-`{"decisions": [...]}`, one for each task and in their order. Arguments that a Send carries can be edited there; a task
-that reads the state has none of its own.
+Where several tasks wait, or one that a `Send` started, each can be decided by itself, in the format of `hitl_batched`:
+`{"decisions": [...]}`, one for each task in their order. Arguments from a Send can be edited there; a task that reads
+the state has no arguments of its own.
 """
 
 import re
@@ -32,7 +32,7 @@ _LONGEST_SUMMARY = 500
 
 
 def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
-    """Return the one pause of a thread that stands at a breakpoint."""
+    """Return the pause of a thread that stopped at a breakpoint."""
     gate = snapshot.gate
     if gate is None:
         return []
@@ -55,13 +55,13 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
 
 
 def can_decide_each(snapshot: Snapshot, gate: Gate) -> bool:
-    """Whether each task can be decided by itself: not once one of the step has ended, or failed."""
+    """Return whether each task can be decided by itself. After one task of the step has ended or failed, it cannot."""
     is_several = len(gate.tasks) > 1 or any(task.is_sent for task in gate.tasks)
     return is_several and len(gate.tasks) == len(snapshot.tasks) and not snapshot.errors
 
 
 def _tools(tasks: Sequence[GateTask], values: dict[str, Any]) -> tuple[str, ...]:
-    """Name the tools that the tasks would call; else those that the last message of a conversation asks for."""
+    """Return the tools that the tasks would call, or those that the last message of a conversation asks for."""
     sent = [found for task in tasks if (found := sends.call_in(task.sent))]
     asked = [found for message in last_messages(values) for found in message.get("tool_calls") or ()]
     return tuple(
@@ -118,7 +118,7 @@ def _allowed(task: GateTask, args: Any) -> tuple[str, ...]:
 
 @lru_cache(maxsize=512)
 def _schema_of_input(graph: Graph, node: str) -> dict[str, Any] | None:
-    """Return the JSON Schema of what the node takes, as its function says; None where that cannot be made."""
+    """Return the JSON Schema of the node's input from its signature; None where that cannot be made."""
     found = getattr(getattr(graph, "builder", None), "nodes", {}).get(node)
     try:
         schema = TypeAdapter(found.input_schema).json_schema() if found else None
@@ -128,7 +128,7 @@ def _schema_of_input(graph: Graph, node: str) -> dict[str, Any] | None:
 
 
 def _fitting(schema: dict[str, Any] | None, task: GateTask, args: Any) -> dict[str, Any] | None:
-    """Loosen the schema where what was sent does not keep to it, and close it where an edit would spoil an object."""
+    """Relax the schema where the sent values do not match it; forbid changes where an edit would spoil an object."""
     if not isinstance(args, Mapping):
         return None
     fixed = {name: {"const": args[name]} for name in task.opaque if name in args}
@@ -174,7 +174,7 @@ def choices_in(question: Question, answer: Any) -> list[Choice]:
 
 
 def without_kept(question: Question, answer: Any) -> Any:
-    """Leave out of edits the objects that are as they were: they are not written anew."""
+    """Remove unchanged objects from edits, so that they are not written again."""
     decisions = answer.get("decisions") if isinstance(answer, Mapping) else None
     if not isinstance(decisions, list):
         return answer
@@ -192,7 +192,7 @@ def _changed(decided: Any, shown: Any) -> Any:
 
 
 def _titles(graph: Graph, tasks: Sequence[GateTask], actions: Sequence[Action]) -> list[str]:
-    """Tell apart what has one title by its arguments; a tool call is always told with them."""
+    """Make equal titles distinct by adding arguments. A tool call always shows its arguments."""
     count = Counter(action.title for action in actions)
     return [
         short(with_arguments(_title(task, action), _in_order(graph, task, action.args)), _LONGEST_TITLE)
@@ -203,12 +203,12 @@ def _titles(graph: Graph, tasks: Sequence[GateTask], actions: Sequence[Action]) 
 
 
 def _title(task: GateTask, action: Action) -> str:
-    """A node's title is its author's; the name of a tool comes with the call."""
+    """Return the title: the author's for a node; the name in the call for a tool."""
     return named(action.title) if sends.call_in(task.sent) else action.title
 
 
 def _in_order(graph: Graph, task: GateTask, args: Any) -> Any:
-    """Put first what the author of the node wants to have shown."""
+    """Sort the arguments: those that the node's author names in `show` come first."""
     wanted = approval_metadata(graph, task.node).get("show")
     if not isinstance(args, Mapping):
         return {"": args}
@@ -217,14 +217,14 @@ def _in_order(graph: Graph, task: GateTask, args: Any) -> Any:
 
 
 def _shown(names: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Pick the channels the author named in `show`; without it, all but conversations."""
+    """Select the channels that the author names in `show`; by default all but conversations."""
     if isinstance(names, list | tuple):
         return {name: values[name] for name in names if name in values}
     return {name: value for name, value in values.items() if not is_conversation(value)}
 
 
 def is_conversation(value: Any) -> bool:
-    """True for a list of messages as plain data."""
+    """Return whether the value is a list of messages as plain data."""
     return bool(
         isinstance(value, list)
         and value
@@ -233,7 +233,7 @@ def is_conversation(value: Any) -> bool:
 
 
 def _summary(graph: Graph, tasks: Sequence[GateTask], values: dict[str, Any]) -> str:
-    """Fill the author's `summary`, such as `{amount} {currency} to {customer}`: each task its own. Texts are quoted."""
+    """Fill in the author's `summary`, such as `{amount} {currency} to {customer}`, for each task. Texts are quoted."""
     found = []
     for task in tasks:
         template, args = approval_metadata(graph, task.node).get("summary"), sends.args_in(task.sent)
@@ -243,5 +243,5 @@ def _summary(graph: Graph, tasks: Sequence[GateTask], values: dict[str, Any]) ->
 
 
 def _filled(template: str, values: dict[str, Any]) -> str:
-    """Replace `{channel}` and nothing else: str.format would let a template reach into objects."""
+    """Replace `{channel}` and nothing else. `str.format` would let a template read attributes of objects."""
     return re.sub(r"\{(\w+)\}", lambda found: told(values.get(found[1], ""), _LONGEST_IN_SUMMARY), template)

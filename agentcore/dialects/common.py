@@ -1,4 +1,4 @@
-"""What the dialects share: a question about actions, and the schema of its answer."""
+"""What dialects share: a question about actions, and the schema of its answer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,9 @@ class Asked:
 
 
 def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> Asked:
-    """Ask about tool calls: `refund(order A1, amount 20.00)`, or `3 actions: pay, mail`, each tool once."""
+    """Return a question about tool calls: `refund(order A1, amount 20.00)`, or `3 actions: pay, mail`, each tool
+    once.
+    """
     names = [action.name for action in actions]
     calls = [call(action.name, action.args) for action in actions]
     count = f"{len(actions)} actions: "
@@ -45,18 +47,18 @@ def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> A
 
 
 def _said(description: str) -> str:
-    """Quote the first line of what the agent says of its action."""
+    """Quote the first line of the agent's description of its action."""
     line = description.strip().partition("\n")[0]
     return f"The agent says: {quoted(line, 2 * _LONGEST_LINE - 20)}" if line else ""
 
 
 def call(name: str, args: Any) -> str:
-    """Write a call short: `refund(order A1, amount 20.00)`."""
+    """Format a call: `refund(order A1, amount 20.00)`."""
     return with_arguments(named(name), args)
 
 
 def with_arguments(title: str, args: Any) -> str:
-    """Put arguments behind a title that is ours, or the author's."""
+    """Append the arguments to a title of ours or of the author."""
     if not isinstance(args, Mapping):
         return title
     given = [
@@ -68,7 +70,7 @@ def with_arguments(title: str, args: Any) -> str:
 
 
 def just(properties: Mapping[str, Any], *, optional: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the schema of an object with these fields and no others."""
+    """Return the schema of an object with exactly these fields."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -82,15 +84,18 @@ def one_of(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> Any:
-    """A number stays a number, a text a text; of anything else nobody has said what it must be."""
+    """Return the schema for an edited value: a number stays a number, a text a text; anything else is not
+    restricted.
+    """
     kinds: dict[type, str] = {bool: "boolean", int: "number", float: "number", str: "string"}
     return {"type": kinds[type(value)]} if type(value) in kinds else True
 
 
 def arguments(action: Action, place: int) -> dict[str, Any]:
-    """Return the schema of edited arguments: the tool's own, and no argument that neither it nor the agent names.
+    """Return the schema of edited arguments: the tool's own. An argument that neither the tool nor the agent names
+    is refused.
 
-    It has an id, so that its references stay its own inside a larger schema.
+    The schema has an id, so that its references resolve inside a larger schema.
     """
     known = action.schema or {}
     named = known.get("properties")

@@ -59,7 +59,9 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
 
 
 def _allowed(payload: _Payload, place: int) -> tuple[str, ...]:
-    """By position; by name where the lists differ in length, as when a tool that is called twice is listed once."""
+    """Return the allowed decisions by position; by name where the lists differ in length, as when a tool is called
+    twice.
+    """
     name = payload.requests[place].name
     is_paired = len(payload.configs) == len(payload.requests)
     found = [payload.configs[place]] if is_paired else [each for each in payload.configs if each.action_name == name]
@@ -68,7 +70,7 @@ def _allowed(payload: _Payload, place: int) -> tuple[str, ...]:
 
 
 def decision_schema(action: Action, place: int, *, is_camel: bool = False) -> dict[str, Any]:
-    """Return the schema of one decision. The tool's name is fixed: an edit must not turn one tool into another."""
+    """Return the schema of one decision. The tool's name is constant: an edit must not turn one tool into another."""
     edited = just({"name": {"const": action.name}, "args": arguments(action, place)})
     words: dict[str, Any] = {"type": "string", "minLength": 1}
     kinds: dict[str, dict[str, Any]] = {
@@ -91,7 +93,7 @@ def write(question: Question, choices: Sequence[Choice]) -> Any:
 
 
 def decision(name: str, choice: Choice, *, is_camel: bool = False) -> dict[str, Any]:
-    """Write one choice."""
+    """Return one choice in the middleware's format."""
     match choice.verdict:
         case "edit":
             return {"type": "edit", _edited_key(is_camel): {"name": name, "args": choice.args}}

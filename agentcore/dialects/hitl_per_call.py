@@ -50,7 +50,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
 
 
 def _kinds(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each decision that a response schema takes, by its `type`, with its own schema."""
+    """Yield each decision that a response schema allows: its `type` and its own schema."""
     for each in schema.get("oneOf") or schema.get("anyOf") or [schema]:
         option = _followed(each, schema)
         kind = _followed(_field(option, "type"), schema).get("const")
@@ -59,7 +59,7 @@ def _kinds(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _arguments(edit: Mapping[str, Any] | None, root: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the schema of the tool's arguments from that of an edit, with the definitions that it refers to."""
+    """Return the schema of the tool's arguments from that of an edit, with the definitions it refers to."""
     found = _followed(_field(_followed(_field(edit or {}, "edited_action"), root), "args"), root)
     return {**found, "$defs": root["$defs"]} if found and "$defs" in root else dict(found) or None
 

@@ -97,7 +97,7 @@ def write(question: Question, choices: Sequence[Choice]) -> Any:
 
 
 def _decision(action: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
-    """A reason for ignoring it has no place here: it stays in the record."""
+    """Return one choice in the format. A reason for ignoring has no place in it; it stays in our record."""
     edited = {"action": action["name"], "args": choice.args}
     args = {"edit": edited, "respond": choice.message}.get(choice.verdict)
     return {"type": WORDS[choice.verdict], "args": args}

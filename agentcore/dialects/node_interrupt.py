@@ -1,4 +1,7 @@
-"""`raise NodeInterrupt(...)`, LangGraph's older way: it takes no answer; the node runs again with a mended state."""
+"""`raise NodeInterrupt(...)`, LangGraph's older way to ask.
+
+It takes no answer: the node runs again with an edited state.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

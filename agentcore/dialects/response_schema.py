@@ -1,4 +1,4 @@
-"""`interrupt(value, response_schema=Type)`: a question with a form. The answer is whatever fits the schema."""
+"""`interrupt(value, response_schema=Type)`: a question with a form. Any value that fits the schema is an answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

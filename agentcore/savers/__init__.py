@@ -1,1 +1,1 @@
-"""Checkpoint savers and what stands behind them: tables, triggers, the fence, the cache, serialisers."""
+"""Checkpoint savers and what they need: tables, triggers, the fence, the cache, serializers."""

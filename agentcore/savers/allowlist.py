@@ -1,4 +1,6 @@
-"""Which types a graph's checkpoints may build: those its schemas and channels declare, and those its author lists."""
+"""The types that a graph's checkpoints may build: those that its schemas and channels declare, and those that its
+author lists.
+"""
 
 import dataclasses
 import enum
@@ -21,13 +23,13 @@ Allowlist = frozenset[ClassName]
 
 
 def allowlists(path: str | Path, graphs: Mapping[str, Graph]) -> dict[str, Allowlist]:
-    """Return what each loaded graph of langgraph.json may build; raise RegistryError that names the first bad entry."""
+    """Return the types that each loaded graph may build. Raises RegistryError, which names the first bad entry."""
     entries = {entry.id: entry for entry in read_entries(path)}
     return {name: declared_types(graph) | _listed(entries[name]) for name, graph in graphs.items()}
 
 
 def declared_types(graph: Graph) -> Allowlist:
-    """Name the classes of plain data in the annotations of a graph and its subgraphs; pass it as `allowed_modules`."""
+    """Return the data classes in the annotations of a graph and its subgraphs, for `allowed_modules`."""
     seen: list[Any] = []
     for each in (graph, *(subgraph for _, subgraph in graph.get_subgraphs(recurse=True))):
         for annotation in _annotations(each):
@@ -62,7 +64,7 @@ def _annotations(graph: Any) -> Iterator[Any]:
 
 
 def _collect(annotation: Any, seen: list[Any]) -> None:
-    """Add the annotation and everything inside it to `seen`."""
+    """Add the annotation, and everything inside it, to `seen`."""
     if any(annotation is known for known in seen):
         return
     seen.append(annotation)
@@ -95,7 +97,10 @@ def _hints(annotation: Any) -> dict[str, Any]:
 
 
 def _holds_data(found: Any) -> bool:
-    """True for classes made to hold data. One that does things, say Popen, is never on the list by being mentioned."""
+    """Return whether the class is made to hold data.
+
+    A class that acts, such as Popen, is not allowed by being mentioned.
+    """
     if not isclass(found):
         return False
     is_model = hasattr(found, "model_fields") or hasattr(found, "__fields__")

@@ -1,12 +1,12 @@
-"""Redis in front of PostgreSQL, and never an old answer.
+"""A Redis cache in front of PostgreSQL that never returns an outdated checkpoint.
 
-The heavy part of a checkpoint, its blobs, never changes; the light part, a document, does. Both lie in Redis as signed
-entries, and what this process used last lies in its memory. A read is *validated*: one small indexed query says which
-rows of the checkpoint and of its pending writes there are now, and whatever is kept counts only if it is made of those.
-Reads of pages may be *notified* instead: what was validated once counts until PostgreSQL tells of a change in the
-thread. While that cannot be heard, they are validated too.
+The heavy part of a checkpoint, its blobs, never changes; the light part, its document, does. Both are stored in Redis
+as signed entries, and what this process used last also in its memory. A *validated* read asks PostgreSQL with one small
+indexed query for the versions of all rows, and a cached value counts only if it was made of these. A *notified* read,
+for pages, trusts a validated value until PostgreSQL notifies a change of the thread. While no notification can be
+received, notified reads are validated too.
 
-Redis that is slow, gone, empty or full of forgeries changes nothing but the time a read takes.
+A Redis that is slow, gone, empty or full of forged entries changes nothing but the time of a read.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _NONE: Mapping[Blob, bytes] = MappingProxyType({})
 
 
 class Parts(NamedTuple):
-    """A checkpoint whole, still as bytes."""
+    """A complete checkpoint as bytes."""
 
     standing: Standing
     document: Document
@@ -63,7 +63,7 @@ class Parts(NamedTuple):
 
 
 class Cache:
-    """What the savers of one process share. Open it with `open_cache`, in the loop that uses it."""
+    """What the savers of one process share. Open it with `open_cache`, in the event loop that uses it."""
 
     def __init__(self, pool: Pool, entries: Entries, listener: ChangeListener, *, near_bytes: int = NEAR_BYTES) -> None:
         self.entries, self.listener, self.stored = entries, listener, Stored(pool)
@@ -73,11 +73,11 @@ class Cache:
 
     @property
     def state(self) -> str:
-        """Say "ok", or "bypassed" while Redis is slow or gone."""
+        """ "ok", or "bypassed" while Redis is slow or gone."""
         return "bypassed" if self.entries.is_bypassed else "ok"
 
     def near(self, here: Here) -> Parts | None:
-        """Return what this process itself found there last; only its standing says whether that still holds."""
+        """Return what this process found there last. Only its stamp says whether that is still current."""
         return self._near.get(here)
 
     def keep(self, here: Here, parts: Parts) -> None:
@@ -85,20 +85,21 @@ class Cache:
             self._near[here] = parts
 
     def believed(self, mark: str) -> dict[Here, tuple[str, Standing]]:
-        """Return what stands where in a thread until a change is heard, each with the session in which it was read.
+        """Return the current checkpoints of a thread that count until a change, each with the session in which it
+        was read.
 
-        After a change it is another dict: who was reading meanwhile writes to the old one, and so to nobody.
+        A change replaces the dict: a reader that started before writes to the old one, which nobody reads.
         """
         return self._believed.setdefault(mark, {})
 
     def forget(self, mark: str) -> None:
-        """Believe nothing of a thread any more, as something in it changed; of none for "*"."""
+        """Drop what is believed of a changed thread; of all threads for "*"."""
         if mark == "*":
             self._believed.clear()
         self._believed.pop(mark, None)
 
     def saved(self, place: Place, document: Document, new: Mapping[Blob, bytes]) -> None:
-        """Take over a checkpoint that was just saved: into Redis, and near if its older blobs are near."""
+        """Store a checkpoint that was just saved: in Redis, and in memory if its older blobs are there."""
         blobs = {self._key_of_blob(place.line, blob): content for blob, content in new.items()}
         self.entries.put({self._key_of_document(place): document.packed(), **blobs})
         latest = (*place.line, None)
@@ -108,7 +109,10 @@ class Cache:
             self.keep(latest, parts)
 
     async def gathered_once(self, standing: Standing, have: Mapping[Blob, bytes]) -> Parts | None:
-        """As `gathered` for one: a single time for all who ask for the same, on when one of them gives up."""
+        """Do what `gathered` does for one checkpoint.
+
+        Concurrent callers share one read, which goes on if one of them is cancelled.
+        """
         if standing not in self._gathering:
             self._gathering[standing] = task = asyncio.create_task(self._gathered_one(standing, have))
             task.add_done_callback(lambda _: self._gathering.pop(standing))
@@ -118,9 +122,9 @@ class Cache:
         return (await self.gathered([standing], have))[0]
 
     async def gathered(self, standings: Sequence[Standing], have: Mapping[Blob, bytes] = _NONE) -> list[Parts | None]:
-        """Return each whole, from Redis or else PostgreSQL; None for one that is gone or was written to meanwhile.
+        """Return each checkpoint from Redis or PostgreSQL; None for one that is gone or was written to meanwhile.
 
-        `have` are blobs of the same thread and namespace that need not be fetched.
+        `have` are blobs of the same thread and namespace that need not be read.
         """
         documents = await self._documents(standings)
         wanted = dict.fromkeys((each.place.line, blob) for each, found in documents.items() for blob in found.blobs)
@@ -172,20 +176,20 @@ def _whole(standing: Standing, document: Document | None, blobs: Mapping[tuple[L
 
 
 class CachedPostgresSaver(PostgresSaver):
-    """A PostgresSaver that reads through Redis, and writes to PostgreSQL first and to Redis what it serialised."""
+    """A PostgresSaver that reads through the cache. It writes to PostgreSQL first, then the same bytes to Redis."""
 
     def __init__(self, pool: Pool, cache: Cache, *, serde: SerializerProtocol, reads: Reads = "validated") -> None:
         super().__init__(pool, serde=serde)
         self.cache, self.reads = cache, reads
 
     def reading(self, reads: Reads) -> "CachedPostgresSaver":
-        """Return another saver over the same cache, whose reads are as said."""
+        """Return another saver over the same cache with this kind of reads."""
         other = copy.copy(self)
         other.reads = reads
         return other
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint the config names, or the thread's latest; None if there is none."""
+        """Return the checkpoint that the config names, or the thread's latest; None if there is none."""
         self._check_loop()
         checkpoint_id = get_checkpoint_id(config)
         here = (*place_of(config), str(checkpoint_id) if checkpoint_id else None)
@@ -217,7 +221,7 @@ class CachedPostgresSaver(PostgresSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Yield checkpoints, newest first. What they share is read once."""
+        """Yield checkpoints, newest first. Shared blobs are read once."""
         self._check_loop()
         where, params = self._search_where(config, filter, before)
         listed = await self.cache.stored.listed(where, params, limit)
@@ -239,7 +243,7 @@ class CachedPostgresSaver(PostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint in PostgreSQL; then in Redis, as it was stored and serialised there."""
+        """Save a checkpoint in PostgreSQL, then the same bytes in Redis."""
         place = Place(*place_of(config), checkpoint["id"])
         with self._changing([place.thread_id]):
             told, contents = await self._put(config, checkpoint, metadata, new_versions, SAVED_SQL)
@@ -255,12 +259,12 @@ class CachedPostgresSaver(PostgresSaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Save pending writes. The document in Redis is no longer what stands there: the next read makes another."""
+        """Save pending writes. The document in Redis is outdated from then on; the next read replaces it."""
         with self._changing([place_of(config)[0]]):
             await super().aput_writes(config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete a thread. Its entries in Redis are of rows that are gone, and end with their time."""
+        """Delete a thread. Its entries in Redis name rows that are gone, and expire."""
         with self._changing([thread_id]):
             await super().adelete_thread(thread_id)
 
@@ -270,7 +274,7 @@ class CachedPostgresSaver(PostgresSaver):
             await super().aprune(thread_ids, strategy=strategy)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy a thread, rows to rows."""
+        """Copy a thread in PostgreSQL, row by row."""
         with self._changing([target_thread_id]):
             await super().acopy_thread(source_thread_id, target_thread_id)
 
@@ -282,7 +286,7 @@ class CachedPostgresSaver(PostgresSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Read the writes a delta channel is made of from PostgreSQL, always: they may still be coming in."""
+        """Read the writes of a delta channel from PostgreSQL, never from the cache: more may be arriving."""
         return await super().aget_delta_channel_history(config=config, channels=channels)
 
     @contextmanager
@@ -318,7 +322,7 @@ class CachedPostgresSaver(PostgresSaver):
 async def open_cache(
     pool: Pool, redis_url: str, *, ttl_seconds: int, near_bytes: int = NEAR_BYTES
 ) -> AsyncIterator[Cache]:
-    """Open the cache of one process, over tables that are set up; a Redis that is down is bypassed until it is back."""
+    """Open the cache of one process over tables that are set up. A Redis that is down is bypassed until it is back."""
     signer = EntrySigner(await setup.cache_secret(pool))
     async with open_entries(redis_url, signer, ttl_seconds=ttl_seconds) as entries, listening(pool) as listener:
         cache = Cache(pool, entries, listener, near_bytes=near_bytes)

@@ -1,7 +1,7 @@
-"""Entries in Redis: opaque, signed bytes that are either right or a miss, and never worth waiting for.
+"""Cache entries in Redis: signed bytes that are either valid or a miss, and that nobody waits long for.
 
-A breaker stands before every call: Redis that is gone is left alone at once, one that is slow after three slow answers
-and a slow ping, and a task looks once a second whether it is back.
+A circuit breaker guards every call. It opens at once when Redis is gone, and after three slow answers and a slow ping.
+A task then checks once a second whether Redis is back.
 """
 
 import asyncio
@@ -35,9 +35,10 @@ _SIGNATURE_BYTES = 32
 
 
 class EntrySigner:
-    """Names entries so that a name tells nothing, and marks them so that nobody else can make one.
+    """Makes keys that tell nothing about their content, and signs entries with an HMAC, so that nobody else can make
+    one.
 
-    The key of an entry is part of what is signed: an entry that was moved under another key is a miss.
+    The signature covers the key: an entry that was moved to another key is a miss.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -51,12 +52,12 @@ class EntrySigner:
         return self._signature(key, content) + content
 
     def verified(self, key: bytes, entry: bytes) -> bytes | None:
-        """Return the content; None for what is cut, forged, moved or of another schema."""
+        """Return the content; None for an entry that is cut, forged, moved or of another schema."""
         content = entry[_SIGNATURE_BYTES:]
         return content if hmac.compare_digest(entry[:_SIGNATURE_BYTES], self._signature(key, content)) else None
 
     def verified_all(self, entries: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-        """Return the contents of those that are right."""
+        """Return the contents of the valid entries."""
         opened = {key: self.verified(key, entry) for key, entry in entries.items()}
         return {key: content for key, content in opened.items() if content is not None}
 
@@ -67,7 +68,7 @@ class EntrySigner:
 
 
 class Entries:
-    """Reads and writes bytes in Redis. Nothing here raises, and nobody waits longer than SLOW_SECONDS."""
+    """Reads and writes bytes in Redis. Nothing here raises, and no read waits longer than SLOW_SECONDS."""
 
     def __init__(self, redis: Redis, signer: EntrySigner, *, ttl_seconds: int) -> None:
         self.signer = signer
@@ -85,7 +86,7 @@ class Entries:
         return self._returning is not None
 
     async def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the entries under these keys, in one round trip; still signed."""
+        """Return the entries of these keys in one round trip, not yet verified."""
         wanted = list(dict.fromkeys(keys))
         if not wanted or self.is_bypassed:
             return {}
@@ -93,7 +94,7 @@ class Entries:
         return {key: entry for key, entry in zip(wanted, found, strict=False) if isinstance(entry, bytes)}
 
     def put(self, contents: Mapping[bytes, bytes]) -> None:
-        """EntrySigner and write soon, without waiting for it; what comes while too much is unwritten is left out."""
+        """Sign and write in the background. While too many bytes are unwritten, new ones are dropped."""
         size = sum(map(len, contents.values()))
         if self.is_bypassed or self._unwritten_bytes + size > MOST_UNWRITTEN:
             return
@@ -104,7 +105,7 @@ class Entries:
             self._writing.add_done_callback(self._end_writing)
 
     async def written(self) -> None:
-        """Wait until everything put so far is written, or given up."""
+        """Wait until everything put so far is written or dropped."""
         if self._writing:
             await self._writing
 
@@ -116,7 +117,7 @@ class Entries:
         await self._redis.aclose()
 
     async def _write(self) -> None:
-        """Write until nothing is left: what comes while a round trip is on its way goes with the next."""
+        """Write until nothing is left. What arrives during a round trip goes with the next one."""
         while self._unwritten and not self.is_bypassed:
             contents, size = self._unwritten, self._unwritten_bytes
             self._unwritten, self._unwritten_bytes = {}, 0
@@ -156,7 +157,7 @@ class Entries:
         self._is_refused = True
 
     def _suspect(self) -> None:
-        """Redis is slow only if a ping is: an answer may also be large, or this process busy."""
+        """Ping Redis: only a slow ping means that it is slow. Otherwise the answer was large, or this process busy."""
         if self._pinging is None:
             self._pinging = asyncio.create_task(self._is_quick())
             self._pinging.add_done_callback(self._end_pinging)
@@ -191,7 +192,7 @@ class Entries:
 
 @asynccontextmanager
 async def open_entries(redis_url: str, signer: EntrySigner, *, ttl_seconds: int) -> AsyncIterator[Entries]:
-    """Connect when first needed; a Redis that is down at the start is bypassed like any other."""
+    """Connect at the first use. A Redis that is down at the start is bypassed."""
     if ttl_seconds < 1:
         raise ValueError("The time to live of entries in Redis is a number of seconds, at least 1, such as 86400.")
     redis: Redis = Redis.from_url(

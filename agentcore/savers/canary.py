@@ -1,4 +1,7 @@
-"""Crafted checkpoints that sing if reading them builds an object: what a start checks its serialisers with."""
+"""Crafted checkpoints that give an alarm if reading them builds an object.
+
+Each start checks its serializers with them.
+"""
 
 import json
 import pickle
@@ -12,7 +15,7 @@ heard: set[str] = set()
 
 
 class Canary:
-    """Must never be built from bytes."""
+    """A class that must never be built from bytes."""
 
     def __init__(self, song: str) -> None:
         heard.add(song)
@@ -23,7 +26,7 @@ class Canary:
 
 
 class _Egg:
-    """Pickled, it is a canary as soon as somebody unpickles it."""
+    """Pickles to bytes that build a canary when unpickled."""
 
     def __init__(self, song: str) -> None:
         self._song = song
@@ -33,7 +36,7 @@ class _Egg:
 
 
 def crafted(song: str) -> Iterator[tuple[str, bytes]]:
-    """Yield what a row could hold, as type and bytes: each way that LangGraph has to name a class."""
+    """Yield type and bytes for each way in which LangGraph can name a class."""
     named = {"song": song}
     for code, arguments in enumerate([song, [song], named, song, named, named]):
         bird = ormsgpack.packb([__name__, "Canary", arguments, "sing"])

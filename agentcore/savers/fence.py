@@ -1,9 +1,9 @@
-"""The fence: a number of a thread that only grows. Whoever writes with another one is refused.
+"""The fence: a number of each thread that only grows. A write with another number is refused.
 
-A run takes its thread with the next number; each of its writes checks that number, and holds it, in the transaction
-that writes. So a worker that was frozen, replaced and thawed writes nothing, and whoever replaces it sees all that was
-written before. While the run has its lease, writes without any number are refused as well: an agent that goes on by
-itself would do what the run does a second time.
+A run takes its thread with the next number. Each of its writes checks the number, and locks it, in the writing
+transaction. So a worker that was frozen, replaced and thawed writes nothing, and its successor sees everything written
+before. While a run holds the lease, writes without a number are refused as well: an agent that goes on by itself would
+repeat what the run does.
 """
 
 import copy
@@ -34,14 +34,14 @@ HELD_SENTENCE = (
 
 @dataclass
 class Fence:
-    """What a run holds: its thread, and the number it took it with."""
+    """What a run holds: its thread, and the number with which it took it."""
 
     thread_id: str
     number: int
     is_lost: bool = False
 
     def check(self, thread_id: str, number: int | None) -> None:
-        """Raise FenceLost unless this is the fence's own thread, and it has this number."""
+        """Raise FenceLost unless this is the fence's thread and the number is current."""
         self.check_thread(thread_id)
         if number != self.number:
             raise self.lose()
@@ -51,19 +51,19 @@ class Fence:
             raise NotItsThread("A run may write to its own thread only. Nothing was written.")
 
     def lose(self) -> FenceLost:
-        """Return the error to raise. It is remembered: LangGraph, or a node, may swallow what is raised."""
+        """Return the error to raise. It is remembered, because LangGraph or a node may swallow it."""
         self.is_lost = True
         return FenceLost("Another worker has this thread, or its run was cancelled. Nothing was written.")
 
 
 class Fenceable:
-    """A saver of ours: it checks `fence`, if it has one, in the transaction of each write."""
+    """A saver of ours. If it has a `fence`, it checks it in the transaction of each write."""
 
     fence: Fence | None = None
 
     @contextmanager
     def holding(self, thread_id: str) -> Iterator[None]:
-        """Write to this thread: another one than the fence's is refused, and PostgreSQL's refusal is FenceLost."""
+        """Write to this thread. Another thread than the fence's is refused; PostgreSQL's refusal becomes FenceLost."""
         if self.fence:
             self.fence.check_thread(thread_id)
         try:
@@ -78,7 +78,7 @@ class Fenceable:
             raise
 
     def check_unfenced(self) -> None:
-        """Refuse what writes to many threads."""
+        """Refuse a write to many threads while there is a fence."""
         if self.fence:
             raise NotItsThread("A run may put checkpoints and writes, and delete its thread; nothing else.")
 
@@ -87,9 +87,9 @@ S = TypeVar("S", bound=Saver)
 
 
 def fenced(saver: S, thread_id: str, number: int) -> S:
-    """Return the same saver over the same store, for the run that took `thread_id` with this number.
+    """Return the same saver for the run that took `thread_id` with this number.
 
-    Its writes raise FenceLost, and store nothing, unless the thread has this number (`Tables.raise_fence`); those to
+    Its writes raise FenceLost and store nothing unless the thread has this number (`Tables.raise_fence`). Writes to
     other threads raise NotItsThread.
     """
     if not isinstance(saver, Fenceable):
@@ -103,7 +103,7 @@ def fenced(saver: S, thread_id: str, number: int) -> S:
 
 @contextmanager
 def lost_told(saver: Saver) -> Iterator[None]:
-    """Raise FenceLost at the end of the block if a write in it was refused, whatever became of that error."""
+    """Raise FenceLost at the end of the block if a write in it was refused, even if that error was swallowed."""
     yield
     if isinstance(saver, Fenceable) and saver.fence and saver.fence.is_lost:
         raise saver.fence.lose()

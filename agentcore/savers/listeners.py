@@ -1,7 +1,7 @@
-"""Who wants to hear of changes in a thread holds its lock. Writers tell of a change only when somebody does.
+"""Listener locks: who wants to be notified about changes of a thread holds its lock. Writers notify only then.
 
-NOTIFY makes commits queue: each waits until the one before is on the disk. So the triggers on the checkpoint tables try
-the lock of the thread first, an advisory lock that listeners share, and stay quiet where nobody holds it.
+NOTIFY makes commits queue: each waits until the one before is on disk. So the triggers on the checkpoint tables first
+try the thread's lock, a shared advisory lock of the listeners, and send nothing if nobody holds it.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 LOCKS = 0x434F554E
-"""The first key of every lock's advisory lock; the second is its number."""
+"""The first key of every listener lock (an advisory lock); the second is its number."""
 ALL = range(256)
-"""A thread's lock is the first byte of its mark, so that nobody ever holds more locks than this."""
+"""The number of a thread's lock is the first byte of its mark, so a listener holds 256 locks at most."""
 _LOOK_AGAIN_SECONDS = 0.01
 
 _WRITERS_SQL = """
@@ -25,15 +25,15 @@ WHERE relation IN (to_regclass('checkpoints'), to_regclass('checkpoint_writes'))
 
 
 def lock_of(mark: str) -> int:
-    """Return the lock of a thread, by what the triggers tell of it."""
+    """Return the number of a thread's lock from the mark that the triggers send."""
     return int(mark[:2], 16)
 
 
 async def hold(connection: AsyncConnection[Any], locks: Iterable[int] = ALL) -> None:
-    """Hold locks until the connection, which listens and does not write, is closed; each lock once.
+    """Hold locks until the connection is closed, each once. The connection listens and does not write.
 
-    When this returns, whatever was committed before can be read, and whatever is committed later is told. It waits for
-    the transactions that write at this moment: give it a time limit.
+    When this returns, everything committed before can be read, and every later commit sends a notification. It waits
+    for all transactions that are writing now: set a time limit.
     """
     await connection.execute("SELECT pg_advisory_lock_shared(%s, lock) FROM unnest(%s::int[]) lock", [LOCKS, [*locks]])
     untold = await _writers(connection)  # they may have tried the lock before we held it
@@ -43,7 +43,7 @@ async def hold(connection: AsyncConnection[Any], locks: Iterable[int] = ALL) -> 
 
 
 async def release(connection: AsyncConnection[Any], locks: Iterable[int]) -> None:
-    """Let go of locks; nothing is told of their threads any more."""
+    """Release locks. Changes of their threads send no notification any more."""
     await connection.execute(
         "SELECT pg_advisory_unlock_shared(%s, lock) FROM unnest(%s::int[]) lock", [LOCKS, [*locks]]
     )

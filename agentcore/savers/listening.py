@@ -1,6 +1,6 @@
-"""Hearing of changes: a LISTEN on the checkpoint tables, and the proof that it is heard.
+"""Listening for changes: LISTEN on the checkpoint tables, and a heartbeat that proves that notifications arrive.
 
-One connection listens, and holds the locks of the threads that somebody wants to hear of: see `locks`.
+One connection listens. It holds the listener locks of the threads that somebody reads: see `listeners`.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from agentcore.savers.setup import Pool
 logger = logging.getLogger(__name__)
 
 CHANGES = "countersign_changes"
-"""The channel on which the triggers of the checkpoint tables tell the mark of a thread that changed."""
+"""The channel on which the triggers of the checkpoint tables send the mark of a changed thread."""
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
-"""Without our own beat for this long, changes may go unheard: nothing is believed any more."""
+"""After this long without our own heartbeat, notifications may be lost: every read is validated."""
 IDLE_SECONDS = 60.0
-"""A lock that nobody asked for in this time is let go, and writers are spared telling."""
+"""A lock that nobody asked for in this time is released, so that writers need not notify."""
 _CONNECT_SECONDS = 5
 _HOLD_SECONDS = 0.5
 
 
 class ChangeListener:
-    """Calls `on_change` with the mark of each thread that changed, or "*" for all."""
+    """Calls `on_change` with the mark of each changed thread, or "*" for all."""
 
     def __init__(self, pool: Pool) -> None:
         self._conninfo = str(pool.conninfo)
@@ -45,20 +45,20 @@ class ChangeListener:
 
     @property
     def is_heard(self) -> bool:
-        """True while we know that what is told reaches us."""
+        """True while notifications are known to arrive."""
         return time.monotonic() - self._heard_at < SILENCE_SECONDS
 
     def session(self, mark: str) -> str | None:
-        """Return the session in which changes of a thread are heard now, and see to it that they soon are.
+        """Return the session in which changes of the thread are received now. If there is none, ask for its lock.
 
-        Whatever was read in one session may be stale in another, or in none: what changed in between was not heard.
+        Changes between two sessions were not received, so what was read in one may be outdated in another.
         """
         lock = listeners.lock_of(mark)
         self._wanted[lock] = time.monotonic()
         return self._held.get(lock) if self.is_heard else None
 
     async def keep_listening(self) -> None:
-        """Listen until cancelled, connecting again whenever the connection is lost."""
+        """Listen until cancelled; reconnect whenever the connection is lost."""
         while True:
             try:
                 await self._listen()
@@ -86,7 +86,7 @@ class ChangeListener:
                         self._heard_at = time.monotonic()
 
     async def _keep_locks(self, connection: AsyncConnection[Any]) -> None:
-        """Let go of the locks that nobody wants any more, and hold those that somebody does."""
+        """Release the locks that nobody asked for lately, and take those that somebody did."""
         now = time.monotonic()
         for lock in [lock for lock, asked_at in self._wanted.items() if now - asked_at > IDLE_SECONDS]:
             del self._wanted[lock]
@@ -105,7 +105,7 @@ class ChangeListener:
 
 
 def mark_of(thread_id: str) -> str:
-    """Return what the triggers tell of a thread: md5, as PostgreSQL has it built in."""
+    """Return the mark of a thread: MD5, which PostgreSQL has built in."""
     return hashlib.md5(thread_id.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints in the memory of one process. They are gone when it ends; nobody gets them without asking."""
+"""Checkpoints in the memory of one process. They are lost when it ends; used only where the setting says so."""
 
 import itertools
 import threading
@@ -36,7 +36,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class _Move:
-    """The last move of a thread, and whether somebody has read it since."""
+    """The last move of a thread, and whether it was read since."""
 
     number: int
     at: float
@@ -45,7 +45,7 @@ class _Move:
 
 @dataclass
 class _Hold:
-    """Of a run that keeps others out, or has them noted."""
+    """The hold of a run that keeps other writers out, or has their writes noted."""
 
     until: float
     lets_others: bool
@@ -54,7 +54,7 @@ class _Hold:
 
 @dataclass
 class _Tombstone:
-    """Of a thread that was removed."""
+    """The mark of a removed thread."""
 
     laid_at: float
     deleted: int = 0
@@ -62,7 +62,7 @@ class _Tombstone:
 
 
 class MemorySaver(Fenceable, InMemorySaver):
-    """LangGraph's saver, which notes what moves as triggers do in a database. Any thread of the process may use it."""
+    """LangGraph's saver, which also records moves as the database triggers do. Any thread of the process may use it."""
 
     def __init__(self, serializer: JsonPlusSerializer) -> None:
         check_serializer(serializer)
@@ -81,12 +81,12 @@ class MemorySaver(Fenceable, InMemorySaver):
         self.moves[thread_id] = _Move(next(_numbers), time.monotonic())
 
     def check_fence(self, thread_id: str) -> None:
-        """To be called under the guard, together with the write."""
+        """Check the fence. The caller holds the guard, and writes under the same guard."""
         if self.fence:
             self.fence.check(thread_id, self.fences.get(thread_id))
 
     def check_holder(self, thread_id: str) -> None:
-        """The same, and refuse or note a write beside a run that holds the thread."""
+        """Refuse or note a write while a run holds the thread. The caller holds the guard."""
         self.check_fence(thread_id)
         hold = self.holds.get(thread_id)
         if self.fence or hold is None or hold.until <= time.monotonic():
@@ -96,7 +96,7 @@ class MemorySaver(Fenceable, InMemorySaver):
         hold.has_others = True
 
     def check_may_write(self, thread_id: str) -> None:
-        """The same, and refuse what is written to a thread that was removed."""
+        """Refuse a write to a removed thread. The caller holds the guard."""
         self.check_holder(thread_id)
         if thread_id in self.tombstones:
             raise ThreadCleaned("This thread was force-cleaned: nothing is written to it any more.")
@@ -136,13 +136,13 @@ class MemorySaver(Fenceable, InMemorySaver):
 
 @asynccontextmanager
 async def open_memory(serializer: JsonPlusSerializer) -> AsyncIterator[MemorySaver]:
-    """Open a saver that forgets everything when the block ends."""
+    """Open a saver whose checkpoints are lost when the block ends."""
     yield MemorySaver(serializer)
 
 
 @dataclass(frozen=True)
 class MemoryTables:
-    """What the saver holds, in place of tables."""
+    """The `Tables` of a MemorySaver."""
 
     saver: MemorySaver
 
@@ -167,7 +167,7 @@ class MemoryTables:
         at: tuple[str, str] | None = None,
         is_hashed: bool = False,
     ) -> Bound | None:
-        """Always hashed: what lies in memory has no rows."""
+        """Always with digests: memory has no row versions."""
         with self.saver.guard:
             stored = self.saver.storage.get(thread_id, {})
             places = {space: max(found) for space, found in stored.items() if found and space not in unread}
@@ -320,7 +320,7 @@ class MemoryTables:
             return {space: counts[space] for space in sorted(counts) if counts[space]}
 
     def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
-        """All at once: there is no table to hold others up in."""
+        """Delete everything at once: nobody waits for a table here."""
         with self.saver.guard:
             counts = self.count_rows(thread_id)
             self.saver.delete_thread(thread_id)

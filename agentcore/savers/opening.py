@@ -1,4 +1,4 @@
-"""Checkpoint savers, ready to use: in PostgreSQL (one pool, one saver object for each run), a file, or memory."""
+"""Open checkpoint savers: in PostgreSQL (one pool, a saver object for each run), in a file, or in memory."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ async def open_checkpointer(
     cache_ttl: int = 86_400,
     allowed_modules: Iterable[tuple[str, str]] = (),
 ) -> AsyncIterator[Saver]:
-    """Open a strict saver of `url`, tables set up: `postgresql://...`, `sqlite:///file` or `memory://`.
+    """Open a saver with a strict serializer, tables set up: `postgresql://...`, `sqlite:///file` or `memory://`.
 
     With `redis_url` there is a cache in front of PostgreSQL, whose entries live `cache_ttl` seconds. Close the saver in
     the loop that opened it. Raises BadDatabaseUrl, BadRedisUrl, SetupTimeout, SetupFailed, CheckpointsElsewhere or
@@ -60,7 +60,7 @@ async def open_checkpointer(
 
 @asynccontextmanager
 async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIterator[Pool]:
-    """Open a pool as AsyncPostgresSaver needs it, from a URL or libpq parameters; it outlives a server restart."""
+    """Open a pool for AsyncPostgresSaver from a URL or libpq parameters. It survives a restart of the server."""
     params = postgres_params(url) if isinstance(url, str) else url
     await _reach(params)
     pool: Pool = AsyncConnectionPool(
@@ -81,7 +81,7 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
 
 
 async def _reach(params: dict[str, str]) -> None:
-    """Raise DatabaseUnreachable at once, with the reason: a pool would try for a while and tell it to the log alone."""
+    """Raise DatabaseUnreachable at once, with the reason: a pool would retry for a while and only log it."""
     refused = ""
     try:
         async with await AsyncConnection.connect(make_conninfo("", **{"connect_timeout": "10", **params})):
@@ -99,7 +99,7 @@ def saver_over(
     cache: Cache | None = None,
     reads: Reads = "validated",
 ) -> PostgresSaver:
-    """Return a new saver over `pool`, through `cache` if there is one; it costs nothing, so take one for each run."""
+    """Return a new saver over `pool`, through `cache` if given. It costs nothing, so make one for each run."""
     serializer = strict_serializer(allowed_modules)
     if cache is None:
         return PostgresSaver(pool, serde=serializer)

@@ -1,4 +1,4 @@
-"""LangGraph's PostgreSQL saver as we hand it out: over a pool, many calls at a time, one statement for a checkpoint."""
+"""LangGraph's PostgreSQL saver over a pool: concurrent calls, and one statement for each checkpoint."""
 
 import asyncio
 import select
@@ -75,16 +75,17 @@ SELECT DISTINCT thread_id FROM gone
 
 
 async def off_loop(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that works through `size` bytes; in a thread if they are many."""
+    """Call a function that works through `size` bytes; in a thread if that is many."""
     if size < LARGE:
         return function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
 async def prepare_if_direct(connection: AsyncConnection[Any]) -> None:
-    """Let a new connection keep its statements prepared: planning them each time doubles what they cost.
+    """Let a new connection keep prepared statements: planning them each time doubles their cost.
 
-    Not behind a transaction pooler, which would lose them. It shows: the process it names is not the one that answers.
+    Not behind a transaction pooler, which loses them. A pooler shows itself: the server process that it names is not
+    the one that answers.
     """
     found = await (await connection.execute("SELECT pg_backend_pid() AS pid")).fetchone()
     if found and found["pid"] == connection.info.backend_pid:
@@ -92,14 +93,14 @@ async def prepare_if_direct(connection: AsyncConnection[Any]) -> None:
 
 
 async def note_use(connection: AsyncConnection[Any]) -> None:
-    """Remember when a connection came back to its pool: `check_quickly` asks."""
+    """Record when a connection came back to its pool, for `check_quickly`."""
     _used_at[connection] = time.monotonic()
 
 
 async def check_quickly(connection: AsyncConnection[Any]) -> None:
-    """Check a connection of a pool; one that was used a moment ago and has been silent since costs no round trip.
+    """Check a pooled connection without a round trip if it was used just now and has nothing to read.
 
-    A server that ends a connection says so, and a silent one has nothing to read.
+    A server that ends a connection sends a message first.
     """
     silent = select.poll()
     silent.register(connection.fileno(), select.POLLIN)
@@ -108,9 +109,9 @@ async def check_quickly(connection: AsyncConnection[Any]) -> None:
 
 
 class PostgresSaver(Fenceable, AsyncPostgresSaver):
-    """A saver whose calls do not wait for each other: the library's lock guards one connection, and a pool needs none.
+    """A saver with concurrent calls. The library's lock guards a single connection, which a pool does not need.
 
-    Reads what the library's own saver wrote, and the other way round. Take one from `open_checkpointer`.
+    It reads what the library's own saver wrote, and the other way round. Get one from `open_checkpointer`.
     """
 
     conn: Pool
@@ -132,7 +133,7 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _transaction(self, connection: AsyncConnection[Any]) -> AsyncIterator[None]:
-        """Hold the fence while the library writes in several statements; nothing without a fence."""
+        """Hold the fence while the library writes with several statements. Without a fence this does nothing."""
         if self.fence is None:
             yield
             return
@@ -141,7 +142,7 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
             yield
 
     def _held(self, query: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-        """Have a statement whose first parameter is the thread's id hold the fence too: one round trip, as without."""
+        """Hold the fence in the same statement as the write: one round trip. Its first parameter is the thread's id."""
         if self.fence is None:
             return query, params
         return query.replace("%s", HELD_SQL, 1), [params[0], self.fence.number, *params[1:]]
@@ -153,7 +154,7 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint and its new blobs in one statement; return the config that names it."""
+        """Save a checkpoint and its new blobs in one statement. Return the config that names it."""
         await self._put(config, checkpoint, metadata, new_versions, "SELECT 1")
         return config_of(*place_of(config), checkpoint["id"])
 
@@ -167,7 +168,7 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
     ) -> tuple[tuple[Any, ...] | None, dict[tuple[str, str], bytes]]:
         """Save; return the row that `then` selects from `saved` and `new_blob`, and the bytes of the blobs.
 
-        There is no row for a checkpoint of very many blobs.
+        A checkpoint with very many blobs returns no row.
         """
         thread_id, namespace = place_of(config)
         reach("saver.before_put")
@@ -233,21 +234,21 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
         await super().aprune(thread_ids, strategy=strategy)
 
     def _check_loop(self) -> None:
-        """Refuse a call from another event loop: it would seem to work, and break the connections for everybody."""
+        """Refuse a call from another event loop. It would seem to work, and break connections for everybody."""
         if asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
                 "This saver belongs to another event loop. Open one in this loop, or call its sync methods elsewhere."
             )
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy every checkpoint, blob and write of a thread, in one transaction; nothing is decoded."""
+        """Copy every checkpoint, blob and write of a thread in one transaction. Nothing is decoded."""
         self.check_unfenced()
         async with self.conn.connection() as connection, connection.transaction():
             for query in _COPY_SQL:
                 await connection.execute(query, {"source": str(source_thread_id), "target": str(target_thread_id)})
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints of these runs and their writes. Reads the whole table: there is no index on runs."""
+        """Delete the checkpoints of these runs and their writes. It scans the table: runs have no index."""
         await self._delete_for_runs(run_ids)
 
     async def _delete_for_runs(self, run_ids: Sequence[str]) -> list[str]:
@@ -257,11 +258,11 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
             return [row["thread_id"] for row in await cursor.fetchall()]
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """As `acopy_thread`, from another thread than the loop's."""
+        """Do what `acopy_thread` does, from another thread than the event loop's."""
         self._from_outside(self.acopy_thread(source_thread_id, target_thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """As `adelete_for_runs`, from another thread than the loop's."""
+        """Do what `adelete_for_runs` does, from another thread than the event loop's."""
         self._from_outside(self.adelete_for_runs(run_ids))
 
     def _from_outside(self, work: Any) -> None:
@@ -271,7 +272,7 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
         return await off_loop(_size(value), self._tuple, value)
 
     def _tuple(self, row: Mapping[str, Any]) -> CheckpointTuple:
-        """Decode a row of the library's SELECT; unlike the library, all of it in the thread that calls."""
+        """Decode a row of the library's SELECT, all of it in the calling thread, unlike the library."""
         thread_id, namespace, parent = row["thread_id"], row["checkpoint_ns"], row["parent_checkpoint_id"]
         inline = row["checkpoint"].get("channel_values") or {}
         values = {**inline, **self._load_blobs(row["channel_values"])}
@@ -298,7 +299,7 @@ def config_of(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableCon
 
 
 def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide channels as the library does: bare values stay in the checkpoint's JSON, the rest become blobs."""
+    """Split channels as the library does: bare values stay in the checkpoint's JSON, all others become blobs."""
     inline: dict[str, Any] = {}
     apart: dict[str, Any] = {}
     for channel, value in values.items():

@@ -1,7 +1,7 @@
-"""What PostgreSQL says of checkpoints this moment, in pieces: where a thread stands, a document, a blob.
+"""Reads of the checkpoint tables in pieces: a checkpoint's stamp, its document, its blobs.
 
-A stamp names the very rows of a checkpoint, of its values and of its pending writes: PostgreSQL gives every version of
-a row another `xmin` and `ctid`. So two equal stamps mean that nothing was written in between, in place or not.
+A stamp names the row versions of a checkpoint, its values and its pending writes: PostgreSQL gives every version of a
+row another `xmin` and `ctid`. Two equal stamps mean that nothing was written in between, in place or not.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Serialisation: strict for checkpoints, plain for people."""
+"""Serializers: a strict one for checkpoints, and conversion to plain data for people."""
 
 import dataclasses
 import datetime as dt
@@ -34,12 +34,14 @@ _LARGEST_SAFE_INT = 2**53 - 1
 
 
 def strict_serializer(allowed_modules: Iterable[ClassName] = ()) -> JsonPlusSerializer:
-    """Build only LangGraph's own safe types and the `(module, class)` pairs in `allowed_modules`; never pickle."""
+    """Return a serializer that builds LangGraph's own safe types and the `(module, class)` pairs given; never
+    pickle.
+    """
     return StrictSerializer(allowed_modules)
 
 
 def check_serializer(serializer: SerializerProtocol) -> None:
-    """Raise UnsafeSerializer if a crafted checkpoint could build an object of a class nobody allowed."""
+    """Raise UnsafeSerializer if a crafted checkpoint could build an object of a class that is not allowed."""
     song = uuid.uuid4().hex
     for crafted in canary.crafted(song):
         with noting_blocked(), suppress(Exception):  # a refusal is as good as bare data

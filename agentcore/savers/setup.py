@@ -1,7 +1,7 @@
-"""The checkpoint tables: created and repaired once for each deploy, whoever else does the same.
+"""Create and repair the checkpoint tables, once for each deploy, safe if several processes do it at once.
 
-LangGraph's own set-up makes LangGraph's tables, `triggers` says what we add. Where all of it is in place `setup` only
-reads the catalogue: it takes no lock that could hold up a writer, and needs no right to create anything.
+LangGraph's set-up makes its own tables; `triggers` holds what we add. If everything is in place, `setup` only reads the
+catalogue: it takes no lock that blocks a writer, and needs no right to create anything.
 """
 
 import asyncio
@@ -71,10 +71,10 @@ _HAS_LZ4_SQL = "SELECT 'lz4' = ANY(enumvals) AS yes FROM pg_settings WHERE name 
 
 
 async def setup(pool: Pool, *, timeout_seconds: float = 30) -> None:
-    """Create and repair the checkpoint tables; change nothing where all is in place.
+    """Create and repair the checkpoint tables. Changes nothing if everything is in place.
 
-    Raises SetupTimeout, which names the sessions, once it has waited `timeout_seconds` for others in all; work that
-    nobody holds up takes what it takes. Raises SetupFailed if PostgreSQL does not let us.
+    Raises SetupTimeout, which names the blocking sessions, after `timeout_seconds` of waiting for others in total; work
+    that nobody blocks takes as long as it takes. Raises SetupFailed if PostgreSQL refuses.
     """
     check_serializer(strict_serializer())
     async with pool.connection() as looker:
@@ -84,7 +84,7 @@ async def setup(pool: Pool, *, timeout_seconds: float = 30) -> None:
 
 
 async def cache_secret(pool: Pool) -> bytes:
-    """Return the 32 random bytes that all who may read this database share. The set-up made them, once and for all."""
+    """Return 32 random bytes, made once at set-up, which everybody who may read this database shares."""
     async with pool.connection() as connection:
         try:
             with _refusal_explained(connection):
@@ -112,7 +112,7 @@ async def _work(worker: Connection, patience: Patience) -> None:
 
 @asynccontextmanager
 async def _connect(pool: Pool) -> AsyncIterator[Connection]:
-    """Open a connection of our own: when it closes, nothing of us is left in the server."""
+    """Open a connection of our own: when it closes, nothing of ours is left in the server."""
     where = make_conninfo(str(pool.conninfo), application_name=APPLICATION, connect_timeout=10)
     async with await AsyncConnection.connect(where, autocommit=True, row_factory=dict_row) as connection:
         await connection.execute("SET statement_timeout = 0")
@@ -123,7 +123,7 @@ async def _connect(pool: Pool) -> AsyncIterator[Connection]:
 
 
 async def _is_ready(connection: Connection) -> bool:
-    """True if everything is there, valid, and of this version or a later one."""
+    """Return whether everything exists, is valid, and has this version or a later one."""
     if await _broken(connection, [*_TABLES, *triggers.TABLES]):
         return False
     [found] = await rows(connection, _VERSIONS_SQL)
@@ -131,26 +131,29 @@ async def _is_ready(connection: Connection) -> bool:
 
 
 async def _broken(connection: Connection, tables: Sequence[str] = _TABLES) -> list[str]:
-    """Return the names of tables and indexes that are missing, and of indexes that are not valid."""
+    """Return the names of missing tables and indexes, and of invalid indexes."""
     params = {"tables": [*tables], "indexes": [*_INDEXES], "leftover": _LEFTOVER}
     return [row["name"] for row in await rows(connection, _BROKEN_SQL, params)]
 
 
 async def _take_lock(worker: Connection, patience: Patience) -> None:
-    """Poll: waiting inside pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY waits for, for ever."""
+    """Poll for the lock.
+
+    Waiting in pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY waits for: a deadlock.
+    """
     while not (await rows(worker, "SELECT pg_try_advisory_lock(%s) AS ok", [_SETUP_LOCK]))[0]["ok"]:
         holders = await rows(worker, _LOCK_HOLDERS_SQL, [_SETUP_LOCK])
         await patience.pause(worker, [row["pid"] for row in holders], seconds=0.1)
 
 
 async def _let_others_build(worker: Connection, patience: Patience) -> None:
-    """Wait until nobody builds an index on LangGraph's tables: two who do at once are a deadlock."""
+    """Wait until nobody builds an index on LangGraph's tables. Two builds at once deadlock."""
     while builders := await rows(worker, _BUILDERS_SQL, {"tables": _TABLES}):
         await patience.pause(worker, [row["pid"] for row in builders], seconds=0.1)
 
 
 async def _despite_races(step: Callable[[], Awaitable[None]]) -> None:
-    """Take a step that can be taken again, until nobody creates the same at the same time."""
+    """Take a repeatable step, again and again while others create the same at the same time."""
     for left in reversed(range(_MOST_RACES)):
         try:
             return await step()
@@ -161,7 +164,7 @@ async def _despite_races(step: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _repair(worker: Connection, patience: Patience) -> None:
-    """Build what is invalid anew: LangGraph takes an index that is there for one that works."""
+    """Rebuild invalid indexes: LangGraph takes an index that exists for one that works."""
     await _let_others_build(worker, patience)
     for name in await _broken(worker):
         if name in _TABLES:
@@ -190,10 +193,10 @@ async def _has_lz4(connection: Connection) -> bool:
 
 
 async def _storage(connection: Connection, *, has_lz4: bool) -> list[str]:
-    """Return what makes large states cheap to write, for columns of which nobody has chosen how they are stored.
+    """Return statements that make large states cheap to write, for columns whose storage nobody has chosen.
 
-    PostgreSQL's own pglz takes longer over a state than all the rest does. lz4 makes it as small in a third of the
-    time; where there is none, blobs are stored as they are, in twice the space.
+    PostgreSQL's pglz takes longer over a state than everything else about a write. lz4 compresses as well in a third of
+    the time; without lz4, blobs are stored uncompressed, at twice the size.
     """
     columns = ["blob", "checkpoint", "metadata"] if has_lz4 else ["blob"]
     choice = "COMPRESSION lz4" if has_lz4 else "STORAGE EXTERNAL"

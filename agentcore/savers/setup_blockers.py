@@ -1,4 +1,4 @@
-"""Who is in the way of the set-up, and how long we wait for them."""
+"""The sessions that block the set-up, and how long it waits for them."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -27,19 +27,19 @@ ORDER BY xact_start
 
 @dataclass
 class Patience:
-    """How long the set-up waits for others, in all. Work that nobody holds up does not count."""
+    """How long the set-up waits for others in total. Work that nobody blocks does not count."""
 
     seconds: float
     _waited: float = 0
     _seen: Collection[int] = ()
 
     async def pause(self, connection: Connection, pids: Collection[int], *, seconds: float) -> None:
-        """Wait a moment for these sessions; raise SetupTimeout, which names them, if that has been too long."""
+        """Wait a moment for these sessions. Raises SetupTimeout, which names them, if that has been too long."""
         await self.spend(connection, pids, seconds=seconds)
         await asyncio.sleep(seconds)
 
     async def spend(self, connection: Connection, pids: Collection[int], *, seconds: float) -> None:
-        """Count a moment that was spent waiting. Without pids it was for those of the last time."""
+        """Count time that was spent waiting; without pids, for the sessions of the last call."""
         self._seen = pids or self._seen
         if not self._waited < self.seconds:
             raise SetupTimeout(await self._told(connection))
@@ -56,7 +56,7 @@ class Patience:
 
 
 async def watch(work: asyncio.Task[None], worker: Connection, looker: Connection, patience: Patience) -> None:
-    """Wait until `work`, on the connection `worker`, is done; stop it when others block it for too long."""
+    """Wait until `work`, on the connection `worker`, is done. Cancel it when others block it for too long."""
     try:
         while not (await asyncio.wait([work], timeout=_LOOK_SECONDS))[0]:
             [found] = await rows(looker, "SELECT pg_blocking_pids(%s) AS pids", [worker.info.backend_pid])

@@ -162,10 +162,10 @@ _SENTENCES = {
 
 
 class SqliteSaver(Fenceable, AsyncSqliteSaver):
-    """LangGraph's saver, which writes whole or not at all.
+    """LangGraph's saver, with writes that are stored completely or not at all.
 
-    A run may be stopped at any moment. Stopped between a write and its commit, the library's own saver leaves the
-    file locked for every other connection, and the next commit, of another thread, stores what had been given up.
+    A run may be stopped at any moment. Stopped between a write and its commit, the library's own saver leaves the file
+    locked for every other connection, and the next commit, of another thread, stores the abandoned write.
     """
 
     def __init__(self, connection: aiosqlite.Connection, serializer: JsonPlusSerializer, file: Path) -> None:
@@ -218,7 +218,7 @@ class SqliteSaver(Fenceable, AsyncSqliteSaver):
                 raise
 
     async def _check_fence(self, thread_id: str) -> None:
-        """Begin the transaction of the write that follows: nobody else can raise the fence until that is committed."""
+        """Begin the transaction of the write. Until it commits nobody else can raise the fence."""
         if self.fence:
             await self.conn.execute("BEGIN IMMEDIATE")
             rows = await self.conn.execute_fetchall(_FENCE_SQL, [thread_id])
@@ -230,7 +230,7 @@ class SqliteSaver(Fenceable, AsyncSqliteSaver):
             await self.conn.execute("UPDATE countersign_holds SET has_others = 1 WHERE thread_id = ?", [thread_id])
 
     async def settled(self) -> None:
-        """Wait for writes whose runs were stopped."""
+        """Wait for the writes of stopped runs."""
         await asyncio.gather(*self._writing, return_exceptions=True)
 
 
@@ -238,7 +238,7 @@ class SqliteSaver(Fenceable, AsyncSqliteSaver):
 async def open_sqlite(path: Path, serializer: JsonPlusSerializer) -> AsyncIterator[SqliteSaver]:
     """Open the one saver of a file, tables set up.
 
-    Raises CheckpointsElsewhere while this or another process has it open, FileUnusable if it is no place to write.
+    Raises CheckpointsElsewhere while this or another process has it open, FileUnusable if the file cannot be written.
     """
     check_serializer(serializer)
     with hold(path) as file, _only_saver(file):
@@ -257,9 +257,9 @@ async def open_sqlite(path: Path, serializer: JsonPlusSerializer) -> AsyncIterat
 
 @contextmanager
 def open_tables(path: Path) -> Iterator["SqliteTables"]:
-    """Open the tables of a file that is there, on a connection of their own; keep what was done if the block ends well.
+    """Open the tables of an existing file on a connection of their own. Commits if the block ends without an error.
 
-    Raises what `open_sqlite` does; beside the saver of this same process they are welcome.
+    Raises what `open_sqlite` raises. In the process of the saver it may be used beside it.
     """
     with hold(path) as file, _told(file):
         address = f"{file.as_uri()}?mode=rw"  # do not make one
@@ -275,10 +275,10 @@ _savers: set[Path] = set()
 
 @contextmanager
 def hold(path: Path) -> Iterator[Path]:
-    """Keep other processes from the file until the block ends; yield where the file really is.
+    """Lock the file against other processes until the block ends; yield the real path of the file.
 
-    The operating system keeps one lock a process, not one an object, and drops it with the first that is closed. So
-    the process has one, and counts who needs it.
+    The operating system keeps one lock a process, not one an object, and drops it with the first object that is closed.
+    So the process has one lock, and counts its users.
     """
     file = Path(os.path.realpath(path))
     with _guard:
@@ -328,7 +328,9 @@ def _let_go(lock: InterProcessLock) -> None:
 
 @contextmanager
 def _only_saver(file: Path) -> Iterator[None]:
-    """A saver has one connection and waits for its own writes; two would wait for each other's."""
+    """Refuse a second saver: a saver has one connection and waits for its own writes, so two would wait for each
+    other.
+    """
     with _guard:
         if file in _savers:
             raise CheckpointsElsewhere(f"This process has {file} open already. Use that saver, or close it first.")
@@ -378,7 +380,7 @@ class SqliteTables:
         at: tuple[str, str] | None = None,
         is_hashed: bool = False,
     ) -> Bound | None:
-        """Always hashed: SQLite does not name the versions of a row."""
+        """Always with digests: SQLite has no row versions."""
         newest = self.connection.execute(_NEWEST_SQL, [thread_id])
         places = {namespace: found for namespace, found in newest if namespace not in unread}
         places |= {namespace: found for namespace, found in [at] if namespace in places} if at else {}

@@ -1,4 +1,4 @@
-"""The strict serialiser: checkpoints build what is allowed and nothing else, and what was not built is known."""
+"""The strict serializer: it builds allowed types and nothing else, and reports what it did not build."""
 
 import importlib
 import json
@@ -52,7 +52,7 @@ _noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
 
 @contextmanager
 def noting_blocked() -> Iterator[set[str]]:
-    """Collect the names of the types that a strict serialiser meets inside the block and does not build."""
+    """Collect the names of the types that a strict serializer refuses to build inside the block."""
     noted: set[str] = set()
     token = _noted.set(noted)
     try:
@@ -62,7 +62,7 @@ def noting_blocked() -> Iterator[set[str]]:
 
 
 def blocked_sentence(names: Sequence[str]) -> str:
-    """Say what it means for people that these types were not built, and how to have them built."""
+    """Return what it means for people that these types were not built, and how to allow them."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return (
         f"The state holds {', '.join(names[:_MOST_NAMED])}{more}, not built here: the graph's nodes would get bare data"
@@ -73,7 +73,9 @@ def blocked_sentence(names: Sequence[str]) -> str:
 
 
 def class_name(module: Any, name: Any) -> str:
-    """Name a class as a checkpoint does. A crafted one may hold anything, and the name is shown and stored."""
+    """Return the class name as a checkpoint has it, made safe: a crafted one may hold anything, and it is shown and
+    stored.
+    """
     full = f"{module}.{name}"[:_LONGEST_NAME]
     return full if all(part.isidentifier() for part in full.split(".")) else ascii(full)
 
@@ -83,7 +85,7 @@ def unpack(packed: bytes, on_object: Callable[[int, bytes], Any]) -> Any:
 
 
 def envelope_of(value: dict[str, Any]) -> tuple[str, str] | None:
-    """Return module and class if this is how JSON, in early versions, stands for an object."""
+    """Return module and class if the JSON stands for an object, as early versions wrote it."""
     match value:
         case {"lc": 1 | 2, "type": "constructor", "id": [_, *_, str()] as id} if all(isinstance(p, str) for p in id):
             return ".".join(id[:-1]), id[-1]
@@ -91,14 +93,14 @@ def envelope_of(value: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def bare_of(envelope: dict[str, Any]) -> Any:
-    """Return what the object would have been made of."""
+    """Return the data from which the object would have been built."""
     return envelope.get("kwargs") or envelope.get("args")
 
 
 class StrictSerializer(JsonPlusSerializer):
-    """Builds what is allowed, whatever the environment says; gives the bare data of anything else and notes its name.
+    """Builds allowed types, whatever the environment says. Of any other it returns the bare data and notes the name.
 
-    LangGraph's own hook gives bare data too, but does not tell of a class that has changed and no longer takes it.
+    LangGraph's own hook returns bare data too, but does not report a class that has changed and no longer accepts it.
     """
 
     def __init__(self, allowed: Iterable[ClassName]) -> None:
@@ -111,7 +113,7 @@ class StrictSerializer(JsonPlusSerializer):
         return super().loads_typed(data)
 
     def _object(self, code: int, packed: bytes) -> Any:
-        """Build one object of msgpack; those inside it come first."""
+        """Build one object of msgpack; objects inside it are built first."""
         if code == EXT_DELTA_SNAPSHOT:
             return _DeltaSnapshot(unpack(packed, self._object))
         if code not in NAMES_A_CLASS:
@@ -133,7 +135,7 @@ class StrictSerializer(JsonPlusSerializer):
         return (module, name) in self._allowed
 
     def _envelope(self, value: dict[str, Any]) -> Any:
-        """Build one object of JSON; those inside it came first."""
+        """Build one object of JSON; objects inside it were built first."""
         named = envelope_of(value)
         if named is None:
             return value

@@ -1,4 +1,4 @@
-"""What we add to LangGraph's checkpoint tables: a head row a thread, and triggers that note and tell what changes."""
+"""What we add to LangGraph's checkpoint tables: one head row a thread, and triggers that record and notify changes."""
 
 from agentcore.savers import listeners
 
@@ -125,7 +125,7 @@ CREATE OR REPLACE TRIGGER countersign_below AFTER INSERT OR UPDATE ON checkpoint
 CREATE OR REPLACE TRIGGER countersign_write AFTER INSERT OR UPDATE ON checkpoint_writes
     FOR EACH ROW WHEN (NEW.channel IN ('__interrupt__', '__resume__', '__error__'))
     EXECUTE FUNCTION countersign_note_write()""",
-    # Whatever changes in a thread is told on a channel, by the thread's mark, if somebody holds the thread's bell.
+    # Each change of a thread sends a notification with the thread's mark, if somebody holds its listener lock.
     f"""
 CREATE OR REPLACE FUNCTION countersign_ring(thread_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

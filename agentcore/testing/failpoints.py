@@ -1,7 +1,8 @@
-"""Places where a test may inject a fault, and mechanisms that it may take out. Refused outside tests.
+"""Failpoints: named places where a test may inject a fault, and mechanisms that it may switch off. Refused outside
+tests.
 
 `FAILPOINTS="run.entered=kill;saver.before_put=stop@3;fence=off"`, together with COUNTERSIGN_TESTING=1, arms a process
-from its start; `arm` does it for one that was forked.
+from its start. `arm` does it for a forked process.
 """
 
 import os
@@ -50,7 +51,7 @@ MECHANISMS = {
 
 
 class FailpointReached(Exception):
-    """What the action `raise` raises."""
+    """Raised by the action `raise`."""
 
 
 _ACTION = re.compile(r"off|kill|stop|raise|sleep:\d+(\.\d+)?")
@@ -68,7 +69,7 @@ _armed: dict[str, _Armed] = {}
 def arm(name: str, action: str, *, at: int = 1) -> None:
     """Have `action` happen the `at`-th time that `name` is reached: kill, stop, raise, sleep:SECONDS; or off.
 
-    Raises FailpointsRefused outside tests, and for names and actions that there are not.
+    Raises FailpointsRefused outside tests, and for unknown names and actions.
     """
     if os.environ.get("COUNTERSIGN_TESTING") != "1":
         raise FailpointsRefused("FAILPOINTS is for tests: unset it. It works only with COUNTERSIGN_TESTING=1.")
@@ -84,12 +85,12 @@ def arm(name: str, action: str, *, at: int = 1) -> None:
 
 
 def disarm() -> None:
-    """Take all of them back."""
+    """Disarm every failpoint."""
     _armed.clear()
 
 
 def reach(name: str) -> None:
-    """Say that the code is at this place; what a test has armed here happens."""
+    """Mark this place in the code. What a test has armed here happens."""
     assert name in NAMES, f"{name} is not in NAMES"
     armed = _armed.get(name)
     if armed is None:
@@ -100,7 +101,7 @@ def reach(name: str) -> None:
 
 
 def is_off(name: str) -> bool:
-    """True if a test has taken this mechanism out."""
+    """Return whether a test has switched this mechanism off."""
     assert name in MECHANISMS, f"{name} is not in MECHANISMS"
     return name in _armed
 
@@ -119,7 +120,7 @@ def _act(action: str, name: str) -> None:
 
 
 def arm_from(text: str) -> None:
-    """Arm what FAILPOINTS says: `name=action` or `name=action@n`, with semicolons between."""
+    """Arm what FAILPOINTS says: `name=action` or `name=action@n`, separated by semicolons."""
     for item in filter(None, (part.strip() for part in text.split(";"))):
         name, _, what = item.partition("=")
         action, _, at = what.partition("@")
