@@ -18,7 +18,7 @@ from django.utils.decorators import method_decorator
 
 from approvals.actions.people import changes, policies
 from approvals.actions.people import people as change_person
-from approvals.domain import context, editable, permissions, rules
+from approvals.domain import context, editable, permissions, rulebook, voters
 from approvals.domain.policies import MOST_APPROVALS, MOST_MINUTES, Rule, Voters
 from approvals.enums import ChangeKind
 from approvals.errors import NotFound
@@ -271,11 +271,11 @@ def _too_few(given: dict[str, Any]) -> str:
     people = tuple(person.get_username() for person in given["people"])
     groups = tuple(group.name for group in given["groups"])
     rule = Rule(voters=(Voters(people, groups),) if people or groups else ())
-    voters = rules.count_voters(rule, is_escalated=False)
-    reviewers = f"{voters} reviewer{'s' * (voters != 1)} may vote."
-    if voters < given["approvals"]:
+    number = voters.count(rule, is_escalated=False)
+    reviewers = f"{number} reviewer{'s' * (number != 1)} may vote."
+    if number < given["approvals"]:
         return f"{given['approvals']} approvals can never be reached: {reviewers}"
-    if given["edit_needs_another"] and voters == given["approvals"]:
+    if given["edit_needs_another"] and number == given["approvals"]:
         return f"No edit could ever be approved, as who proposes it does not count: {reviewers}"
     return ""
 
@@ -305,7 +305,7 @@ class PolicyAdmin(_ForAdmins):
 
     @admin.display(description="Who may vote")
     def voters(self, policy: Policy) -> str:
-        return who_votes(rules.rule_of(policy))
+        return who_votes(rulebook.rule_of(policy))
 
     @admin.display(description="Escalates to")
     def escalates_to(self, policy: Policy) -> str:

@@ -1,5 +1,7 @@
 """The states of rows, each with the sentence that people read."""
 
+from dataclasses import dataclass
+
 from django.db.models import TextChoices
 
 
@@ -62,6 +64,26 @@ class Verdict(TextChoices):
     SKIP = "skip", "Skip"
 
 
+@dataclass(frozen=True)
+class VerdictWords:
+    """What people read of a verdict, and the status of an approval that was decided so."""
+
+    button: str
+    decided: str
+    voted: str
+    status: ApprovalStatus | None = None
+
+
+VERDICT_WORDS = {
+    "approve": VerdictWords("Approve", "Approved", "approved", ApprovalStatus.APPROVED),
+    "edit": VerdictWords("Edit", "Edited", "edited"),
+    "reject": VerdictWords("Reject", "Rejected", "rejected", ApprovalStatus.REJECTED),
+    "respond": VerdictWords("Respond", "Answered", "answered", ApprovalStatus.ANSWERED),
+    "skip": VerdictWords("Skip", "Skipped", "voted to skip", ApprovalStatus.SKIPPED),
+}
+"""Of each verdict, in the order in which people read them. `edit` is a verdict on one action of a question only."""
+
+
 class VoteEnd(TextChoices):
     """Why a vote no longer counts."""
 
@@ -99,14 +121,6 @@ class OnCrash(TextChoices):
 
     ASK = "ask", "Ask a person"
     RESUME = "resume", "Go on: the node may run twice"
-
-
-DECIDED_AS = {
-    Verdict.APPROVE: ApprovalStatus.APPROVED,
-    Verdict.REJECT: ApprovalStatus.REJECTED,
-    Verdict.RESPOND: ApprovalStatus.ANSWERED,
-    Verdict.SKIP: ApprovalStatus.SKIPPED,
-}
 
 
 class Role(TextChoices):

@@ -104,7 +104,7 @@ class Thread(models.Model):
     """An answer is stored with a question here that its node failed with."""
 
     authors = models.JSONField(default=list)
-    """Whom the thread has something of, through forks too: `policies.Author` as plain data."""
+    """Whom the thread has something of, through forks too: `authors.Author` as plain data."""
     forked_from = models.CharField(max_length=255, blank=True, db_index=True)
     """The thread this one is a fork of; that one may be gone."""
     forked_at = models.CharField(max_length=64, blank=True)

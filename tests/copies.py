@@ -80,7 +80,7 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
 
     from approvals import audit
     from approvals.actions.people import policies
-    from approvals.domain import rules
+    from approvals.domain import rulebook
     from approvals.models import Approval, Policy
 
     found = Approval.objects.filter(thread__id__startswith=f"{name}-")
@@ -90,7 +90,7 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
         policy.people.set(User.objects.filter(username__in=rule.get("people", ())))
         policies.note_change(policy, by=User.objects.get(username="root"))
         policy.refresh_from_db()
-        found.update(rule=rules.rule_of(policy).as_dict(), required_votes=policy.approvals)
+        found.update(rule=rulebook.rule_of(policy).as_dict(), required_votes=policy.approvals)
     with transaction.atomic():
         for approval in found.select_related("thread").iterator():
             audit.append(

@@ -6,7 +6,7 @@ from ninja import Router
 from approvals.api.auth import viewer
 from approvals.api.errors import answers
 from approvals.api.schemas import PolicyOut, policy_out
-from approvals.domain import rules
+from approvals.domain import rulebook
 from approvals.models import Policy
 
 router = Router(tags=["policies"])
@@ -20,4 +20,4 @@ def list_policies(request: HttpRequest) -> list[PolicyOut]:
     """
     viewer(request)
     found = Policy.objects.prefetch_related("people", "groups", "escalate_to").order_by("graph_id", "node", "tool")
-    return [policy_out(policy, rules.rule_of(policy)) for policy in found]
+    return [policy_out(policy, rulebook.rule_of(policy)) for policy in found]

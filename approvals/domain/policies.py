@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -33,8 +33,11 @@ class Voters:
         return _listed([*self.people, *(f"members of {group}" for group in self.groups)])
 
     def include(self, username: str, groups: Collection[str]) -> bool:
-        is_open = not self.people and not self.groups
-        return is_open or username in self.people or not set(groups).isdisjoint(self.groups)
+        return not self.is_limited() or username in self.people or not set(groups).isdisjoint(self.groups)
+
+    def is_limited(self) -> bool:
+        """False where everybody may vote."""
+        return bool(self.people or self.groups)
 
 
 @dataclass(frozen=True)
@@ -222,17 +225,6 @@ def why_not_vote(
     return ""
 
 
-def why_not_voter(rule: Rule, *, username: str, groups: Collection[str], is_escalated: bool) -> str:
-    """Return why the policy does not let this person vote, or an empty string."""
-    if all(voters.include(username, groups) for voters in rule.voters):
-        return ""
-    others = Voters(groups=rule.escalate_to)
-    if is_escalated and others.include(username, groups):
-        return ""
-    wanted = " and of ".join(str(voters) for voters in rule.voters)
-    return f"The policy ({rule.source}) lets {wanted} decide here."
-
-
 def why_not_claimed(*, claimed_by: str, claimed_until: datetime | None, now: datetime, voter: str) -> str:
     """Return who holds the approval if it is somebody else, or an empty string."""
     if not claimed_by or claimed_by == voter or claimed_until is None or claimed_until <= now:
@@ -285,65 +277,6 @@ def why_not_edit_blocked(*, blocked: Sequence[str]) -> str:
     return blocked_sentence(blocked) if blocked else ""
 
 
-@dataclass(frozen=True)
-class Author:
-    """A person who gave a thread part of its content. On a fork, `of` is the original thread that they gave it to.
-
-    `after` is where the thread stood at that time: a fork of that checkpoint, or of an earlier one, has nothing of
-    theirs.
-    """
-
-    name: str
-    how: Literal["input", "fork", "replay", "edit"]
-    of: str = ""
-    after: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
-
-
-def authors_of(plain: Iterable[Mapping[str, str]]) -> list[Author]:
-    """Return the authors that a thread stores."""
-    return [Author(**each) for each in plain]  # type: ignore[arg-type]
-
-
-def authors_at(authors: Iterable[Author], checkpoint_id: str, *, thread_id: str) -> list[Author]:
-    """Return who had authored the thread up to a checkpoint, for a fork of it. Checkpoint ids grow with time."""
-    return [
-        replace(author, of=author.of or thread_id)
-        for author in authors
-        if not author.after or author.after < checkpoint_id
-    ]
-
-
-_GAVE = {
-    "input": "You gave this thread its input",
-    "fork": "You forked this thread",
-    "replay": "You had this thread go back to an earlier checkpoint",
-    "edit": "You proposed an edit or an answer that this thread went on with, and the policy asks for somebody else"
-    " after an edit",
-}
-
-
-def why_not_author(*, authors: Iterable[Author], started_by: str, voter: str, rule: Rule) -> str:
-    """Return why an author may not vote, or an empty string. Forks and replays do not change who is an author."""
-    for author in authors:
-        is_refused = rule.edit_needs_another if author.how == "edit" else not rule.may_decide_own
-        if author.name == voter and is_refused:
-            through = f", through {author.of}, of which it is a fork" if author.of else ""
-            return f"{_GAVE[author.how]}{through}, so somebody else must decide."
-    if started_by and started_by == voter and not rule.may_decide_own:
-        return "You started this thread, so somebody else must decide."
-    return ""
-
-
-def own_names(*, authors: Iterable[Author], started_by: str, rule: Rule) -> set[str]:
-    """Return the names of everybody whom `why_not_author` refuses."""
-    names = {author.name for author in authors} | ({started_by} if started_by else set())
-    listed = list(authors)
-    return {name for name in names if why_not_author(authors=listed, started_by=started_by, voter=name, rule=rule)}
-
-
 def why_not_edited(rule: Rule, names: Collection[str]) -> str:
     """Return why the policy lets people change none of these channels or arguments, or an empty string."""
     if any(editable.is_ajar(rule.may_edit, [name]) for name in names):
@@ -357,13 +290,6 @@ def why_closed(rule: Rule) -> str:
         return ""
     what = f"only {_listed(rule.may_edit)}" if rule.may_edit else "nothing"
     return f"The policy ({rule.source}) lets {what} be edited here."
-
-
-def why_not_granted(*, granted_at: datetime | None, asked_at: datetime) -> str:
-    """Return a refusal if the role was given after the question was asked, or an empty string."""
-    if granted_at is None or granted_at <= asked_at:
-        return ""
-    return "You were given this role after this was asked: others must decide it."
 
 
 def why_not_start(*, status: str, is_cleaned: bool) -> str:

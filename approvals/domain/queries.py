@@ -1,32 +1,14 @@
 """Which approvals a person has to look at: conditions over many rows, each part of one query."""
 
-from collections.abc import Mapping
-from datetime import datetime
 from uuid import UUID
 
-from django.db.models import BooleanField, Count, Exists, F, OuterRef, Q, Subquery, Value
-from django.db.models.expressions import RawSQL
+from django.db.models import Count, Exists, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from approvals.domain import permissions
+from approvals.domain import permissions, voters
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, Verdict
 from approvals.models import Approval, ApprovalQuerySet, Vote
-
-_RULE_LETS_VOTE = """
-    COALESCE(approvals_approval.rule -> 'voters', '[]') = '[]'
-    OR NOT EXISTS (
-        SELECT FROM jsonb_array_elements(approvals_approval.rule -> 'voters') AS voters
-        WHERE NOT (voters -> 'people' ? %s OR voters -> 'groups' ?| {groups})
-          AND NOT (voters -> 'people' = '[]' AND voters -> 'groups' = '[]')
-    )
-    OR approvals_approval.escalated_at IS NOT NULL
-       AND (approvals_approval.rule -> 'escalate_to' = '[]' OR approvals_approval.rule -> 'escalate_to' ?| {groups})
-""".format(
-    groups="ARRAY(SELECT name FROM unnest(%s::text[], %s::timestamptz[]) AS member (name, since)"
-    " WHERE since <= approvals_approval.asked_at)"
-)
-"""`policies.why_not_voter` in SQL: a list of a hundred thousand cannot ask it for each row."""
 
 
 def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
@@ -34,35 +16,7 @@ def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
     if by.pk is None or permissions.why_not(by, "vote"):
         return found.none()
     voted = Vote.objects.counting().filter(approval=OuterRef("pk"), voter_id=by.pk)
-    return (
-        found.pending()
-        .exclude(allowed_verdicts=[])
-        .filter(asked_at__gte=permissions.granted_at(by, "approve"))
-        .filter(Q(rule__may_decide_own=True) | _is_not_of(by))
-        .filter(_needs_no_other() | ~_has_author(by, "edit"))
-        .filter(_rule_lets_vote(by.get_username(), permissions.memberships_of(by)))
-        .exclude(Exists(voted))
-    )
-
-
-def _is_not_of(by: User) -> Q:
-    """`policies.why_not_author` as an SQL condition."""
-    is_author = _has_author(by, "input") | _has_author(by, "fork") | _has_author(by, "replay")
-    return (Q(thread__started_by=None) | ~Q(thread__started_by_id=by.pk)) & ~is_author
-
-
-def _has_author(by: User, how: str) -> Q:
-    return Q(thread__authors__contains=[{"name": by.get_username(), "how": how}])
-
-
-def _needs_no_other() -> Q:
-    """A rule from before edits could need another person does not say so."""
-    return Q(rule__edit_needs_another=False) | Q(rule__edit_needs_another__isnull=True)
-
-
-def _rule_lets_vote(username: str, memberships: Mapping[str, datetime]) -> RawSQL:
-    names = [[*memberships], [*memberships.values()]]
-    return RawSQL(_RULE_LETS_VOTE, [username, *names, *names], output_field=BooleanField())
+    return voters.open_to(found.pending().exclude(allowed_verdicts=[]), by).exclude(Exists(voted))
 
 
 def held_by(found: ApprovalQuerySet, username: str) -> ApprovalQuerySet:

@@ -14,12 +14,12 @@ from approvals.domain import policies
 from approvals.domain.answers import is_about_actions, question_of
 from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
+from approvals.enums import VERDICT_WORDS
 from approvals.forms.fields import FaultsForm, normal
 from approvals.forms.schema import SchemaForm
 from approvals.forms.values import read_json
 from approvals.models import Approval
 
-LABELS = {"approve": "Approve", "edit": "Edit", "reject": "Reject", "respond": "Respond"}
 LOOK = "Look at the arguments."
 _LONG = forms.Textarea(attrs={"rows": 3, "autocomplete": "off"})
 _PLACE = re.compile(r"(?:decisions/)?(\d+)?/?(?:(?:edited_action|editedAction|args)/)?(.*)", re.S)
@@ -41,7 +41,10 @@ class ChoiceForm(FaultsForm):
         data: Mapping[str, Any] | None,
         choice: Choice | None,
     ) -> None:
-        self.name, self.allowed = str(action["name"]), [verdict for verdict in LABELS if verdict in action["allowed"]]
+        self.name, self.allowed = (
+            str(action["name"]),
+            [verdict for verdict in VERDICT_WORDS if verdict in action["allowed"]],
+        )
         self.why_closed = policies.why_closed(rule) if "edit" in self.allowed else ""
         if "edit" in self.allowed and policies.why_not_edited(rule, action["args"]):
             self.allowed.remove("edit")
@@ -50,7 +53,7 @@ class ChoiceForm(FaultsForm):
         self.base = action["args"]
         initial = {"verdict": choice.verdict, "reason": choice.message, "message": choice.message} if choice else None
         super().__init__(data, prefix=f"a{place}", initial=initial)
-        self.fields["verdict"].choices = [(verdict, LABELS[verdict]) for verdict in self.allowed]  # type: ignore[attr-defined]
+        self.fields["verdict"].choices = [(verdict, VERDICT_WORDS[verdict].button) for verdict in self.allowed]  # type: ignore[attr-defined]
         self.fields["reason"].help_text = "The agent is told, and it goes into the record."
         self.fields["message"].help_text = "The agent gets this as the result. The tool does not run."
 

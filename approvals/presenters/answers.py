@@ -10,11 +10,9 @@ from agentcore.plain.types import Choice
 from agentcore.savers.serializers import digest
 from approvals.domain import answers
 from approvals.domain.text import json_text
+from approvals.enums import VERDICT_WORDS
 from approvals.models import Approval, Decision
 from approvals.presenters.values import Argument, Difference, arguments_of, differences
-
-WORDS = {"approve": "Approved", "edit": "Edited", "reject": "Rejected", "respond": "Answered"}
-CHIPS = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond": "answered"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def review_of(approval: Approval, answer: Any, *, is_plain: bool, leads_to: str)
 def counted(decided: Sequence[DecidedShown]) -> str:
     """Say how many decisions there are of each kind: `3 decisions: 2 approve, 1 reject`."""
     counts = Counter(item.verdict for item in decided)
-    kinds = ", ".join(f"{counts[verdict]} {verdict}" for verdict in WORDS if counts[verdict])
+    kinds = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_WORDS if counts[verdict])
     return f"{len(decided)} decision{'' if len(decided) == 1 else 's'}: {kinds}"
 
 
@@ -81,8 +79,8 @@ def _decided(approval: Approval, choices: Iterable[Choice]) -> list[DecidedShown
 
 def _one(action: dict[str, Any], choice: Choice) -> DecidedShown:
     changed = differences(action["args"], choice.args) if choice.verdict == "edit" else []
-    verdict = choice.verdict
-    return DecidedShown(str(action["name"]), verdict, WORDS[verdict], CHIPS[verdict], changed, choice.message)
+    words = VERDICT_WORDS[choice.verdict]
+    return DecidedShown(str(action["name"]), choice.verdict, words.decided, words.voted, changed, choice.message)
 
 
 def asked_by(approval: Approval) -> str:

@@ -7,21 +7,18 @@ from typing import Any
 
 from agentcore.graphs.cards import title_of
 from approvals.actions.threads import whole_values
-from approvals.actions.votes import ballots
-from approvals.domain import folds, permissions, policies
+from approvals.domain import folds, permissions, policies, voters
 from approvals.domain.answers import BREAKPOINT, given, is_about_actions, is_edited_beside, is_sent, takes_answer
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.domain.spoofing.findings import marks_of, step_of
 from approvals.domain.text import json_text
-from approvals.enums import ThreadStatus, Verdict
+from approvals.enums import VERDICT_WORDS, ThreadStatus, Verdict
 from approvals.models import Approval, Decision, Graph
 from approvals.presenters.answers import DecidedShown, asked_by, decided_of, values_of
 from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.runs import node_states
 from approvals.presenters.values import Argument, Difference, Value, arguments_of, differences_of, value_of
-
-PAST = {"approve": "Approved", "reject": "Rejected", "respond": "Answered", "skip": "Skipped"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,10 @@ class Choices:
     is_any: bool
     why_none: str
     """One sentence when all three of approve, edit and reject are refused for the same reason."""
+
+    def agreeing_with(self, verdict: str) -> Choice:
+        """Return the button that casts the same verdict as a proposal."""
+        return {Verdict.APPROVE: self.approve, Verdict.SKIP: self.skip, Verdict.RESPOND: self.answer}[Verdict(verdict)]
 
 
 @dataclass(frozen=True)
@@ -284,7 +285,7 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
 
 def why_not_claim(approval: Approval, by: User, verdict: str = "approve") -> str:
     """Say why the policy does not let this person claim, or vote."""
-    return ballots.why_not_voter(approval.thread, approval, Rule.of(approval.rule), by, verdict)
+    return voters.why_not(approval, by, thread=approval.thread, rule=Rule.of(approval.rule), verdict=verdict)
 
 
 def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened: Sequence[str]) -> Choice:
@@ -344,7 +345,7 @@ def titles_of(nodes: Iterable[str], graph: Graph | None) -> str:
 
 def decision_of(approval: Approval, decision: Decision) -> DecisionShown:
     return DecisionShown(
-        word=PAST[decision.verdict],
+        word=VERDICT_WORDS[decision.verdict].decided,
         verdict=decision.verdict,
         by=decision.decided_by,
         at=decision.decided_at,

@@ -72,9 +72,8 @@ def _is_typed(choices: Choices, seen: OnScreen) -> bool:
 def _plain(approval: Approval, choices: Choices, proposal: ProposalShown | None, seen: OnScreen) -> Primary | None:
     """To vote with nothing of one's own: for what the agent asks, or for what somebody proposes instead."""
     if proposal is not None:
-        choice = {Verdict.APPROVE: choices.approve, Verdict.SKIP: choices.skip, Verdict.RESPOND: choices.answer}
-        verdict = Verdict(proposal.verdict)
-        return Primary("approve", _agreeing(proposal), "approve-form", verdict, choice[verdict].why_not)
+        why_not = choices.agreeing_with(proposal.verdict).why_not
+        return Primary("approve", _agreeing(proposal), "approve-form", Verdict(proposal.verdict), why_not)
     if choices.kind == "question":
         return None
     is_several = choices.kind == "actions" and len(approval.actions) > 1

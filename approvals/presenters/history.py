@@ -8,10 +8,10 @@ from typing import Any
 from agentcore.plain.timeline import Moment
 from approvals.actions.threads.history import Page, decision_of
 from approvals.actions.threads.indexing import RUN_KEY
+from approvals.enums import VERDICT_WORDS, Verdict
 from approvals.models import Graph, Thread
 from approvals.presenters.graphs import END, START, Drawing, drawing_of
 
-_VERDICTS = {"approve": "Approved", "reject": "Rejected", "respond": "Answered", "skip": "Skipped"}
 _OUTSIDE = "Outside Countersign"
 _LONGEST_WHY = 200
 
@@ -101,8 +101,8 @@ def _cause(moment: Moment, page: Page) -> Cause:
     if run is None:
         return Cause("A run that is no longer known" if moment.metadata.get(RUN_KEY) else _OUTSIDE)
     if run["decision_id"] and str(run["decision_id"]) == decision_of(moment):
-        verdict = "Edited" if moment.source == "update" and run["decision__verdict"] == "approve" else ""
-        told = verdict or _VERDICTS.get(run["decision__verdict"], "Decided")
+        is_edit = moment.source == "update" and run["decision__verdict"] == Verdict.APPROVE
+        told = VERDICT_WORDS["edit" if is_edit else run["decision__verdict"]].decided
         return Cause(
             f"{told} by {run['decision__decided_by']}",
             _short(run["decision__comment"]),

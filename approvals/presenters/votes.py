@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals.domain import folds, rules
+from approvals.domain import folds, voters
 from approvals.domain.permissions import User
 from approvals.domain.policies import Proposal, Rule
 from approvals.domain.text import json_text
-from approvals.enums import OnDeadline, Verdict, VoteEnd
+from approvals.enums import VERDICT_WORDS, OnDeadline, Verdict, VoteEnd
 from approvals.models import Approval, Graph, Vote
 from approvals.presenters.answers import DecidedShown, proposed_of
 from approvals.presenters.approvals import PreviewShown, preview_of
 from approvals.presenters.policies import escalated_to, sentences_of, who_votes
 from approvals.presenters.values import Difference, Value, json_value_of, value_of
-
-PAST = {"approve": "approved", "reject": "rejected", "respond": "answered", "skip": "voted to skip"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def _vote(vote: Vote) -> VoteShown:
     return VoteShown(
         voter=vote.voter.get_username(),
         verdict=vote.verdict,
-        word=PAST[vote.verdict],
+        word=VERDICT_WORDS[vote.verdict].voted,
         at=vote.created_at,
         comment=vote.comment,
         edits=json_text(vote.edits) if vote.edits else "",
@@ -129,12 +127,12 @@ def _vote(vote: Vote) -> VoteShown:
 def _problem(approval: Approval, rule: Rule) -> str:
     """Say that it can never be approved, if too few people may vote."""
     is_escalated = approval.escalated_at is not None
-    voters = rules.count_voters(
-        rule, without=rules.owners(approval.thread, rule), asked_at=approval.asked_at, is_escalated=is_escalated
+    number = voters.count(
+        rule, without=voters.owners(approval.thread, rule), asked_at=approval.asked_at, is_escalated=is_escalated
     )
-    if voters >= rule.approvals or not approval.allowed_verdicts:
+    if number >= rule.approvals or not approval.allowed_verdicts:
         return ""
-    people = {0: "nobody may vote", 1: "only 1 person may vote"}.get(voters, f"only {voters} people may vote")
+    people = {0: "nobody may vote", 1: "only 1 person may vote"}.get(number, f"only {number} people may vote")
     needed = "1 approval is needed" if rule.approvals == 1 else f"{rule.approvals} approvals are needed"
     return f"{needed}, but {people}: ask an admin."
 

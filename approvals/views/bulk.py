@@ -130,8 +130,7 @@ def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, A
 
 def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[str, str, str]]:
     """Return how the person may vote on an approval: for the question or the proposal, against it, or not at all."""
-    verdict = Verdict(proposal.verdict) if proposal else Verdict.APPROVE
-    choice = {Verdict.APPROVE: choices.approve, Verdict.SKIP: choices.skip, Verdict.RESPOND: choices.answer}[verdict]
+    choice = choices.agreeing_with(proposal.verdict) if proposal else choices.approve
     label, word = (f"Agree with {proposal.by}", "agree") if proposal else ("Approve", "approve")
     ways = [] if choice.why_not else [(Verdict.APPROVE.value, label, word)]
     ways += [] if choices.reject.why_not else [(Verdict.REJECT.value, "Reject", "reject")]

@@ -15,6 +15,7 @@ from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.domain import permissions, queries
 from approvals.domain.answers import takes_answer
 from approvals.domain.text import json_text
+from approvals.enums import VERDICT_WORDS
 from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal
 from approvals.forms.values import MISSING, read_json
 from approvals.models import Approval, Graph
@@ -191,7 +192,7 @@ def keep(request: Request, approval_id: UUID) -> HttpResponse:
 def told_of(voted: Voted) -> str:
     """Return the sentence about the result of a vote."""
     if voted.decision:
-        return f"{shown.PAST[voted.decision.verdict]}."
+        return f"{VERDICT_WORDS[voted.decision.verdict].decided}."
     missing = queries.missing(voted.vote.approval_id)
     return f"Your vote is in. {missing} more needed." if voted.vote.verdict != "reject" else "Your vote is in."
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from agentcore.savers.serializers import digest
 from approvals import audit
 from approvals.audit import rows, subjects, vouching
-from approvals.domain import context, permissions, rules
+from approvals.domain import context, permissions, rulebook
 from approvals.domain.permissions import User
 from approvals.errors import Conflict
 from approvals.models import Policy, PolicyVersion
@@ -61,7 +61,7 @@ def note_change(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
     permissions.check_again(by, "set_policy")
     policy.version, policy.changed_at = policy.version + 1, timezone.now()
     policy.save(update_fields=["version", "changed_at"])
-    rule = rules.rule_of(policy).as_dict()
+    rule = rulebook.rule_of(policy).as_dict()
     return _record("policy.changed", policy, policy.version, rule, by, told)
 
 

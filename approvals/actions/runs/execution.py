@@ -37,7 +37,7 @@ from approvals.database import in_database
 from approvals.domain import answers, bindings, policies
 from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
-from approvals.domain.rules import Rulebook
+from approvals.domain.rulebook import Rulebook
 from approvals.enums import RunKind, RunStatus, ThreadStatus
 from approvals.errors import Refusal
 from approvals.jobs import runtime

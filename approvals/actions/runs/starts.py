@@ -10,9 +10,9 @@ from agentcore.plain.errors import Fault
 from approvals import audit, checkpoints
 from approvals.actions.votes import alterations
 from approvals.audit.rows import BINDING
-from approvals.domain import bindings, permissions, policies, rules, secrets
+from approvals.domain import authors, bindings, permissions, policies, secrets
+from approvals.domain.authors import Author
 from approvals.domain.permissions import User
-from approvals.domain.policies import Author
 from approvals.enums import RunKind, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
 from approvals.jobs import queue
@@ -57,7 +57,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             changed += BINDING
         thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
         if input is not None:
-            rules.with_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
+            authors.keep_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
             changed.append("authors")
         thread.started_by_id = by.pk
         thread.save(update_fields=["graph_id", "bound_by", "status", "updated_at", "started_by", "authors"])

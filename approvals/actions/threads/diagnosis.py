@@ -15,10 +15,11 @@ from approvals.actions.runs import leases, starts
 from approvals.actions.votes import questions
 from approvals.actions.workers import inquiries
 from approvals.actions.workers.presence import ALIVE_SECONDS
-from approvals.domain import bindings, diagnosis, permissions, rules
+from approvals.domain import bindings, diagnosis, permissions
 from approvals.domain.diagnosis import Asked, Diagnosis, Facts, RunFacts
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
+from approvals.domain.voters import owners
 from approvals.enums import ApprovalStatus, RunStatus
 from approvals.errors import NotFound, Unavailable
 from approvals.models import Approval, Graph, Run, Thread, Worker
@@ -213,7 +214,7 @@ def _asked(approval: Approval, thread: Thread, now: datetime) -> Asked:
         created_at=approval.created_at,
         due_at=approval.due_at,
         voters=" and ".join(str(voters) for voters in rule.voters),
-        not_by=" or ".join(sorted(rules.owners(thread, rule))),
+        not_by=" or ".join(sorted(owners(thread, rule))),
         claimed_by=approval.claimed_by.get_username() if is_claimed and approval.claimed_by else "",
         is_votable=bool(approval.allowed_verdicts),
         why_not=approval.why_not,

@@ -14,10 +14,10 @@ from approvals import audit, checkpoints
 from approvals.actions.runs import starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
-from approvals.domain import bindings, permissions, policies, rules
+from approvals.domain import authors, bindings, permissions
 from approvals.domain import secrets as encryption
+from approvals.domain.authors import Author
 from approvals.domain.permissions import User
-from approvals.domain.policies import Author
 from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.jobs import queue
@@ -122,7 +122,7 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
         forked_from=source.pk,
         forked_at=checkpoint_id,
     )
-    rules.with_author(thread, Author(by.get_username(), "fork"))
+    authors.keep_author(thread, Author(by.get_username(), "fork"))
     thread.save(force_insert=True)
     run = Run.objects.create(
         thread=thread,
@@ -149,8 +149,8 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
 
 def _authors_of(source: Thread, checkpoint_id: str) -> list[Author]:
     """Return the authors of the fork: whoever gave the original its content up to that checkpoint."""
-    authors = policies.authors_of(Thread.objects.values_list("authors", flat=True).get(pk=source.pk))
-    return policies.authors_at(authors, checkpoint_id, thread_id=source.pk)
+    kept = authors.authors_of(Thread.objects.values_list("authors", flat=True).get(pk=source.pk))
+    return authors.authors_at(kept, checkpoint_id, thread_id=source.pk)
 
 
 def _awaited(run: Run) -> Thread:

@@ -28,8 +28,9 @@ from approvals.actions.runs import interference
 from approvals.actions.runs.interference import RUN_KEY as RUN_KEY
 from approvals.actions.workers import inquiries
 from approvals.database import in_database
-from approvals.domain import answers, bindings, folds, notices, outages, rules
+from approvals.domain import answers, bindings, folds, notices, outages
 from approvals.domain.bindings import Uncertain
+from approvals.domain.rulebook import Rulebook
 from approvals.domain.spoofing import findings
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunKind, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
@@ -306,7 +307,7 @@ def _open_all(
     asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
     asked_before = Approval.objects.filter(asked_here, thread=thread).order_by("round") if pauses else ()
     latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
-    rulebook = rules.Rulebook(thread.graph_id)
+    rulebook = Rulebook(thread.graph_id)
     opened: list[Approval] = []
     for pause in pauses:
         here = _asking(snapshot, pause)
@@ -440,7 +441,7 @@ def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
 
 
 def _asked(
-    thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, bound: Bound | None, rulebook: rules.Rulebook
+    thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, bound: Bound | None, rulebook: Rulebook
 ) -> dict[str, Any]:
     actions = cut([asdict(action) for action in pause.actions])
     # A question that is JSON in a text keeps it: it is read again when it is answered.

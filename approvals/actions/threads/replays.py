@@ -6,9 +6,9 @@ from agentcore.plain import timeline
 from approvals import audit, checkpoints
 from approvals.actions.threads.forks import check_can_be_forked
 from approvals.actions.votes import alterations
-from approvals.domain import permissions, rules
+from approvals.domain import authors, permissions
+from approvals.domain.authors import Author
 from approvals.domain.permissions import User
-from approvals.domain.policies import Author
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
 from approvals.jobs import queue
@@ -53,7 +53,7 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
         resume_from=head.checkpoint_id if head else "",
     )
     thread.status, thread.updated_at, thread.problem = ThreadStatus.BUSY, now, ""
-    rules.with_author(thread, Author(by.get_username(), "replay", after=run.resume_from))
+    authors.keep_author(thread, Author(by.get_username(), "replay", after=run.resume_from))
     thread.started_by_id = by.pk
     thread.save(update_fields=["status", "updated_at", "problem", "started_by", "authors"])
     queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.pk))

@@ -27,10 +27,11 @@ from approvals.actions.votes import alterations
 from approvals.actions.votes import edits as try_edit
 from approvals.audit import rows as told_rows
 from approvals.audit import vouching
-from approvals.domain import answers, notices, permissions, policies, rules
+from approvals.domain import answers, authors, notices, permissions, policies, voters
+from approvals.domain.authors import Author
 from approvals.domain.permissions import User
-from approvals.domain.policies import Author, Proposal, Rule
-from approvals.enums import DECIDED_AS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
+from approvals.domain.policies import Proposal, Rule
+from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunKind, RunStatus, ThreadStatus, Verdict, VoteEnd
 from approvals.errors import (
     AlreadyVoted,
     Altered,
@@ -220,7 +221,7 @@ def _check_open(approval: Approval, by: User) -> None:
     try:
         try_edit.check_open(approval)
     except Refusal:
-        if sentence := why_not_voter(approval.thread, approval, Rule.of(approval.rule), by):
+        if sentence := voters.why_not(approval, by, thread=approval.thread, rule=Rule.of(approval.rule)):
             raise Denied(sentence, permission="policy", policy=approval.rule.get("source", "")) from None
         raise
 
@@ -392,25 +393,8 @@ def _check_allowed(here: Locked, ballot: Ballot, by: User) -> None:
 
 def check_voter(here: Locked, by: User, verdict: str = "approve") -> None:
     """Raise Denied if the policy does not let this person vote here."""
-    if sentence := why_not_voter(here.thread, here.approval, here.rule, by, verdict):
+    if sentence := voters.why_not(here.approval, by, thread=here.thread, rule=here.rule, verdict=verdict):
         raise Denied(sentence, permission="policy", policy=here.rule.source)
-
-
-def why_not_voter(thread: Thread, approval: Approval, rule: Rule, by: User, verdict: str = "approve") -> str:
-    """Say why the policy does not let this person vote here."""
-    authors = policies.authors_of(thread.authors)
-    return (
-        policies.why_not_author(
-            authors=authors, started_by=rules.starter_of(thread), voter=by.get_username(), rule=rule
-        )
-        or policies.why_not_granted(granted_at=permissions.granted_at(by, verdict), asked_at=approval.asked_at)
-        or policies.why_not_voter(
-            rule,
-            username=by.get_username(),
-            groups=permissions.groups_at(by, approval.asked_at),
-            is_escalated=approval.escalated_at is not None,
-        )
-    )
 
 
 def _check_content(here: Locked, ballot: Ballot) -> None:
@@ -490,8 +474,9 @@ def _standing(here: Locked, log: vouching.Log) -> list[Vote]:
 
 
 def _may_still_vote(here: Locked, vote: Vote) -> bool:
-    may_vote = permissions.can_vote(vote.voter, vote.verdict)
-    return may_vote and not why_not_voter(here.thread, here.approval, here.rule, vote.voter, vote.verdict)
+    return permissions.can_vote(vote.voter, vote.verdict) and not voters.why_not(
+        here.approval, vote.voter, thread=here.thread, rule=here.rule, verdict=vote.verdict
+    )
 
 
 def _needs_others(here: Locked, proposal: Proposal) -> str:
@@ -521,12 +506,12 @@ def _outcome(here: Locked, proposal: Proposal, standing: Sequence[Vote]) -> Outc
     against = [vote for vote in standing if vote.verdict == Verdict.REJECT]
     approving = [vote for vote in standing if vote.verdict != Verdict.REJECT]
     proposer = _needs_others(here, proposal)
-    voters = 0
+    number = 0
     if against and not here.rule.one_reject_ends:
-        voters = _count_voters(here, without=proposer)
-        voters += any(vote.voter.get_username() == proposer for vote in against)
+        number = _count_voters(here, without=proposer)
+        number += any(vote.voter.get_username() == proposer for vote in against)
     others = [vote for vote in approving if vote.voter.get_username() != proposer]
-    result = policies.tally(here.rule, approving=len(others), rejecting=len(against), voters=voters)
+    result = policies.tally(here.rule, approving=len(others), rejecting=len(against), voters=number)
     if not result:
         return None
     made_by = against if result == "reject" else approving
@@ -542,8 +527,8 @@ def _outcome(here: Locked, proposal: Proposal, standing: Sequence[Vote]) -> Outc
 
 def _count_voters(here: Locked, *, without: str) -> int:
     is_escalated, asked_at = here.approval.escalated_at is not None, here.approval.asked_at
-    excluded = rules.owners(here.thread, here.rule) | ({without} if without else set())
-    return rules.count_voters(here.rule, without=excluded, asked_at=asked_at, is_escalated=is_escalated)
+    excluded = voters.owners(here.thread, here.rule) | ({without} if without else set())
+    return voters.count(here.rule, without=excluded, asked_at=asked_at, is_escalated=is_escalated)
 
 
 def settle(here: Locked, outcome: Outcome) -> None:
@@ -573,8 +558,10 @@ def _store(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
         ),
     )
     if outcome.makes_author:
-        rules.with_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
-    approval.status = DECIDED_AS[Verdict(outcome.verdict)] if outcome.vote else ApprovalStatus.EXPIRED
+        authors.keep_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
+    decided_as = VERDICT_WORDS[outcome.verdict].status if outcome.vote else ApprovalStatus.EXPIRED
+    assert decided_as is not None
+    approval.status = decided_as
     approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
     approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until"])
     run = _queue(here, decision)

@@ -10,7 +10,7 @@ from agentcore.plain.errors import RegistryError
 from agentcore.savers.serializers import digest, to_plain
 from approvals import audit
 from approvals.audit import subjects
-from approvals.domain import rules
+from approvals.domain import rulebook
 from approvals.jobs import queue as jobs
 from approvals.jobs import runtime
 from approvals.models import Graph, Thread
@@ -20,7 +20,9 @@ def publish_graphs() -> list[str]:
     """Load the graphs and store their cards; return their ids. Raises RegistryError or UnsafeSerializer."""
     cards = runtime.graph_cards()
     for card in cards:
-        for fault in rules.faults_in([*card.nodes, *(node for each in card.subgraphs.values() for node in each.nodes)]):
+        for fault in rulebook.faults_in(
+            [*card.nodes, *(node for each in card.subgraphs.values() for node in each.nodes)]
+        ):
             raise RegistryError(f"Graph {card.id}: {fault}")
     with transaction.atomic():
         if not jobs.has_live_worker(within_seconds=30):

@@ -1,16 +1,11 @@
-"""Which policies count for a question, and who may vote under them. Reads Policy rows; `policies` judges values."""
+"""The policies that may count on a graph, and the rule they give a question."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.contrib.auth.models import User
-from django.db.models import Q
-
 from agentcore.plain.types import Pause
-from approvals.domain.policies import Author, Rule, Voters, authors_of, own_names, rule_from_metadata, strictest
-from approvals.enums import Role
-from approvals.models import Graph, Membership, Policy, Thread
+from approvals.domain.policies import Rule, Voters, rule_from_metadata, strictest
+from approvals.models import Graph, Policy
 
 
 class Rulebook:
@@ -80,38 +75,3 @@ def rule_of(policy: Policy) -> Rule:
         may_edit=None if policy.may_edit is None else tuple(policy.may_edit),
         edit_needs_another=policy.edit_needs_another,
     )
-
-
-def starter_of(thread: Thread) -> str:
-    """Return who started the thread. The caller selects `started_by` with the thread."""
-    return thread.started_by.get_username() if thread.started_by else ""
-
-
-def owners(thread: Thread, rule: Rule) -> set[str]:
-    """Return the names of authors, who may not vote. The caller selects `started_by` with the thread."""
-    return own_names(authors=authors_of(thread.authors), started_by=starter_of(thread), rule=rule)
-
-
-def with_author(thread: Thread, author: Author) -> None:
-    """Add an author to the thread. The caller holds the thread's lock and saves `authors`."""
-    told = author.as_dict()
-    if not any({**each, "after": ""} == {**told, "after": ""} for each in thread.authors):
-        thread.authors = [*thread.authors, told]
-
-
-def count_voters(
-    rule: Rule, *, without: Collection[str] = (), asked_at: datetime | None = None, is_escalated: bool
-) -> int:
-    """Count the people who may vote under a rule. With `asked_at`, roles given later do not count."""
-    fits = Q()
-    for voters in rule.voters:
-        fits &= Q(username__in=voters.people) | Q(pk__in=_members(voters.groups, asked_at))
-    if is_escalated and rule.voters:
-        fits |= Q(pk__in=_members(rule.escalate_to, asked_at)) if rule.escalate_to else Q(pk__gt=0)
-    people = User.objects.filter(is_active=True, pk__in=_members([Role.REVIEWER], asked_at))
-    return people.exclude(username__in=without).filter(fits).count()
-
-
-def _members(groups: Collection[str], at: datetime | None) -> Any:
-    found = Membership.objects.filter(group__name__in=groups)
-    return (found if at is None else found.filter(granted_at__lte=at)).values("user_id")
