@@ -1,4 +1,4 @@
-"""What the demo's agents share: the conversation, and the model: a script, or a real one if there is a key."""
+"""What the demo agents share: the conversation, and the model, which is a script or a real model if there is a key."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where the demo's effects land: one JSON file for each mail, payment or change."""
+"""The outbox of the demo: each mail, payment or change is one JSON file."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ NAME_LENGTH = 60
 
 
 async def think() -> None:
-    """Take as long as a model might, so that people can watch a node run."""
+    """Wait as long as a model might take, so that people can watch a node run."""
     await asyncio.sleep(float(os.environ.get("DEMO_PACE") or 0.6))
 
 
@@ -26,9 +26,9 @@ def folder() -> Path:
 
 
 def record(kind: str, body: dict[str, Any], *, config: RunnableConfig) -> str:
-    """Write one file and return its reference, such as `refund-3f2a91bc`. To be called in a node.
+    """Write one file and return its reference, such as `refund-3f2a91bc`. Call it in a node.
 
-    It does as a service that knows Idempotency-Key: when the node runs again, the file is there, and stays as it is.
+    It behaves as a service with Idempotency-Key: when the node runs again, the existing file stays as it is.
     """
     thread_id = str(config["configurable"]["thread_id"])
     token = effect_key()[:8]

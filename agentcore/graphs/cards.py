@@ -1,4 +1,4 @@
-"""What can be known of a graph without running it: its card."""
+"""The card of a graph: what is known of it without running it."""
 
 import operator
 import re
@@ -33,7 +33,7 @@ _SHORT_MESSAGE = {
 
 
 def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
-    """Describe `graph` as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
+    """Return the card as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
     input_schema, problem = _schema(graph, "get_input_jsonschema")
     inner = {"|".join(path): each for path, each in graphs_in(graph).items() if path}
     return replace(
@@ -50,7 +50,7 @@ def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
 
 
 def _bare_card(graph_id: str, graph: Graph) -> GraphCard:
-    """Describe what can be looked at and edited of a graph: its nodes, edges and channels."""
+    """Return nodes, edges and channels: what is needed to show and edit a state."""
     return GraphCard(
         id=graph_id,
         nodes=tuple(_node(graph, name) for name in graph.nodes if not name.startswith("__")),
@@ -76,12 +76,15 @@ def approval_metadata(graph: Graph, node: str) -> dict[str, Any]:
 
 
 def is_gated(nodes: Any, name: str) -> bool:
-    """`nodes` is a list of names, or `*` for every node; LangGraph's own `__start__` never pauses."""
+    """Return whether `nodes`, a list of names or `*`, has the node. LangGraph's own `__start__` never pauses."""
     return not name.startswith("__") if nodes == "*" else name in (nodes or ())
 
 
 def title_of(node: str) -> str:
-    """Name a node for people: "Pay refund" for `pay_refund`. Nodes of LangChain's middleware have a dot in theirs."""
+    """Return a node's title: "Pay refund" for `pay_refund`.
+
+    Nodes of LangChain's middleware have a dot in their names.
+    """
     owner, dot, _ = node.partition(".")
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", owner.removesuffix("Middleware")) if dot else node
     return words.replace("_", " ").capitalize()
@@ -142,7 +145,7 @@ def merging_of(channel: Any) -> str:
 
 
 def _merging(channel: Any, value_type: Any) -> tuple[str, str]:
-    """Say what the graph does with a value that is written to a channel."""
+    """Return a sentence about what the graph does with a value written to a channel."""
     if type(channel).__name__ == "Topic":
         return "appends", "appends"
     reducer = getattr(channel, "operator", None) or getattr(channel, "reducer", None)
@@ -163,7 +166,10 @@ def _merging(channel: Any, value_type: Any) -> tuple[str, str]:
 
 
 def _with_short_messages(schema: Any) -> Any:
-    """Let a message also be `{"role", "content"}`. LangChain's own schema is "exactly one of" kinds that overlap."""
+    """Let a message also be `{"role", "content"}`.
+
+    LangChain's schema demands exactly one of several kinds that overlap.
+    """
     if isinstance(schema, list):
         return [_with_short_messages(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,7 +1,7 @@
-"""Edits of a paused thread: checked, previewed on a copy in memory, applied.
+"""Edits of a paused thread: validated, previewed on a copy in memory, applied.
 
 An edit is `{channel: {"op": "set" | "append" | "replace", "value": ...}}`. `set` is for channels that keep the last
-value; a channel with a reducer takes `append` (merged in by the reducer) or `replace` (put in its place).
+value; a channel with a reducer takes `append` (merged by the reducer) or `replace` (stored in its place).
 """
 
 import asyncio
@@ -41,9 +41,9 @@ Edits = Mapping[str, Mapping[str, Any]]
 def check_edits(
     channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = (), secrets: Iterable[str] = ()
 ) -> None:
-    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can ask.
+    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can call it.
 
-    A secret that is masked in an edit stays as it is, so what its schema says of the mask is no fault.
+    A masked secret in an edit stays as it is, so the mask need not match the schema.
     """
     if not isinstance(edits, Mapping):
         raise InvalidEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
@@ -64,10 +64,10 @@ async def preview(
     *,
     limit_seconds: float = sandbox.LIMIT_SECONDS,
 ) -> Preview:
-    """Return what the edit would give, from the real graph on a copy in memory; nothing is stored.
+    """Return the preview of an edit, from the real graph on a copy in memory. Nothing is stored.
 
-    Raises InvalidEdit, also when the graph itself refuses the update (Ambiguous: name `as_node`), when its routing or a
-    reducer raises, and when they are not done in time.
+    Raises InvalidEdit; also if the graph refuses the update (Ambiguous: name `as_node`), if its routing or a reducer
+    raises, and if they exceed the time limit.
     """
     thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
     before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
@@ -97,7 +97,7 @@ async def preview_each(
     *,
     limit_seconds: float = sandbox.LIMIT_SECONDS,
 ) -> Preview:
-    """Return what deciding each task of a gate by itself would give, tried on a copy in memory; nothing is stored."""
+    """Return the preview of deciding each task of a gate by itself, on a copy in memory. Nothing is stored."""
     thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
     before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
     inner = graph_at(graph, namespace)
@@ -143,7 +143,7 @@ def _preview(graph: Graph, before: Snapshot, after: Snapshot, edits: Edits | Non
 
 
 def _asked_at(graph: Graph, after: Snapshot) -> list[Pause]:
-    """Read what would run next as if it were gated: people see what their edit leads to, also where no gate stands."""
+    """Read the next nodes as if they were gated: people see what their edit leads to, even without a gate there."""
     if after.interrupts or not after.next:
         return []
     try:
@@ -163,7 +163,7 @@ def _as_if_gated(after: Snapshot) -> Gate:
 
 
 async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
-    """Have the real graph apply the edit to a copy in memory."""
+    """Apply the edit to a copy in memory with the real graph."""
     await apply(graph, copy, config_for(before.thread_id, namespace=before.checkpoint_ns), edits, as_node)
     after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns)
     assert after is not None
@@ -171,7 +171,7 @@ async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_n
 
 
 async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
-    """Where nodes raised what they ask, they run again with the edited state."""
+    """Apply the edit where nodes raise their questions: those nodes run again with the edited state."""
     config = config_for(before.thread_id)
     writes = await writes_of(graph, copy, config, edits)
     try:
@@ -186,7 +186,7 @@ async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
 
 
 async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
-    """An edit that comes with an answer goes straight into the channels: no routing, and the same nodes wait."""
+    """Write an edit that comes with an answer straight into the channels: no routing, and the same nodes wait."""
     state = await with_saver(graph, copy).aget_state(config_for(before.thread_id, before.checkpoint_id))
     try:
         merged = {name: to_plain(_updated(graph, state.values, name, edit)) for name, edit in edits.items()}
@@ -203,9 +203,10 @@ def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str,
 
 
 async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
-    """Return the edits as LangGraph takes them; raise InvalidEdit for a mask that stands for nothing, or a message.
+    """Return the edits as LangGraph takes them. Raises InvalidEdit for a mask without a secret, and for an invalid
+    message.
 
-    With a namespace in `config` they are of the channels of the subgraph there.
+    With a namespace in `config` the channels are those of that subgraph.
     """
     secrets = masks.secret_paths(graph)
     values: dict[str, Any] = {}
@@ -228,19 +229,19 @@ def _graph_of(graph: Graph, config: RunnableConfig) -> Graph:
 
 
 async def check_not_edited_already(saver: Saver, config: RunnableConfig, edits: Edits) -> None:
-    """Raise InvalidEdit if an edit that came with another answer of this step closed one of the channels."""
+    """Raise InvalidEdit for a channel that an edit with another answer of this step has closed."""
     if names := await questions.edited_already(saver, config, edits):
         raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
 
 
 def check_nothing_blocked(before: Snapshot) -> None:
-    """Raise InvalidEdit if types of the state were not built: reducers would be given bare data."""
+    """Raise InvalidEdit if types of the state were not built: reducers would receive bare data."""
     if before.blocked:
         raise InvalidEdit([Fault("", blocked_sentence(before.blocked))])
 
 
 def check_nothing_sent(before: Snapshot) -> None:
-    """Raise InvalidEdit where Sends are pending: LangGraph drops them when a state is edited, or makes others."""
+    """Raise InvalidEdit while Sends are pending: on an edit LangGraph drops them, or makes others."""
     if before.sent:
         raise InvalidEdit([Fault("", SENDS_WAIT)])
 
@@ -252,7 +253,7 @@ async def apply(
     edits: Edits | None,
     as_node: str | None = None,
 ) -> str:
-    """Write the edit as a new checkpoint on the thread and return its id; raise InvalidEdit if the graph refuses it."""
+    """Write the edit as a new checkpoint and return its id. Raises InvalidEdit if the graph refuses it."""
     update = None if edits is None else await writes_of(graph, saver, config, edits)
     try:
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
@@ -268,16 +269,16 @@ async def apply(
 
 
 def result_digest(after: Snapshot) -> str:
-    """Name what an edit led to: the values, what would run next and what Sends carry to it.
+    """Return the digest of what an edit leads to: the values, the next nodes and what Sends carry to them.
 
-    The ids that reducers give to messages are left out.
+    Message ids are left out, as reducers make them up.
     """
     sent = {"sent": without_message_ids(list(after.sent))} if after.sent else {}
     return digest({"values": without_message_ids(after.values), "next": list(after.next), **sent})
 
 
 def without_message_ids(plain: Any) -> Any:
-    """Return plain data without the ids of messages: reducers make them up, so no two runs have the same."""
+    """Return plain data without message ids: reducers make them up, so no two runs have the same."""
     if isinstance(plain, list):
         return [without_message_ids(item) for item in plain]
     if not isinstance(plain, dict):
@@ -324,7 +325,7 @@ def _is_of_mask(fault: Fault, edits: Edits, secrets: tuple[str, ...]) -> bool:
 
 
 def _at(edits: Any, path: str) -> Any:
-    """Return what stands at the path of a fault."""
+    """Return the value at the path of a fault."""
     found = edits
     for part in path.split("/"):
         if isinstance(found, Mapping):

@@ -1,7 +1,7 @@
-"""Going on from an earlier checkpoint: in a new thread, which leaves the old one as it is, or on the same thread.
+"""Go on from an earlier checkpoint: in a new thread (fork), or on the same thread (replay).
 
-A fork keeps the ids of its checkpoints, so its tasks and questions have the ids they had. Of the ancestors it takes
-those that LangGraph reads: what ran last, and the changes a delta channel is made of.
+A fork keeps the ids of its checkpoints, so its tasks and questions keep theirs. It copies only those ancestors that
+LangGraph reads: the last step, and the changes that a delta channel is made of.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,7 +33,7 @@ Writes = dict[str, list[tuple[str, Any]]]
 
 @dataclass(frozen=True)
 class _Line:
-    """Checkpoints of one namespace, oldest first, each with the writes that are to wait on it."""
+    """Checkpoints of one namespace, oldest first, each with its pending writes."""
 
     namespace: str
     checkpoints: Sequence[tuple[CheckpointTuple, Writes]]
@@ -51,12 +51,12 @@ async def fork(
     metadata: Mapping[str, Any] | None = None,
     run_key: str = "",
 ) -> Snapshot:
-    """Copy a checkpoint to the thread `into` and edit it there; return how that thread stands. Runs no node.
+    """Copy a checkpoint to the thread `into` and edit it there. Return where that thread stands. Runs no node.
 
-    At the head of a thread what waits is copied too, a question inside a subgraph with it. At an earlier checkpoint,
-    and where a node failed, the step begins anew: a first question waits as it did, everything else runs again.
-    Safe to do again after a crash: `metadata[run_key]` marks an edit that is there already. Raises CannotFork, which
-    leaves nothing behind, UnreadableThread and InvalidEdit.
+    At the head of a thread the pending writes are copied too, with a question inside a subgraph. At an earlier
+    checkpoint, and where a node failed, the step begins anew: its first question waits as before, everything else runs
+    again. It can be repeated after a crash: `metadata[run_key]` marks an edit that is there already. Raises CannotFork,
+    which leaves nothing behind, UnreadableThread and InvalidEdit.
     """
     here = await snapshot(graph, saver, into)
     if here is None or not run_key or here.metadata.get(run_key) != (metadata or {})[run_key]:
@@ -74,7 +74,7 @@ async def try_fork(
     edits: state_edit.Edits | None = None,
     as_node: str | None = None,
 ) -> Snapshot:
-    """Return how a fork would stand, from a copy in memory; nothing is stored. Raises what `fork` raises."""
+    """Return where a fork would stand, from a copy in memory. Nothing is stored. Raises what `fork` raises."""
     memory = InMemorySaver(serde=saver.serde)
     await _copy(graph, saver, memory, thread_id, checkpoint_id, thread_id)
     await _edit(graph, memory, config_for(thread_id), edits, as_node)
@@ -95,9 +95,9 @@ async def _edit(
 async def stand_again(
     graph: Graph, saver: Saver, *, thread_id: str, checkpoint_id: str, metadata: Mapping[str, Any], run_key: str
 ) -> Snapshot:
-    """Have the thread stand at an earlier checkpoint again: a copy of it becomes the head. Runs no node.
+    """Make a copy of an earlier checkpoint the head of its own thread. Runs no node.
 
-    The whole step begins anew, its questions too. Safe to do again after a crash, as `fork` is.
+    The whole step begins anew, its questions too. It can be repeated after a crash, as `fork` can.
     """
     here = await snapshot(graph, saver, thread_id)
     if here is not None and here.metadata.get(run_key) == metadata[run_key]:
@@ -110,9 +110,9 @@ async def stand_again(
 
 
 async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str, Any]) -> None:
-    """Copy a checkpoint on its thread as `aupdate_state(..., as_node="__copy__")` does, which drops our metadata.
+    """Copy a checkpoint on its thread as `aupdate_state(..., as_node="__copy__")` does, but keep our metadata.
 
-    The copy has the parent of what it is a copy of: a delta channel is made of what its ancestors wrote.
+    The copy has the same parent as the original: a delta channel is made of what its ancestors wrote.
     """
     was = found.metadata or {}
     step = was.get("step", -1) + 1
@@ -135,7 +135,7 @@ async def _standing(graph: Graph, saver: Saver, thread_id: str) -> Snapshot:
 
 
 async def _copy(graph: Graph, saver: Saver, target: Saver, thread_id: str, checkpoint_id: str, into: str) -> None:
-    """Read everything, then write: what cannot be copied leaves nothing behind."""
+    """Read everything, then write, so that a checkpoint that cannot be copied leaves nothing behind."""
     with noting_blocked() as blocked:
         lines = await _lines(graph, saver, thread_id, checkpoint_id)
     if blocked:
@@ -179,10 +179,10 @@ def _by_task(found: CheckpointTuple) -> Writes:
 
 
 def _waiting(stored: Writes, state: StateSnapshot, *, is_head: bool) -> Writes:
-    """Return the writes that are to wait on the copy.
+    """Return the pending writes of the copy.
 
-    Of a step that is over, or a task that failed, only a question is taken that the node asks before all others: what
-    was answered or done would be taken for done again, and what follows an earlier question needs its answer.
+    Of a finished step or a failed task only a first question is copied: answers and results would count as done again,
+    and a later question needs the answer to the first.
     """
     first = {task.id: _interrupt_id(f"{task.name}:{task.id}", 0) for task in state.tasks}
     kept: Writes = {}
@@ -202,7 +202,9 @@ def _ids(interrupts: Any) -> set[str | None]:
 
 
 async def _ancestors(graph: Graph, saver: Saver, found: CheckpointTuple) -> AsyncIterator[CheckpointTuple]:
-    """Yield the ancestors that are read: down to where the last step began, and to a snapshot of each delta channel."""
+    """Yield the ancestors that LangGraph reads: back to the start of the last step, and to a snapshot of each delta
+    channel.
+    """
     values = found.checkpoint["channel_values"]
     deltas = {name for name, channel in graph.channels.items() if isinstance(channel, DeltaChannel)} - values.keys()
     steps = 0
@@ -217,7 +219,7 @@ async def _ancestors(graph: Graph, saver: Saver, found: CheckpointTuple) -> Asyn
 
 
 def _subgraphs(state: StateSnapshot) -> list[dict[str, Any]]:
-    """Return where the subgraphs of the waiting tasks stand, those inside them too, each with its outermost task."""
+    """Return where the subgraphs of the waiting tasks stand, nested ones too, each with its outermost task."""
     found = []
     for task in state.tasks:
         waiting = [task.state]

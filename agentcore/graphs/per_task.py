@@ -1,8 +1,8 @@
-"""Deciding each task that waits at a gate by itself: the checkpoint that follows from it, written beside the graph.
+"""Decide each task at a gate by itself: write the resulting checkpoint directly, without running the graph.
 
-No node and no routing runs: a node whose edges sent the tasks would send them anew. The Sends that were approved are
-kept as they are, edited ones carry other arguments, rejected ones are gone; a rejected task that reads the state counts
-as done without having written anything. What else is stored stays as it is.
+No node and no routing runs: a node whose edges sent the tasks would send them again. Approved Sends stay, edited ones
+carry other arguments, rejected ones are removed. A rejected task that reads the state counts as done without a write.
+Everything else stays as stored.
 """
 
 import json
@@ -41,10 +41,9 @@ async def write(
     here: Snapshot,
     choices: Sequence[Choice],
 ) -> str:
-    """Write the checkpoint that follows from one choice a task of the gate `here`, and return its id.
+    """Write the checkpoint that follows from one choice a task of the gate `here`. Return its id.
 
-    `graph` is the one whose tasks they are, `config` its place, with the metadata of the new checkpoint. Raises
-    InvalidEdit.
+    `graph` is the one with the tasks, `config` its place, with the metadata of the new checkpoint. Raises InvalidEdit.
     """
     tasks = here.gate.tasks if here.gate else ()
     saved = await saver.aget_tuple(config)
@@ -58,7 +57,7 @@ async def write(
 
 
 class _Decided(NextStep):
-    """The checkpoint after decisions on tasks."""
+    """The checkpoint after the decisions."""
 
     def decide(self, tasks: Sequence[GateTask], choices: Sequence[Choice]) -> None:
         decided = list(zip(range(len(tasks)), tasks, choices, strict=True))
@@ -150,7 +149,7 @@ def _rejection(call: Mapping[str, Any], reason: str) -> ToolMessage:
 
 
 def _with_calls(message: Any, edited: Mapping[str, Any]) -> Any:
-    """Return the message with other arguments in its calls, in the words of the model's provider too."""
+    """Return the message with other arguments in its calls, also in the model provider's own format."""
     if not isinstance(message, AIMessage) or edited.keys().isdisjoint(call["id"] or "" for call in message.tool_calls):
         return message
     calls = [{**call, "args": edited.get(call["id"] or "", call["args"])} for call in message.tool_calls]
@@ -170,7 +169,7 @@ def _raw_call(raw: Any, edited: Mapping[str, Any]) -> Any:
 
 
 def _block(block: Any, edited: Mapping[str, Any]) -> Any:
-    """A block of the content that repeats a call: each provider has its own words for one."""
+    """Return a content block that repeats a call; each provider has a format of its own."""
     if not isinstance(block, Mapping):
         return block
     call_id = next((block[key] for key in ("call_id", "id") if block.get(key) in edited), None)
@@ -182,7 +181,7 @@ def _block(block: Any, edited: Mapping[str, Any]) -> Any:
 
 
 def _beside(send: Send, changed: Mapping[str, AIMessage]) -> Send:
-    """Have the state that is sent beside a call hold the message as it is now."""
+    """Put the changed message into the state that is sent along with a call."""
     if not changed or not isinstance(send.arg, Mapping) or sends.call_in(send.arg) is None:
         return send
     arg = {**send.arg, "state": _with_messages(send.arg.get("state"), changed)}

@@ -1,7 +1,8 @@
-"""The questions of `interrupt()` that wait at a checkpoint: where each is asked, and which answers are stored already.
+"""Questions of `interrupt()` that wait at a checkpoint: where each is asked, and which answers are stored already.
 
-LangGraph keeps the answers of a task with it (`__resume__`, a list: one for each `interrupt()` of the node, in order)
-until the task ends. A task that failed keeps them too, so every later answer fails with the same error: it is poisoned.
+LangGraph keeps the answers of a task (`__resume__`, a list with one for each `interrupt()` of the node, in order) until
+the task ends. A failed task keeps them too, so every later answer fails with the same error: the question is
+*poisoned*.
 """
 
 import re
@@ -75,7 +76,7 @@ async def read_places(
 
 
 def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
-    """Yield the questions that wait, in the order of the tasks; no two have the same id."""
+    """Yield the waiting questions in the order of their tasks. No two have the same id."""
     seen: set[str] = set()
     for place in places:
         for number, interrupt in enumerate(place.task.interrupts):
@@ -94,7 +95,10 @@ def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
 
 
 def _is_raised(interrupt: Interrupt) -> bool:
-    """Whether a node raised it: LangGraph gives an id of its own to what `interrupt()` asks, and answers no other."""
+    """Return whether a node raised the question.
+
+    LangGraph gives ids only to questions of `interrupt()`, and answers no other.
+    """
     return re.fullmatch(r"[0-9a-f]{32}", str(interrupt.id)) is None
 
 
@@ -103,9 +107,9 @@ def _raised_id(place: Place, number: int, interrupt: Interrupt) -> str:
 
 
 def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[str] = ()) -> tuple[str, ...]:
-    """Name the nodes that neither have ended nor ask: where a process died, they may have been running.
+    """Return the nodes that have neither ended nor asked: if the process died, they may have been running.
 
-    Nor do the tasks of which it is known that a subgraph of theirs stands at a breakpoint.
+    Tasks whose subgraph is known to stand at a breakpoint are left out.
     """
     asking = {place.root for place in places if place.task.interrupts}
     silent = {place.root for place in places if not place.task.interrupts}
@@ -114,7 +118,7 @@ def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[s
 
 
 def answers_in(places: list[Place]) -> dict[str, Any]:
-    """Return the stored answers, by the id of their interrupt, as plain data."""
+    """Return the stored answers by interrupt id, as plain data."""
     return {
         interrupt_id: to_plain(answer)
         for place in places
@@ -123,9 +127,9 @@ def answers_in(places: list[Place]) -> dict[str, Any]:
 
 
 async def take_back(saver: Saver, places: list[Place]) -> None:
-    """Take back the answer that a task failed with: then its question waits again, under the same id.
+    """Remove the answer that a task failed with. Its question then waits again, under the same id.
 
-    What others of the same step have done stays done: nothing is replayed.
+    Results of other tasks of the step stay: nothing runs again.
     """
     for place in places:
         if place.is_poisoned:
@@ -133,9 +137,9 @@ async def take_back(saver: Saver, places: list[Place]) -> None:
 
 
 async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
-    """Take away an answer that was given without the id of its question, as `Command(resume="yes")` is.
+    """Remove an answer that was given without the id of its question, such as `Command(resume="yes")`.
 
-    LangGraph has given it to the node already, but keeps it beside, and would answer the next question with it too.
+    LangGraph has given it to the node already, but keeps it, and would answer the next question with it too.
     """
     stored = await saver.aget_tuple(config)
     for task_id, channel, value in (stored.pending_writes if stored else None) or []:
@@ -144,7 +148,9 @@ async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
 
 
 async def send_on(saver: Saver, config: RunnableConfig, node: str, update: Mapping[str, Any] | None) -> None:
-    """Have a subgraph go on with `node`, as `Command(goto=node, update=...)` has a thread: by writes of no task."""
+    """Have a subgraph go on with `node`, as `Command(goto=node, update=...)` does for a thread: with writes of no
+    task.
+    """
     await saver.aput_writes(config, [*(update or {}).items(), (f"branch:to:{node}", None)], NULL_TASK_ID)
 
 
@@ -155,27 +161,32 @@ async def read_updates(saver: Saver, config: RunnableConfig) -> list[tuple[str, 
 
 
 def signed(update: Mapping[str, Any], run: str) -> list[tuple[str, Any]]:
-    """Return an edit for a Command that is stored together with the name of its run: nothing else tells whose it is.
+    """Return an edit for a Command, marked with its run's name: nothing else stored tells whose edit it is.
 
-    The name goes where LangGraph notes that a task wrote nothing, and reads nothing.
+    The name is stored where LangGraph notes that a task wrote nothing, which it never reads.
     """
     return [*update.items(), (NO_WRITES, run)]
 
 
 async def is_signed(saver: Saver, config: RunnableConfig, run: str) -> bool:
-    """True if an edit of this run is stored at this checkpoint: reducers would be given it twice."""
+    """Return whether an edit of this run is stored at this checkpoint.
+
+    Writing it again would give it to reducers twice.
+    """
     return (NO_WRITES, run) in await _given_beside(saver, config)
 
 
 async def _given_beside(saver: Saver, config: RunnableConfig) -> list[tuple[str, Any]]:
-    """Return what came with answers at this checkpoint, and belongs to no task."""
+    """Return the writes that came with answers at this checkpoint and belong to no task."""
     stored = await saver.aget_tuple(config)
     writes = (stored.pending_writes if stored else None) or []
     return [(channel, value) for task, channel, value in writes if task == NULL_TASK_ID]
 
 
 async def answer_of_ended(graph: Graph, saver: Saver, config: RunnableConfig, interrupt_id: str) -> list[Any]:
-    """Return the answer that a task at the top was given to this question, though it has ended: none or one, plain."""
+    """Return the stored answer of this question's task at the top level, though the task has ended: none or one,
+    plain.
+    """
     state = await graph.copy(update={"checkpointer": saver}).aget_state(config)
     stored = await saver.aget_tuple(config)
     given = {task: value for task, channel, value in (stored and stored.pending_writes) or [] if channel == RESUME}
@@ -188,10 +199,10 @@ async def answer_of_ended(graph: Graph, saver: Saver, config: RunnableConfig, in
 
 
 async def edited_already(saver: Saver, config: RunnableConfig, edits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Name the channels of `edits` that an edit with another answer of this step has closed until it ends.
+    """Return the channels of `edits` that an edit with another answer of this step has closed until the step ends.
 
-    LangGraph applies all edits of a step at once. Two for a channel that keeps the last value fail, and fail again with
-    every answer; what is appended beside a value that replaces is lost.
+    LangGraph applies all edits of a step at once. Two edits of a channel that keeps the last value fail, and fail again
+    with every answer; an appended value beside a replacing one is lost.
     """
     stored = await read_updates(saver, config)
     closed = {name for name, value in stored if "__overwrite__" in canonical(value)}

@@ -1,8 +1,8 @@
-"""langgraph.json -> graphs, in LangGraph's own format.
+"""Load the graphs of langgraph.json, in LangGraph's own format.
 
-An entry is `"id": "./file.py:name"`, `"id": "package.module:name"` or `"id": {"path": ...}`; the name is a compiled
+An entry is `"id": "./file.py:name"`, `"id": "package.module:name"` or `"id": {"path": ...}`. The name is a compiled
 graph, a builder, or a factory of either (sync or async, with or without the run's config). Types that checkpoints may
-build beside those the graph declares are listed under `checkpointer.serde` for all graphs, and in an entry for one.
+build, beside those the graph declares, are listed under `checkpointer.serde` for all graphs, and in an entry for one.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ def read_entries(path: str | Path) -> list[Entry]:
 
 
 def source_digest(entry: Entry, root: Path) -> str:
-    """Return the SHA-256 of the file that defines the graph, so that people see when the code behind a card changed."""
+    """Return the SHA-256 of the file that defines the graph, so that people see when the code of a card changed."""
     file = _file_of(entry, root)
     if file is None:
         module = sys.modules.get(entry.module)
@@ -113,7 +113,7 @@ def _serde(content: Mapping[str, Any]) -> Any:
 
 
 def _allowed(section: Any, where: str) -> tuple[ClassName, ...]:
-    """Read both of LangGraph's lists; module and class may be split at the dots, as its JSON list has them."""
+    """Read both of LangGraph's lists. Its JSON list may split module and class at the dots."""
     if section is not None and not isinstance(section, Mapping):
         raise RegistryError(f'{where} must be an object with "allowed_msgpack_modules".')
     listed: list[Any] = []
@@ -136,7 +136,7 @@ def _class_name(item: Any, where: str) -> ClassName:
 
 
 def _load_env(path: Path) -> None:
-    """Apply the `env` of langgraph.json (a file or an object); what is already set wins."""
+    """Apply the `env` of langgraph.json, a file or an object. Variables that are set already win."""
     env = _read(path).get("env")
     if isinstance(env, str):
         if not (path.parent / env).is_file():
@@ -178,7 +178,9 @@ def _import(entry: Entry, root: Path) -> ModuleType:
 
 
 def _import_file(file: Path, root: Path) -> ModuleType:
-    """Import under the name the project itself would use, so that classes in checkpoints have one module name."""
+    """Import the file under the name that the project itself would use, so that classes in checkpoints have one
+    module name.
+    """
     if file.is_relative_to(root):
         parts = file.relative_to(root).with_suffix("").parts
         if all(part.isidentifier() for part in parts):
@@ -189,7 +191,7 @@ def _import_file(file: Path, root: Path) -> ModuleType:
 
 
 def _try_import(name: str) -> ModuleType | None:
-    """Return None if Python finds nothing under `name`, or another package under the first part of it."""
+    """Import `name`; None if it does not exist, or if another package has the first part of the name."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -256,7 +258,9 @@ def _required(factory: Any) -> list[inspect.Parameter]:
 
 
 def _awaited(awaitable: Any) -> Any:
-    """Run an async factory in a loop of its own: graphs are loaded before, and sometimes inside, the server's loop."""
+    """Run an async factory in an event loop of its own: graphs are loaded before, and sometimes inside, the server's
+    loop.
+    """
     result: list[Any] = []
     problem: list[BaseException] = []
 

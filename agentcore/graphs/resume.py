@@ -1,7 +1,7 @@
-"""Beginning a run, and handing people's answer to a graph; both safe to do again after a crash.
+"""Start a run, and give people's decisions to a graph. Both can be repeated after a crash.
 
-At a breakpoint the answer is to go on, to edit first, to skip or to end. At an `interrupt()` it is a value, keyed by
-the id of the question, so that it cannot answer another one.
+At a breakpoint the decision is to go on, to edit first, to skip or to end. At an `interrupt()` it is a value keyed by
+the question's id, so that it cannot answer another question.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,9 +40,9 @@ NOT_AS_SHOWN = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What was decided. `result_digest` names what the edit must lead to, if that was shown.
+    """The decision. `result_digest` names what the edit must lead to, if that was shown.
 
-    With `interrupt_id`, `answer` is what that question is given, whatever the verdict.
+    With `interrupt_id`, `answer` is the value for that question, whatever the verdict.
     """
 
     verdict: str
@@ -90,9 +90,9 @@ async def start(
     on_step: OnStep,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Give the thread new input; when this very run had begun before a crash, go on from its last checkpoint.
+    """Give the thread new input. If this run began before a crash, go on from its last checkpoint.
 
-    Without input the thread goes on from where it stands, and past no gate and no question.
+    Without input the thread goes on from where it stands, and passes no gate and no question.
     """
     run = str(metadata[run_key])
     at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch())
@@ -105,7 +105,7 @@ async def start(
 
 
 def _hold(here: Snapshot, *, but: str = "") -> Hold:
-    """Hold every breakpoint inside subgraphs, but the one that was decided."""
+    """Hold every breakpoint inside subgraphs, except the decided one."""
     return Hold((inner.checkpoint_ns for inner in here.inner if inner.checkpoint_ns != but), here.unseen)
 
 
@@ -126,17 +126,18 @@ async def resume(
     namespace: str = "",
     changes: Callable[[str], Awaitable[list[str]]] | None = None,
 ) -> Outcome:
-    """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
+    """Apply the edit if there is one, and go on, end or skip. Returns Conflict if the thread is not at
+    `expected_head`.
 
-    With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
-    stay where they are.
+    With `namespace`, `expected_head` is the checkpoint of that subgraph. Other breakpoints inside subgraphs stay where
+    they are.
 
     `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
-    this very run that is already there (the worker died after it) is not applied again. `is_retried`: this run has
-    begun before. `watch` notes the tools that are called. `may_pass` is asked about a gate that an edit leads to:
-    what it refuses is asked anew. `changes` is asked, before anything is written and again before the first node can
-    run, what is stored otherwise than when it was decided: then nothing is run. It is told the checkpoint that stands
-    there, which may be an edit of this run.
+    this run that is there already, because the worker died after it, is not applied again. `is_retried`: this run began
+    before. `watch` records the called tools. `may_pass` is asked about a gate that an edit leads to; a gate that it
+    refuses is asked anew. `changes` names what is stored differently than when it was decided; it is called before
+    anything is written, and again before the first node can run, with the checkpoint that stands there, which may be an
+    edit of this run. If it names anything, nothing is run.
     """
     run = str(metadata[run_key])
     at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried, may_pass)
@@ -171,13 +172,13 @@ async def resume(
 
 
 def _is_past(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
-    """True once this run has carried its answer out inside the subgraph, and has written there after it."""
+    """Return whether this run has carried its answer out inside the subgraph, and has written there since."""
     is_ours = here.metadata.get(run_key) == metadata[run_key]
     return is_ours and here.source != "update" and here.checkpoint_id != expected_head
 
 
 async def _go_on_inside(at: _At, head: Snapshot) -> Outcome:
-    """Go on from where this run had stopped in a subgraph, and past no breakpoint."""
+    """Go on from where this run stopped in a subgraph, and pass no breakpoint."""
     if head.is_paused and not head.running:
         return await outcome(at.graph, at.saver, at.thread_id)
     if conflict := await _changed(at, head.checkpoint_id):
@@ -194,7 +195,7 @@ async def _changed(at: _At, checkpoint_id: str) -> Conflict | None:
 
 
 def _is_our_end(head: Snapshot, metadata: Mapping[str, Any], run_key: str) -> bool:
-    """True once this run has ended the whole thread, as a rejection inside a subgraph does."""
+    """Return whether this run has ended the whole thread, as a rejection inside a subgraph does."""
     return head.source == "update" and head.metadata.get(run_key) == metadata[run_key]
 
 
@@ -215,7 +216,7 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
 
 
 async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
-    """Give the answer to its question; one that is stored already, because the node failed with it, is given again."""
+    """Give the answer to its question. One that is stored already, because the node failed with it, is given again."""
     if answer.interrupt_id in here.answers:
         is_same = canonical(here.answers[answer.interrupt_id]) == canonical(to_plain(answer.answer))
         return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
@@ -239,7 +240,7 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
 
 
 async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
-    """Run the node that raised it again, the state mended first; or end the thread."""
+    """Run the node that raised the question again, after the edit; or end the thread."""
     is_asked = any(each.id == answer.interrupt_id for each in here.interrupts)
     if not is_asked and not is_edited and not (at.is_retried and here.waiting and answer.verdict == "approve"):
         return _gone(here)
@@ -260,7 +261,7 @@ async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: boo
 
 
 async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
-    """Whether the node has ended with this very answer, and only its step is not over."""
+    """Return whether the node has ended with this very answer, while its step is not over."""
     given = await pending.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
     if given:
         return canonical(given[0]) == canonical(to_plain(answer.answer))
@@ -283,7 +284,7 @@ async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> O
 
 
 async def _end_or_go(at: _At, here: Snapshot, route: Mapping[str, Any] | None, reason: str) -> Outcome:
-    """From where nothing waits any more go where a rejected node says; without that the whole thread ends."""
+    """End the thread, or go to the node that is named for rejections, when nothing else waits."""
     if route is None:
         if at.namespace:
             await state_edit.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
@@ -307,7 +308,7 @@ def _route_of_rejection(graph: Graph, here: Snapshot) -> dict[str, Any] | None:
 
 
 async def _decide_each(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
-    """Decide each task of the gate by itself; where none is left, it ends as a rejection does."""
+    """Decide each task of the gate by itself. If none is left, end as a rejection does."""
     at_gate = await _before(at, here) if is_edited else here
     inner = graph_at(at.graph, at.namespace)
     if at_gate is None or at_gate.gate is None or inner is None:
@@ -326,7 +327,7 @@ async def _decide_each(at: _At, here: Snapshot, answer: Answer, is_edited: bool)
 
 
 async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
-    """Count the node as done with the edits as its output; a gate behind it holds as ever."""
+    """Count the node as done with the edits as its output. A gate behind it still holds."""
     if not is_edited:
         here = await _edited(at, answer.edits, answer.as_node or here.waiting[0])
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
@@ -378,7 +379,9 @@ async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expect
 
 
 async def _is_untouched(at: _At, came: Outcome, decided: Answer, head: str | None) -> bool:
-    """Whether the graph left the thread as it was: no node began, no checkpoint came, and the question still waits."""
+    """Return whether the graph left the thread unchanged: no node began, no checkpoint came, and the question still
+    waits.
+    """
     if isinstance(came, Conflict) or isinstance(came, Failed) and came.error != UNFINISHED or is_off("nothing_ran"):
         return False
     here = await snapshot(at.graph, at.saver, at.thread_id)
@@ -396,7 +399,7 @@ _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _
 
 
 async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:
-    """Have the questions that wait asked anew: an answer that its node failed with is taken back. Nothing is run."""
+    """Ask the waiting questions anew: remove the answer that a node failed with. Runs nothing."""
     places = await read_places(graph, saver, config_for(thread_id))
     await pending.take_back(saver, places)
     return await outcome(graph, saver, thread_id)

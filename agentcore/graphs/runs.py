@@ -1,4 +1,4 @@
-"""Running a graph until it stops: at a pause, at the end, or with an error."""
+"""Run a graph until it stops: at a pause, at the end, or with an error."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,13 +45,12 @@ async def run_until_pause(
     hold: Hold = NOTHING_HELD,
     time_limit_seconds: float = LONGEST_RUN_SECONDS,
 ) -> Outcome:
-    """Run `graph` on the thread and say how it stopped.
+    """Run `graph` on the thread and return how it stopped.
 
-    `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread that stands
-    at another checkpoint is left alone: Conflict. `metadata` is kept in every checkpoint of the run; `watch` notes the
-    tools that are called. Subgraphs that are held stay where they stand.
-    Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a
-    fence and a write was refused, or if `on_step` raised it.
+    `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread at another
+    checkpoint is left alone: Conflict. `metadata` is stored in every checkpoint of the run; `watch` records the called
+    tools. Held subgraphs stay where they stand. Checkpoints are written before the next step begins
+    (`durability="sync"`). Raises FenceLost if the saver has a fence and a write was refused, or if `on_step` raised it.
     """
     if expected_head is not None:
         here = await snapshot(graph, saver, thread_id)
@@ -80,7 +79,7 @@ async def run_until_pause(
 
 
 async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
-    """Read how the thread stands after a run."""
+    """Return how the thread stands after a run."""
     here = await snapshot(graph, saver, thread_id)
     if here is None:
         return Failed("ThreadGone", "The thread was deleted while it ran.")

@@ -1,7 +1,7 @@
-"""Trying what an agent's author wrote, routing and reducers, apart from the worker: it may raise, wait or block.
+"""Try the author's code, routing and reducers, apart from the worker: it may raise, wait or block.
 
-Each trial has a thread with a loop of its own, so that code which blocks holds up nobody else. A thread cannot be
-ended from outside: one that blocks for ever stays until the process ends, and after a few of them no more are begun.
+Each trial has a thread with an event loop of its own, so that blocking code blocks nobody else. A thread cannot be
+killed: one that blocks for ever stays until the process ends, and after a few of them no trial is started any more.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ _stuck: set[threading.Thread] = set()
 
 
 class TrialTooLong(Exception):
-    """It was not done in time."""
+    """The trial exceeded its time limit."""
 
 
 class TrialsStuck(Exception):
-    """Too many trials have blocked for good: this process takes no more."""
+    """Too many trials have blocked for good: this process starts no more."""
 
 
 class TrialStopped(Exception):
-    """It asked the process to end, as `sys.exit()` does; only the trial has."""
+    """The code tried to end the process, as `sys.exit()` does. Only the trial ended."""
 
 
 async def apart(work: Callable[[], Coroutine[Any, Any, T]], *, limit_seconds: float = LIMIT_SECONDS) -> T:
-    """Return what `work` gives, or raise what it raises, TrialTooLong or TrialsStuck."""
+    """Return what `work` returns. Raises what it raises, TrialTooLong or TrialsStuck."""
     _stuck.difference_update([thread for thread in _stuck if not thread.is_alive()])
     if len(_stuck) >= MOST_STUCK:
         raise TrialsStuck(f"{MOST_STUCK} previews hang in this worker. Mend the graph's routing and restart it.")
@@ -91,7 +91,10 @@ class _Trial:
 
 
 class _Threads(ThreadPoolExecutor):
-    """Threads that do not keep the process from ending: a pool's own are waited for at exit, for ever."""
+    """Threads that do not delay the end of the process.
+
+    Python waits for those of a pool at exit, for ever if need be.
+    """
 
     def __init__(self) -> None:
         super().__init__(1)

@@ -1,4 +1,7 @@
-"""What a `Send` carries to a node: it stands in the checkpoint beside the state, and no node reads it but its own."""
+"""Arguments that a `Send` carries to a node.
+
+They are stored in the checkpoint, beside the state, and only that task reads them.
+"""
 
 import copy
 import dataclasses
@@ -24,7 +27,7 @@ SPOILT = "This is an object that JSON cannot carry; an edit would lose its type.
 
 
 def place_of(task: PregelTask) -> int | None:
-    """Return which of the checkpoint's Sends the task came by; None for one that reads the state."""
+    """Return the index of the Send that started the task; None for a task that reads the state."""
     return task.path[1] if task.path and task.path[0] == _PUSH and isinstance(task.path[1], int) else None
 
 
@@ -33,7 +36,7 @@ def is_any_sent(state: StateSnapshot) -> bool:
 
 
 async def pending_sends(saver: Saver, config: RunnableConfig) -> list[Any]:
-    """Return the Sends that wait at a checkpoint, in their order."""
+    """Return the Sends that wait at a checkpoint, in order."""
     found = await saver.aget_tuple(config)
     return sends_in(found.checkpoint["channel_values"]) if found else []
 
@@ -52,9 +55,9 @@ async def sent_at(saver: Saver, state: StateSnapshot) -> tuple[dict[str, Any], .
 
 
 async def gate_tasks(saver: Saver, state: StateSnapshot, path: tuple[str, ...] = ()) -> tuple[GateTask, ...]:
-    """Return the tasks that wait at a checkpoint, each with what a Send carries to it.
+    """Return the tasks that wait at a checkpoint, each with its Send's arguments.
 
-    `state` is of the graph of one namespace, `path` the nodes down to that graph.
+    `state` is that of one namespace's graph, `path` the nodes that lead to that graph.
     """
     carried = await pending_sends(saver, state.config) if is_any_sent(state) else []
     return tuple(_gate_task(task, state, path, carried) for task in state.tasks if task.result is None)
@@ -78,7 +81,7 @@ def _gate_task(task: PregelTask, state: StateSnapshot, path: tuple[str, ...], ca
 
 
 def call_in(sent: Any) -> dict[str, Any] | None:
-    """Return the tool call that is sent, if it is one: alone in a list, or with the state beside it."""
+    """Return the tool call in a Send, if it is one: alone in a list, or with the state beside it."""
     if isinstance(sent, Mapping) and sent.get("__type") == WITH_CONTEXT:
         found = sent.get("tool_call")
     else:
@@ -89,7 +92,7 @@ def call_in(sent: Any) -> dict[str, Any] | None:
 
 
 def args_in(plain: Any) -> Any:
-    """Return the arguments in what is sent, as plain data: of a call those of the tool, of an object its fields."""
+    """Return the arguments in a Send as plain data: of a call those of the tool, of an object its fields."""
     if call := call_in(plain):
         return call["args"]
     is_object = isinstance(plain, Mapping) and plain.keys() == {"__type__", "value"}
@@ -104,7 +107,7 @@ def _opaque_in(arg: Any) -> tuple[str, ...]:
 
 
 def _fields_of(arg: Any) -> dict[str, Any] | None:
-    """Return the arguments as they are; None for what has none by name."""
+    """Return the arguments with their own types; None if they have no names."""
     if call := call_in(arg):
         return dict(call["args"])
     if isinstance(arg, BaseMessage):
@@ -118,7 +121,10 @@ def _fields_of(arg: Any) -> dict[str, Any] | None:
 
 
 def _is_object(value: Any) -> bool:
-    """Whether plain data would not be the same to a node: a message is none either, here no reducer makes one of it."""
+    """Return whether a node would notice plain data in its place.
+
+    That includes messages: no reducer rebuilds them here.
+    """
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -130,9 +136,10 @@ def _is_object(value: Any) -> bool:
 
 
 def with_args(send: Send, args: Any, shown: Any, path: str) -> Send:
-    """Return the Send with other arguments, of the type it has. What is as it was `shown` stays as it is.
+    """Return the Send with other arguments, converted to its type. Values equal to what was `shown` stay as they
+    are.
 
-    Raises InvalidEdit where that cannot be done without a loss.
+    Raises InvalidEdit where that would lose something.
     """
     edited = copy.copy(send)
     edited.arg = _edited(send.arg, args, shown, path)
@@ -173,7 +180,7 @@ def _check_plain(value: Any, path: str) -> None:
 
 
 def _object_with(arg: Any, changed: Mapping[str, Any], path: str) -> Any:
-    """Change fields of a dataclass or a Pydantic model; its own checks see them, and must keep what was typed."""
+    """Change fields of a dataclass or Pydantic model. Its own validation runs, and must keep what was typed."""
     try:
         if isinstance(arg, BaseModel):
             made: Any = arg.model_copy()

@@ -1,4 +1,4 @@
-"""Reading threads: a snapshot of one checkpoint, the history, and what is pending there."""
+"""Read threads: a snapshot of one checkpoint, the history, and what is pending there."""
 
 import asyncio
 import copy
@@ -39,12 +39,12 @@ _BRANCH = "branch:to:"
 
 
 def with_saver(graph: Graph, saver: Saver) -> Graph:
-    """Return the same compiled graph over another saver."""
+    """Return the same compiled graph with another saver."""
     return graph.copy(update={"checkpointer": saver})
 
 
 def with_serializer(saver: Saver, serializer: SerializerProtocol) -> Saver:
-    """Return a saver over the same store that reads and writes with another serialiser."""
+    """Return a saver over the same store with another serializer."""
     other = copy.copy(saver)
     other.serde = serializer
     return other
@@ -85,7 +85,7 @@ async def snapshot(
 
 
 async def standing(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
-    """Return how the subgraph of a namespace stands, at a breakpoint or not; None if the thread's step has not it."""
+    """Return the snapshot of a subgraph by its namespace; None if the thread's step does not have it."""
     if not namespace:
         return here
     there = await snapshot(graph, saver, here.thread_id, namespace=namespace)
@@ -95,10 +95,10 @@ async def standing(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -
 
 @dataclass(frozen=True)
 class _Below:
-    """What is known of the subgraphs of a step. `has_begun`: a task of it has, so its own breakpoint was passed.
+    """What is known of the subgraphs of a step. `has_begun`: a task has started, so its own breakpoint was passed.
 
-    `running` are the nodes that neither have ended, nor ask, nor stand at a breakpoint; `at_gates` are the tasks of
-    those that do.
+    `running` are nodes that have neither ended, nor asked, nor stand at a breakpoint; `at_gates` the tasks of those
+    that do.
     """
 
     has_begun: bool
@@ -112,7 +112,7 @@ _NOTHING_BELOW = _Below(False)
 
 
 async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
-    """Look into the subgraphs of the tasks that wait. One that has begun in this step stands where it stopped."""
+    """Read the subgraphs of the waiting tasks. A subgraph that has begun in this step stands where it stopped."""
     here = _configurable(state.config)
     namespace, has_begun = here.get("checkpoint_ns", ""), False
     gates: list[Snapshot] = []
@@ -146,7 +146,7 @@ async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
 
 
 def _namespace_of(graph: Graph, task: PregelTask) -> str:
-    """Return where the subgraph of a task keeps its checkpoints: one history a thread has no task's id in its name."""
+    """Return where a task's subgraph keeps its checkpoints. With one history a thread the name has no task id."""
     namespace = str(_configurable(task.state)["checkpoint_ns"])
     inner = graph_at(graph, namespace)
     is_one_history = inner is not None and inner.checkpointer is True
@@ -154,19 +154,19 @@ def _namespace_of(graph: Graph, task: PregelTask) -> str:
 
 
 async def _recorded(*arguments: Any) -> Snapshot:
-    """Apart from the loop: a state of a million small things takes a second, and everybody else waits."""
+    """Convert a state outside the event loop: a million small values take a second."""
     return await asyncio.to_thread(_record, *arguments)
 
 
 async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
-    """Return the tasks that wait at a checkpoint or have failed there; subgraphs are looked into."""
+    """Return the tasks that wait or failed at a checkpoint, those in subgraphs too."""
     with _unreadable():
         state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
         return await questions.read_places(saver, state)
 
 
 async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
-    """Read by its id, a checkpoint is as the nodes see it that ask there: without what others have written since."""
+    """Read a checkpoint by its id, as the asking nodes see it: without later writes of others."""
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
         # A task keeps the question that its subgraph has asked before it came to a breakpoint.
@@ -185,7 +185,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
 
 
 def _is_at_gate(place: Place, below: _Below) -> bool:
-    """Whether the task is a subgraph that stands at a breakpoint; one history a thread has no task's id in its name."""
+    """Return whether the task is a subgraph at a breakpoint. With one history a thread its namespace has no task id."""
     names = {gate.checkpoint_ns for gate in below.gates}
     return place.namespace in names or "|".join(path_of(place.namespace)) in names
 
@@ -195,7 +195,7 @@ async def history(
 ) -> list[Snapshot]:
     """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
 
-    What is large is an excerpt, the sooner the more of them there are. Raises UnreadableThread as `snapshot` does.
+    Large values are excerpts; the more snapshots, the smaller the limit. Raises UnreadableThread as `snapshot` does.
     """
     reader = await page_reader(saver, thread_id, most=LARGEST_READ // limit)  # sizes of the head only
     found = await _history(graph, reader.saver, thread_id, limit, before)
@@ -225,9 +225,9 @@ async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot
 
 
 async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Look | None:
-    """Read a checkpoint without its graph and without building anything; None if there is no such checkpoint.
+    """Read a checkpoint without its graph, building no object; None if it does not exist.
 
-    Raises UnreadableThread when the row itself is not one of LangGraph's.
+    Raises UnreadableThread if the row is not LangGraph's.
     """
     reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
     plain = with_serializer(reader.saver, plain_serializer())
@@ -247,7 +247,7 @@ async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: st
 
 
 def snapshot_of(look: Look, thread_id: str) -> Snapshot:
-    """Give what was read without a graph the shape of a snapshot. What runs next is a guess, and no gate is known."""
+    """Convert what was read without a graph to a Snapshot. Its next nodes are a guess, and it has no gate."""
     tasks: tuple[dict[str, Any], ...] = tuple(
         {"id": f"unknown-{node}", "name": node, "error": None, "interrupts": []} for node in look.waits
     )
@@ -299,7 +299,7 @@ def _looked(found: CheckpointTuple, is_whole: bool) -> Look:
 
 
 def _asked(writes: Iterable[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the questions among pending writes, as the plain serialiser gives them."""
+    """Yield the questions among pending writes, as the plain serializer returns them."""
     for _, channel, value in writes:
         for each in value if channel == "__interrupt__" and isinstance(value, list) else ():
             inside = each.get("value") if isinstance(each, dict) and "__type__" in each else each
@@ -308,7 +308,7 @@ def _asked(writes: Iterable[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _waits(checkpoint: Checkpoint, seen: Any) -> Iterator[str]:
-    """Yield the nodes whose channel is set and newer than what they have seen. There are other ways to wait as well."""
+    """Yield the nodes whose channel is set and newer than what they have seen. Nodes can wait in other ways too."""
     for channel in checkpoint["channel_values"]:
         node = channel.removeprefix(_BRANCH)
         if node != channel and (seen.get(node) or {}).get(channel) != checkpoint["channel_versions"].get(channel):
@@ -318,9 +318,9 @@ def _waits(checkpoint: Checkpoint, seen: Any) -> Iterator[str]:
 async def read_part(
     graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str, *, namespace: str = ""
 ) -> str:
-    """Return one channel (`state/CHANNEL`), or what is asked (`request`), whole: as JSON text, without secrets.
+    """Return one channel (`state/CHANNEL`), or the question (`request`), whole: as JSON text, without secrets.
 
-    Nothing is built from it. Everything else that is large stays in the database.
+    Builds no object. Other large values stay in the database.
     """
     channel = part.removeprefix("state/")
     excerpts = await channel_saver(saver, thread_id, checkpoint_id, channel, namespace=namespace)
@@ -351,7 +351,10 @@ def _request_text(secrets: Iterable[str], asked: list[Any], sent: list[Any]) -> 
 
 @contextmanager
 def _unreadable() -> Iterator[None]:
-    """LangGraph applies pending writes to read a state, so whatever a node wrote can raise, and what is crafted too."""
+    """Turn errors into UnreadableThread.
+
+    LangGraph applies pending writes to read a state, so any stored value may raise.
+    """
     try:
         yield
     except DataError as error:  # PostgreSQL takes it apart, and somebody stored another thing than LangGraph does
@@ -368,10 +371,11 @@ async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
 
 
 async def _gate(graph: Graph | None, bound: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
-    """Say at which breakpoint the thread stands. The tables do not tell, so this reads what would run and what ran.
+    """Return the breakpoint at which the thread stands. No table says so: it follows from what would run and what
+    ran.
 
-    `graph` is the one whose checkpoint it is, `bound` the outermost. A subgraph may stop after its last node: what
-    then waits is the node that it is.
+    `graph` is the one of the checkpoint, `bound` the outermost. A subgraph may stop after its last node: then its node
+    in the outer graph is what waits.
     """
     path = path_of(_configurable(state.config).get("checkpoint_ns", ""))
     is_over = bool(path) and not state.tasks
@@ -394,7 +398,7 @@ def _end_of(state: StateSnapshot, path: tuple[str, ...]) -> GateTask:
 
 
 async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
-    """Return the nodes of the last step: those that were next at the parent, looking through edits."""
+    """Return the nodes of the last step: those that were next at its parent, edits left out."""
     for _ in range(_LONGEST_WALK):
         if state.parent_config is None or state.metadata is None:
             return ()
@@ -408,7 +412,7 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
 def _record(
     graph: Graph, state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
 ) -> Snapshot:
-    """`looked` is the same checkpoint read as plain data, if types were blocked: it has their names."""
+    """Convert a state. `looked` is the same checkpoint as plain data if types were blocked: it has their names."""
     here, metadata = _configurable(state.config), state.metadata or {}
     values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
     plain = {name: to_plain(value) for name, value in values.items()}

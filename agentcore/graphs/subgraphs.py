@@ -1,7 +1,7 @@
 """Subgraphs: which graph a namespace belongs to, and how a run is kept from passing a breakpoint inside one.
 
-To go on from a breakpoint in one subgraph, LangGraph runs the whole thread on, and so
-past every other breakpoint that waits beside it: `held` keeps those where they are.
+To go on from a breakpoint in one subgraph, LangGraph runs the whole thread on, and so past every other breakpoint that
+waits beside it. `held` keeps those where they are.
 """
 
 import copy
@@ -21,7 +21,7 @@ Saver = BaseCheckpointSaver[Any]
 
 
 def graph_at(graph: Graph, namespace: str) -> Graph | None:
-    """Return the graph that keeps its checkpoints under this namespace; None if it cannot be found from `graph`."""
+    """Return the graph that keeps its checkpoints under this namespace; None if `graph` has no such subgraph."""
     if not namespace:
         return graph
     found = dict(graph.get_subgraphs(namespace="|".join(path_of(namespace)), recurse=True))
@@ -30,13 +30,13 @@ def graph_at(graph: Graph, namespace: str) -> Graph | None:
 
 
 def graphs_in(graph: Graph) -> dict[tuple[str, ...], Graph]:
-    """Return the graph and its subgraphs, by the nodes on the way down to each."""
+    """Return the graph and its subgraphs, by the nodes that lead to each."""
     below = {tuple(name.split("|")): inner for name, inner in graph.get_subgraphs(recurse=True)}
     return {(): graph} | {path: inner for path, inner in below.items() if isinstance(inner, Pregel)}
 
 
 class Hold:
-    """What a run must not enter: namespaces, and everything inside some tasks."""
+    """What a run must not enter: these namespaces, and everything inside these tasks."""
 
     def __init__(self, namespaces: Iterable[str] = (), tasks: Collection[str] = ()) -> None:
         self.namespaces, self.tasks = frozenset(namespaces), tuple(tasks)
@@ -48,7 +48,7 @@ class Hold:
         return config["configurable"].get("checkpoint_ns", "") in self.namespaces
 
     def is_inside(self, config: Mapping[str, Any]) -> bool:
-        """True inside one of the tasks, whose graphs nobody could look at before the run."""
+        """Return whether the namespace is inside one of the tasks whose graphs could not be read before the run."""
         namespace = config["configurable"].get("checkpoint_ns", "")
         return any(namespace == task or namespace.startswith(f"{task}|") for task in self.tasks)
 
@@ -57,10 +57,10 @@ NOTHING_HELD = Hold()
 
 
 def held(saver: Saver, hold: Hold) -> Saver:
-    """Return the same saver for a run that leaves what is held where it stands.
+    """Return the same saver for a run that leaves held subgraphs where they stand.
 
-    A subgraph begins by reading its checkpoint. One that is held stops there as at a breakpoint: its task stays
-    pending, nothing of it runs, and nothing is written.
+    A subgraph begins by reading its checkpoint. A held one stops there as at a breakpoint: its task stays pending,
+    nothing of it runs, and nothing is written.
     """
     if not hold:
         return saver
@@ -73,7 +73,7 @@ def held(saver: Saver, hold: Hold) -> Saver:
 
 @cache
 def _holding(kind: Any) -> Any:
-    """Return a kind of saver that holds: also LangGraph's own can be one, as every saver reads with these two."""
+    """Return a subclass that holds. It works for any saver, as every saver reads with these two methods."""
 
     class Holding(kind):  # type: ignore[misc]
         hold = NOTHING_HELD

@@ -1,4 +1,4 @@
-"""The tools that a graph has, and which of them a run has called."""
+"""The tools of a graph, and which of them a run has called."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,13 +18,13 @@ MOST_CALLS = 500
 
 @lru_cache(maxsize=256)
 def tool_schemas(graph: Graph) -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of the arguments of each tool of the graph's tool nodes, subgraphs included, by name."""
+    """Return the JSON Schema of each tool's arguments, by name, for all tool nodes, subgraphs included."""
     found = {name: _schema(tool) for name, tool in _tools(graph).items()}
     return {name: schema for name, schema in found.items() if schema}
 
 
 def tool_names(graph: Graph) -> tuple[str, ...]:
-    """Name the tools of the graph's tool nodes, subgraphs included."""
+    """Return the names of the tools of all tool nodes, subgraphs included."""
     return tuple(sorted(_tools(graph)))
 
 
@@ -35,7 +35,7 @@ def _tools(graph: Graph) -> dict[str, Any]:
 
 
 def _schema(tool: Any) -> dict[str, Any]:
-    """A tool whose schema cannot be made has none: its arguments are then edited as they are."""
+    """Return the schema of a tool; None if it cannot be made. Its arguments are then edited as they are."""
     schema = tool.tool_call_schema
     try:
         found = schema.model_json_schema() if isinstance(schema, type) and issubclass(schema, BaseModel) else schema
@@ -45,7 +45,7 @@ def _schema(tool: Any) -> dict[str, Any]:
 
 
 class Watch(BaseCallbackHandler):
-    """Notes each tool that begins in a run. LangChain tells of every tool, whichever node or agent calls it."""
+    """Records each tool that begins in a run. LangChain reports every tool, whichever node or agent calls it."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []

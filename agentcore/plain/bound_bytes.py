@@ -1,12 +1,12 @@
-"""What a question is bound to: every stored byte that the tasks which wait there can read.
+"""The stored bytes that a question rests on: everything that the tasks which wait there can read.
 
-That is, in the thread's own namespace and in those of its subgraphs, the newest checkpoint with the values it names,
-the writes that wait on it, and what channels that keep changes apart are put together from; and the effects that the
-thread has noted. Namespaces of calls that were over before the question was asked are read by nobody any more.
+In the thread's own namespace and in those of its subgraphs these are: the newest checkpoint with the values it names,
+the writes that wait on it, the writes that delta channels are assembled from; and the effects that the thread noted.
+Namespaces of calls that ended before the question are left out: nobody reads them any more.
 
-Each part has a stamp and a digest. The stamp names the very rows: PostgreSQL gives every version of a row another
-`xmin` and `ctid`, so two equal stamps mean that nothing was written, and no value is read to make one. The digest is
-over the contents, and so the same after a dump and restore; it is made where stamps differ.
+Each part has a stamp and a digest. The stamp names row versions: PostgreSQL gives every version of a row another `xmin`
+and `ctid`, so two equal stamps mean that nothing was written, and no value is read to make one. The digest covers the
+contents, so it is the same after a dump and restore; it is computed where stamps differ.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _TASK = re.compile(r":([^|]*)")
 
 
 class Part(NamedTuple):
-    """What is read in one namespace: the newest checkpoint there, and how many writes wait on it."""
+    """What is read in one namespace: its newest checkpoint, and how many writes wait on it."""
 
     namespace: str
     checkpoint_id: str
@@ -61,9 +61,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Bound:
-    """All parts, by namespace. `unread` are namespaces that belong to calls which are over.
+    """All parts, by namespace. `unread` are namespaces of calls that are over.
 
-    `roots` says, of a namespace, the thread's checkpoint that its call began at, as its own metadata has it.
+    `roots` gives, for a namespace, the thread's checkpoint at which its call began, from its own metadata.
     """
 
     parts: tuple[Part, ...]
@@ -72,7 +72,7 @@ class Bound:
 
     @staticmethod
     def of(plain: Any) -> "Bound | None":
-        """Read what `plain` made; None for a question from before questions were bound."""
+        """Read what `plain` wrote; None for a question from before questions were bound."""
         return Bound(tuple(Part(*part) for part in plain["parts"]), tuple(plain["unread"])) if plain else None
 
     def plain(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Bound:
 
     @property
     def name(self) -> str:
-        """Stand for all of it in the audit log."""
+        """Return the digest of everything, for the audit log."""
         return digest(self.plain())
 
     @property
@@ -92,10 +92,10 @@ class Bound:
         return next((part.checkpoint_id for part in self.parts if part.namespace == namespace), "")
 
     def read_by(self, tasks: Collection[str]) -> "Bound":
-        """Leave out the namespaces of calls that were over before the thread came here; `tasks` are those that wait.
+        """Leave out the namespaces of calls that ended before the thread came here; `tasks` are those that wait.
 
-        What began here has a newer checkpoint, or names the one it began at; a namespace without a task in its name is
-        of a subgraph that keeps its state, and read whenever that runs again.
+        A call that began here has a newer checkpoint, or names the one it began at. A namespace without a task id
+        belongs to a subgraph that keeps its state, and is read whenever that runs again.
         """
         here = self.checkpoint_id
 
@@ -118,7 +118,7 @@ class Bound:
         return list(map(rows, self.parts)) == list(map(rows, now.parts))
 
     def changes(self, now: "Bound", *, besides_writes_of: str | None = None) -> list[str]:
-        """Name what differs; both have digests. Writes that wait in one namespace may be left out."""
+        """Name what differs; both sides have digests. Writes that wait in one namespace may be left out."""
         before, after = ({part.namespace: part for part in each.parts} for each in (self, now))
         planted = {*now.unread} - {*self.unread, *before}
         found = [f"subgraph {namespace}: appeared" for namespace in sorted(planted)]
@@ -136,7 +136,10 @@ class Bound:
         return found
 
     def rewritten(self, now: "Bound") -> list[str]:
-        """Name what has the same checkpoint as before, and other contents; whoever goes on makes another checkpoint."""
+        """Name what has the same checkpoint as before with other contents.
+
+        An agent that goes on makes another checkpoint.
+        """
         before = {part.namespace: part for part in self.parts if part.checkpoint_id}
         same = [(before[part.namespace], part) for part in now.parts if part.namespace in before]
         return [
@@ -147,10 +150,11 @@ class Bound:
 
 
 def changed(tables: "Tables", thread_id: str, was: Bound, *, edited: tuple[str, str] | None = None) -> list[str]:
-    """Name what is stored otherwise than it `was`; nothing if nothing is. Values are read only where rows differ.
+    """Name what is stored differently than it `was`; empty if nothing. Values are read only where row versions
+    differ.
 
-    `edited` is a namespace in which a run has put an edit of its own over this checkpoint: that one is looked at, and
-    not what was written to it.
+    `edited` is a namespace in which a run has put its own edit over this checkpoint: the checkpoint is compared, and
+    not the writes to it.
     """
     now = tables.read_bound(thread_id, unread=was.unread, at=edited)
     namespace = edited[0] if edited else None
@@ -161,7 +165,10 @@ def changed(tables: "Tables", thread_id: str, was: Bound, *, edited: tuple[str, 
 
 
 def why(changes: Iterable[str]) -> str:
-    """Say it to people: an agent goes on by new checkpoints, writes and effects; what is stored it never changes."""
+    """Return the sentence for people.
+
+    An agent goes on with new checkpoints, writes and effects; it never changes stored ones.
+    """
     told = list(changes)
     if "state: gone" in told:
         return GONE
@@ -171,7 +178,7 @@ def why(changes: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Values:
-    """What is read in one namespace, where the values themselves are at hand."""
+    """What is read in one namespace, where the values are in memory."""
 
     namespace: str
     checkpoint_id: str
@@ -202,7 +209,7 @@ def metadata_of(stored: Any) -> dict[str, Any]:
 
 
 def of_values(values: Sequence[Values], effects: Sequence[Any]) -> Bound:
-    """Make one of values. Their stamps are their digests."""
+    """Compute it from values. Their stamps are their digests."""
     parts = [each.part() for each in values]
     if effects:
         parts.append(Part(EFFECTS, "", noted := hashed(*effects), noted, 0, "", ""))
@@ -210,7 +217,7 @@ def of_values(values: Sequence[Values], effects: Sequence[Any]) -> Bound:
 
 
 def hashed(*parts: Any) -> str:
-    """Return a digest of values that are at hand."""
+    """Return a digest of values in memory."""
     seen = hashlib.sha256()
     for part in parts:
         packed = part if isinstance(part, bytes) else repr(part).encode("utf-8", "surrogatepass")
@@ -224,7 +231,7 @@ def in_order(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 
 def of_rows(rows: Sequence[Sequence[Any]]) -> Bound | None:
-    """Make one of what `sql` selects; None if the thread itself has no checkpoint."""
+    """Compute it from the rows that `sql` selects; None if the thread has no checkpoint."""
     parts = in_order(Part(*row[:7]) for row in rows)
     if not any(part.namespace == "" for part in parts):
         return None
@@ -348,10 +355,10 @@ _EFFECT = "jsonb_build_array(key, result)::text"
 
 
 def sql(*, is_hashed: bool, is_full: bool) -> str:
-    """Return the statement that reads what is bound: with digests every byte, without them only what names rows.
+    """Return the statement that reads what is bound: with digests every byte, without them only row versions.
 
-    To plan it takes longer than to run it. So what few checkpoints need is left out unless `is_full`, and the last
-    column says of each whether it needs that.
+    Planning takes longer than running. So what few checkpoints need is left out unless `is_full`, and the last column
+    says for each namespace whether it needs that.
     """
     blank = "''"
     return f"""{_SPACES}
@@ -378,7 +385,7 @@ _SQL = {(h, f): sql(is_hashed=h, is_full=f) for h in (False, True) for f in (Fal
 
 
 def read(cursor: Any, where: dict[str, Any], *, is_hashed: bool) -> Bound | None:
-    """Read it from PostgreSQL, in one statement; in a second one where a checkpoint needs more than most do."""
+    """Read it from PostgreSQL in one statement; in a second one where a checkpoint needs more than most do."""
     cursor.execute(_SQL[is_hashed, False], where)
     rows = cursor.fetchall()
     if any(row[8] for row in rows):

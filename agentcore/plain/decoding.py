@@ -1,4 +1,4 @@
-"""The plain serialiser: checkpoints as data to look at. It imports nothing, builds nothing and never fails."""
+"""The plain serializer: it reads checkpoints as plain data. It imports nothing, builds no object and never fails."""
 
 import hashlib
 import json

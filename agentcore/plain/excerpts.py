@@ -1,7 +1,7 @@
-"""Large states: what is too large to be read for a page stays in the database, and an empty value stands in for it.
+"""Excerpts: values too large for a page stay in the database, and an empty value takes their place.
 
-PostgreSQL says how large each value is without reading one. LangGraph then works out what is next from empty values of
-the same kinds, and people are shown an excerpt: size and SHA-256 of the stored bytes, and how they begin.
+PostgreSQL gives the size of each value without reading it. LangGraph computes what is next from empty values of the
+same kinds, and people see an excerpt: size and SHA-256 of the stored bytes, and their beginning.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ _EMPTY_TEXT = "'\"\"'::jsonb"
 
 @dataclass(frozen=True)
 class PageReader:
-    """A saver to look at one checkpoint with: it may leave large values out."""
+    """A saver to read one checkpoint for a page. It may leave large values out."""
 
     saver: Saver
 
     async def shown(self, found: Snapshot) -> Snapshot:
-        """Return the snapshot with excerpts for what was left out, and for what is too long for a page."""
+        """Return the snapshot with excerpts for values that were left out, and for values too long for a page."""
         values = found.values
         if isinstance(self.saver, ExcerptSaver):
             # Asked for after it was read: whatever was left out then is known now.
@@ -61,10 +61,10 @@ class PageReader:
 async def page_reader(
     saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "", most: int = LARGEST_READ
 ) -> PageReader:
-    """Return how to look at a checkpoint, or at the head, without reading what is too large for a page.
+    """Return a reader for a checkpoint, or for the head, that leaves out what is too large for a page.
 
-    Raises UnreadableThread for one that is too large to be looked at where values cannot be left out, and for a
-    question that is.
+    Raises UnreadableThread for a checkpoint that is too large where values cannot be left out, and for a question that
+    is.
     """
     if isinstance(saver, PostgresSaver):
         sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
@@ -79,7 +79,7 @@ async def page_reader(
 async def channel_saver(
     saver: Saver, thread_id: str, checkpoint_id: str, channel: str, *, namespace: str = ""
 ) -> Saver:
-    """Return a saver that reads this channel whole, and leaves out what is larger."""
+    """Return a saver that reads this channel whole and leaves out larger values."""
     if not isinstance(saver, PostgresSaver):
         return saver
     sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
@@ -89,7 +89,7 @@ async def channel_saver(
 
 
 async def check_can_be_copied(saver: Saver, thread_id: str, checkpoint_id: str, *, namespace: str = "") -> None:
-    """Raise UnreadableThread for a checkpoint that is too large to be copied in a worker, to try an edit or to fork."""
+    """Raise UnreadableThread for a checkpoint that is too large to copy in a worker, for a preview or a fork."""
     if isinstance(saver, PostgresSaver):
         size = sum(value.size for value in await _sizes(saver, thread_id, checkpoint_id, namespace))
     else:
@@ -124,7 +124,7 @@ async def _total(saver: SqliteSaver, thread_id: str, checkpoint_id: str | None, 
 
 
 def longest_read(values: Iterable[Stored], most: int = LARGEST_READ) -> int | None:
-    """Return how long a value may be so that all read together are not over `most`; None if nothing is left out."""
+    """Return the largest size at which all values together stay below `most`; None if nothing has to be left out."""
     total = 0
     for size in sorted(value.size for value in values if not value.is_question):
         total += size
@@ -147,7 +147,7 @@ def _inline(longest: int) -> str:
 
 
 def _select(longest: int) -> str:
-    """Return the library's statement, changed so that large values stay where they are."""
+    """Return the library's statement, changed to leave large values in the database."""
     query = AsyncPostgresSaver.SELECT_SQL
     blob = f"octet_length(bl.blob) > {longest} AND bl.channel <> '__pregel_tasks'"
     write = f"octet_length(cw.blob) > {longest} AND cw.channel <> '__interrupt__'"
@@ -169,7 +169,7 @@ def _cut_sql(table: str, is_large: str) -> str:
 
 
 class ExcerptSaver(PostgresSaver):
-    """Reads checkpoints with empty values in the place of those longer than `longest`. Refuses to write."""
+    """Reads checkpoints with empty values in place of those longer than `longest` bytes. Refuses to write."""
 
     def __init__(self, saver: PostgresSaver, longest: int) -> None:
         super().__init__(saver.conn, serde=saver.serde)
@@ -177,7 +177,7 @@ class ExcerptSaver(PostgresSaver):
         self.SELECT_SQL = _select(longest)
 
     async def measured(self, found: Snapshot) -> list[Measured]:
-        """Return what is known of the values that were left out. PostgreSQL hashes them where they are."""
+        """Return size, digest and beginning of the values that were left out. PostgreSQL computes the hashes."""
         sizes = await _sizes(self, found.thread_id, found.checkpoint_id, found.checkpoint_ns)
         large = [value for value in sizes if value.size > self.longest and not value.is_question]
         return [each for value in large if (each := await self._measured(found, value))]
@@ -201,7 +201,7 @@ class ExcerptSaver(PostgresSaver):
 
 
 def _hollow(kind: bytes, blob: bytes) -> tuple[bytes, bytes]:
-    """Return an empty value of the same kind in place of one that was left out."""
+    """Return an empty value of the same kind for one that was left out."""
     if not kind.startswith(_LARGE):
         return kind, blob
     return b"msgpack", ormsgpack.packb(_empty_like(kind.removeprefix(_LARGE), blob[0]))
@@ -222,7 +222,7 @@ def _empty_like(kind: bytes, first: int) -> Any:
 
 
 def text_begins(kind: str, first: int) -> int | None:
-    """Return where the characters begin in the stored bytes of a text; None for what is no text."""
+    """Return where the characters begin in the stored bytes of a text; None for anything else."""
     if kind == "text":
         return 0
     if kind != "msgpack":
@@ -248,7 +248,7 @@ def _excerpt(of: str, size: int, sha256: str, head: str) -> dict[str, Any]:
 
 
 def _cut_sent(found: Snapshot) -> tuple[tuple[dict[str, Any], ...], Gate | None]:
-    """Cut what Sends carry, and what each task of a gate is given by one."""
+    """Cut the arguments of Sends, and those of each task of a gate."""
     if not found.sent:
         return found.sent, found.gate
     room = max(LARGEST_PART // len(found.sent), LONGEST_HEAD)
@@ -260,7 +260,7 @@ def _cut_sent(found: Snapshot) -> tuple[tuple[dict[str, Any], ...], Gate | None]
 
 
 def cut_state(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Cut each channel, and all of them further if together they are too long for a page."""
+    """Cut each channel, and all of them further if they are too long for a page together."""
     kept = {name: cut(value) for name, value in values.items()}
     if len(canonical(kept)) <= LARGEST_SHOWN:
         return kept
@@ -268,7 +268,7 @@ def cut_state(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cut(plain: Any, room: int = LARGEST_PART) -> Any:
-    """Return plain data in which whatever is too long for a page is an excerpt. What is short stays as it is."""
+    """Return plain data with an excerpt in place of everything too long for a page. Short values stay as they are."""
     if isinstance(plain, str):
         return plain if len(plain) <= min(room, LONGEST_TEXT) else _cut_out(plain)
     if not isinstance(plain, dict | list) or not plain:
@@ -296,7 +296,7 @@ def is_excerpt(plain: Any) -> bool:
 
 
 def has_excerpt(plain: Any) -> bool:
-    """True if something in plain data was left out."""
+    """Return whether something in plain data was left out."""
     waiting: list[Any] = [plain]
     while waiting:
         item = waiting.pop()

@@ -1,8 +1,8 @@
-"""Secrets in a state: what the graph's author named is masked before it leaves the worker.
+"""Masks: secrets that the graph's author named are replaced by dots before a state leaves the worker.
 
 `{"approval": {"secret": ["api_key", "account.token"]}}` in the metadata of a node, or of the graph, names channels and
-dotted paths inside them; a list on the way stands for each of its items. Nothing is to be remembered at a page or an
-API answer: what a worker stores and answers is masked there, and digests are made from the real bytes before.
+dotted paths into them; a list on the way stands for each of its items. Pages and API need no masking of their own:
+whatever a worker stores and answers is masked. Digests are computed from the real bytes before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ TYPE_ANEW = "This is a secret that cannot be kept here: type it anew, or leave i
 
 
 def secret_paths(graph: Graph) -> tuple[str, ...]:
-    """Return what the metadata of the graph and of its nodes calls secret, subgraphs included."""
+    """Return the paths that the metadata of the graph and its nodes names, subgraphs included."""
     inner = [each for _, each in graph.get_subgraphs(recurse=True) if isinstance(each, Pregel)]
     given = [metadata for each in [graph, *inner] for metadata in _metadata_of(each)]
     return tuple(dict.fromkeys(path for metadata in given for path in _named_in(metadata)))
@@ -42,7 +42,7 @@ def _named_in(metadata: Any) -> list[str]:
 
 
 class Mask:
-    """Hides the secrets of some states, in their place, and their text wherever else it turns up."""
+    """Hides the secrets of some states: at their path, and wherever else their text appears."""
 
     def __init__(self, paths: Iterable[str], *states: Mapping[str, Any]) -> None:
         self.paths = [path.split(".") for path in paths]
@@ -50,7 +50,7 @@ class Mask:
         self._texts = sorted(found, key=len, reverse=True)  # a secret may be part of another
 
     def state(self, values: dict[str, Any], word: str = MASK) -> dict[str, Any]:
-        """Mask a state, or what is laid out like one."""
+        """Mask a state, or data with the same layout."""
         for path in self.paths:
             values = _covered(values, path, word)
         return dict(self.anywhere(values))
@@ -59,7 +59,7 @@ class Mask:
         return self.state({name: value}, word)[name]
 
     def anywhere(self, plain: Any) -> Any:
-        """Take the text of each secret out of any plain data."""
+        """Hide the text of each secret in any plain data."""
         if not self._texts:
             return plain
         if isinstance(plain, str):
@@ -210,7 +210,7 @@ def is_secret(path: str, paths: Iterable[str]) -> bool:
 
 
 def lost_in(edits: Mapping[str, Any], paths: tuple[str, ...]) -> Iterator[str]:
-    """Yield the path of each text that repeats a secret as dots, where nobody could put it back."""
+    """Yield the path of each text that repeats a secret as dots, where the value cannot be put back."""
     waiting = [(f"{name}/value", edit.get("value")) for name, edit in edits.items() if isinstance(edit, Mapping)]
     while waiting and paths:
         path, value = waiting.pop()
@@ -223,7 +223,7 @@ def lost_in(edits: Mapping[str, Any], paths: tuple[str, ...]) -> Iterator[str]:
 
 
 def restored(edits: Mapping[str, Any], values: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """Put the real values back where an edit has the mask; raise InvalidEdit where it is not known which."""
+    """Put the real values back where an edit has the mask. Raises InvalidEdit where it is not known which value."""
     split = [path.split(".") for path in paths]
     return {name: _restored_edit(name, edit, values.get(name), split) for name, edit in edits.items()}
 

@@ -1,4 +1,4 @@
-"""Words that came with the data, put into sentences of ours so that nobody takes them for ours."""
+"""Quote words that came with the data, so that nobody takes them for ours."""
 
 import json
 import re
@@ -14,13 +14,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,59}")
 
 
 def short(text: str, longest: int) -> str:
-    """Cut a text to one line of so many characters, all of which can be stored."""
+    """Cut a text to one line of so many characters that can be stored."""
     line = " ".join(storable(text).split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def listed(texts: Sequence[str], between: str, longest: int) -> str:
-    """Join texts in so many characters. Those that have no room are counted: `a, b and 29 more`."""
+    """Join texts within so many characters, and count the rest: `a, b and 29 more`."""
     lines = [text if len(text) <= longest else short(text, longest) for text in texts]
     for count in range(min(len(lines), longest), 0, -1):
         line = between.join(lines[:count]) + _more(len(lines) - count)
@@ -35,13 +35,13 @@ def _more(count: int) -> str:
 
 
 def quoted(text: str, longest: int) -> str:
-    """Quote a text in one line. Quotation marks inside become apostrophes: it cannot end its own quotation."""
+    """Quote a text on one line. Quotation marks inside become apostrophes, so that it cannot end its own quotation."""
     line = _MARKS.sub("'", short(text, longest - 2))
     return f"“{line}”"
 
 
 def told(value: Any, longest: int) -> str:
-    """Write a value into a sentence: figures and codes such as EUR or NL-4821 as they are, any other text quoted."""
+    """Format a value for a sentence: numbers and codes such as EUR or NL-4821 as they are, any other text quoted."""
     if isinstance(value, float):
         return f"{value:.2f}" if value == round(value, 2) else str(value)
     if value is None or isinstance(value, bool | int):
@@ -52,5 +52,5 @@ def told(value: Any, longest: int) -> str:
 
 
 def named(name: str, longest: int = 60) -> str:
-    """Write the name of a tool or an argument; what no program would call it is quoted."""
+    """Format the name of a tool or argument. A name that no program would use is quoted."""
     return name if _NAME.fullmatch(name) else quoted(name, longest)

@@ -1,4 +1,4 @@
-"""Plain data against a JSON Schema, and against what LangGraph and PostgreSQL can keep: a fault for each path."""
+"""Validate plain data against a JSON Schema, and against what LangGraph and PostgreSQL can store."""
 
 import datetime as dt
 import math
@@ -106,9 +106,9 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
 
 
 def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
-    """Yield what is wrong with `value`, each with its path below `path`. A schema that cannot be read is a fault too.
+    """Yield what is wrong with `value`, with paths below `path`. A schema that cannot be used is a fault too.
 
-    References are followed inside the schema only: nothing is fetched.
+    References are resolved inside the schema only: nothing is fetched.
     """
     if unkept := list(unstorable(value, path)):
         yield from unkept
@@ -179,7 +179,7 @@ def _names(error: ValidationError) -> list[list[str]]:
 
 
 def sentence(error: ValidationError) -> str:
-    """Say what the schema wants without repeating the value: it may be long, or secret."""
+    """Return what the schema wants, without repeating the value: it may be long, or secret."""
     wanted = error.validator_value
     if error.validator == "required":
         return "This is needed."
@@ -223,7 +223,7 @@ _WANTED = {
 
 
 def unstorable(value: Any, path: str, depth: int = 0) -> Iterator[Fault]:
-    """Find what LangGraph would read as an instruction, or PostgreSQL could not keep."""
+    """Find what LangGraph would read as an instruction, or PostgreSQL cannot store."""
     if depth > _DEEPEST:
         yield Fault(path, "This is nested too deeply.")
     elif isinstance(value, str) and ("\x00" in value or any("\ud800" <= char <= "\udfff" for char in value)):

@@ -1,6 +1,6 @@
-"""The checkpoint tables read, watched and emptied without building an object from a checkpoint, so web may do it.
+"""The checkpoint tables: read, watched and emptied without building an object, so that web processes may do it.
 
-`Tables` is what every back end offers; here is PostgreSQL's, the others are in `sqlite` and `memory`.
+Every back end offers `Tables`. PostgreSQL's are here, the others in `sqlite` and `memory`.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ ASKED_CHANNELS = ("__interrupt__", "__pregel_tasks")
 
 @dataclass(frozen=True)
 class Head:
-    """Where a thread stands: its newest checkpoint, and a fingerprint of it and of the writes that wait on it."""
+    """Where a thread stands: its newest checkpoint, and a fingerprint of it and of its pending writes."""
 
     checkpoint_id: str
     writes: str
@@ -87,7 +87,7 @@ HEAD_BYTES = 4_000
 
 
 class Tables(Protocol):
-    """The checkpoints of one store. Threads move when they get a checkpoint, a question, an answer or an error."""
+    """The checkpoints of one store. A thread *moves* when it gets a checkpoint, a question, an answer or an error."""
 
     def is_set_up(self) -> bool:
         """True if every table is there."""
@@ -107,8 +107,8 @@ class Tables(Protocol):
     ) -> Bound | None:
         """Return what tasks can read of the thread, in one statement; None if it has no checkpoint.
 
-        Namespaces in `unread` are left out. `at` names a namespace and the checkpoint that is read there, where that is
-        not the newest. With `is_hashed` every byte is read, and there are digests.
+        Namespaces in `unread` are left out. `at` names a namespace and the checkpoint to read there instead of the
+        newest. With `is_hashed` every byte is read, and there are digests.
         """
         ...
 
@@ -117,19 +117,19 @@ class Tables(Protocol):
         ...
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
-        """Return ids of threads that moved since they were last marked, but not just now; longest waiting first."""
+        """Return ids of threads that moved since they were last marked, except just now; the longest waiting first."""
         ...
 
     def mark_indexed(self, thread_id: str, head: Head | None) -> None:
-        """Say that the thread was read at `head`; does nothing if it has moved since."""
+        """Record that the thread was read at `head`. Does nothing if it has moved since."""
         ...
 
     def value_sizes(self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Sizes | None:
-        """Say how large the values of a checkpoint are, or of the head; None if there is no such checkpoint."""
+        """Return the sizes of a checkpoint's values, or the head's; None if it does not exist."""
         ...
 
     def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
-        """Return digest and beginning of stored values. They are hashed where they are, and not decoded."""
+        """Return digest and beginning of stored values. They are hashed in the database and not decoded."""
         ...
 
     def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
@@ -139,22 +139,23 @@ class Tables(Protocol):
     def raise_fence(
         self, thread_id: str, fence: int, *, held_seconds: float | None = None, lets_others: bool = False
     ) -> None:
-        """Raise the thread's number: from now on writes with a lower one are refused. Waits for those being made.
+        """Raise the thread's number: writes with a lower one are refused from now on. Waits for writes in progress.
 
-        With `held_seconds` writes without any number are refused as well, so long; or, with `lets_others`, noted.
+        With `held_seconds` writes without a number are refused as well, for so long; with `lets_others` they are noted
+        instead.
         """
         ...
 
     def hold_on(self, thread_id: str, fence: int, *, held_seconds: float) -> None:
-        """Keep others out for so long from now, if the thread still has this number and is held."""
+        """Keep others out for so many seconds from now, if the thread still has this number and is held."""
         ...
 
     def let_go(self, thread_id: str, fence: int) -> bool:
-        """Let others write to the thread again; return whether somebody did while it was held with this number."""
+        """Let others write again. Return whether somebody wrote while the thread was held with this number."""
         ...
 
     def written(self, thread_id: str, *, since: str, run_key: str) -> list[Written]:
-        """Return the thread's own checkpoints that are newer than `since`, newest first; of very many the newest."""
+        """Return the thread's checkpoints newer than `since`, newest first, up to a limit."""
         ...
 
     def read_fence(self, thread_id: str) -> int:
@@ -162,7 +163,7 @@ class Tables(Protocol):
         ...
 
     def lay_tombstone(self, thread_id: str) -> None:
-        """Refuse, from now on, whatever anybody writes to the thread. Who is writing this moment may still be done."""
+        """Refuse all writes to the thread from now on. Writes in progress may still complete."""
         ...
 
     def count_rows(self, thread_id: str) -> dict[str, int]:
@@ -174,22 +175,22 @@ class Tables(Protocol):
         ...
 
     def delete_rows(self, thread_id: str, *, limit: int | None = None) -> dict[str, int]:
-        """Delete what is held for the thread but its fence and tombstone; return the rows deleted from each table.
+        """Delete the thread's rows, except fence and tombstone. Return the deleted rows of each table.
 
-        With `limit` no more than so many of each table: call it again until there is none.
+        With `limit`, delete no more than so many of each table; call it again until nothing is deleted.
         """
         ...
 
     def threads_to_empty(self, *, limit: int) -> list[str]:
-        """Return ids of threads that have a tombstone and rows all the same; longest waiting first."""
+        """Return ids of threads that have a tombstone and still have rows; the longest waiting first."""
         ...
 
     def threads_emptied(self, *, settled_seconds: float) -> dict[str, int]:
-        """Return the threads that have had a tombstone for so long and have no row, with how many were deleted."""
+        """Return the threads with a tombstone of that age and without a row, with the number of deleted rows."""
         ...
 
     def settle(self, thread_ids: list[str]) -> None:
-        """Say that these threads were emptied, and need not be looked at again."""
+        """Record that these threads are empty and need no further look."""
         ...
 
 

@@ -1,7 +1,8 @@
-"""Which graph a thread is of: what its checkpoint says and shows, and what a graph has. Plain data.
+"""Which graph a thread belongs to: from what its checkpoint says and shows, and from what each graph has. Plain
+data.
 
-All agents of `create_agent` have the same nodes, so nodes tell no graph from another. A thread is bound by the id that
-its metadata names; else by the name of its agent, if the tools and channels it shows are that agent's too.
+All agents of `create_agent` have the same nodes, so nodes do not tell graphs apart. A thread is bound by the id in its
+metadata, or else by the name of its agent, if the tools and channels it shows are that agent's too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,13 +21,13 @@ def traits_of(card: GraphCard) -> Traits:
 
 
 def claims_in(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a checkpoint says of its graph, as `graph_id` and `agent`."""
+    """Return what a checkpoint says of its graph: `graph_id` and `agent`."""
     said = {"graph_id": metadata.get(GRAPH_KEY), "agent": metadata.get(AGENT_KEY)}
     return {name: value[:200] for name, value in said.items() if isinstance(value, str) and value}
 
 
 def bound_to(shown: Shown, graphs: Mapping[str, Traits]) -> tuple[str, str]:
-    """Return the graph and how that is known, `metadata` or `agent`; two empty strings if it is not."""
+    """Return the graph, and how it is known: `metadata` or `agent`; two empty strings if it is not known."""
     named, agent = shown.claims.get("graph_id"), shown.claims.get("agent")
     if named:
         return (named, "metadata") if named in graphs and not _why_not_named(shown, graphs[named]) else ("", "")
@@ -48,13 +49,13 @@ def _why_not_named(shown: Shown, traits: Traits) -> str:
 
 
 def fitting(shown: Shown, graphs: Mapping[str, Traits]) -> list[str]:
-    """Return the graphs that could have made the thread, by id. None may run it on that alone."""
+    """Return the ids of graphs that could have made the thread. That alone lets none of them run it."""
     ran = bool(shown.traits.nodes)
     return sorted(graph_id for graph_id, traits in graphs.items() if ran and not traits.lacks(shown.traits))
 
 
 def why_not(shown: Shown, graphs: Mapping[str, Traits]) -> str:
-    """Say why a thread is bound to no graph, which graphs fit, and what leads on."""
+    """Return why a thread is bound to no graph, which graphs fit, and what to do."""
     return " ".join([_reason(shown, graphs), _fit(fitting(shown, graphs)), ADVICE])
 
 
@@ -116,7 +117,7 @@ def _contested(bound: str, by: str) -> str:
 
 
 def tools_in(values: Iterable[Any]) -> set[str]:
-    """Return the tools that messages and questions name, in plain data: called, answered, or waiting for a yes."""
+    """Return the names of tools in messages and questions, as plain data: called, answered, or waiting for approval."""
     found: set[str] = set()
     waiting = list(values)
     while waiting:

@@ -1,6 +1,6 @@
-"""The checkpoints of a thread as a timeline, and the state at some of them: one query each, and no object is built.
+"""The checkpoints of a thread as a timeline, and the states at some of them. One query each, and no object is built.
 
-Which nodes ran is read from what LangGraph notes for itself: the versions that each node has seen.
+Which nodes ran follows from LangGraph's own record of the versions that each node has seen.
 """
 
 import json
@@ -92,10 +92,10 @@ FROM checkpoints c LEFT JOIN checkpoints p
 
 @dataclass(frozen=True)
 class Moment:
-    """One checkpoint. `ran` are the nodes of the step that led to it, `has_run` all that have run so far.
+    """One checkpoint. `ran` are the nodes of the step before it, `has_run` all nodes that ran until then.
 
-    `upcoming` are the nodes that wait here, as far as the checkpoint itself tells: not those that tasks were sent to.
-    `is_large`: it, or the one before, is too large to be read for a list, and nobody looked which nodes ran.
+    `upcoming` are the nodes that wait here, as far as the checkpoint tells: nodes reached by a Send are not among them.
+    `is_large`: this checkpoint, or the one before, is too large for a list, so which nodes ran was not read.
     """
 
     thread_id: str
@@ -186,8 +186,11 @@ def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple
 
 
 def _in_order(cursor: Any, query: str, asked: Any) -> list[tuple[Any, ...]]:
-    """Have the primary key give the rows. Where its statistics are old, PostgreSQL would take LangGraph's index of
-    thread ids for as good, and read and sort the whole thread for each row. One statement to the network."""
+    """Read the rows in the order of the primary key, in one statement.
+
+    With old statistics PostgreSQL would use LangGraph's index of thread ids, and read and sort the whole thread for
+    each row.
+    """
     cursor.execute(f"SET LOCAL enable_sort = off; {query}; SET LOCAL enable_sort = on", asked)
     cursor.nextset()
     return list(cursor.fetchall())
@@ -284,13 +287,13 @@ def _moment(
 
 
 def _seen(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the versions that each node has seen. LangGraph keeps an entry of its own for its gates."""
+    """Return the versions that each node has seen. LangGraph keeps an extra entry for its gates."""
     seen = checkpoint.get("versions_seen")
     return {name: each for name, each in seen.items() if name != "__interrupt__"} if isinstance(seen, Mapping) else {}
 
 
 def _ran(seen: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[str]:
-    """Return the nodes of the step: those that have seen something new. One that tasks are sent to sees nothing."""
+    """Return the nodes of the step: those that have seen something new. A node reached by a Send sees nothing."""
     if before is None:
         return []
     earlier = _seen(before)

@@ -126,7 +126,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a graph has, or what a thread shows of the one that made it."""
+    """What a graph has, or what a thread shows of its graph."""
 
     agent: str
     nodes: frozenset[str]
@@ -176,7 +176,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Action:
-    """What would happen if the pause were approved: a node or a tool, with what it is given."""
+    """What would happen after a yes: a node or a tool with its arguments."""
 
     name: str
     args: Any

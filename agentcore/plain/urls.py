@@ -1,4 +1,4 @@
-"""The one parser of database URLs: takes what people paste, says what is meant, and never repeats a password."""
+"""The parser of database URLs: it accepts what people paste, and never repeats a password."""
 
 import os
 import re
@@ -68,7 +68,7 @@ Store = Postgres | Sqlite | Memory
 
 
 def _with_nothing_behind(parse: Callable[P, T]) -> Callable[P, T]:
-    """Raise what `parse` raises, and nothing it was raised from: the errors of libpq and urllib repeat passwords."""
+    """Raise what `parse` raises, without its cause: errors of libpq and urllib repeat passwords."""
 
     @wraps(parse)
     def parsed(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -133,7 +133,9 @@ def _split(url: str, unreadable: AgentCoreError) -> SplitResult:
 
 
 def _is_cut(url: str, parts: SplitResult) -> bool:
-    """True if an @, /, ? or # of the password ended it: a driver would take what follows for the host, and name it."""
+    """Return whether an @, /, ? or # in the password ended it: a driver would take the rest for the host, and name
+    it.
+    """
     is_split = parts.netloc.count("@") > 1 or "@" in parts.path or bool(parts.fragment)
     return is_split or "\0" in url or _is_torn(parts.query)
 
@@ -202,7 +204,7 @@ def _check_no_options(parts: SplitResult) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Look now, while somebody reads what is wrong; the file itself need not be there."""
+    """Check the folder now, while somebody reads the error. The file itself need not exist."""
     if path.is_dir():
         raise BadDatabaseUrl("The SQLite URL names a folder. Add /checkpoints.db to it, or another name for a file.")
     if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
