@@ -1,7 +1,7 @@
 """Vote on an approval. One transaction decides; everything after it can be done again from what it stored.
 
-Lock order: thread row, approval row, audit head. Never take them in another order. Counting votes is reading too, so
-it happens under the thread's lock.
+Lock order: thread row, approval row, audit head; the whole of it is in docs/explanation/decisions.md. Counting votes is
+reading too, so it happens under the thread's lock.
 """
 
 from collections.abc import Sequence
