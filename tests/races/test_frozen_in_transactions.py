@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.checker import History, complaints, read_facts
+from tests.console import wait_for
 from tests.copies import Paused
 from tests.races.forked import Arena, Child
 from tests.scale import IS_FULL
@@ -227,6 +228,20 @@ def test_who_is_frozen_while_removing_a_thread_holds_up_no_vote_on_it_and_remove
         child.result()
     assert case.stored(paused) == before
     finish(case, paused, other)
+
+
+def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_appends_nothing(arena: Arena) -> None:
+    case, heads = Case(arena), arena.folder / "audit" / "heads"
+    child = case.freeze("audit.signed", "sign")
+    wait_for(lambda: arena.call("sign"), what="another process to sign")
+    assert child.is_stopped
+    before = heads.read_bytes()
+    child.go_on()
+    with pytest.raises(Exception, match="IdleInTransactionSessionTimeout"):
+        child.result()
+    assert heads.read_bytes() == before
+    assert arena.call("sign") == 1
+    assert arena.call("verify")["ok"]
 
 
 def test_a_transaction_that_is_silent_ends_before_others_give_up_waiting_for_its_locks(arena: Arena) -> None:

@@ -16,6 +16,7 @@ from django.db import connection, connections
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers import opening
 from approvals import audit, checkpoints, tasks
+from approvals.actions.log import signing
 from approvals.actions.people.sign_in import make_token
 from approvals.actions.runs import controls, execution, recovery
 from approvals.actions.runs.starts import start_run
@@ -183,6 +184,11 @@ def make_overdue(approval_id: UUID) -> None:
 def clean(thread_id: str) -> None:
     by = User.objects.get(username="root")
     cleaning.force_clean(thread_id=thread_id, reason="because", by=by)
+
+
+def sign() -> int:
+    """Sign the audit log; return the number of notes."""
+    return signing.sign()
 
 
 def limits() -> dict[str, str]:

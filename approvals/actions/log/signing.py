@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from agentcore.testing.failpoints import reach
 from approvals import audit
 from approvals.audit import folder, notes
 from approvals.audit.chain import GENESIS, entry_hash
@@ -107,9 +108,17 @@ def _sign_some(key: Key) -> bool:
             hashes=tuple(hashes),
         )
         note = key.sign(head.text)
+        reach("audit.signed")
+        _check_connected()
         end = folder.append_note(note)  # a crash here leaves it ahead of its copy
         SignedHead.objects.create(size=head.size, note=note, signed_at=at, file_end=end)
     return len(hashes) == MOST_LISTED
+
+
+def _check_connected() -> None:
+    """Raise a database error if this process was frozen and lost its lock: another may have signed meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
 
 
 def _new_hashes(size: int, root: str) -> list[str]:
