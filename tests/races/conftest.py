@@ -6,12 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
+from tests.console import stop_postgres
 from tests.races.forked import Arena, open_arena
 
 
 @pytest.fixture(scope="session")
-def arena(data_dir: Path) -> Iterator[Arena]:
-    folder = Path(tempfile.mkdtemp(prefix="arena-", dir=data_dir))
-    folder.chmod(0o755)
-    with open_arena(folder) as opened:
+def arena(database: str, data_dir: Path) -> Iterator[Arena]:
+    with open_arena(_folder(data_dir), servers.clone()) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def own_postgres(database: str, data_dir: Path) -> Iterator[Path]:
+    """A folder with a PostgreSQL that a test may kill, filled as every other; it is stopped at the end."""
+    folder = _folder(data_dir)
+    servers.fill_own(folder)
+    yield folder
+    stop_postgres(folder)
+
+
+def _folder(data_dir: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="arena-", dir=data_dir))
+    folder.chmod(0o755)  # PostgreSQL's own user looks into it
+    return folder

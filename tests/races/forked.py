@@ -1,4 +1,4 @@
-"""An arena: a PostgreSQL of its own, and processes forked from one that has imported everything. Made to be killed.
+"""An arena: a database, and processes forked from one that has imported everything. Made to be killed.
 
 A process starts in milliseconds, so a test can afford hundreds of them. Each is told where to die.
 """
@@ -16,18 +16,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 from psycopg.rows import tuple_row
 
-from tests.console import ROOT, stop_postgres, wait_for
+from tests.console import ROOT, wait_for
 from tests.copies import Paused, copy_paused
 from tests.scale import IS_FULL, tries
 
 LEASE_SECONDS = tries(5, full=2)
 """Short where tests wait for its end, and else long enough for a busy machine."""
-_SESSIONS = "SELECT 1 FROM pg_stat_activity WHERE datname = 'postgres'"
+_SESSIONS = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
 _forks = multiprocessing.get_context("forkserver")
 
 
@@ -107,7 +108,6 @@ class Arena:
 
     folder: Path
     url: str
-    name: str = "postgres"
     templates: dict[str, str] = field(default_factory=dict)
     children: list[Child] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -126,7 +126,7 @@ class Arena:
         With `most_idle_seconds` the database ends its transactions sooner than the settings say.
         """
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        about = (self.folder, self.name, theirs, work, args, more, failpoints, nodes, most_idle_seconds)
+        about = (self.folder, self.url, theirs, work, args, more, failpoints, nodes, most_idle_seconds)
         process = _forks.Process(target=_begin, args=about, daemon=True)
         process.start()
         theirs.close()
@@ -135,6 +135,11 @@ class Arena:
 
     def call(self, work: str, *args: Any, failpoints: str = "", seconds: float = 100, **more: Any) -> Any:
         return self.fork(work, *args, failpoints=failpoints, **more).result(seconds)
+
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return urlsplit(self.url).path.removeprefix("/")
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[Any]]:
@@ -156,14 +161,12 @@ class Arena:
     @contextmanager
     def twin(self) -> Iterator["Arena"]:
         """Copy the database, for a test that breaks it."""
-        name = f"twin_{next(self._numbers)}"
-        with self.database() as database:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
-            database.execute(f"{others} AND pid <> pg_backend_pid()")
-        with psycopg.connect(self.url.replace("/postgres?", "/template1?"), autocommit=True) as admin:
-            wait_for(lambda: not admin.execute(_SESSIONS).fetchone(), what="the database to be left alone")
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
-        yield replace(self, name=name, url=self.url.replace("/postgres?", f"/{name}?"))
+        name = f"{self.name}_{next(self._numbers)}"
+        with psycopg.connect(self.url.replace(f"/{self.name}?", "/template1?"), autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.name])
+            wait_for(lambda: not admin.execute(_SESSIONS, [self.name]).fetchone(), what="the database to be left alone")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.name}")
+        yield replace(self, url=self.url.replace(f"/{self.name}?", f"/{name}?"))
 
     def end_leases(self) -> None:
         """End the leases of workers that died, or froze, as if the time had passed. FULL=1: let it pass."""
@@ -180,6 +183,7 @@ class Arena:
 
     @property
     def postmaster(self) -> int:
+        """The first process of the PostgreSQL of the arena, which must be its own."""
         return int((self.folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
     def kill_postgres(self) -> None:
@@ -201,11 +205,8 @@ class Arena:
 
 
 @contextmanager
-def open_arena(folder: Path) -> Iterator[Arena]:
-    """Start the database and the process that forks, and set up."""
-    from approvals.conf import embedded
-
-    url = embedded.start(folder)
+def open_arena(folder: Path, url: str) -> Iterator[Arena]:
+    """Start the process that forks, unless another arena has, and pause the threads that tests copy."""
     with _environment(folder, url):
         _forks.set_forkserver_preload(["tests.races.preloaded"])
         multiprocessing.forkserver.ensure_running()
@@ -215,7 +216,6 @@ def open_arena(folder: Path) -> Iterator[Arena]:
         yield arena
     finally:
         arena.end()
-        stop_postgres(folder)
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def _environment(folder: Path, url: str) -> Iterator[None]:
 
 def _begin(
     folder: Path,
-    name: str,
+    url: str,
     pipe: Connection,
     work: str,
     args: tuple[Any, ...],
@@ -250,13 +250,16 @@ def _begin(
 ) -> None:
     from django.db import connections
 
+    from agentcore.plain.urls import postgres_params
     from agentcore.testing import failpoints
     from tests.races import paying, works
 
     log = os.open(folder / "forked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    connections.settings["default"]["NAME"] = name
+    os.environ["DATA_DIR"] = str(folder)
+    where = postgres_params(url)
+    connections.settings["default"] |= {"NAME": where["dbname"], "HOST": where["host"]}
     if most_idle_seconds is not None:
         limit = f" -c idle_in_transaction_session_timeout={most_idle_seconds}s"
         connections.settings["default"]["OPTIONS"]["options"] += limit

@@ -15,7 +15,7 @@ _numbers = itertools.count()
 def fork(arena: Arena, work: str, *args: Any) -> Child:
     """As `Arena.fork`, for a work of `answering`."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    about = (arena.folder, arena.name, theirs, work, args)
+    about = (arena.folder, arena.url, theirs, work, args)
     process = forked._forks.Process(target=_begin, args=about, daemon=True)
     process.start()
     theirs.close()
@@ -27,11 +27,11 @@ def call(arena: Arena, work: str, *args: Any) -> Any:
     return fork(arena, work, *args).result(200)
 
 
-def _begin(folder: Path, name: str, pipe: Any, work: str, args: tuple[Any, ...]) -> None:
+def _begin(folder: Path, url: str, pipe: Any, work: str, args: tuple[Any, ...]) -> None:
     from tests.races import answering, works
 
     setattr(works, work, getattr(answering, work))
-    forked._begin(folder, name, pipe, work, args, {}, "", "")
+    forked._begin(folder, url, pipe, work, args, {}, "", "")
 
 
 def copied(arena: Arena, template: str, count: int) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import servers
 from tests.console import Console, wait_for
 from tests.graphs import times_run
 from tests.scale import tries
@@ -47,12 +48,11 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(redis: str, data_dir: Path) -> Iterator[Story]:
+def story(database: str, data_dir: Path) -> Iterator[Story]:
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=data_dir))
     folder.chmod(0o755)
-    env = {"DATA_DIR": str(folder), "DATABASE_URL": "", "REDIS_URL": "", "LEASE_SECONDS": str(LEASE_SECONDS)}
-    console = Console(env, "--demo").start()
-    console.options = ()
+    env = {"DATA_DIR": str(folder), "DATABASE_URL": servers.clone(), "REDIS_URL": ""}
+    console = Console(env | {"LEASE_SECONDS": str(LEASE_SECONDS)}).start()
     told = Story(
         console,
         slow=console.pause("gated", {"seconds": 60}),

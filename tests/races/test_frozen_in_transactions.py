@@ -92,7 +92,7 @@ def take(case: Case, paused: Paused) -> None:
 def take_over(case: Case, paused: Paused) -> None:
     """Have another worker recover the run once its lease is over, and carry it out."""
     run = case.runs[paused.thread_id]
-    case.arena.wait_for_leases()
+    case.arena.end_leases()
     case.arena.call("do", "recover_run", run_id=run)
     case.arena.call("due_now", [run])
     case.arena.call("do", "execute_run", run_id=run)
@@ -170,7 +170,7 @@ def recover(case: Case, paused: Paused, at: str) -> Child:
     run = case.runs[paused.thread_id]
     assert case.arena.fork("carry_out", [run], nodes="pay:began=kill").died()
     case.history.deaths[paused.thread_id, "pay"] += 1
-    case.arena.wait_for_leases()
+    case.arena.end_leases()
     return case.freeze(at, "do", "recover_run", run_id=run)
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.checker import History, complaints, read_facts
 from tests.console import wait_for
 from tests.copies import Paused
-from tests.races.forked import Arena
+from tests.races.forked import Arena, open_arena
 from tests.races.test_clients_not_told import check, send, web
 from tests.scale import tries
 
@@ -22,6 +23,15 @@ SEGMENT = 16 * 1024 * 1024
 """Bytes of a file of PostgreSQL's write-ahead log: where that cannot be written, the server stops, as it must."""
 UNANSWERED = (500, 503)
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def arena(own_postgres: Path) -> Iterator[Arena]:
+    """An arena whose PostgreSQL nobody else uses."""
+    from approvals.conf import embedded
+
+    with open_arena(own_postgres, embedded.start(own_postgres)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

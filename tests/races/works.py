@@ -26,6 +26,7 @@ from approvals.actions.threads import replays as replay_thread
 from approvals.actions.threads.creation import create_thread
 from approvals.actions.votes import ballots
 from approvals.actions.workers import inquiries
+from approvals.actions.workers.cards import publish_graphs
 from approvals.database import in_database
 from approvals.errors import Refusal
 from approvals.jobs import runtime, worker
@@ -38,10 +39,8 @@ INPUT = {"text": "The lamp arrived broken."}
 
 
 def set_up() -> dict[str, str]:
-    """Make the tables and people, and one paused thread of each graph; return its id by graph."""
-    call_command("migrate", verbosity=0)
-    call_command("setup_checkpointer", verbosity=0)
-    call_command("demo", threads=0, verbosity=0)
+    """Publish the graphs, and pause a thread of two of them; return its id by graph."""
+    publish_graphs()
     with connection.cursor() as cursor:
         cursor.execute(paying.TABLE)
     made = {graph: f"{graph}-0" for graph in ("asking", "resuming")}
