@@ -161,6 +161,21 @@ if RETENTION_DAYS > 36_500:
         "RETENTION_DAYS must be a number of days up to 36500, such as 365, or 0 to keep threads."
     )
 
+# How often a worker looks for what nobody told it, in seconds. No environment variables: only tests look more often.
+SWEEP_SECONDS = 5
+SETTLED_SECONDS = 3.0
+"""A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
+UNTAKEN_SECONDS = 5.0
+"""A queued run that nobody took for this long gets another job."""
+EMPTIED_SECONDS = 30.0
+"""A statement that was under way when the tombstone was laid may still put a row in: none takes so long."""
+BEAT_SECONDS = 5.0
+ALIVE_SECONDS = 20.0
+"""A worker that has said nothing for this long is gone, or cannot reach the database: no run can go on either way."""
+JOB_POLL_SECONDS = 2.0
+BEGIN_AGAIN_SECONDS = 2.0
+"""After the database was gone a worker rests this long before it works again."""
+
 INSTALLED_APPS = [
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",

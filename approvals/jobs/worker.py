@@ -22,7 +22,6 @@ from approvals.jobs import queue, runtime
 logger = logging.getLogger(__name__)
 
 NODE_THREADS = "node"
-BEGIN_AGAIN_SECONDS = 2
 GRACE_SECONDS = 8
 """How long runs may go on after a stop is asked for; what is left is taken up by recovery."""
 LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
@@ -65,7 +64,7 @@ async def _work_on() -> None:
             if task.cancelling():  # the database was gone when it was told to stop: that is what it raised instead
                 return
             logger.warning("the worker stopped (%s); it begins again", type(error).__name__)
-        await asyncio.sleep(BEGIN_AGAIN_SECONDS)
+        await asyncio.sleep(settings.BEGIN_AGAIN_SECONDS)
 
 
 async def _work() -> None:
@@ -77,7 +76,7 @@ async def _work() -> None:
             concurrency=settings.WORKER_CONCURRENCY,
             install_signal_handlers=False,
             listen_notify=True,
-            fetch_job_polling_interval=2,
+            fetch_job_polling_interval=settings.JOB_POLL_SECONDS,
             shutdown_graceful_timeout=GRACE_SECONDS,
             delete_jobs="successful",
         )

@@ -14,6 +14,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -37,14 +38,14 @@ from approvals.models import Run, Thread
 
 logger = logging.getLogger(__name__)
 
-UNTAKEN_AFTER = timedelta(seconds=5)
 BACK_OFF_SECONDS = (1, 5, 25, 120, 600)
 MOVED = "Its worker died, and somebody else moved the thread since. What is asked there now is asked anew."
 
 
 def find_lost_runs() -> None:
     """Queue a look at each run that should be going on and is not."""
-    waiting = Run.objects.filter(status=RunStatus.QUEUED, updated_at__lt=Now() - UNTAKEN_AFTER)
+    untaken = timedelta(seconds=settings.UNTAKEN_SECONDS)
+    waiting = Run.objects.filter(status=RunStatus.QUEUED, updated_at__lt=Now() - untaken)
     waiting = waiting.exclude(retry_at__gt=Now())
     for run in waiting.exclude(thread__lease_until__gt=Now()).order_by("updated_at")[:200]:
         with outages.skip_locked("a run that no worker took", run_id=str(run.pk)):

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
@@ -25,8 +26,6 @@ MOST_NAMED = 200
 """Subgraphs whose rows the entry counts one by one."""
 SWEEP_SECONDS = 3.0
 SWEEP_SIZE = 50
-SETTLED_SECONDS = 30.0
-"""A statement that was under way when the tombstone was laid may still put a row in: none takes so long."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +121,14 @@ def _empty(thread_id: str, *, until: float) -> bool:
 
 
 def look_again() -> None:
-    """Delete rows that removed threads still have, and record which have none left. Runs every 5 s."""
+    """Delete rows that removed threads still have, and record which have none left. Runs at each sweep."""
     until = time.monotonic() + SWEEP_SECONDS
     with checkpoints.open_tables() as tables:
         waiting = tables.threads_to_empty(limit=SWEEP_SIZE)
     for thread_id in waiting:
         _empty(thread_id, until=until)
     with checkpoints.open_tables() as tables:
-        emptied = tables.threads_emptied(settled_seconds=SETTLED_SECONDS)
+        emptied = tables.threads_emptied(settled_seconds=settings.EMPTIED_SECONDS)
     if emptied:
         _settle(emptied)
 

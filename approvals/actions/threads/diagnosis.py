@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
@@ -14,7 +15,6 @@ from approvals import checkpoints
 from approvals.actions.runs import leases, starts
 from approvals.actions.votes import questions
 from approvals.actions.workers import inquiries
-from approvals.actions.workers.presence import ALIVE_SECONDS
 from approvals.domain import bindings, diagnosis, permissions
 from approvals.domain.diagnosis import Asked, Diagnosis, Facts, RunFacts
 from approvals.domain.permissions import User
@@ -125,7 +125,7 @@ def _roster() -> Roster:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]
     known = list(Worker.objects.filter(seen_at__gt=now - _REMEMBERED).order_by("seen_at"))
-    alive = [worker for worker in known if worker.seen_at > now - timedelta(seconds=ALIVE_SECONDS)]
+    alive = [worker for worker in known if worker.seen_at > now - timedelta(seconds=settings.ALIVE_SECONDS)]
     graphs = frozenset(graph_id for worker in alive for graph_id in worker.graphs)
     return Roster(now, graphs, bool(alive), {worker.name: worker.seen_at for worker in known})
 
@@ -176,7 +176,7 @@ def _too_large(asked: list[Approval]) -> str:
 
 def _is_silent(worker: str, roster: Roster) -> bool:
     seen_at = roster.seen_at.get(worker)
-    return seen_at is not None and seen_at <= roster.now - timedelta(seconds=ALIVE_SECONDS)
+    return seen_at is not None and seen_at <= roster.now - timedelta(seconds=settings.ALIVE_SECONDS)
 
 
 def _run(run: Any, graph: Graph | None) -> RunFacts | None:

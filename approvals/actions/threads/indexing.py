@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 5
 SWEEP_SIZE = 200
-SETTLED_SECONDS = 3.0
-"""A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
 MOVING_SECONDS = 15.0
 """One that never stands still is read this often, and one that nobody knows at once: it can be seen, and cleaned."""
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
@@ -568,7 +566,7 @@ def store_lost_threads() -> None:
 def sweep() -> None:
     """Queue the indexing of every thread that moved outside the console, and empty removed threads."""
     with checkpoints.open_tables() as tables:
-        moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=SETTLED_SECONDS)
+        moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=settings.SETTLED_SECONDS)
         moving = tables.threads_to_index(limit=SWEEP_SIZE)
     lately = Thread.objects.filter(pk__in=moving, updated_at__gt=Now() - timedelta(seconds=MOVING_SECONDS))
     moved += set(moving).difference(moved, lately.values_list("pk", flat=True))

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from psycopg_pool import PoolTimeout
@@ -16,9 +17,6 @@ from approvals.models import Worker
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
-ALIVE_SECONDS = 20.0
-"""A worker that has said nothing for this long is gone, or cannot reach the database: no run can go on either way."""
 _KEPT_FOR = timedelta(days=1)
 _GONE = (DatabaseError, PoolTimeout)
 
@@ -49,7 +47,7 @@ def _keep(graphs: list[str], stopped: threading.Event) -> None:
             logger.debug("could not say that this worker lives (%s)", type(error).__name__)
         finally:
             connection.close()
-        if stopped.wait(BEAT_SECONDS):
+        if stopped.wait(settings.BEAT_SECONDS):
             break
     _leave(worker.pk)
 
