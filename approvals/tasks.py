@@ -6,10 +6,8 @@ from django.conf import settings
 from procrastinate.contrib.django import app
 
 from approvals.actions.log import signing, verification
-from approvals.actions.runs import execution as execute
-from approvals.actions.runs import recovery as recover
-from approvals.actions.threads import cleaning, retirement
-from approvals.actions.threads import indexing as index
+from approvals.actions.runs import execution, recovery
+from approvals.actions.threads import cleaning, indexing, retirement
 from approvals.actions.votes import deadlines
 from approvals.actions.workers import inquiries
 from approvals.database import in_database
@@ -21,21 +19,21 @@ from approvals.domain.context import new_request_id
 async def execute_run(run_id: str) -> None:
     new_request_id()
     with outages.put_off("a run", run_id=run_id):
-        await execute.execute_run(run_id)
+        await execution.execute_run(run_id)
 
 
 @app.task
 async def recover_run(run_id: str) -> None:
     new_request_id()
     with outages.put_off("the recovery of a run", run_id=run_id):
-        await recover.recover_run(run_id)
+        await recovery.recover_run(run_id)
 
 
 @app.task
 async def index_thread(thread_id: str) -> None:
     new_request_id()
     with outages.put_off("the reading of a thread", thread_id=thread_id):
-        await index.index_thread(thread_id)
+        await indexing.index_thread(thread_id)
 
 
 @app.task
@@ -48,9 +46,9 @@ async def answer_inquiry(inquiry_id: str) -> None:
 async def reconcile(timestamp: int) -> None:
     """Index threads that moved, empty removed ones, close overdue approvals, find lost runs and lost jobs."""
     with outages.put_off("the sweep"):
-        await in_database(index.sweep)()
+        await in_database(indexing.sweep)()
         await in_database(deadlines.close_overdue)()
-        await in_database(recover.find_lost_runs)()
+        await in_database(recovery.find_lost_runs)()
         await in_database(cleaning.look_again)()
 
 

@@ -13,8 +13,7 @@ from langgraph.types import Command
 
 from agentcore.dialects.hitl_batched import choice_in
 from agentcore.graphs import edits as state_edit
-from agentcore.graphs import mending, per_task
-from agentcore.graphs import questions as pending
+from agentcore.graphs import mending, per_task, questions
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.runs import UNFINISHED, OnStep, outcome, run_until_pause
@@ -162,7 +161,7 @@ async def resume(
             if answer.verdict == "approve" and not answer.interrupt_id:
                 state_edit.check_nothing_sent(here)
             answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
-        if answer.interrupt_id.startswith(pending.RAISED):
+        if answer.interrupt_id.startswith(questions.RAISED):
             return await _answer_raised(at, here, answer, is_edited)
         if answer.interrupt_id:
             return await _respond(at, here, answer)
@@ -220,15 +219,15 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     if answer.interrupt_id in here.answers:
         is_same = canonical(here.answers[answer.interrupt_id]) == canonical(to_plain(answer.answer))
         return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
-    if answer.interrupt_id not in {pending.id for pending in here.interrupts}:
+    if answer.interrupt_id not in {questions.id for questions in here.interrupts}:
         was_given = at.is_retried and await _was_given(at, here, answer)
         return await _go_on(at, None, here.checkpoint_id) if was_given else _gone(here)
     if not answer.edits:
         return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
     here_config = config_for(at.thread_id)
     writes = await state_edit.writes_of(at.graph, at.saver, here_config, answer.edits)
-    update = pending.signed(writes, at.run)
-    if at.is_retried and await pending.is_signed(at.saver, here_config, at.run):
+    update = questions.signed(writes, at.run)
+    if at.is_retried and await questions.is_signed(at.saver, here_config, at.run):
         update = []  # this run's own, from before a crash
     else:
         await state_edit.check_not_edited_already(at.saver, here_config, answer.edits)
@@ -262,7 +261,7 @@ async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: boo
 
 async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
     """Return whether the node has ended with this very answer, while its step is not over."""
-    given = await pending.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
+    given = await questions.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
     if given:
         return canonical(given[0]) == canonical(to_plain(answer.answer))
     # LangGraph keeps the first answer of a node, not the last. Where nothing else waits, a person has not come between.
@@ -291,7 +290,9 @@ async def _end_or_go(at: _At, here: Snapshot, route: Mapping[str, Any] | None, r
         return await outcome(at.graph, at.saver, at.thread_id)
     told = {route["reason_to"]: reason} if "reason_to" in route else None
     if at.namespace:
-        await pending.send_on(at.saver, config_for(at.thread_id, here.checkpoint_id, at.namespace), route["goto"], told)
+        await questions.send_on(
+            at.saver, config_for(at.thread_id, here.checkpoint_id, at.namespace), route["goto"], told
+        )
         return await _go_on(at, None, here.checkpoint_id)
     return await _go_on(at, Command(goto=route["goto"], update=told), here.checkpoint_id)
 
@@ -360,7 +361,7 @@ async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expect
         await at.on_step(step)
 
     await at.before_entering()
-    await pending.forget_unkeyed(at.saver, config_for(at.thread_id))
+    await questions.forget_unkeyed(at.saver, config_for(at.thread_id))
     head = at.head if at.namespace else expected_head
     came = await run_until_pause(
         at.graph,
@@ -401,5 +402,5 @@ _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _
 async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:
     """Ask the waiting questions anew: remove the answer that a node failed with. Runs nothing."""
     places = await read_places(graph, saver, config_for(thread_id))
-    await pending.take_back(saver, places)
+    await questions.take_back(saver, places)
     return await outcome(graph, saver, thread_id)

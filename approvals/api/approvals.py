@@ -9,10 +9,9 @@ from ninja import Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from approvals.actions.threads import whole_values as opening
-from approvals.actions.votes import alterations, bulk
+from approvals.actions.threads import whole_values
+from approvals.actions.votes import alterations, bulk, claims
 from approvals.actions.votes import ballots as decide
-from approvals.actions.votes import claims as claiming
 from approvals.actions.votes import edits as try_edit
 from approvals.actions.votes.ballots import Voted
 from approvals.api import cursors
@@ -181,7 +180,7 @@ def open_whole(request: HttpRequest, approval_id: UUID, part: Text = "") -> Any:
 
     It is remembered: a yes needs it.
     """
-    return whole_of(opening.of_approval(approval_id=approval_id, part=part, by=person(request)))
+    return whole_of(whole_values.of_approval(approval_id=approval_id, part=part, by=person(request)))
 
 
 @router.post("/approvals/{approval_id}/preview", response=answers(PreviewOut, 404, 409, 410, 413))
@@ -250,14 +249,14 @@ def claim_approval(request: HttpRequest, approval_id: UUID, wanted: Claim) -> Ap
 
     409 `claimed` while somebody else has it, unless `take_over` is true.
     """
-    claiming.claim(approval_id=approval_id, is_take_over=wanted.take_over, by=person(request))
+    claims.claim(approval_id=approval_id, is_take_over=wanted.take_over, by=person(request))
     return _brief(approval_id)
 
 
 @router.delete("/approvals/{approval_id}/claim", response=answers(ApprovalBrief, 404))
 def release_approval(request: HttpRequest, approval_id: UUID) -> ApprovalBrief:
     """Give your claim back before it ends. 404 if you hold none."""
-    claiming.release(approval_id=approval_id, by=person(request))
+    claims.release(approval_id=approval_id, by=person(request))
     return _brief(approval_id)
 
 

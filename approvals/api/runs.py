@@ -7,9 +7,8 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
-from approvals.actions.runs import controls as retry
-from approvals.actions.runs import starts as start
-from approvals.actions.votes import questions as again
+from approvals.actions.runs import controls, starts
+from approvals.actions.votes import questions
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, Filters, PlainValue, Text, ThreadId
@@ -48,7 +47,7 @@ class RunFilters(Filters):
 @router.post("/threads/{any:thread_id}/runs", response=answers(RunOut, 404, 409, 413))
 def create_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> RunOut:
     """Give the thread new input and queue a run. 409 `busy` while it is paused or another run holds it. Operators."""
-    run = start.start_run(thread_id=thread_id, graph_id=new.assistant_id, input=new.input, by=person(request))
+    run = starts.start_run(thread_id=thread_id, graph_id=new.assistant_id, input=new.input, by=person(request))
     return run_out(run)
 
 
@@ -59,7 +58,7 @@ def ask_question_again(request: HttpRequest, thread_id: ThreadId) -> RunOut:
     The stored answer is taken back, and a new approval opens; what others of the same step have done stays done. 409
     when there is nothing to ask again.
     """
-    return run_out(again.ask_again(thread_id=thread_id, by=person(request)))
+    return run_out(questions.ask_again(thread_id=thread_id, by=person(request)))
 
 
 @router.get("/threads/{any:thread_id}/runs", response=answers(list[RunOut], 404))
@@ -87,16 +86,16 @@ def get_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> RunOut:
 @router.post("/runs/{run_id}/retry", response=answers(RunOut, 404, 409))
 def retry_run(request: HttpRequest, run_id: UUID) -> RunOut:
     """Queue a failed or held run again, from where it stopped: the pending node runs again from its top."""
-    return run_out(retry.retry_run(run_id=run_id, by=person(request)))
+    return run_out(controls.retry_run(run_id=run_id, by=person(request)))
 
 
 @router.post("/runs/{run_id}/give_up", response=answers(RunOut, 404, 409))
 def give_up_run(request: HttpRequest, run_id: UUID) -> RunOut:
     """Leave the thread of a failed or held run where it stands; nothing more runs."""
-    return run_out(retry.give_up_run(run_id=run_id, by=person(request)))
+    return run_out(controls.give_up_run(run_id=run_id, by=person(request)))
 
 
 @router.post("/runs/{run_id}/cancel", response=answers(RunOut, 404, 409))
 def cancel_run(request: HttpRequest, run_id: UUID) -> RunOut:
     """Stop a queued or running run: nothing its worker writes is accepted any more. A node may still be running."""
-    return run_out(retry.cancel_run(run_id=run_id, by=person(request)))
+    return run_out(controls.cancel_run(run_id=run_id, by=person(request)))

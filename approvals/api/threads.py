@@ -10,8 +10,7 @@ from pydantic import Field
 
 from approvals import checkpoints
 from approvals.actions.threads import bindings as bind_thread
-from approvals.actions.threads import cleaning, diagnosis, forks, replays
-from approvals.actions.threads import creation as create
+from approvals.actions.threads import cleaning, creation, diagnosis, forks, replays
 from approvals.actions.workers import inquiries
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
@@ -101,7 +100,7 @@ class Removal(Body):
 @router.post("/threads", response=answers(ThreadOut, 409, 413))
 def create_thread(request: HttpRequest, new: NewThread) -> ThreadOut:
     """Make a thread with nothing in it yet. 409 `already_exists` unless `if_exists` is `do_nothing`. Operators."""
-    thread = create.create_thread(
+    thread = creation.create_thread(
         thread_id=new.thread_id, metadata=new.metadata, if_exists=new.if_exists, by=person(request)
     )
     return thread_out(thread)

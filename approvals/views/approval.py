@@ -18,7 +18,7 @@ from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
 from approvals.models import Approval, Draft, Graph, Run, Vote
-from approvals.presenters import approvals as shown
+from approvals.presenters import approvals
 from approvals.presenters import votes as voting
 from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
@@ -130,12 +130,12 @@ def with_bar(context: dict[str, Any]) -> dict[str, Any]:
     leads_to = seen.preview or (context["proposal"] and context["proposal"].preview)
     drawing = {}
     if leads_to and found.is_pending and "drawing" in context:
-        drawing = {"drawing": shown.picture_of(found, context["graph"], leads_to=leads_to.leads_to)}
+        drawing = {"drawing": approvals.picture_of(found, context["graph"], leads_to=leads_to.leads_to)}
     return context | drawing | {"bar": bar, "on_screen": seen}
 
 
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
-    actions = shown.actions_of(found, graph)
+    actions = approvals.actions_of(found, graph)
     same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
     together = row_list(same_thread.filter(checkpoint_id=found.checkpoint_id)) if found.interrupt_id else []
     return {
@@ -144,20 +144,20 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "thread": found.thread,
         "graph": graph,
         "actions": actions,
-        "drawing": shown.picture_of(found, graph),
+        "drawing": approvals.picture_of(found, graph),
         "asked_by": asked_by(found),
         "asked_together": together,
         "conversations": conversations_of(found.state),
-        "warnings": shown.warnings_of(found),
+        "warnings": approvals.warnings_of(found),
         "notice": policies.why_not_edit_blocked(blocked=found.blocked),
         "state": state_of(found.state),
         "request_json": json_text(found.request),
         "editing": editing,
-        "groups": list(editing.form.groups(shown.shown_first(actions))),
+        "groups": list(editing.form.groups(approvals.shown_first(actions))),
         "answering": None,
         "key": uuid4(),
         "decision": decision_of(found),
-        "next_titles": shown.titles_of(found.next, graph),
+        "next_titles": approvals.titles_of(found.next, graph),
         "others": row_list(same_thread.exclude(pk__in=[item.id for item in together])),
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
@@ -178,7 +178,7 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
     now = timezone.now()
     tally = voting.tally_of(found, votes, request.user, now=now)
     untrue = alterations.why_not(found, request.user)
-    choices = shown.choices_of(found, request.user, is_voted=tally.is_voted, now=now, untrue=untrue)
+    choices = approvals.choices_of(found, request.user, is_voted=tally.is_voted, now=now, untrue=untrue)
     return {
         "approval": found,
         "row": row_of(found),
@@ -187,7 +187,7 @@ def vote_context(request: Request, found: Approval) -> dict[str, Any]:
         "seen_parts": whole_values.opened(found, request.user),
         "proposal": voting.proposal_of(found, votes, graph_of(found)),
         "choices": choices,
-        "why_not_claim": permissions.why_not(request.user, "vote") or shown.why_not_claim(found, request.user),
+        "why_not_claim": permissions.why_not(request.user, "vote") or approvals.why_not_claim(found, request.user),
         "tally_mark": digest(str(tally))[:12],
         "choices_mark": digest(str(choices))[:12],
     }
@@ -197,9 +197,9 @@ def row_list(found: Any) -> list[Any]:
     return [row_of(item) for item in listed(found.order_by("-created_at"))[:10]]
 
 
-def decision_of(found: Approval) -> shown.DecisionShown | None:
+def decision_of(found: Approval) -> approvals.DecisionShown | None:
     decision = getattr(found, "decision", None)
-    return shown.decision_of(found, decision) if decision else None
+    return approvals.decision_of(found, decision) if decision else None
 
 
 def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
         "thread_sentence": str(ThreadStatus(found.thread.status).label),
         "thread": found.thread,
         "next_up": next_up(request, found),
-        "drawing": shown.picture_of(found, graph),
+        "drawing": approvals.picture_of(found, graph),
     }
 
 

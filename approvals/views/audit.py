@@ -10,9 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import audit as log
-from approvals.actions.log import receipts
-from approvals.actions.log import texts as erasing
-from approvals.actions.log import verification as verifying
+from approvals.actions.log import receipts, texts, verification
 from approvals.audit.filters import Filters
 from approvals.audit.receipts import make_receipt, note_on
 from approvals.domain import permissions
@@ -51,7 +49,7 @@ def audit(request: Request) -> HttpResponse:
 
 @require_POST
 def verify_audit(request: Request) -> HttpResponse:
-    found = verifying.verify_audit(by=request.user)
+    found = verification.verify_audit(by=request.user)
     if found.ok:
         messages.success(request, f"Intact: {found.entries} entries, each in its place.")
     else:
@@ -81,7 +79,7 @@ def entry(request: Request, seq: int) -> HttpResponse:
 def erase_text(request: Request, seq: int, name: str) -> HttpResponse:
     reason = request.POST.get("reason", "").replace("\x00", "")
     try:
-        erasing.erase_text(seq=min(seq, LARGEST - 1), name=name, reason=reason, by=request.user)
+        texts.erase_text(seq=min(seq, LARGEST - 1), name=name, reason=reason, by=request.user)
     except (Invalid, Busy, Gone) as refused:
         return _entry_page(request, seq, problem=refused.message, reason=reason, status=refused.status)
     messages.success(request, "Erased. The entry stays, and the log still verifies.")

@@ -9,14 +9,14 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from approvals import audit as log
+from approvals import audit
 from approvals.actions.votes import bulk as decide_many
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.domain import permissions
 from approvals.enums import Verdict
 from approvals.errors import Denied, Invalid, Refusal
 from approvals.models import Approval
-from approvals.presenters import approvals as shown
+from approvals.presenters import approvals
 from approvals.presenters.queue import Titled, titled
 from approvals.presenters.votes import ProposalShown
 from approvals.views.approval import graph_of, vote_context
@@ -118,9 +118,9 @@ def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, A
     choices_here = [ChoiceHere(value, label, word, value == chosen_here) for value, label, word in ways]
     if not any(choice.is_chosen for choice in choices_here):
         choices_here[0] = replace(choices_here[0], is_chosen=True)
-    actions = shown.actions_of(approval, graph_of(approval))
+    actions = approvals.actions_of(approval, graph_of(approval))
     return told | {
-        "warnings": shown.warnings_of(approval),
+        "warnings": approvals.warnings_of(approval),
         "actions": actions,
         "why_not": why_not,
         "key": uuid4(),
@@ -128,7 +128,7 @@ def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, A
     }
 
 
-def _ways(choices: shown.Choices, proposal: ProposalShown | None) -> list[tuple[str, str, str]]:
+def _ways(choices: approvals.Choices, proposal: ProposalShown | None) -> list[tuple[str, str, str]]:
     """Return how the person may vote on an approval: for the question or the proposal, against it, or not at all."""
     choice = choices.agreeing_with(proposal.verdict) if proposal else choices.approve
     label, word = (f"Agree with {proposal.by}", "agree") if proposal else ("Approve", "approve")
@@ -157,5 +157,5 @@ def _came(request: Request, approval: Approval, one: Voted | Refusal) -> Came:
     if isinstance(one, Voted):
         return Came(approval, titled(approval, one.decision), True, told_of(one))
     if isinstance(one, Denied):
-        log.append_refusal(one, actor=request.user.get_username())
+        audit.append_refusal(one, actor=request.user.get_username())
     return Came(approval, titled(approval, None), False, one.message)

@@ -12,7 +12,7 @@ from approvals.errors import Invalid, InvalidEdit, Refusal
 from approvals.forms.edits import EditForm
 from approvals.forms.fields import JsonForm
 from approvals.models import Approval, Graph
-from approvals.presenters import approvals as shown
+from approvals.presenters import approvals
 
 WHICH_NODE = "Several nodes ran last. Say which of them the edit comes from: what runs next depends on it."
 
@@ -26,7 +26,7 @@ class Editing:
     mode: str
     edits: dict[str, Any] | None = None
     problem: str = ""
-    preview: shown.PreviewShown | None = None
+    preview: approvals.PreviewShown | None = None
     is_redrawn: bool = False
     """A part was added, removed or turned: nothing is to be previewed yet."""
     nodes: list[str] = field(default_factory=list)
@@ -123,7 +123,7 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
     except Refusal as refused:
         editing.problem = refused.message
     else:
-        editing.preview = shown.preview_of(found, given, graph)
+        editing.preview = approvals.preview_of(found, given, graph)
 
 
 def show_faults(editing: Editing, refused: Invalid) -> None:

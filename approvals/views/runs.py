@@ -6,36 +6,36 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
-from approvals.actions.runs import controls as stopped
-from approvals.actions.votes import questions as again
+from approvals.actions.runs import controls
+from approvals.actions.votes import questions
 from approvals.models import Run
 from approvals.views.pages import Request, redirect_after_post
 
 
 @require_POST
 def retry_run(request: Request, run_id: UUID) -> HttpResponse:
-    run = stopped.retry_run(run_id=run_id, by=request.user)
+    run = controls.retry_run(run_id=run_id, by=request.user)
     messages.success(request, "Retrying.")
     return _back(run)
 
 
 @require_POST
 def give_up_run(request: Request, run_id: UUID) -> HttpResponse:
-    run = stopped.give_up_run(run_id=run_id, by=request.user)
+    run = controls.give_up_run(run_id=run_id, by=request.user)
     messages.success(request, "Given up. Nothing more runs.")
     return _back(run)
 
 
 @require_POST
 def cancel_run(request: Request, run_id: UUID) -> HttpResponse:
-    run = stopped.cancel_run(run_id=run_id, by=request.user)
+    run = controls.cancel_run(run_id=run_id, by=request.user)
     messages.success(request, "Cancelled. Nothing more is written.")
     return _back(run)
 
 
 @require_POST
 def ask_again(request: Request, thread_id: str) -> HttpResponse:
-    again.ask_again(thread_id=thread_id, by=request.user)
+    questions.ask_again(thread_id=thread_id, by=request.user)
     messages.success(request, "It is being asked again.")
     return redirect_after_post("thread", thread_id)
 

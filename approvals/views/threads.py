@@ -15,7 +15,7 @@ from approvals.domain.permissions import User
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
 from approvals.models import Approval, Graph, Run, Thread
-from approvals.presenters import queue as approval_rows
+from approvals.presenters import queue
 from approvals.presenters.graphs import drawing_of
 from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
@@ -78,7 +78,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         if graph
         else None,
         "runs": [run_of(run, graph) for run in runs],
-        "approvals": approval_rows.rows_of(approvals),
+        "approvals": queue.rows_of(approvals),
         "state": state_of(found.state),
         "questions": [value_of(each["value"]) for each in (found.unbound or {}).get("questions", ())],
         "cut": _cut(found),

@@ -9,8 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from approvals.actions.votes import ballots, drafts
-from approvals.actions.votes import claims as claiming
+from approvals.actions.votes import ballots, claims, drafts
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.domain import permissions, queries
 from approvals.domain.answers import takes_answer
@@ -19,7 +18,7 @@ from approvals.enums import VERDICT_WORDS
 from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal
 from approvals.forms.values import MISSING, read_json
 from approvals.models import Approval, Graph
-from approvals.presenters import approvals as shown
+from approvals.presenters import approvals
 from approvals.presenters.values import differences_of
 from approvals.views.answering import Answering, answered_with, answering_of, reviewed
 from approvals.views.approval import (
@@ -207,14 +206,14 @@ def withdraw(request: Request, approval_id: UUID) -> HttpResponse:
 @require_POST
 def claim(request: Request, approval_id: UUID) -> HttpResponse:
     is_take_over = "take_over" in request.POST
-    claiming.claim(approval_id=approval_id, is_take_over=is_take_over, by=request.user)
-    messages.success(request, f"Yours for {claiming.CLAIM_MINUTES} minutes.")
+    claims.claim(approval_id=approval_id, is_take_over=is_take_over, by=request.user)
+    messages.success(request, f"Yours for {claims.CLAIM_MINUTES} minutes.")
     return redirect_after_post("approval", approval_id)
 
 
 @require_POST
 def release(request: Request, approval_id: UUID) -> HttpResponse:
-    claiming.release(approval_id=approval_id, by=request.user)
+    claims.release(approval_id=approval_id, by=request.user)
     messages.success(request, "Released.")
     return redirect_after_post("approval", approval_id)
 
@@ -305,8 +304,8 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
         "decision": decision_of(found),
         "changed": differences_of(refused.detail.get("changed") or []),
         "newer": newer_than(found, refused),
-        "next_nodes": shown.titles_of(refused.detail["next"], graph_of(found)) if "next" in refused.detail else "",
-        "seen_next": shown.titles_of(found.next, graph_of(found)),
+        "next_nodes": approvals.titles_of(refused.detail["next"], graph_of(found)) if "next" in refused.detail else "",
+        "seen_next": approvals.titles_of(found.next, graph_of(found)),
         "draft_edits": json_text(edits) if edits else "",
         "draft_answer": json_text(ballot.answer) if ballot.answer is not None else "",
         "comment": ballot.comment,

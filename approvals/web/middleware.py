@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from approvals import audit
 from approvals.domain.context import new_request_id
 from approvals.errors import Denied, Refusal, TooLarge
-from approvals.views import errors as pages
+from approvals.views import errors
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -49,7 +49,7 @@ class RefusalMiddleware:
         size = request.META.get("CONTENT_LENGTH") or "0"
         is_large = size.isdigit() and int(size) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if is_large and not request.path.startswith("/api/"):  # the API says it in its own shape
-            return pages.refusal(request, TooLarge("What you sent is larger than 4 MB. Nothing was stored."))
+            return errors.refusal(request, TooLarge("What you sent is larger than 4 MB. Nothing was stored."))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -57,4 +57,4 @@ class RefusalMiddleware:
             return None
         if isinstance(exception, Denied):
             audit.append_refusal(exception, actor=request.user.get_username())
-        return pages.refusal(request, exception)
+        return errors.refusal(request, exception)
