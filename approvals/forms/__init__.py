@@ -1,1 +1,1 @@
-"""Forms: answers, edits of a state, and the fields they are made of."""
+"""Forms: edits of a state, answers, and the fields they are made of."""

@@ -1,4 +1,4 @@
-"""The form of an answer to what an agent asks: one choice an action, the fields of a schema, or words."""
+"""The form of an answer: one choice an action, the fields of a schema, or text."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _PLACE = re.compile(r"(?:decisions/)?(\d+)?/?(?:(?:edited_action|editedAction|ar
 
 
 class ChoiceForm(FaultsForm):
-    """What somebody decides on one action: it is approved, edited, rejected or answered in the tool's place."""
+    """The decision on one action: approve it, edit it, reject it, or answer instead of the tool."""
 
     verdict = forms.ChoiceField(widget=forms.RadioSelect, required=False, label="Decision")
     reason = forms.CharField(widget=_LONG, required=False, strip=False, label="Why?")
@@ -92,7 +92,7 @@ class ChoiceForm(FaultsForm):
 
 
 class WordsForm(FaultsForm):
-    """An answer to a question without a form: a text, or any JSON once its author has typed what it is for."""
+    """An answer to a question without a schema: text, or any JSON once the person has typed what it is for."""
 
     words = forms.CharField(widget=_LONG, required=False, strip=False, label="Your answer")
     raw = forms.CharField(
@@ -162,7 +162,7 @@ class WordsForm(FaultsForm):
 
 
 class AnswerForm:
-    """The whole answer, of as many forms as there are actions, or of one."""
+    """The whole answer: a form for each action, or one form."""
 
     def __init__(self, approval: Approval, *, data: Mapping[str, Any] | None = None, answer: Any = None) -> None:
         self.question = question_of(approval)

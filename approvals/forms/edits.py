@@ -1,4 +1,6 @@
-"""The edit of a paused state as a form: fields for one value each, objects and lists in parts, messages as messages."""
+"""The edit of a paused state as a form: fields for single values, nested forms for objects and lists, messages as
+messages.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Forms made from JSON Schema: fields for one value each, and the edit of a paused state.
+"""Form fields made from JSON Schema, and the edit form of a flat state.
 
-A field's text stands for one JSON value: numbers stay numbers, null stays null, and what no field can show is edited as
-JSON. Nothing somebody typed is lost: every form renders again from what was sent.
+The text of a field stands for one JSON value: numbers stay numbers, null stays null, and what no field can show is
+edited as JSON. Nothing that somebody typed is lost: every form renders again from posted data.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A form for one JSON value, from its JSON Schema or from the value itself: fields, groups, lists, choices, or JSON.
 
-The value is a tree of parts, each with a name that holds nothing but letters, digits, `_` and `-`. What a part is made
-of (the items of a list, the choice of a union) is in the posted data, so the server draws every change and keeps what
-was typed. A part that no field can show whole is JSON, alone. What nobody touched comes back exactly as it was.
+The value is a tree of parts. The name of each part has only letters, digits, `_` and `-`. The structure (the items of a
+list, the choice of a union) is in the posted data, so the server draws every change and keeps what was typed. A part
+that no field can show whole is edited as JSON. Untouched parts come back unchanged.
 """
 
 import json

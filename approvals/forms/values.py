@@ -1,4 +1,4 @@
-"""Which JSON values a form field can stand for, and how its text is written and read. Types are kept."""
+"""Which JSON values a form field can hold, and how its text is written and parsed. Types are kept."""
 
 import json
 import math

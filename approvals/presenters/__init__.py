@@ -1,1 +1,1 @@
-"""From models to what templates show: finished plain values, no query, no markup."""
+"""Convert rows into the values that templates show: no query, no markup."""

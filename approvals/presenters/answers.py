@@ -1,4 +1,4 @@
-"""Answers as people read them: what each action becomes, and what the agent is given."""
+"""Answers for people: what each action becomes, and what the agent receives."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from approvals.presenters.values import Argument, Difference, arguments_of, diff
 
 @dataclass(frozen=True)
 class DecidedShown:
-    """What was chosen for one action."""
+    """The choice for one action."""
 
     name: str
     verdict: str
@@ -29,7 +29,7 @@ class DecidedShown:
 
 @dataclass(frozen=True)
 class ReviewShown:
-    """What would be sent. `answer` is its JSON; a plain approval of everything needs none."""
+    """What would be sent. `answer` is its JSON; empty for a plain approval of everything."""
 
     verdict: str
     decided: list[DecidedShown]
@@ -40,7 +40,7 @@ class ReviewShown:
 
 
 def review_of(approval: Approval, answer: Any, *, is_plain: bool, leads_to: str) -> ReviewShown:
-    """`leads_to` is the digest of the preview of an edit that goes along."""
+    """Return the review. `leads_to` is the digest of the preview of an edit that goes along."""
     decided = proposed_of(approval, answer)
     return ReviewShown(
         verdict="approve" if is_plain else "respond",
@@ -52,7 +52,7 @@ def review_of(approval: Approval, answer: Any, *, is_plain: bool, leads_to: str)
 
 
 def counted(decided: Sequence[DecidedShown]) -> str:
-    """Say how many decisions there are of each kind: `3 decisions: 2 approve, 1 reject`."""
+    """Count the decisions by kind: `3 decisions: 2 approve, 1 reject`."""
     counts = Counter(item.verdict for item in decided)
     kinds = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_WORDS if counts[verdict])
     return f"{len(decided)} decision{'' if len(decided) == 1 else 's'}: {kinds}"
@@ -69,7 +69,7 @@ def proposed_of(approval: Approval, answer: Any) -> list[DecidedShown]:
 
 
 def values_of(answer: Any) -> list[Argument]:
-    """The fields of an answer, or the one value that it is."""
+    """Return the fields of an answer, or its single value."""
     return arguments_of(answer, {})
 
 
@@ -84,6 +84,6 @@ def _one(action: dict[str, Any], choice: Choice) -> DecidedShown:
 
 
 def asked_by(approval: Approval) -> str:
-    """The way down to the node that asks, where that is inside subgraphs."""
+    """Return the nodes that lead to the asking node, if it is inside subgraphs."""
     path = approval.request.get("path", []) if isinstance(approval.request, dict) else []
     return " \u203a ".join(path) if len(path) > 1 else ""

@@ -1,4 +1,4 @@
-"""One approval: the action, what may be decided and why not, what an edit would give."""
+"""One approval: the action, the possible decisions with why not, the preview of an edit."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from approvals.presenters.values import Argument, Difference, Value, arguments_o
 
 @dataclass(frozen=True)
 class ActionShown:
-    """What would happen, whole: made from stored bytes. What the author or the agent says of it stands apart."""
+    """One action, made from the stored bytes. Words of the author and the agent about it are shown apart."""
 
     name: str
     kind: str
@@ -61,7 +61,7 @@ def told_of(what: str, names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class WarningShown:
-    """What may not be what it seems, and where it stands."""
+    """A warning about text that may mislead, with its place."""
 
     where: str
     text: str
@@ -99,7 +99,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class PreviewShown:
-    """What an edit, or skipping, would give. `title`, `summary` and `actions` are of what would run then."""
+    """What an edit or skip would lead to. `title`, `summary` and `actions` are those of what would run then."""
 
     differences: list[Difference]
     next_before: str
@@ -153,7 +153,7 @@ class Noted:
 
 
 def warnings_of(approval: Approval) -> list[WarningShown]:
-    """Return what stands first on the page."""
+    """Return the warnings on top of the page."""
     return [
         WarningShown(
             where=_where(mark["place"], len(approval.actions)),
@@ -166,7 +166,7 @@ def warnings_of(approval: Approval) -> list[WarningShown]:
 
 
 def _where(place: str, count: int) -> str:
-    """Say for people where a JSON Pointer leads."""
+    """Format a JSON Pointer for people."""
     root, *steps = [step.replace("~1", "/").replace("~0", "~") for step in place.strip("/").split("/")]
     if root != "actions":
         return f"In the {root}" + (f", {' / '.join(steps)}" if steps else "")
@@ -178,7 +178,7 @@ def _where(place: str, count: int) -> str:
 
 
 def _order(metadata: Any, action: Mapping[str, Any]) -> list[str]:
-    """The author's order: stored objects have their keys sorted, lists in a node's metadata or a schema have not."""
+    """Return the author's order: stored objects have sorted keys, lists in metadata or a schema keep their order."""
     shown = metadata.get(action["name"], {}).get("show") if isinstance(metadata, dict) else None
     shown = shown or (action.get("schema") or {}).get("required", [])
     return [name for name in shown if isinstance(name, str)] if isinstance(shown, list) else []
@@ -216,7 +216,10 @@ def _action(
 
 
 def _with_notes(place: int, argument: Argument, noted: Noted, *, is_tall: bool) -> Argument:
-    """Add marks, and the part where the end must be seen. All arguments of a tall action have theirs after the last."""
+    """Add warnings, and the part whose end must be seen.
+
+    A tall action has one part for all arguments, after the last.
+    """
     at = f"/actions/{place}/args" + (f"/{step_of(argument.name)}" if argument.name else "")
     found = [mark for mark in noted.marks if mark["place"] == at or mark["place"].startswith(f"{at}/")]
     part = folds.part_of(place, argument.name)
@@ -230,7 +233,7 @@ def channel_titles(graph: Graph | None) -> dict[str, str]:
 
 
 def shown_first(actions: Iterable[ActionShown]) -> list[str]:
-    """Name the channels that the actions show, in their order: an edit form begins with them."""
+    """Return the channels that the actions show, in order: an edit form begins with them."""
     return [argument.name for action in actions for argument in action.arguments]
 
 
@@ -265,7 +268,7 @@ def _answer_label(approval: Approval) -> str:
 
 
 def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: datetime) -> str:
-    """Say what stands in the way of any vote of this person. It asks what the vote itself will check."""
+    """Return what prevents any vote of this person, or an empty string: the same checks as those of the vote itself."""
     rule = Rule.of(approval.rule)
     if sentence := why_not_claim(approval, by):
         return sentence
@@ -284,7 +287,7 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
 
 
 def why_not_claim(approval: Approval, by: User, verdict: str = "approve") -> str:
-    """Say why the policy does not let this person claim, or vote."""
+    """Return why the policy does not let this person claim, or vote; or an empty string."""
     return voters.why_not(approval, by, thread=approval.thread, rule=Rule.of(approval.rule), verdict=verdict)
 
 
@@ -339,7 +342,7 @@ def _names_in(args: Any) -> list[str]:
 
 
 def titles_of(nodes: Iterable[str], graph: Graph | None) -> str:
-    """Name nodes for people."""
+    """Return the titles of nodes."""
     return " + ".join(graph.node_title(node) if graph else node for node in nodes) or "the end"
 
 
@@ -365,7 +368,10 @@ def _given(approval: Approval, decision: Decision) -> str:
 
 
 def picture_of(approval: Approval, graph: Graph | None, *, leads_to: Iterable[str] = ()) -> Drawing | None:
-    """Draw the graph: where it waits, or how far the run of its decision came. An edit `leads_to` other nodes."""
+    """Return the drawing of the graph: where it waits, or how far the decision's run came.
+
+    An edit `leads_to` other nodes.
+    """
     if graph is None:
         return None
     decision = getattr(approval, "decision", None)

@@ -1,4 +1,4 @@
-"""The audit log for people: each entry readable when everything else is gone."""
+"""The audit log for people: each entry is readable even if everything else is gone."""
 
 import json
 from collections.abc import Iterable
@@ -66,7 +66,7 @@ class TextShown:
 
 @dataclass(frozen=True)
 class ChainShown:
-    """What is known of the whole log without walking it."""
+    """What is known of the whole log without verifying it."""
 
     check: AuditCheck | None
     head: AuditHead | None
@@ -128,7 +128,7 @@ def note_of(entry: AuditEntry) -> str:
 
 
 def _sentence(entry: AuditEntry, body: dict[str, Any]) -> str:
-    """Say what happened, in the words of the entry where it has them."""
+    """Return a sentence about an entry, with the entry's own words where it has them."""
     about = body.get("object")
     words = {**(about if isinstance(about, dict) else {}), "actor": entry.actor or "nobody"}
     try:

@@ -1,4 +1,4 @@
-"""The decision bar: one primary button, which says and sends what is on the screen."""
+"""The decision bar: one primary button, which says what it sends and sends what is on the screen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from approvals.presenters.votes import ProposalShown, TallyShown
 
 @dataclass(frozen=True)
 class OnScreen:
-    """What a person has typed, as far as the server has seen it."""
+    """What a person has typed, as far as the server has received it."""
 
     is_edit_open: bool = False
     has_edits: bool = False
@@ -26,7 +26,7 @@ class OnScreen:
 
 @dataclass(frozen=True)
 class Primary:
-    """A button that may be the primary one: what it says, and the form that it sends to be voted with."""
+    """A candidate for the primary button: its label, and the form that it sends."""
 
     id: str
     label: str
@@ -37,7 +37,7 @@ class Primary:
 
 @dataclass(frozen=True)
 class Bar:
-    """One of the two is on the screen: `plain` while nothing is typed, `typed` once something is."""
+    """The bar. The page shows `plain` while nothing is typed, `typed` once something is."""
 
     plain: Primary | None
     typed: Primary | None
@@ -47,7 +47,7 @@ class Bar:
 
     @property
     def form(self) -> str:
-        """Return the id of the form that the primary button sends."""
+        """The id of the form that the primary button sends."""
         found = self.typed if self.is_typed else self.plain
         return found.form if found else ""
 
@@ -70,7 +70,7 @@ def _is_typed(choices: Choices, seen: OnScreen) -> bool:
 
 
 def _plain(approval: Approval, choices: Choices, proposal: ProposalShown | None, seen: OnScreen) -> Primary | None:
-    """To vote with nothing of one's own: for what the agent asks, or for what somebody proposes instead."""
+    """Return the button for a vote without own content: for the question, or for the current proposal."""
     if proposal is not None:
         why_not = choices.agreeing_with(proposal.verdict).why_not
         return Primary("approve", _agreeing(proposal), "approve-form", Verdict(proposal.verdict), why_not)
@@ -94,12 +94,12 @@ def _agreeing(proposal: ProposalShown) -> str:
 
 
 def _title_of(preview: PreviewShown | None) -> str:
-    """Name what would run, where an edit leads elsewhere."""
+    """Return the title of what would run, if the edit leads elsewhere."""
     return preview.title if preview is not None and preview.is_rerouted else ""
 
 
 def edit_label(tally: TallyShown, preview: PreviewShown) -> str:
-    """Say what approving with this preview sends."""
+    """Return the label for approving with this preview."""
     label = "Propose the edit" if tally.needed > 1 or tally.edit_needs_another else "Approve with the edit"
     title = _title_of(preview)
     return f"{label}: {title}" if title else label
@@ -114,7 +114,7 @@ def _edited(choices: Choices, tally: TallyShown, seen: OnScreen) -> Primary | No
 
 
 def answer_label(tally: TallyShown, decided: Sequence[DecidedShown]) -> str:
-    """Say what sending this answer sends."""
+    """Return the label for sending this answer."""
     verb = "Propose" if tally.needed > 1 else "Send"
     return f"{verb} {counted(decided)}" if decided else f"{verb} this answer"
 

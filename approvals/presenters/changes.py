@@ -1,4 +1,4 @@
-"""Changes that a second admin confirms: what each would change, who proposed it, and what became of it."""
+"""Changes under the two-admin rule: what each would change, who proposed it, and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def change_of(change: Change, by: User, *, is_open: bool) -> ChangeShown:
 
 
 def title_of(change: Change) -> str:
-    """Say what it is, as a sentence."""
+    """Return a title as a sentence."""
     if change.kind == ChangeKind.TWO_ADMINS:
         return "Turn the two-admin rule off"
     verb = "Remove" if change.after is None else "Make" if change.before is None else "Change"
@@ -79,7 +79,7 @@ def title_of(change: Change) -> str:
 
 
 def lines_of(change: Change) -> list[Line]:
-    """Return what differs; of what is new or removed, all that says something."""
+    """Return what differs; for a new or removed row everything that is not empty."""
     before: Mapping[str, Any] = change.before or {}
     after: Mapping[str, Any] = change.after or {}
     names = sorted({*after, *before}, key=_ORDER.index)

@@ -1,4 +1,4 @@
-"""A graph as a picture: nodes in layers from start to end, edges between them, ready to be drawn as SVG."""
+"""A graph as a picture: nodes in layers from start to end, with edges between them, for SVG."""
 
 import textwrap
 from collections import defaultdict
@@ -60,9 +60,9 @@ def drawing_of(
     taken: Collection[tuple[str, str]] = (),
     leads_to: Collection[str] = (),
 ) -> Drawing:
-    """Draw the card; `here` are the nodes that wait, `states` what is known of others, `taken` edges of the path.
+    """Draw the card. `here` are the waiting nodes, `states` those of others, `taken` the edges of the path.
 
-    `leads_to` are the nodes that an edit would have run in their place.
+    `leads_to` are the nodes that an edit would run instead.
     """
     nodes = {node["id"]: node for node in card["nodes"]}
     edges = [(edge["source"], edge["target"], bool(edge["conditional"])) for edge in card["edges"]]
@@ -94,7 +94,7 @@ def drawing_of(
 
 
 def _layers(names: list[str], edges: list[tuple[str, str]]) -> list[list[str]]:
-    """Put each node one layer below the lowest that leads to it; edges that lead back do not count."""
+    """Put each node one layer below the lowest node that leads to it. Edges that lead back do not count."""
     after: dict[str, list[str]] = defaultdict(list)
     for source, target in edges:
         after[source].append(target)
@@ -113,7 +113,7 @@ def _layers(names: list[str], edges: list[tuple[str, str]]) -> list[list[str]]:
 
 
 def _depth_first(names: Iterable[str], after: Mapping[str, list[str]]) -> list[str]:
-    """Return the nodes so that each comes before what it leads to, as far as there are no circles."""
+    """Sort the nodes so that each comes before those it leads to, as far as there are no cycles."""
     done: list[str] = []
     seen: set[str] = set()
     for root in names:
@@ -130,7 +130,7 @@ def _depth_first(names: Iterable[str], after: Mapping[str, list[str]]) -> list[s
 
 
 def _place(column: int, row: int, count: int, width: int) -> tuple[int, int]:
-    """Return the left upper corner, the layer centred."""
+    """Return the upper left corner of a box; layers are centred."""
     used = count * (NODE_WIDTH + GAP_X) - GAP_X
     return (width - used) // 2 + column * (NODE_WIDTH + GAP_X), MARGIN + row * (NODE_HEIGHT + GAP_Y)
 
@@ -158,7 +158,7 @@ def _path(source: tuple[int, int], target: tuple[int, int], down: int, width: in
 
 
 def _side_path(source: tuple[int, int], target: tuple[int, int], *, side: int) -> str:
-    """Lead over a layer on the left, back on the right."""
+    """Return the path of an edge around a layer: on the left when it skips one, on the right when it leads back."""
     is_back = side > source[0]
     x1, x2 = source[0] + is_back * NODE_WIDTH, target[0] + is_back * NODE_WIDTH + (2 if is_back else -2)
     y1, y2 = source[1] + NODE_HEIGHT // 2 + is_back * 6, target[1] + NODE_HEIGHT // 2 - is_back * 6

@@ -1,4 +1,4 @@
-"""A diagnosis as people read it: each step with its button or link, where there is one."""
+"""A diagnosis for people: each step with its button or link, if it has one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The history of a thread as people read it: what ran, who made it run and why, and the path through the graph."""
+"""The history of a thread for people: what ran, who caused it and why, and the path through the graph."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _LONGEST_WHY = 200
 
 @dataclass(frozen=True)
 class Cause:
-    """Who made it, and why. `approval_id` is what was decided, `entry` the number in the audit log."""
+    """Who caused a checkpoint, and why. `approval_id` is what was decided, `entry` the number of the log entry."""
 
     text: str
     why: str = ""
@@ -129,9 +129,9 @@ def drawing_at(moments: Sequence[Moment], thread: Thread, graph: Graph | None) -
 
 
 def path_taken(moments: Sequence[Moment], card: Mapping[str, Any], waiting: Iterable[str]) -> set[tuple[str, str]]:
-    """Return the edges that were surely taken, to the first of the checkpoints and the nodes that wait there.
+    """Return the edges that were certainly taken on the way to the first checkpoint and its waiting nodes.
 
-    Where a choice was made, that is: those between one step and the next, and the only one that leads to a node.
+    Certain are edges between one step and the next, and the only edge that leads to a node.
     """
     here = moments[0]
     ran = set(here.has_run) | {START}

@@ -1,4 +1,4 @@
-"""A rule in plain words."""
+"""A rule as sentences."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from approvals.enums import OnCrash, OnDeadline
 
 
 def sentences_of(rule: Rule) -> list[str]:
-    """Say all that a rule asks for, one thing in each sentence."""
+    """Return everything that a rule demands, one thing a sentence."""
     return [
         "One approval decides." if rule.approvals == 1 else f"{rule.approvals} people must approve the same.",
         who_votes(rule),
@@ -30,7 +30,7 @@ def sentences_of(rule: Rule) -> list[str]:
 
 
 def who_votes(rule: Rule) -> str:
-    """Say who may vote. Gates that wait together each name some: a voter is one of each."""
+    """Say who may vote. Of gates that wait together each names some: a voter must be among each of them."""
     if not rule.voters:
         return "Every reviewer may vote."
     each = [f"{_named(voters)}" for voters in rule.voters]
@@ -61,7 +61,7 @@ def escalated_to(rule: Rule) -> str:
 
 
 def span(minutes: int) -> str:
-    """Say a span of time in the largest unit that fits it exactly."""
+    """Format a span of time in the largest unit that divides it."""
     for unit, size in (("day", 1440), ("hour", 60)):
         if minutes % size == 0:
             return f"{minutes // size} {unit}{'' if minutes == size else 's'}"

@@ -1,4 +1,4 @@
-"""Rows of the queue."""
+"""The rows of the queue."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class StuckShown:
 
 @dataclass(frozen=True)
 class Titled:
-    """What an approval is called: what was decided; until then, and where that has no title, what the agent asks."""
+    """The title of an approval: that of the decision; before it, or if that has none, that of the question."""
 
     title: str
     summary: str
@@ -58,7 +58,7 @@ class Titled:
 
 @dataclass(frozen=True)
 class Row:
-    """One approval in a list. `so_far` of `needed` approvals are in."""
+    """One approval in a list. `so_far` of `needed` approving votes are in."""
 
     id: UUID
     title: str
@@ -135,7 +135,7 @@ def row_of(approval: Approval, untrue: str = "") -> Row:
 
 
 def titled(approval: Approval, decision: Decision | None) -> Titled:
-    """Name it by what was decided; what the agent asked is not what happened."""
+    """Return the title of what was decided; the question's title would not say what happened."""
     if decision is None:
         return Titled(approval.title, approval.summary, proposed=_proposed(approval) if approval.is_pending else "")
     if decision.verdict not in (Verdict.APPROVE, Verdict.RESPOND):

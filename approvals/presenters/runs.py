@@ -1,4 +1,4 @@
-"""A run as people watch it."""
+"""A run for people, while it goes on and afterwards."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -101,5 +101,5 @@ def _seconds(step: Mapping[str, Any]) -> str:
 
 
 def node_states(run: Run | None) -> dict[str, str]:
-    """Return what each node of the run came to, for the picture of the graph."""
+    """Return the state of each node of the run, for the drawing."""
     return {step["node"]: step["state"] for step in run.steps} if run else {}

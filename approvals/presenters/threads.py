@@ -1,4 +1,4 @@
-"""Threads: rows of the list, and checkpoints of the history."""
+"""Threads: rows of the list, and the graphs that a thread could belong to."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -102,5 +102,5 @@ _MOST_NODES = 8
 
 
 def chip_of(diagnosis: Diagnosis) -> str:
-    """Name the colour of a thread: its health, but quiet where there is nothing to be done and nothing was reached."""
+    """Return the colour of a thread: its health, but neutral where there is nothing to do and nothing was reached."""
     return "quiet" if diagnosis.kind in ("new", "cleaned") else diagnosis.health.value

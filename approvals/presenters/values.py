@@ -1,4 +1,4 @@
-"""Plain data as people read it: values with their type, a tree, a conversation."""
+"""Plain data for people: values with their type, a tree, a conversation."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Argument:
-    """A named value. `marks` say what of it may not be what it seems; `part` names it where its end must be seen."""
+    """A named value with its warnings; `part` names it if its end must be seen."""
 
     name: str
     title: str
@@ -43,7 +43,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Branch:
-    """One line of a tree, in the order it is written: a leaf, the `open` of an object or list, or its `close`."""
+    """One line of a tree, in the order of writing: a leaf, or the `open` or `close` of an object or list."""
 
     kind: str
     key: str = ""
@@ -65,7 +65,7 @@ class Message:
 
 @dataclass(frozen=True)
 class State:
-    """A state: its conversations apart, the rest as a tree, all of it as JSON."""
+    """A state: conversations apart, the rest as a tree, and all of it as JSON."""
 
     conversations: list[tuple[str, list[Message]]]
     tree: list[Branch]
@@ -108,7 +108,7 @@ def value_of(item: Any) -> Value:
 
 
 def json_value_of(item: Any) -> Value:
-    """Show a value as the JSON that it is."""
+    """Show a value as JSON."""
     text = json_text(item)
     return Value("json", text, fold=fold_of(text))
 
@@ -126,7 +126,7 @@ def arguments_of(args: Any, titles: Mapping[str, str]) -> list[Argument]:
 
 
 def label_of(name: str) -> str:
-    """Write a name that nobody gave a title: as it is if it is one, else quoted."""
+    """Return the label of a name without a title: the name itself, quoted if no program would use it."""
     return named(name, LONGEST_LABEL)
 
 
@@ -172,7 +172,7 @@ def state_of(state: Mapping[str, Any]) -> State:
 
 
 def tree_of(state: Mapping[str, Any]) -> tuple[list[Branch], bool]:
-    """Return the lines of the tree. Flat, because a template that includes itself 200 deep would exhaust the stack."""
+    """Return the lines of the tree, flat: a template that includes itself 200 levels deep would exhaust the stack."""
     lines: list[Branch] = []
     for line in _lines(state):
         if len(lines) >= MOST_BRANCHES:

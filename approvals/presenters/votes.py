@@ -1,4 +1,4 @@
-"""Votes on an approval: how many are needed, who cast which, what is proposed, who holds it, until when."""
+"""The votes on an approval: how many are needed, who cast which, the proposal, the claim, the deadline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ class ClaimShown:
 
 @dataclass(frozen=True)
 class ProposalShown:
-    """What is voted on, when it is more than what the agent asks."""
+    """What is voted on when it is more than the agent asked."""
 
     by: str
     sentence: str
@@ -125,7 +125,7 @@ def _vote(vote: Vote) -> VoteShown:
 
 
 def _problem(approval: Approval, rule: Rule) -> str:
-    """Say that it can never be approved, if too few people may vote."""
+    """Return a sentence if too few people may vote for it ever to be approved."""
     is_escalated = approval.escalated_at is not None
     number = voters.count(
         rule, without=voters.owners(approval.thread, rule), asked_at=approval.asked_at, is_escalated=is_escalated
@@ -153,7 +153,7 @@ def claim_of(approval: Approval, by: User, *, now: datetime) -> ClaimShown | Non
 
 
 def proposal_of(approval: Approval, votes: Sequence[Vote], graph: Graph | None) -> ProposalShown | None:
-    """What somebody proposes instead of what the agent asks; None when that is what is voted on."""
+    """Return the current proposal; None while people vote on what the agent asked."""
     if approval.proposal is None:
         return None
     proposal = Proposal(**approval.proposal)

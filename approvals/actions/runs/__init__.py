@@ -1,1 +1,1 @@
-"""Runs: starting, carrying out, stopping and recovering them."""
+"""Runs: starting, carrying out, controlling and recovering them."""

@@ -1,4 +1,4 @@
-"""A person says how a run goes on: retry it or give it up once it has stopped, cancel it before."""
+"""What a person does to a run: retry or give up a stopped one, cancel an active one."""
 
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from approvals.models import Run, Thread
 
 
 def retry_run(*, run_id: UUID, by: User) -> Run:
-    """Queue the run again, from where it stopped. The pending node runs again from its top."""
+    """Queue the run again from where it stopped. The pending node runs again from its beginning."""
     with audit.transaction():
         thread, run = _stuck(run_id, by)
         if run.error == resume.NOTHING_RAN:
@@ -41,7 +41,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
 
 
 def give_up_run(*, run_id: UUID, by: User) -> Run:
-    """Leave the thread where it stands; nothing more runs."""
+    """Give a stopped run up. The thread stays where it stands; nothing more runs."""
     with audit.transaction():
         thread, run = _stuck(run_id, by)
         run.status, run.ended_at, run.updated_at = RunStatus.CANCELLED, timezone.now(), timezone.now()
@@ -52,7 +52,7 @@ def give_up_run(*, run_id: UUID, by: User) -> Run:
 
 
 def cancel_run(*, run_id: UUID, by: User) -> Run:
-    """Take the thread from its worker, so that nothing it writes is accepted any more; a node may still be running."""
+    """Take the thread from its worker, whose writes are refused from then on. A node may still be running."""
     with audit.transaction():
         thread, run = _locked(run_id, by)
         if not run.is_active:

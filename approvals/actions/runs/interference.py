@@ -1,8 +1,8 @@
-"""Find what others wrote to a thread beside a run of ours, and say so on the run and in the log.
+"""Find what other programs wrote to a thread beside our run; record it on the run and in the log.
 
-While a run has its lease others are refused, unless OTHER_WRITERS lets them; then it is noted. Whoever had read the
-thread before, and wrote after the run had stopped, is found when the thread is read again: its checkpoint and one of
-the run's come from the same one.
+While a run has its lease other writers are refused, or, with OTHER_WRITERS=flag, noted. A program that read the thread
+before the run and writes after it is found when the thread is indexed: its checkpoint and one of the run's have the
+same parent.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ _WATCHED = (RunKind.START, RunKind.RESUME, RunKind.REPLAY)
 
 
 def note(run: Run, *, has_others: bool, since: str) -> None:
-    """Flag what was written beside a run that stops now; `since` is where the thread stood when it began."""
+    """Flag what was written beside a run that stops now. `since` is where the thread stood when the run began."""
     if run.entered_at is None or run.kind not in _WATCHED:
         return
     written = _written(run.thread_id, since)
@@ -32,7 +32,10 @@ def note(run: Run, *, has_others: bool, since: str) -> None:
 
 
 def note_late(thread_id: str, head_run: Any) -> None:
-    """Flag, on the last run, that others went on from where it had gone on; `head_run` is the run the head names."""
+    """Flag, on the last run, that others went on from a checkpoint from which it had gone on.
+
+    `head_run` is the head's run.
+    """
     run = Run.objects.filter(thread_id=thread_id).select_related("decision").order_by("-created_at").first()
     if run is None or run.is_active or run.entered_at is None or run.kind not in _WATCHED or head_run == str(run.pk):
         return
@@ -50,7 +53,7 @@ def _not_ours(written: Written) -> str:
 
 
 def _forked(run: Run, written: list[Written]) -> list[str]:
-    """Say from which checkpoints both this run and somebody outside the console went on, or this run went on twice."""
+    """Return the checkpoint from which both this run and another program went on, or this run twice."""
     ours: dict[str, int] = defaultdict(int)
     others: dict[str, str] = {}
     for each in written:
@@ -69,7 +72,7 @@ def _forked(run: Run, written: list[Written]) -> list[str]:
 
 
 def _flag(run: Run, sentences: list[str]) -> bool:
-    """Keep what was not told before, on the run and on the decision it carries out; the caller saves the run."""
+    """Add new sentences to the run and to its decision. The caller saves the run."""
     new = [each for each in sentences if each not in run.interfered][: MOST_TOLD - len(run.interfered)]
     if not new:
         return False

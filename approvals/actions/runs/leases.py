@@ -1,6 +1,6 @@
-"""The lease of a thread: one worker holds it, the database's clock ends it, each holder gets a larger number.
+"""Leases: one worker holds a thread until a time of the database's clock, with a number that only grows.
 
-It is kept a second time, beside the checkpoints: there it keeps others from writing to the thread.
+The hold is also stored beside the checkpoints, where it keeps other programs from writing to the thread.
 """
 
 import logging
@@ -29,12 +29,12 @@ _LONGEST_HOST = 20
 
 
 def worker_name() -> str:
-    """Name this process, for people who look for it: host and process id."""
+    """Return the name of this process for people: host and process id."""
     return f"{socket.gethostname()[:_LONGEST_HOST]}:{os.getpid()}"
 
 
 def new_owner() -> str:
-    """Return an owner nobody had before, with the name of this worker in front."""
+    """Return a unique owner, beginning with the name of this worker."""
     return f"{worker_name()}/{uuid4().hex}"
 
 
@@ -43,7 +43,7 @@ def worker_of(owner: str) -> str:
 
 
 def take(thread: Thread, owner: str) -> int | None:
-    """Take the lease of a thread whose row is locked; return its number, or None while somebody holds it."""
+    """Take the lease of a thread whose row is locked. Return its number, or None while somebody holds it."""
     free = Thread.objects.filter(pk=thread.pk, cleaned_at=None).exclude(lease_until__gt=Now())
     taken = free.update(fence=F("fence") + 1, lease_owner=owner, lease_until=_until())
     if not taken:
@@ -61,7 +61,7 @@ def _held_seconds() -> float | None:
 
 
 def revoke(thread: Thread) -> None:
-    """Take the thread, whose row is locked, from whoever holds it: nothing they write is accepted any more."""
+    """Take the thread, whose row is locked, from its holder: the holder's writes are refused from now on."""
     Thread.objects.filter(pk=thread.pk).update(fence=F("fence") + 1, lease_owner="", lease_until=None)
     thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
     with checkpoints.open_tables() as tables:
@@ -69,7 +69,7 @@ def revoke(thread: Thread) -> None:
 
 
 def let_go(thread_id: str, fence: int) -> bool:
-    """Let others write again, and return whether somebody did; the caller ends the lease itself."""
+    """Let others write again, and return whether somebody did. The caller ends the lease itself."""
     with checkpoints.open_tables() as tables:
         return tables.let_go(thread_id, fence)
 
@@ -79,19 +79,19 @@ def _until() -> CombinedExpression:
 
 
 def give_back(thread_id: str, owner: str, fence: int) -> None:
-    """End the lease before its time. What others wrote is left to be told by whoever takes the run over."""
+    """End the lease early. Whoever takes the run over reports what others wrote."""
     Thread.objects.filter(pk=thread_id, lease_owner=owner).update(lease_owner="", lease_until=None)
     hold_no_more(thread_id, fence)
 
 
 def hold_no_more(thread_id: str, fence: int) -> None:
-    """Let others write again, while the run waits to be tried once more."""
+    """Let others write again while the run waits for its next attempt."""
     with checkpoints.open_tables() as tables:
         tables.hold_on(thread_id, fence, held_seconds=0)
 
 
 class Renewal:
-    """Renews a lease from a thread of its own: a node that blocks the event loop must not lose it."""
+    """Renews a lease from a thread of its own, so that a node that blocks the event loop does not lose it."""
 
     def __init__(self, thread_id: str, owner: str, fence: int, on_lost: Callable[[], None]) -> None:
         self._thread_id, self._owner, self._fence, self._on_lost = thread_id, owner, fence, on_lost

@@ -1,13 +1,13 @@
-"""Runs whose worker died, and jobs that were lost. Reads where the thread stands; never guesses.
+"""Recover runs whose worker died, and jobs that were lost. It reads where the thread stands and never guesses.
 
-* never entered the graph, or no worker took it: queued again;
-* stopped properly, but its worker died before storing that: stored now;
-* somebody else moved the thread: superseded, and what is asked there now is asked anew;
-* started by input, died on the way to a gate: goes on from its last checkpoint, or from its input;
-* carried out a decision and died on the way: a node with an effect may have been running. Then the policy's `on_crash`
-  says whether a person is asked or the run goes on.
+* It never entered the graph, or no worker took it: queue it again.
+* It stopped properly, but its worker died before storing that: store it now.
+* Somebody else moved the thread: supersede it, and ask anew what is asked there now.
+* It was started by input and died on the way to a gate: go on from its last checkpoint, or from its input.
+* It carried out a decision and died: a node with an effect may have been running. The policy's `on_crash` says
+  whether a person is asked or the run goes on.
 
-Each attempt waits longer than the one before; after the fifth a person is asked, whatever the policy says.
+Each attempt waits longer than the one before. After the fifth a person is asked, whatever the policy says.
 """
 
 import logging
@@ -43,7 +43,7 @@ MOVED = "Its worker died, and somebody else moved the thread since. What is aske
 
 
 def find_lost_runs() -> None:
-    """Queue a look at each run that should be going on and is not."""
+    """Queue a job for each run that should be going on and is not."""
     untaken = timedelta(seconds=settings.UNTAKEN_SECONDS)
     waiting = Run.objects.filter(status=RunStatus.QUEUED, updated_at__lt=Now() - untaken)
     waiting = waiting.exclude(retry_at__gt=Now())

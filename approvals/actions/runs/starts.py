@@ -1,4 +1,4 @@
-"""Give a thread new input and hand it to the workers."""
+"""Give a thread new input, and queue the run."""
 
 from typing import Any
 
@@ -21,9 +21,10 @@ from approvals.models import Approval, Graph, Run, Thread
 
 
 def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
-    """Queue a run; raise Busy while the thread is paused or held by another run, Invalid with a path for each fault.
+    """Queue a run. Raises Busy while the thread is paused or held by another run, Invalid with a path for each
+    fault.
 
-    Without input the thread goes on from where it stands, if nodes wait there that nobody need approve.
+    Without input the thread goes on from where it stands, if the waiting nodes need no approval.
     """
     permissions.check_start_run(by)
     graph = Graph.objects.filter(pk=graph_id).first()
@@ -74,7 +75,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
 
 
 def _has_checkpoints(thread: Thread) -> bool:
-    """Whether somebody has run the thread already; the worker that has the checkpoints asks again before it runs."""
+    """Return whether the thread has run already. The worker asks again before it runs anything."""
     try:
         return checkpoints.read_head(thread.pk) is not None
     except Unavailable:
@@ -82,7 +83,7 @@ def _has_checkpoints(thread: Thread) -> bool:
 
 
 def why_not_go_on(thread: Thread) -> str:
-    """Say why the thread cannot go on from where it stands without input; a query."""
+    """Return why the thread cannot go on without input, or an empty string. One query."""
     stands_at = Q(checkpoint_id=thread.checkpoint_id) | Q(head_id=thread.checkpoint_id)
     asked = Approval.objects.filter(stands_at, thread=thread)
     return policies.why_not_go_on(
@@ -93,12 +94,12 @@ def why_not_go_on(thread: Thread) -> str:
 
 
 def why_not_input(thread: Thread) -> str:
-    """Say why the thread takes no new input as it stands."""
+    """Return why the thread takes no new input, or an empty string."""
     return policies.why_not_start(status=thread.status, is_cleaned=thread.cleaned_at is not None)
 
 
 def check_input(graph: Graph, input: Any) -> None:
-    """Check new input against the graph's input schema before LangGraph sees it: LangGraph itself checks nothing."""
+    """Validate new input against the graph's input schema: LangGraph itself does not."""
     if not isinstance(input, dict) or not input:
         raise Invalid("The input must be an object with at least one field.")
     schema = graph.record.input_schema

@@ -1,1 +1,1 @@
-"""Voting on approvals: ballots, claims, drafts, edits, deadlines."""
+"""Voting on approvals: ballots, previews of edits, claims, drafts, deadlines."""

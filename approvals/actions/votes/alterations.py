@@ -1,4 +1,4 @@
-"""A question that is not what was asked, as whoever draws it or votes on it finds: said once in the log."""
+"""Questions that differ from the audit log. The log records each finding once."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,7 +13,7 @@ ACTION = "approval.altered"
 
 
 def altered(approvals: Sequence[Approval], by: User | None = None) -> dict[str, str]:
-    """Return what is to be said of each question that is not what was asked, by its id; one query where all is well."""
+    """Return the sentence about each altered question, by its id. One query if none is altered."""
     if not approvals:
         return {}
     log = vouching.read(approvals, with_rules=False)
@@ -27,7 +27,7 @@ def altered(approvals: Sequence[Approval], by: User | None = None) -> dict[str, 
 
 
 def why_not(approval: Approval, by: User) -> str:
-    """Say why this person cannot decide on what stands in the database: something of it is not as the log has it."""
+    """Return why this person cannot decide on the stored question, its votes or its thread, or an empty string."""
     log = vouching.read([approval], people=[by.pk or 0])
     if differing := vouching.what_differs(log, approval):
         note(approval, differing, by=by)
@@ -44,7 +44,7 @@ def why_not(approval: Approval, by: User) -> str:
 
 
 def check(approval: Approval, by: User) -> None:
-    """Raise Altered for a question that is not what was asked."""
+    """Raise Altered for a question that is not as asked."""
     differing = vouching.what_differs(vouching.read([approval], with_rules=False), approval)
     if differing:
         note(approval, differing, by=by)
@@ -52,19 +52,19 @@ def check(approval: Approval, by: User) -> None:
 
 
 def check_thread(thread: Thread) -> None:
-    """Raise Altered for a thread that was changed past the console, before something more is made of it."""
+    """Raise Altered for a thread that was changed outside the console, before anything new is made from it."""
     if differing := vouching.thread_differs(vouching.read((), threads=[thread.pk]), thread):
         raise Altered(vouching.why_not_thread(differing), columns=differing)
 
 
 def _leave_out(approval: Approval, differing: Collection[str]) -> None:
-    """A proposal that nobody made is not drawn: it may have any shape."""
+    """Leave out a proposal that nobody made: it may have any content."""
     if "proposal" in differing:
         approval.proposal = None
 
 
 def note(approval: Approval, differing: Collection[str], *, by: User | None) -> None:
-    """Write it down, once for each question and what differs."""
+    """Write an entry, once for each question and difference."""
     about = {"approval": str(approval.pk), "columns": sorted(differing)}
     with audit.transaction():
         known = AuditEntry.objects.filter(action=ACTION, thread_id=approval.thread_id)

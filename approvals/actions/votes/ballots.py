@@ -174,7 +174,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
 
 
 def withdraw(*, approval_id: UUID, by: User) -> Vote:
-    """Take one's vote back before the decision. Raises NotFound, AlreadyDecided, Superseded or Expired."""
+    """Withdraw one's vote before the decision. Raises NotFound, AlreadyDecided, Superseded or Expired."""
     permissions.check_view(by)
     with audit.transaction():
         here = lock(found(approval_id))
@@ -200,7 +200,7 @@ def withdraw(*, approval_id: UUID, by: User) -> Vote:
 
 
 def found(approval_id: UUID) -> Approval:
-    """Return the approval as it is this moment; raise NotFound."""
+    """Return the approval as it is now. Raises NotFound."""
     approval = Approval.objects.select_related("decision").defer(*LARGE).filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
@@ -294,7 +294,7 @@ def _bound(here: Locked, ballot: Ballot, tried: Tried) -> Ballot:
 
 
 def voters_of(here: Locked) -> list[int]:
-    """Return the people whose votes count so far."""
+    """Return the people whose votes count now."""
     return list(getattr(here.approval, "voters"))  # noqa: B009 - of `lock`
 
 
@@ -306,7 +306,7 @@ def _check_vouched(log: vouching.Log, by: User) -> None:
 
 
 def check_question(log: vouching.Log, here: Locked) -> None:
-    """Raise Altered for a question that is not the one that was asked, Unvouched for a rule that nobody wrote."""
+    """Raise Altered for a question that is not as asked, Unvouched for a rule that nobody wrote."""
     differing = vouching.what_differs(log, here.approval)
     if differing:
         raise Altered(vouching.why_not_altered(differing), columns=differing)
@@ -348,7 +348,7 @@ def check_head(here: Locked) -> None:
 
 
 def _check_bound(here: Locked, was: Bound) -> None:
-    """Raise Stale unless every byte is there that the question was asked about."""
+    """Raise Stale if any byte that the question rests on has changed."""
     if changes := checkpoints.changed(here.thread.pk, was):
         raise Stale(bound_bytes.why(changes), what=changes[:MOST_TOLD])
 
@@ -586,7 +586,7 @@ def _queue(here: Locked, decision: Decision) -> Run:
 
 
 def _propose(here: Locked, proposal: Proposal | None) -> None:
-    """Change what is decided on: who saw something else votes in vain, and is told."""
+    """Store a new proposal. Votes on the earlier one end, and their voters are notified."""
     approval = here.approval
     approval.proposal = proposal.as_dict() if proposal and not proposal.is_plain else None
     approval.digest = policies.digest_with(approval.shown_digest, approval.proposal)
@@ -595,7 +595,7 @@ def _propose(here: Locked, proposal: Proposal | None) -> None:
 
 
 def _release(here: Locked) -> None:
-    """Who has voted no longer holds it."""
+    """End the voter's claim."""
     if here.approval.claimed_by_id is not None:
         here.approval.claimed_by, here.approval.claimed_until = None, None
         here.approval.save(update_fields=["claimed_by", "claimed_until"])
@@ -628,7 +628,7 @@ def _record_vote(here: Locked, cast: Vote, *, is_new: bool) -> None:
 
 
 def _preview_digest(seen_preview: str) -> dict[str, str]:
-    """Name what was shown that the edit leads to, where there was one."""
+    """Return the digest of the shown preview, if there was one."""
     return {"preview": seen_preview} if seen_preview else {}
 
 

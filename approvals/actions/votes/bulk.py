@@ -1,4 +1,4 @@
-"""Several votes in one request. Each is checked and stored on its own: one that is refused harms no other."""
+"""Several votes in one request. Each is checked and stored on its own; a refused one does not affect the others."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,7 +12,7 @@ MOST_BALLOTS = 50
 
 
 def vote_on_many(*, ballots: Sequence[tuple[UUID, Ballot]], by: User) -> list[Voted | Refusal]:
-    """Return what came of each ballot, in the order they were given. Raises Invalid when there are too many."""
+    """Return the result of each ballot in order. Raises Invalid if there are too many."""
     if not 0 < len(ballots) <= MOST_BALLOTS:
         raise Invalid(f"Send 1 to {MOST_BALLOTS} ballots at a time.")
     return [_voted(approval_id, ballot, by) for approval_id, ballot in ballots]

@@ -1,4 +1,4 @@
-"""Reserve an approval for a while, so that two people do not read the same thing. It ends by itself."""
+"""Claims: one person reserves an approval for a while, so that two do not read the same thing."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -15,7 +15,8 @@ CLAIM_MINUTES = 15
 
 
 def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approval:
-    """Reserve it for 15 minutes, or renew. Raises Claimed while somebody else has it, unless it is taken over.
+    """Claim it for 15 minutes, or renew the claim. Raises Claimed while somebody else has it, unless it is taken
+    over.
 
     Raises Denied, NotFound, AlreadyDecided, Superseded or Expired as a vote would.
     """
@@ -41,7 +42,7 @@ def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approva
 
 
 def release(*, approval_id: UUID, by: User) -> Approval:
-    """Give one's claim back before it ends. Raises NotFound when there is none."""
+    """End one's claim. Raises NotFound if there is none."""
     permissions.check_view(by)
     with audit.transaction():
         approval = ballots.lock(ballots.found(approval_id)).approval

@@ -1,4 +1,4 @@
-"""Approvals whose time is over: rejected or shown to others, as their policy says. Never approved."""
+"""Approvals past their deadline: rejected, or opened to others, as their policy says. Never approved."""
 
 import logging
 from uuid import UUID
@@ -51,7 +51,7 @@ def _close(approval_id: UUID) -> None:
 
 
 def _escalate(here: Locked) -> None:
-    """Let the people vote whom the policy names for this, beside those who may already."""
+    """Let the people vote whom the policy names for this case, beside those who may already."""
     approval = here.approval
     approval.escalated_at = here.now
     approval.save(update_fields=["escalated_at"])

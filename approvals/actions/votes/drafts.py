@@ -1,4 +1,4 @@
-"""Keep what somebody typed when they are refused, and give it back on the next question of the same thread."""
+"""Store what somebody typed when they are refused, and offer it on the next question of the same thread."""
 
 from typing import Any
 

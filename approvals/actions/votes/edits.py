@@ -1,4 +1,4 @@
-"""What an edit of a paused thread would give, from the real graph on a copy; and what can be said against it."""
+"""Previews and validation of edits: what an edit would lead to, from the real graph on a copy, and its faults."""
 
 from typing import Any
 from uuid import UUID
@@ -31,10 +31,10 @@ SHOWN = ("next_before", "next", "diff", "title", "summary", "actions", "digest")
 
 
 def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = None, by: User) -> dict[str, Any]:
-    """Return what an edit would give: the fields of `agentcore.plain.types.Preview`.
+    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`. Nothing is stored.
 
-    Nothing is stored. At a breakpoint of several tasks it may be an answer that decides each. Raises what a vote would,
-    InvalidEdit or InvalidAnswer with a path for each fault, Unavailable when no worker answers.
+    At a breakpoint with several tasks it may be an answer that decides each of them. Raises what a vote would,
+    InvalidEdit or InvalidAnswer with a path for each fault, Unavailable if no worker answers.
     """
     permissions.check_preview(by)
     approval = Approval.objects.select_related("decision").filter(pk=approval_id).first()
@@ -46,7 +46,7 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = N
 
 
 def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False) -> dict[str, Any]:
-    """Have the graph try it."""
+    """Have the graph apply the edit to a copy."""
     check_content(approval, edits, as_node=as_node, is_skip=is_skip)
     if is_skip and not as_node:
         as_node = approval.next[0]
@@ -61,7 +61,7 @@ def tried(approval: Approval, edits: Any, *, as_node: str, is_skip: bool = False
 
 
 def tried_each(approval: Approval, answer: Any) -> dict[str, Any]:
-    """Have the graph try an answer that decides each task of a breakpoint."""
+    """Have the graph apply an answer that decides each task of a breakpoint to a copy."""
     check_answer(approval, answer)
     try:
         return inquiries.preview_each(
@@ -84,7 +84,7 @@ def check_answer(approval: Approval, answer: Any) -> None:
 
 
 def encrypted(approval: Approval, edits: Any) -> Any:
-    """Return the edits without any new secret: what is kept and shown of them from here on is a seal."""
+    """Return the edits with each new secret encrypted: that is what is stored and shown from here on."""
     return secrets.encrypted(edits, _secrets_of(approval), approval.thread_id) if edits else edits
 
 
@@ -94,7 +94,7 @@ def _secrets_of(approval: Approval) -> list[str]:
 
 
 def check_open(approval: Approval) -> None:
-    """Raise Unbound, Superseded, Expired or AlreadyDecided, which says who and when, once nobody can vote any more."""
+    """Raise Unbound, Superseded, Expired or AlreadyDecided (which says who and when) if nobody can vote any more."""
     if approval.status in (ApprovalStatus.SUPERSEDED, ApprovalStatus.PENDING):
         bindings.check_of(approval.thread_id)
     if approval.status == ApprovalStatus.SUPERSEDED:
@@ -116,7 +116,7 @@ def check_open(approval: Approval) -> None:
 
 
 def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool) -> None:
-    """Check edits against the pause and the graph's card; raise InvalidEdit with a path for each fault."""
+    """Validate edits against the pause and the graph's card. Raises InvalidEdit with a path for each fault."""
     if edits or is_skip:
         _refuse(policies.why_not_edit(waiting=approval.next))
     if edits:
@@ -135,7 +135,7 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
 
 
 def _check_policy(approval: Approval, edits: Any) -> None:
-    """What a node would write is an edit too, where it is skipped."""
+    """Check the policy for edits, and for what a skipped node is said to have written."""
     rule = Rule.of(approval.rule)
     if rule.may_edit is None or not isinstance(edits, dict):
         return
@@ -152,7 +152,7 @@ def _refuse(sentence: str, path: str = "") -> None:
 
 
 def _check_node(approval: Approval, as_node: str, *, is_skip: bool) -> None:
-    """An edit comes from a node that ran just before the pause; from any other it would jump over what lies between."""
+    """Refuse an edit from a node that did not run just before the pause: it would jump over the nodes between."""
     if not as_node:
         return
     if approval.interrupt_id:

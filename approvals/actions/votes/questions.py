@@ -1,4 +1,4 @@
-"""Have a question asked again whose answer its node failed with, or that was given up. What was answered is kept."""
+"""Ask a question again after its node failed with the answer, or after its run was given up. The old answer is kept."""
 
 from django.utils import timezone
 
@@ -13,9 +13,9 @@ from approvals.models import Approval, Run, Thread
 
 
 def ask_again(*, thread_id: str, by: User) -> Run:
-    """Queue a run that takes the stored answer back. Raises Denied, NotFound, or Conflict with what stands in the way.
+    """Queue a run that removes the stored answer. Raises Denied, NotFound, or Conflict with what prevents it.
 
-    The node runs again from its top when it is answered; nodes of the same step that have ended do not.
+    When it is answered, the node runs again from its beginning; nodes of the same step that have ended do not.
     """
     permissions.check_retry_run(by)
     with audit.transaction():
@@ -50,7 +50,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
 
 
 def why_not(thread: Thread) -> str:
-    """Say why nothing can be asked again on this thread; a query."""
+    """Return why no question of this thread can be asked again, or an empty string. One query."""
     asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id).exclude(interrupt_id="")
     last = asked.order_by("interrupt_id", "-round").distinct("interrupt_id").values_list("status", "allowed_verdicts")
     # Not the thread's status: where one question was answered and one given up, no run holds it, and yet nodes wait.
