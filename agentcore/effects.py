@@ -31,7 +31,7 @@ from agentcore.savers.postgres import PostgresSaver
 from agentcore.savers.sqlite import BUSY_SECONDS, SqliteSaver
 
 LONGEST_SILENCE_SECONDS = 60
-"""How long an effect may take without using its connection: a worker frozen in one keeps its successor waiting."""
+"""Time limit of an effect that does not use its connection: a worker frozen in one blocks its successor."""
 _PAUSE_SECONDS = 0.01
 _MOST_LOOKS = 1_000  # ten seconds, as a write may wait for a connection
 _KEYS = UUID("0d2f4a3c-6f0e-5a5b-9d53-5d3b8f6f2a51")
@@ -101,7 +101,7 @@ class _Task:
 
     info: ExecutionInfo
     itself: Any
-    """An object that lives as long as the task; its retries share it."""
+    """An object that lives as long as the task, shared by its retries."""
     saver: Any
 
     @classmethod
@@ -184,13 +184,13 @@ _PLACE_SQL = "SELECT 1 FROM checkpoints WHERE thread_id = %s AND checkpoint_ns =
 _FIND_SQL = "SELECT result FROM countersign_effects WHERE key = %s"
 _KEEP_SQL = "INSERT INTO countersign_effects (key, thread_id, result) VALUES (%s, %s, %s) RETURNING 1"
 _FENCE_SQL = "SELECT 1 FROM countersign_fences WHERE thread_id = %s AND fence = %s"
-# Whoever does the same waits for the lock; were it for ever, a frozen worker would keep the next one from its work.
+# Another call with the same key waits for the lock. Without a limit a frozen worker would block its successor for ever.
 _LOCK_SQL = f"""
 SELECT set_config('idle_in_transaction_session_timeout', '{LONGEST_SILENCE_SECONDS}s', true),
     set_config('lock_timeout', '{LONGEST_SILENCE_SECONDS + 10}s', true),
     pg_advisory_xact_lock(hashtextextended(%s, {int.from_bytes(b"effects")}))
 """
-# The last thing: who raises the fence must not wait for the effect, nor for a worker that is frozen right here.
+# Last of all: raising the fence must not wait for the effect, nor for a worker that is frozen before this line.
 _HOLD_SQL = _FENCE_SQL.replace("1", "set_config('idle_in_transaction_session_timeout', '5s', true)", 1) + " FOR SHARE"
 
 

@@ -151,7 +151,7 @@ class _ForAdmins(_ModelAdmin):
         return TemplateResponse(request, self.history_template, context)
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
-        with context.telling():  # the actions that are called write the entries, with who asked for it
+        with context.telling():  # the called actions write the entries, with the person who asked
             return super().changeform_view(*args, **kwargs)
 
     def versions(self, found: Any) -> list[Version]:
@@ -376,7 +376,7 @@ class PersonAdmin(_ForAdmins):
         return made
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("username",) if obj else ()  # votes and policies are bound to the name
+        return ("username",) if obj else ()  # votes and policies refer to the name
 
     @admin.display(description="Groups")
     def roles(self, person: User) -> str:
@@ -410,7 +410,7 @@ class GroupAdmin(_ForAdmins):
     ordering = ("name",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("name",) if obj else ()  # roles and the rules of open questions are bound to the name
+        return ("name",) if obj else ()  # roles and rules of open questions refer to the name
 
     @admin.display(description="Members")
     def members(self, group: Group) -> str:
@@ -420,7 +420,7 @@ class GroupAdmin(_ForAdmins):
         return super().has_delete_permission(request) and (obj is None or not change_person.why_not_remove(obj))
 
     def note(self, request: HttpRequest, form: Any, change: bool) -> None:
-        # A group that nobody is in and no policy names means nothing: one admin may make it.
+        # An empty group that no policy names grants nothing: one admin may create it.
         change_person.note_group(form.instance, by=request.user)
 
     def delete_now(self, request: HttpRequest, obj: Group) -> None:

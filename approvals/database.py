@@ -12,7 +12,7 @@ from django.db import connections
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Separate from the threads of the loop: nodes that block would keep runs from being stored and pages from answers.
+# Not the event loop's default threads: blocking nodes would keep runs from being stored and pages from answers.
 _threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE - 4, thread_name_prefix="database")
 
 

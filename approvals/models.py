@@ -104,7 +104,7 @@ class Thread(models.Model):
     """An answer is stored with a question here that its node failed with."""
 
     authors = models.JSONField(default=list)
-    """Whom the thread has something of, through forks too: `authors.Author` as plain data."""
+    """Who gave the thread its content, through forks too: `authors.Author` as plain data."""
     forked_from = models.CharField(max_length=255, blank=True, db_index=True)
     """The thread this one is a fork of; that one may be gone."""
     forked_at = models.CharField(max_length=64, blank=True)
@@ -116,7 +116,7 @@ class Thread(models.Model):
     claims = models.JSONField(default=dict)
     """What its checkpoints said of their graph when it was bound: `graph_id` and `agent`."""
     unbound = models.JSONField(null=True)
-    """Why its graph is not certain, and what can be said without one: `bindings.Unbound` as plain data."""
+    """Why its graph is not certain: `bindings.Uncertain` as plain data."""
 
     fence = models.BigIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)
@@ -167,7 +167,7 @@ class Approval(models.Model):
     """The thread's newest checkpoint when it was asked, where that is another: a subgraph stands at the breakpoint."""
     head_writes = models.CharField(max_length=32, blank=True)
     bound = models.JSONField(null=True)
-    """Every stored byte that its tasks can read, as `bound_bytes` tells it; none if it was asked before that."""
+    """Stamps and digests of every stored byte that its tasks can read (`bound_bytes`); none for older questions."""
     interrupt_id = models.CharField(max_length=64, blank=True)
     kind = models.CharField(max_length=20)
     next = models.JSONField()
@@ -185,7 +185,7 @@ class Approval(models.Model):
     folded = models.JSONField(default=list)
     """Arguments taller than a screen: `action/0/NAME`. Whoever approves must have seen their end."""
     marks = CanonicalJSONField(default=list)
-    """What in it may not be what it seems: `marks.Mark` as plain data."""
+    """Findings of misleading text: `findings.Mark` as plain data."""
     shown_digest = models.CharField(max_length=64, blank=True)
     """Of what the agent asks, as stored."""
     digest = models.CharField(max_length=64)
@@ -207,7 +207,7 @@ class Approval(models.Model):
     status = models.CharField(max_length=12, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
     created_at = models.DateTimeField(default=timezone.now)
     asked_at = models.DateTimeField(db_default=Now())
-    """By the database's clock, and anew when something else is asked in its place: older roles may vote on it."""
+    """By the database's clock; set again when the question is replaced. Roles given later may not vote on it."""
     closed_at = models.DateTimeField(null=True)
 
     objects = ApprovalQuerySet.as_manager()
@@ -276,7 +276,7 @@ class Vote(models.Model):
     seen_preview = models.CharField(max_length=64, blank=True)
     request_digest = models.CharField(max_length=64)
     is_own = models.BooleanField(default=False)
-    """Its voter proposed what it is for, and the policy asks for others: it is no approval."""
+    """Its voter proposed the edit, and the policy demands others: the vote does not count as an approval."""
     created_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
     ended_as = models.CharField(max_length=10, choices=VoteEnd, blank=True)
@@ -341,7 +341,7 @@ class Run(models.Model):
     """Set and committed before the graph is called: from here on a node may have been running."""
     attempts = models.PositiveIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
-    """No worker begins it before: the pause between attempts."""
+    """No worker starts it before this time: the pause between attempts."""
     steps = models.JSONField(default=list)
     calls = CanonicalJSONField(default=list)
     """The tools that were called, as `{name, args, id}`."""

@@ -40,7 +40,7 @@ def _store(url: str) -> Store:
 
 
 def _database(params: dict[str, str]) -> dict[str, Any]:
-    # A process that freezes inside a transaction is put out before those who wait for its locks give up.
+    # PostgreSQL ends an idle transaction before the processes that wait for its locks give up.
     limits = f"-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout={MOST_IDLE_SECONDS}s"
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     options: dict[str, Any] = {key: value for key, value in params.items() if key not in known}
@@ -161,17 +161,17 @@ if RETENTION_DAYS > 36_500:
         "RETENTION_DAYS must be a number of days up to 36500, such as 365, or 0 to keep threads."
     )
 
-# How often a worker looks for what nobody told it, in seconds. No environment variables: only tests look more often.
+# Polling intervals of a worker, in seconds. No environment variables: only tests use shorter ones.
 SWEEP_SECONDS = 5
 SETTLED_SECONDS = 3.0
-"""A thread that moves again and again is read once it stands still; who votes meanwhile is told that it moved."""
+"""A thread that keeps moving is indexed after standing still for this long. A vote meanwhile is refused as stale."""
 UNTAKEN_SECONDS = 5.0
 """A queued run that nobody took for this long gets another job."""
 EMPTIED_SECONDS = 30.0
-"""A statement that was under way when the tombstone was laid may still put a row in: none takes so long."""
+"""After a tombstone, running statements may still insert rows. None takes this long."""
 BEAT_SECONDS = 5.0
 ALIVE_SECONDS = 20.0
-"""A worker that has said nothing for this long is gone, or cannot reach the database: no run can go on either way."""
+"""A worker without a sign of life for this long is gone or cannot reach the database: its runs cannot go on."""
 JOB_POLL_SECONDS = 2.0
 BEGIN_AGAIN_SECONDS = 2.0
 """After the database was gone a worker rests this long before it works again."""
@@ -192,7 +192,7 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
 ]
 MIDDLEWARE = [
-    # First, being async: between two that are not, it would cost each request two more changes of thread.
+    # First, because it is async: between two sync middlewares it would cost each request two more thread switches.
     "servestatic.middleware.ServeStaticMiddleware",
     "approvals.web.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -276,7 +276,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "filters": {
-        # A database that is gone is one line of ours for each request, not a page of Python.
+        # An unreachable database is one log line for each request, not a traceback.
         "no_outages": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", 0) != 503,
@@ -285,7 +285,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": max(_level(), "WARNING", key=LEVELS.index)},
     "loggers": {
-        # What clients do wrong is theirs to read, in the answer.
+        # Clients read their own errors in the response.
         "django.request": {"level": "ERROR", "filters": ["no_outages"]},
         "approvals": {"level": _level()},
     },

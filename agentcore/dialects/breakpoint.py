@@ -122,7 +122,7 @@ def _schema_of_input(graph: Graph, node: str) -> dict[str, Any] | None:
     found = getattr(getattr(graph, "builder", None), "nodes", {}).get(node)
     try:
         schema = TypeAdapter(found.input_schema).json_schema() if found else None
-    except Exception:  # noqa: BLE001 - pydantic raises many kinds for types that JSON Schema has no word for
+    except Exception:  # noqa: BLE001 - pydantic raises many kinds of errors for types without a JSON Schema
         return None
     return schema if schema and schema.get("properties") else None
 

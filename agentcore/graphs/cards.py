@@ -17,7 +17,7 @@ from agentcore.plain.thread_graphs import AGENT_KEY
 from agentcore.plain.types import Channel, GraphCard
 
 INTERNAL = ("__", "branch:", "join:", "start:")
-"""How names of channels begin that LangGraph keeps for itself."""
+"""Prefix of LangGraph's internal channels."""
 _MERGING = {"Topic", "DeltaChannel"}
 _LONGEST_TYPE = 80  # characters
 _SHORT_MESSAGE = {
@@ -29,7 +29,7 @@ _SHORT_MESSAGE = {
     },
     "required": ["role", "content"],
 }
-"""A message as people write it: LangChain takes it wherever it takes one of its own."""
+"""A message as people write it: LangChain accepts it in place of a message object."""
 
 
 def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import ERROR, INTERRUPT  # as in `pending`
+from langgraph._internal._constants import ERROR, INTERRUPT  # no public names, see `questions`
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.base.id import uuid6
@@ -159,7 +159,7 @@ async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str)
     gates = {gate.checkpoint_ns for gate in here.inner} if here else set()
     for below in _subgraphs(state):
         is_at_gate = any(gate == below["namespace"] or gate.startswith(f"{below['namespace']}|") for gate in gates)
-        if is_head and (below["task"] in writes or is_at_gate):  # those of a step that begins anew begin anew too
+        if is_head and (below["task"] in writes or is_at_gate):  # in a step that begins anew, subgraphs begin anew too
             lines.append(await _line_below(saver, below["config"]))
     return lines
 
@@ -255,6 +255,6 @@ async def _put(target: Saver, line: _Line, into: str) -> None:
         new = {name: version for name, version in versions.items() if known.get(name) != version}
         here = await target.aput(above, checkpoint, found.metadata, new)
         for index, (task_id, waiting) in enumerate(writes.items()):
-            # Writes are read in the order of their paths, and the path itself is not told: a number keeps the order.
+            # LangGraph reads writes in the order of their paths, but returns no paths: a number keeps the order.
             await target.aput_writes(here, waiting, task_id, f"{index:09}")
         parent, known = checkpoint["id"], versions

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import ERROR, INTERRUPT, NULL_TASK_ID  # as in `pending`
+from langgraph._internal._constants import ERROR, INTERRUPT, NULL_TASK_ID  # no public names, see `questions`
 from langgraph.constants import START
 from langgraph.pregel._algo import PregelTaskWrites, apply_writes, task_path_str
 from langgraph.types import PregelTask

@@ -25,7 +25,7 @@ from agentcore.savers.serializers import canonical, digest, to_plain
 
 Saver = BaseCheckpointSaver[Any]
 RAISED = "raised-"
-"""How the id of a question begins that a node raised: what the node gives it may be any text, and many share it."""
+"""Prefix of our id for a question that a node raised. The node's own id may be any text, and need not be unique."""
 
 
 @dataclass(frozen=True)

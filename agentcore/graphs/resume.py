@@ -264,7 +264,7 @@ async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
     given = await questions.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
     if given:
         return canonical(given[0]) == canonical(to_plain(answer.answer))
-    # LangGraph keeps the first answer of a node, not the last. Where nothing else waits, a person has not come between.
+    # LangGraph keeps the first answer of a node, not the last. If nothing else waits, no other answer came in between.
     return bool(here.waiting) and not here.interrupts
 
 

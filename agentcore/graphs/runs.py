@@ -74,7 +74,7 @@ async def run_until_pause(
             raise
         except TimeoutError:
             return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
-        except Exception as error:  # noqa: BLE001 - a node may raise anything; the run has failed, not the worker
+        except Exception as error:  # noqa: BLE001 - a node may raise anything: the run fails, the worker goes on
             return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
 
 

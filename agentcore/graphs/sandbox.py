@@ -64,7 +64,7 @@ class _Trial:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
                 found = runner.run(self._main())
-            except Exception as error:  # noqa: BLE001 - the author's code may raise anything: it is the caller's
+            except Exception as error:  # noqa: BLE001 - the author's code may raise anything; the caller gets it
                 self._tell(error)
             except BaseException as error:  # noqa: BLE001 - not even sys.exit() ends the worker
                 self._tell(TrialStopped(type(error).__name__))

@@ -20,7 +20,7 @@ from agentcore.plain.types import GateTask
 from agentcore.savers.serializers import canonical, has_objects, to_plain
 
 Saver = BaseCheckpointSaver[Any]
-_PUSH = "__pregel_push"  # how the path of a task begins that came by a Send; tests/agentcore/test_facts.py pins it
+_PUSH = "__pregel_push"  # first part of the path of a task that a Send started; tests/agentcore/test_facts.py pins it
 WITH_CONTEXT = "tool_call_with_context"
 """The `__type` of what `create_react_agent` sends: one tool call, and the state beside it."""
 SPOILT = "This is an object that JSON cannot carry; an edit would lose its type."

@@ -34,7 +34,7 @@ from agentcore.savers.strict_serializer import noting_blocked
 Saver = BaseCheckpointSaver[Any]
 
 _LONGEST_WALK = 20
-"""Edits in a row that are looked through to find the node that ran last."""
+"""Most edits in a row that are skipped to find the node that ran last."""
 _BRANCH = "branch:to:"
 
 
@@ -130,7 +130,7 @@ async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
         if inner is None or inner.metadata.get("parents", {}).get(namespace) != here["checkpoint_id"]:
             if inner is not None and (
                 inner.gate or inner.inner
-            ):  # of an earlier step; LangGraph would go on with it unasked
+            ):  # of an earlier step; LangGraph would go on with it without asking
                 unseen.append(inner.checkpoint_ns)
             running.append(task.name)
             continue
@@ -177,7 +177,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
         record,
         next=tuple(task.name for task in state.tasks if task.result is None),
         interrupts=tuple(questions.iter_pending(places)),
-        # What a task failed with before it asked again is over.
+        # An error from before the task asked again no longer counts.
         tasks=tuple({**task, "error": None} if task["id"] in asking else task for task in record.tasks),
         answers=questions.answers_in(places),
         running=questions.running(state, places, at_gates=below.at_gates),
@@ -210,7 +210,7 @@ async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, befor
             states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
         if not blocked:
             return [await _recorded(bound, state, None) for state in states]
-        # LangGraph reads them all before it gives the first: which of them it was is seen one by one.
+        # LangGraph reads all before it yields the first, so an error does not say which one: read them one by one.
         again = [await _state_at(bound, state.config) for state in states]
         return [
             await _recorded(bound, state, None, names, await _look_at(saver, state) if names else None)
@@ -344,7 +344,7 @@ def _masked_text(secrets: Iterable[str], values: dict[str, Any], channel: str) -
 def _request_text(secrets: Iterable[str], asked: list[Any], sent: list[Any]) -> str:
     if asked or not sent:
         return json.dumps(asked)
-    carried = [each["value"][:2] for each in sent]  # node and arguments, as the plain serialiser has a Send
+    carried = [each["value"][:2] for each in sent]  # node and arguments, as the plain serializer has a Send
     mask = Mask(secrets, *(state for _, args in carried for state in states_in_sent(args)))
     return json.dumps([{"node": node, "args": hidden_sent(mask, args)} for node, args in carried])
 
@@ -357,7 +357,7 @@ def _unreadable() -> Iterator[None]:
     """
     try:
         yield
-    except DataError as error:  # PostgreSQL takes it apart, and somebody stored another thing than LangGraph does
+    except DataError as error:  # PostgreSQL parses it, and what is stored is not what LangGraph stores
         raise UnreadableThread("This is no checkpoint of LangGraph's.") from error
     except (DatabaseError, PoolTimeout, sqlite3.Error, UnreadableThread):
         raise

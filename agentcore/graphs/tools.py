@@ -39,7 +39,7 @@ def _schema(tool: Any) -> dict[str, Any]:
     schema = tool.tool_call_schema
     try:
         found = schema.model_json_schema() if isinstance(schema, type) and issubclass(schema, BaseModel) else schema
-    except Exception:  # noqa: BLE001 - pydantic raises many kinds for types that JSON Schema has no word for
+    except Exception:  # noqa: BLE001 - pydantic raises many kinds of errors for types without a JSON Schema
         return {}
     return dict(found) if isinstance(found, dict) else {}
 

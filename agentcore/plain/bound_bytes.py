@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agentcore.plain.tables import Tables
 
 EFFECTS = "(effects)"
-"""In place of a namespace: the effects of nodes that the thread has noted. It has no checkpoint."""
+"""Stands in place of a namespace for the effects that the thread noted. It has no checkpoint."""
 DELTAS = "counters_since_delta_snapshot"
 """In the metadata of a checkpoint whose channels keep some changes apart, in the writes of earlier ones."""
 BEHIND = "The stored state was changed behind the question."

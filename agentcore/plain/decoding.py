@@ -21,7 +21,7 @@ def plain_serializer() -> SerializerProtocol:
 
 class _PlainSerializer:
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        raise NotImplementedError("The plain serialiser only reads: what it gave is not what was stored.")
+        raise NotImplementedError("The plain serializer only reads: what it gave is not what was stored.")
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Return plain data; what cannot be read becomes a note with its size and digest."""

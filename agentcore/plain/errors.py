@@ -19,7 +19,7 @@ AgentCoreError
  |    +-- Ambiguous         it may come from more than one node, and leads elsewhere from each
  +-- CannotFork             a checkpoint that is not there, or that cannot be copied
  +-- UnreadableThread       LangGraph itself cannot make a state of what is stored
- +-- UnsafeSerializer       the serialiser builds objects it must not build
+ +-- UnsafeSerializer       the serializer builds objects it must not build
 """
 
 import re

@@ -25,7 +25,7 @@ from agentcore.savers.sqlite import SqliteSaver
 LARGEST_READ = 4 * 2**20
 """Stored bytes of one checkpoint that are decoded for people to look at."""
 LARGEST_WHOLE = 64 * 2**20
-"""The same where values cannot be left out: of questions, and in SQLite, which keeps a checkpoint in one piece."""
+"""The limit where values cannot be left out: for questions, and in SQLite, which stores a checkpoint in one piece."""
 LARGEST_PART = 2**20
 """Characters of canonical JSON that one channel, or one question, is shown with."""
 LARGEST_SHOWN = 4 * LARGEST_PART
@@ -50,7 +50,7 @@ class PageReader:
         """Return the snapshot with excerpts for values that were left out, and for values too long for a page."""
         values = found.values
         if isinstance(self.saver, ExcerptSaver):
-            # Asked for after it was read: whatever was left out then is known now.
+            # After the read, so that everything that was left out is known.
             values = _with_excerpts(values, await self.saver.measured(found), found.secrets)
         values = await asyncio.to_thread(cut_state, values)
         cut_there = [name for name in cut_channels(values) if name not in found.opaque]

@@ -16,7 +16,7 @@ from agentcore.plain.errors import Fault, InvalidEdit
 from agentcore.plain.types import Gate, Snapshot
 
 MASK = "••••••"
-"""The same for every secret: its length is not told."""
+"""One mask for every secret, so that it does not tell the length."""
 CHANGED = f"{MASK} (changed)"
 _SHORTEST = 6
 """Characters: a shorter secret is masked in its place, but not looked for in other texts."""

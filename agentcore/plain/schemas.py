@@ -23,7 +23,7 @@ from agentcore.plain.errors import Fault
 Schema = Mapping[str, Any]
 _DEEPEST = 100
 
-# As Pydantic reads them: what it takes is what a node with a `response_schema` takes.
+# As Pydantic parses them, because a node with a `response_schema` uses Pydantic.
 _FORMATS: dict[str, Any] = {
     "date": dt.date,
     "date-time": dt.datetime,

@@ -14,7 +14,7 @@ from agentcore.plain import bound_bytes
 from agentcore.plain.bound_bytes import Bound
 
 NOTED_CHANNELS = ("__interrupt__", "__resume__", "__error__")
-"""Writes that people care for: a thread that gets one has moved, though its newest checkpoint stays."""
+"""Channels of writes that move a thread, though its newest checkpoint stays."""
 
 ASKED_CHANNELS = ("__interrupt__", "__pregel_tasks")
 """What an agent asks in `interrupt()`, and what Sends carry to the nodes behind a gate."""

@@ -18,7 +18,7 @@ from agentcore.savers.serializers import to_plain
 from agentcore.savers.sqlite import SqliteTables
 
 INTERNAL = ("__", "branch:", "join:", "start:")
-"""How names of channels begin that LangGraph keeps for itself."""
+"""Prefix of LangGraph's internal channels."""
 _TASKS = "__pregel_tasks"
 LARGEST_LISTED = 256 * 2**10
 """Stored bytes, packed, of a checkpoint that is read for a list. PostgreSQL knows them without unpacking it."""

@@ -90,11 +90,11 @@ class Snapshot:
     running: tuple[str, ...] = ()
     """Where questions wait: the nodes of the same step that neither have ended nor ask."""
     secrets: tuple[str, ...] = ()
-    """Channels and dotted paths that nobody is shown: `masks.hidden` gives the snapshot without them."""
+    """Channels and dotted paths of secrets; `masks.hidden` returns the snapshot without them."""
     inner: "tuple[Snapshot, ...]" = ()
     """The subgraphs that stand at a breakpoint, each as a snapshot of its own namespace."""
     unseen: tuple[str, ...] = ()
-    """Namespaces of waiting tasks in which a graph may stand that cannot be looked into."""
+    """Namespaces of waiting tasks whose graph cannot be found, so that their state cannot be read."""
     sent: tuple[dict[str, Any], ...] = ()
     """`{node, args}` of each pending Send: what runs next, and is not in the state."""
 
@@ -312,7 +312,7 @@ class Preview:
     digest: str
     sent: tuple[dict[str, Any], ...] = ()
     title: str = ""
-    """What would run next, as a question about it would be titled; empty at the end, and where an answer goes along."""
+    """What would run next, as a question about it; empty at the end of the graph, and together with an answer."""
     summary: str = ""
     actions: tuple[Action, ...] = ()
 
@@ -347,7 +347,7 @@ class GraphCard:
     input_schema_problem: str
     code_digest: str
     secrets: tuple[str, ...] = ()
-    """Channels and dotted paths inside them that nobody is shown."""
+    """Channels and dotted paths of secrets."""
     agent: str = ""
     """The name that `create_agent` was given: it stands in the metadata of each checkpoint."""
     tools: tuple[str, ...] = ()

@@ -211,7 +211,7 @@ class CachedPostgresSaver(PostgresSaver):
                     believed[here] = session, parts.standing
                 return await off_loop(parts.size, self._decoded, parts)
             believed.pop(here, None)
-        return await super().aget_tuple(config)  # it is written to faster than we read it in pieces
+        return await super().aget_tuple(config)  # it changes faster than it can be read in pieces
 
     async def alist(
         self,
@@ -250,7 +250,7 @@ class CachedPostgresSaver(PostgresSaver):
         if told:
             document, named = Document.of(told), checkpoint["channel_versions"]
             stored = {(blob.channel, blob.version) for blob in document.blobs}
-            # A blob that somebody else stored while we did is one the statement did not see. Then the next read looks.
+            # The statement does not see a blob that somebody else stored at the same time. Then the next read finds it.
             if stored.issuperset((c, str(named[c])) for c in divided(checkpoint["channel_values"])[1] if c in named):
                 new = {blob: contents[blob[:2]] for blob in document.blobs if blob[:2] in contents}
                 self.cache.saved(place, document, new)

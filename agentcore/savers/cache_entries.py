@@ -27,10 +27,10 @@ SLOW_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 1.0
 SLOW_ANSWERS = 3
 WRITE_SECONDS = 2.0
-"""What a write may take, as nobody waits for it: many megabytes, perhaps."""
+"""Time limit of a write. It may carry many megabytes, and nobody waits for it."""
 MOST_UNWRITTEN = 64 * 1024 * 1024
-"""Bytes on their way to Redis; what comes on top stays in PostgreSQL alone."""
-_SCHEMA = b"countersign:1:"  # another number, and all that was written before is a miss
+"""Limit of unwritten bytes; beyond it, new entries are dropped."""
+_SCHEMA = b"countersign:1:"  # with another number, every entry from before is a miss
 _SIGNATURE_BYTES = 32
 
 
@@ -144,7 +144,7 @@ class Entries:
             self._slow_answers += 1
             if self._slow_answers >= SLOW_ANSWERS:
                 self._suspect()
-        except Exception as error:  # noqa: BLE001 - a cache that fails is no reason for anything else to
+        except Exception as error:  # noqa: BLE001 - a failing cache must not make a read or a write fail
             self._bypass(type(error).__name__)
         else:
             self._slow_answers, self._is_refused = 0, False
@@ -172,7 +172,7 @@ class Entries:
             async with asyncio.timeout(SLOW_SECONDS):
                 await self._redis.ping()
             return True
-        except Exception:  # noqa: BLE001 - whatever it is, it is not quick
+        except Exception:  # noqa: BLE001 - any error means that it is not quick
             return False
 
     def _bypass(self, why: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import ormsgpack
 
 heard: set[str] = set()
-"""Songs that were sung."""
+"""Alarms that were given."""
 
 
 class Canary:

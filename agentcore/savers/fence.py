@@ -19,7 +19,7 @@ from agentcore.plain.errors import FenceLost, NotItsThread, ThreadCleaned, Threa
 from agentcore.testing.failpoints import is_off
 
 HELD_SQL = "countersign_held(%s, %s)"
-"""Gives the thread's id back, and keeps its fence from being raised until the transaction ends."""
+"""SQL function: returns the thread's id, and locks its fence until the transaction ends."""
 _LOST = "CSF01"
 """The SQLSTATE it raises when the thread has another number."""
 _CLEANED = "CSF02"

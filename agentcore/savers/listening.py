@@ -77,7 +77,7 @@ class ChangeListener:
             while True:
                 async with asyncio.timeout(SILENCE_SECONDS):
                     await self._keep_locks(connection)
-                    # A connection that is half dead, or a pooler's, would not bring this back.
+                    # A half-dead connection, or a pooler's, would not return this.
                     await connection.execute("SELECT pg_notify(%s, '')", [self.name])
                 async for notice in connection.notifies(timeout=BEAT_SECONDS):
                     if notice.channel == CHANGES:

@@ -72,12 +72,12 @@ class MemorySaver(Fenceable, InMemorySaver):
         self.holds: dict[str, _Hold] = {}
         self.tombstones: dict[str, _Tombstone] = {}
         self.effects: dict[str, tuple[str, str]] = {}
-        """Thread and result of each that was done; `running` ends for each that is."""
+        """Thread and result of each finished effect; `running` holds the futures of those in progress."""
         self.running: dict[str, Future[None]] = {}
         self.guard = threading.RLock()
 
     def note(self, thread_id: str) -> None:
-        self.moves.pop(thread_id, None)  # back in at the end: the longest waiting come first
+        self.moves.pop(thread_id, None)  # moved to the end, so that the longest waiting come first
         self.moves[thread_id] = _Move(next(_numbers), time.monotonic())
 
     def check_fence(self, thread_id: str) -> None:

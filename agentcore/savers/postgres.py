@@ -34,11 +34,11 @@ T = TypeVar("T")
 
 _FRESH_SECONDS = 1.0
 _MOST_ROWS = 100
-"""Blobs or writes of one statement. More go as the library sends them, one by one in a pipeline."""
+"""Most blobs or writes of one statement. With more, the library's own pipeline is used."""
 _PREPARED_AFTER = 2  # times that a statement was sent on a connection
 _used_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
 LARGE = 64 * 1024
-"""Bytes from which decoding leaves the event loop: below, the way to a thread costs more than the work."""
+"""Bytes from which decoding leaves the event loop. Below, moving to a thread costs more than decoding."""
 
 _PUT_SQL = """
 INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
@@ -51,7 +51,7 @@ ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING RETURNING *,
 """
 _NO_BLOBS_SQL = "SELECT *, xmin, ctid FROM checkpoint_blobs WHERE false"
 _ONE_WRITE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-# Frozen before the commit, a worker would keep its successor from the thread.
+# A worker frozen before its commit would block its successor.
 _HOLD_SQL = f"SELECT {HELD_SQL}, set_config('idle_in_transaction_session_timeout', '5s', true)"
 _COPY_SQL = (
     "INSERT INTO checkpoint_blobs SELECT %(target)s, checkpoint_ns, channel, version, type, blob"
@@ -181,7 +181,7 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
         blobs = await asyncio.to_thread(self._dump_blobs, thread_id, namespace, apart, versions) if versions else []
         rows: list[str] = ["(%s, %s, %s, %s, %s, %b)"] * len(blobs)
         fields: Sequence[Any] = [field for blob in blobs for field in blob]
-        if blobs:  # PostgreSQL may put these in first, and its triggers ask who writes
+        if blobs:  # PostgreSQL may insert these first, and their triggers check the writer
             rows[0], fields = self._held(rows[0], fields)
         params = [
             *(thread_id, namespace, checkpoint["id"], config["configurable"].get("checkpoint_id")),

@@ -158,7 +158,7 @@ class Together(Generic[K, V]):
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
             self._asking.add_done_callback(self._end)
-        return asyncio.shield(self._waiting[key])  # one who gives up must not take the answer from others
+        return asyncio.shield(self._waiting[key])  # a cancelled caller must not cancel the answer for others
 
     async def _ask(self) -> None:
         while self._waiting:
@@ -166,10 +166,10 @@ class Together(Generic[K, V]):
             self._asked = {key: self._waiting.pop(key) for key in keys}
             try:
                 found = await self._ask_for(keys)
-            except Exception as error:  # noqa: BLE001 - everyone who asked is told
+            except Exception as error:  # noqa: BLE001 - every caller gets the error
                 for future in self._asked.values():
                     future.set_exception(error)
-                    future.exception()  # told or not: nobody may be waiting any more
+                    future.exception()  # mark the error as retrieved: perhaps no caller waits any more
             else:
                 for key, future in self._asked.items():
                     future.set_result(found.get(key))
@@ -177,11 +177,11 @@ class Together(Generic[K, V]):
     def _end(self, task: object) -> None:
         """Leave nobody waiting, also when the task was cancelled, as some frameworks do with all there are."""
         left = [*self._asked.values()]
-        if self._asking is task:  # otherwise the next one has begun already, and answers who waits
+        if self._asking is task:  # otherwise the next task has started, and answers the waiting callers
             left += self._waiting.values()
             self._asking, self._waiting = None, {}
         for future in left:
-            future.cancel()  # does nothing to one that has its answer
+            future.cancel()  # no effect on a finished future
         self._asked = {}
 
 

@@ -27,7 +27,7 @@ from agentcore.savers.strict_serializer import ClassName, StrictSerializer, noti
 Serializer = SerializerProtocol
 
 DEEPEST = 200
-"""Levels of nesting that are kept. Deeper data would exhaust the stack of whoever shows it."""
+"""Most levels of nesting. Deeper data would exhaust the stack of the code that shows it."""
 MESSAGE_FIELDS = ("id", "name", "tool_calls", "tool_call_id", "status")
 """What people read of a message beside its type and content, where there is any."""
 _LARGEST_SAFE_INT = 2**53 - 1
@@ -44,12 +44,12 @@ def check_serializer(serializer: SerializerProtocol) -> None:
     """Raise UnsafeSerializer if a crafted checkpoint could build an object of a class that is not allowed."""
     song = uuid.uuid4().hex
     for crafted in canary.crafted(song):
-        with noting_blocked(), suppress(Exception):  # a refusal is as good as bare data
+        with noting_blocked(), suppress(Exception):  # refusing to read it is as safe as bare data
             if has_objects(serializer.loads_typed(crafted)):
                 canary.heard.add(song)
     if song in canary.heard:
         raise UnsafeSerializer(
-            "The checkpoint serialiser built a class that is not on its allowlist: a stored checkpoint could run code"
+            "The checkpoint serializer built a class that is not on its allowlist: a stored checkpoint could run code"
             " here. Not starting. Take agentcore.savers.canary off the allowlist of langgraph.json, if it is there;"
             " otherwise install the versions of langgraph and langgraph-checkpoint that requirements.lock names."
         )

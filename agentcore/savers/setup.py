@@ -23,10 +23,10 @@ from agentcore.savers.setup_blockers import Connection, Patience, rows, watch
 Pool = AsyncConnectionPool[Connection]
 
 APPLICATION = "countersign set-up"
-"""How a set-up that is at work shows in pg_stat_activity."""
+"""Application name of a running set-up in pg_stat_activity."""
 _SETUP_LOCK = 0x434F554E54  # any number, the same for everyone who sets up
-_TRY_SECONDS = 0.2  # a lock that we wait for holds up all who come after us
-_REST_SECONDS = 0.4  # between two tries, for those to go on
+_TRY_SECONDS = 0.2  # a lock that we wait for also blocks everybody behind us
+_REST_SECONDS = 0.4  # pause between two tries, so that blocked writers can go on
 _MOST_RACES = 20
 
 _MIGRATIONS = " ".join(AsyncPostgresSaver.MIGRATIONS)
@@ -101,7 +101,7 @@ async def _set_up(pool: Pool, looker: Connection, patience: Patience) -> None:
 
 async def _work(worker: Connection, patience: Patience) -> None:
     await _take_lock(worker, patience)
-    if await _is_ready(worker):  # somebody was faster
+    if await _is_ready(worker):  # another process was faster
         return
     await _let_others_build(worker, patience)
     # LangGraph's own set-up, run by somebody else at the same time, takes no lock of ours.

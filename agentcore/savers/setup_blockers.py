@@ -13,9 +13,9 @@ from agentcore.plain.errors import SetupTimeout
 Connection = AsyncConnection[DictRow]
 
 _LOOK_SECONDS = 0.05
-"""Between two looks at who blocks us."""
+"""Pause between two looks at the blocking sessions."""
 
-# Of another role's session, PostgreSQL tells few how long it has been at it, and from where.
+# PostgreSQL shows start time and address of another role's session only to some roles.
 _WHO_SQL = """
 SELECT pid, usename, application_name, host(client_addr) AS address,
     extract(epoch FROM clock_timestamp() - xact_start)::int AS seconds

@@ -47,7 +47,7 @@ _NOW = "(julianday('now') - 2440587.5) * 86400"
 _MOVED = f"change = (SELECT coalesce(max(change), 0) + 1 FROM countersign_heads), changed_at = {_NOW}, is_indexed = 0"
 _CHANNELS = ", ".join(f"'{channel}'" for channel in NOTED_CHANNELS)
 
-# A trigger has the conflict rule of the statement that fired it, here OR REPLACE: so no ON CONFLICT in one.
+# A trigger inherits the conflict rule of its statement, here OR REPLACE, so ON CONFLICT does not work in it.
 _NOTE_CHECKPOINT = f"""
     INSERT INTO countersign_heads (thread_id, checkpoint_id, change, changed_at)
     SELECT NEW.thread_id, NEW.checkpoint_id, 0, 0
@@ -175,7 +175,7 @@ class SqliteSaver(Fenceable, AsyncSqliteSaver):
         self._writing: set[asyncio.Task[Any]] = set()
         self._one_writes = asyncio.Lock()  # one connection is one transaction
         self.running: dict[str, Future[None]] = {}
-        """Effects that are being done; each ends with its own."""
+        """Effects in progress, by key."""
 
     async def aput(
         self,
@@ -322,7 +322,7 @@ def _owner(beside: str) -> str:
 
 
 def _let_go(lock: InterProcessLock) -> None:
-    lock.lockfile.truncate(0)  # the file stays: who removes it may remove the lock of the next
+    lock.lockfile.truncate(0)  # keep the file: removing it could remove the next process's lock
     lock.release()
 
 

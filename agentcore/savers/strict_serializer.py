@@ -125,7 +125,7 @@ class StrictSerializer(JsonPlusSerializer):
         try:
             if self._may_build(code, module, name, *method):
                 return _built(code, module, name, payload, *method)
-        except Exception:  # noqa: BLE001 - nothing that could be a class; or it is gone, or has changed since
+        except Exception:  # noqa: BLE001 - no class, or one that is gone or has changed
             pass
         return _blocked(module, name, payload)
 

@@ -14,7 +14,7 @@ TABLES = (
     "countersign_tombstones",
 )
 
-# Statements of their own, not one transaction: each locks one table for a moment, so that we are in nobody's deadlock.
+# Each statement is a transaction: it locks one table for a moment, so it takes part in no deadlock.
 # All of them can be run again, and VERSION is stored after the last. What a trigger calls comes before it: agents write
 # while this is installed.
 INSTALL = (
@@ -42,7 +42,7 @@ BEGIN
     PERFORM set_config('countersign.held', concat(held, ':', thread), true);
     RETURN thread;
 END $$""",
-    # The fence first, then the head row: in this order every writer takes them.
+    # Lock order of every writer: the fence, then the head row.
     """
 CREATE OR REPLACE FUNCTION countersign_take(thread text, number bigint, seconds float8, others_may boolean)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -154,7 +154,7 @@ END $$""",
             ("truncate", "TRUNCATE", "STATEMENT"),
         )
     ),
-    # LangGraph changes no stored value in place, nor takes one from its checkpoint. Whoever does so is noticed.
+    # LangGraph never changes or removes a stored value in place. Whoever does so is noticed.
     """
 CREATE OR REPLACE FUNCTION countersign_note_rewritten() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -180,7 +180,7 @@ CREATE TABLE IF NOT EXISTS countersign_effects (
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 )""",
     "CREATE INDEX IF NOT EXISTS countersign_effects_thread ON countersign_effects (thread_id)",
-    # What was removed stays so: also a saver that knows nothing of us is refused. Empty as a rule, so it costs little.
+    # Removed threads stay removed: LangGraph's own saver is refused too. The table is usually empty, so it is cheap.
     """
 CREATE TABLE IF NOT EXISTS countersign_tombstones (
     thread_id text PRIMARY KEY,
@@ -204,7 +204,7 @@ END $$""",
         " FOR EACH ROW EXECUTE FUNCTION countersign_refuse()"
         for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "countersign_effects")
     ),
-    # Not of effects: who else has done one says so, and it is not done twice.
+    # Effects are not refused: one that another program has done is noted, and not done twice.
     """
 CREATE OR REPLACE FUNCTION countersign_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -112,7 +112,7 @@ def _act(action: str, name: str) -> None:
         case "kill", *_:
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop", *_:
-            # To this very thread: sent to the process, another may take it, and this one runs on for a moment.
+            # Sent to this thread: a signal to the process may reach another one, and this one would run on.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "raise", *_:
             raise FailpointReached(name)

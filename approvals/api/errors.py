@@ -85,7 +85,7 @@ def guarded(view: View) -> View:
     def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = view(request, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets one shape and the log the rest
+        except Exception as error:  # noqa: BLE001 - the caller gets our error format, the process log the details
             return answer(request, error)
         return _method_not_allowed(response) if response.status_code == 405 else response
 

@@ -53,7 +53,7 @@ CheckpointRef = Annotated[
 JsonObject = Annotated[Any, AfterValidator(_object), AfterValidator(_storable), WithJsonSchema({"type": "object"})]
 JsonValue = Annotated[Any, AfterValidator(_storable), WithJsonSchema({})]
 
-# Shown as they are, without a second look: lone surrogates and odd keys are data here, and people must see them.
+# Not validated: lone surrogates and odd keys are data here, and people must see them.
 PlainObject = Annotated[Any, WithJsonSchema({"type": "object"})]
 PlainList = Annotated[Any, WithJsonSchema({"type": "array"})]
 PlainValue = Annotated[Any, WithJsonSchema({})]

@@ -23,9 +23,9 @@ from approvals.models import Graph
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 60
-"""A worker writes every 10 s; one that has not for this long is gone."""
+"""A worker writes a heartbeat every 10 s; one without it for this long counts as gone."""
 LONGEST_SECONDS = 1.0
-"""What has not answered by then is down: a load balancer has little patience of its own."""
+"""What has not answered by then counts as down: load balancers have short time limits."""
 NOBODY_KNOWS = {"database": "down", "worker": "unknown", "graphs": []}
 
 

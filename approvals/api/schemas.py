@@ -385,7 +385,7 @@ class ApprovalBrief(BaseModel):
     notice: str
     warnings: list[WarningOut]
     altered: str
-    """Why nobody can decide it: what is stored is not what was asked. Empty where all is well."""
+    """Why nobody can decide it: the stored question differs from the audit log. Empty if it does not."""
     required_votes: int
     approvals_so_far: int
     due_at: datetime | None

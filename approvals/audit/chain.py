@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 DOMAIN = b"countersign-audit-v1"
 GENESIS = "0" * 64
-"""What stands before the first entry."""
+"""The previous hash of the first entry."""
 
 SALT_LENGTH = 64
-"""Hex digits. Fixed: a salt that takes its last letters from the text would have the same digest."""
+"""Hex digits of a salt. Fixed, because moving letters between salt and text would give the same digest."""
 
 
 class Entry(NamedTuple):

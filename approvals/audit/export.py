@@ -19,7 +19,7 @@ from approvals.audit.walk import CannotCheck, Evidence, Known, Verification, Wal
 
 VERSION = 1
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell begins that a spreadsheet might run."""
+"""First characters of cells that a spreadsheet might run."""
 COLUMNS = (
     *("seq", "at", "actor", "actor_kind", "action", "thread_id", "outcome", "object", "digests"),
     *("policy_version", "request_id", "prev_hash", "hash"),
@@ -107,7 +107,7 @@ def _write(out: IO[str], kind: str, **fields: Any) -> None:
 def _cells(seq: int, prev_hash: str, found_hash: str, body: str) -> list[str]:
     try:
         told = dict(json.loads(body))
-    except (ValueError, TypeError):  # a log that was tampered with is read all the same
+    except (ValueError, TypeError):  # a tampered log must still be readable
         told = {}
     told |= {"seq": seq, "prev_hash": prev_hash, "hash": found_hash}
     return [_cell(told.get(name, "")) for name in COLUMNS]

@@ -22,7 +22,7 @@ from approvals.audit.notes import BadKey, Key, PublicKey, parse_key
 from approvals.audit.walk import CannotCheck
 
 SIGNATURE = "— "
-"""How the last line of a note begins, and no other."""
+"""First character of the last line of a note, and of no other line."""
 
 
 class Kept(NamedTuple):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 ED25519 = b"\x01"
 NONE = "none"
-"""What the first note names as the one before it."""
+"""The previous note of the first note."""
 SHAPE = re.compile(
     r"(?P<text>(?P<origin>[^\n]+)\n(?P<size>[1-9][0-9]{0,18})\n(?P<root>[A-Za-z0-9+/]{43}=)\n"
     r"previous (?P<previous>none|[0-9a-f]{64})\ntime (?P<at>[0-9T:.+-]+)\n"

@@ -36,7 +36,7 @@ class Records:
     """Receives each entry in order."""
 
     def __init__(self) -> None:
-        self._told = sqlite3.connect("")  # a file of its own, which goes with it
+        self._told = sqlite3.connect("")  # a temporary file
         self._told.execute(SCHEMA)
         self._new: dict[str, tuple[int, Columns | None]] = {}
         self._fault: Broken | None = None

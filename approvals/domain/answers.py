@@ -15,7 +15,7 @@ from approvals.models import Approval, Decision
 
 BREAKPOINT = "breakpoint"
 RAISED = "raised"
-"""A question that a node raised, as `NodeInterrupt` does: it goes on once the state is mended, and takes no answer."""
+"""A question that a node raised (`NodeInterrupt`). It takes no answer; the node runs again with an edited state."""
 
 
 def question_of(approval: Approval) -> Question:

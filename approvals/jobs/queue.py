@@ -16,7 +16,7 @@ from procrastinate.exceptions import AlreadyEnqueued
 CONSOLE_QUEUE = "console"
 """Jobs that need no graph."""
 URGENT = 10
-"""Somebody waits in front of a page."""
+"""Jobs that a person at a page waits for."""
 
 
 @cache

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 NODE_THREADS = "node"
 GRACE_SECONDS = 8
-"""How long runs may go on after a stop is asked for; what is left is taken up by recovery."""
+"""How long runs may go on after a stop was requested; recovery takes up the rest."""
 LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
-"""A worker says goodbye to its database, which may be gone: then nobody waits for that."""
+"""Time limit for signing off at the database, which may be gone."""
 
 
 @asynccontextmanager
@@ -60,8 +60,8 @@ async def _work_on() -> None:
     while True:
         try:
             await _work()
-        except Exception as error:  # noqa: BLE001 - whatever ended it, runs wait for a worker
-            if task.cancelling():  # the database was gone when it was told to stop: that is what it raised instead
+        except Exception as error:  # noqa: BLE001 - start again after any error: runs wait for a worker
+            if task.cancelling():  # without a database, a cancelled worker raises this instead
                 return
             logger.warning("the worker stopped (%s); it begins again", type(error).__name__)
         await asyncio.sleep(settings.BEGIN_AGAIN_SECONDS)

@@ -112,7 +112,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self._join()
             if time.monotonic() - began > LONGEST_SECONDS:
                 return await self.close(TOO_OLD)
-            with contextlib.suppress(Error):  # whom nobody can look up sees nothing of the database either
+            with contextlib.suppress(
+                Error
+            ):  # without a database the person cannot be checked, and sees nothing from it either
                 if not await self._may_see():
                     return await self.close(REFUSED)
 

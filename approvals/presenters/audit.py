@@ -15,7 +15,7 @@ from approvals.domain.text import json_text
 from approvals.models import AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
 
 LATE = timedelta(minutes=5)
-"""A log that was not signed for so long is a warning: a worker signs it each minute."""
+"""Time without a signature after which the page warns: a worker signs each minute."""
 SENTENCES = {
     "audit.exported": "{actor} took a copy of the log ({entries} of its entries), as {format}.",
     "audit.verified": "The log was walked: {entries} entries in their place.",
@@ -52,7 +52,7 @@ class EntryShown:
     hash: str
     prev_hash: str
     is_whole: bool
-    """Its hash fits its body. Whether it is in its place only a walk can say."""
+    """The hash fits the body. Only a verification can tell whether the entry is in its place."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Point:
     forks: list[Thread]
     is_head: bool
     is_origin: bool
-    """The fork was made here: this checkpoint is in the other thread too."""
+    """The fork was made here: the other thread has this checkpoint too."""
 
 
 def points_of(page: Page, thread: Thread, graph: Graph | None) -> list[Point]:

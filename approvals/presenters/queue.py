@@ -87,10 +87,10 @@ class Row:
     is_deviating: bool
     """What ran is not what was decided."""
     untrue: str
-    """Why nobody may rely on this row: it is not what was asked."""
+    """Why the row cannot be relied on: it differs from the audit log."""
     stuck: StuckShown | None
     warnings: int
-    """How much in it may not be what it seems."""
+    """Number of warnings."""
 
 
 def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingProxyType({})) -> list[Row]:

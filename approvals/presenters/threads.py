@@ -23,7 +23,7 @@ class ThreadRow:
     title: str
     graph: str
     bound: str
-    """How it is known that it is of this graph."""
+    """How the graph of the thread is known."""
     health: str
     word: str
     next: str

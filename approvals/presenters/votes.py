@@ -29,7 +29,7 @@ class VoteShown:
     edits: str
     ended: str
     is_own: bool
-    """It is of who proposed this, and does not count as an approval."""
+    """Its voter proposed this, so it does not count as an approval."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ProposalShown:
     by: str
     sentence: str
     verdict: str
-    """Who votes the same, with nothing of their own, agrees with it."""
+    """A vote without own content agrees with it."""
     needs_others: bool
-    """Who proposed it is no approver of it."""
+    """Its proposer does not count as an approver."""
     decided: list[DecidedShown]
     differences: list[Difference]
     answer: Value | None
@@ -80,7 +80,7 @@ class TallyShown:
     claim: ClaimShown | None
     is_voted: bool
     edit_needs_another: bool = False
-    """Who edits does not count as an approver of it."""
+    """Whoever proposes an edit does not count as an approver of it."""
 
     @property
     def missing(self) -> int:

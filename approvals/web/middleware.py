@@ -48,7 +48,7 @@ class RefusalMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         size = request.META.get("CONTENT_LENGTH") or "0"
         is_large = size.isdigit() and int(size) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if is_large and not request.path.startswith("/api/"):  # the API says it in its own shape
+        if is_large and not request.path.startswith("/api/"):  # the API has its own error format
             return errors.refusal(request, TooLarge("What you sent is larger than 4 MB. Nothing was stored."))
         return self.get_response(request)
 

@@ -262,7 +262,7 @@ async def test_a_class_from_a_checkpoint_is_not_built(file: Path) -> None:
         assert saver.jsonplus_serde is saver.serde
 
 
-async def test_a_serialiser_that_builds_anything_is_refused(file: Path) -> None:
+async def test_a_serializer_that_builds_anything_is_refused(file: Path) -> None:
     with pytest.raises(UnsafeSerializer):
         async with open_sqlite(file, JsonPlusSerializer(allowed_msgpack_modules=True)):
             pass

@@ -332,13 +332,13 @@ def _closed_but(**open: Any) -> JsonPlusSerializer:
 
 
 @pytest.mark.parametrize("hole", HOLES)
-def test_the_canary_stops_a_serialiser_that_builds_anything(hole: str) -> None:
+def test_the_canary_stops_a_serializer_that_builds_anything(hole: str) -> None:
     with pytest.raises(UnsafeSerializer, match="allowlist"):
         check_serializer(HOLES[hole]())
 
 
 def test_the_canary_sings_in_every_way_there_is() -> None:
-    """Each crafted row, by itself, fires in a serialiser that is open; but for methods, which LangGraph has closed."""
+    """Each crafted row, by itself, fires in a serializer that is open; but for methods, which LangGraph has closed."""
     silent = []
     for number, row in enumerate(canary.crafted("tune")):
         canary.heard.discard("tune")

@@ -1,4 +1,4 @@
-"""A process whose serialiser would build whatever a row names does not start, and says why."""
+"""A process whose serializer would build whatever a row names does not start, and says why."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def manage(database: str, command: str, *, before: str = "", **env: str) -> subp
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_serialiser_that_builds_anything_stops_the_start(database: str, command: str, what: str) -> None:
+def test_a_serializer_that_builds_anything_stops_the_start(database: str, command: str, what: str) -> None:
     done = manage(database, command, before=BROKEN[what])
     assert done.returncode == 1, done.stderr
     assert "a stored checkpoint could run code here. Not starting." in done.stderr

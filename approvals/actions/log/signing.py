@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 EVERY_SECONDS = 60
 EVERY_ENTRIES = 100
 MOST_LISTED = 1_000
-"""Entries that one note lists at most; a burst makes several."""
+"""Most entries that one note lists; a burst makes several notes."""
 VERIFY = "Type: manage.py verify_audit_log"
 LOCK = 0x617564697400
 DUE = """
@@ -110,7 +110,7 @@ def _sign_some(key: Key) -> bool:
         note = key.sign(head.text)
         reach("audit.signed")
         _check_connected()
-        end = folder.append_note(note)  # a crash here leaves it ahead of its copy
+        end = folder.append_note(note)  # a crash here leaves the file one note ahead of the copies
         SignedHead.objects.create(size=head.size, note=note, signed_at=at, file_end=end)
     return len(hashes) == MOST_LISTED
 

@@ -43,7 +43,7 @@ def check(
 ) -> audit.Verification:
     """Verify the whole log for a worker or a command. Raises CannotCheck."""
     found = audit.verify(keys=keys, known=known)
-    # A log without its head, or a database that takes no changes, must not hide the answer.
+    # The answer must arrive even if the log lost its head row, or the database is read-only.
     with suppress(AuditHead.DoesNotExist, DatabaseError), transaction.atomic():
         _keep(found, by=by)
     with suppress(AuditHead.DoesNotExist, DatabaseError):

@@ -59,7 +59,7 @@ def confirm(*, change_id: UUID, by: User) -> Change:
     if _standing(ChangeKind(change.kind), change.target_id, change.name) != change.before:
         raise Stale(f"{change.name} changed since this was proposed. Refuse it, and have it proposed anew.")
     _close(change, ChangeStatus.CONFIRMED, by)
-    with connection.cursor() as cursor:  # what the database looks for; gone with this transaction
+    with connection.cursor() as cursor:  # the triggers look for this row; it exists in this transaction only
         cursor.execute("SELECT set_config('countersign.change', %s, true)", [str(change.pk)])
     _apply(change, by)
     _record("change.confirmed", change, by)
@@ -83,7 +83,9 @@ def refuse(*, change_id: UUID, reason: str = "", by: User) -> Change:
 @transaction.atomic
 def turn_on(*, by: User) -> None:
     """Turn the two-admin rule on. Raises Conflict while there is only one admin."""
-    Group.objects.select_for_update().get(name="admin")  # who takes an admin away meanwhile waits, and then is told
+    Group.objects.select_for_update().get(
+        name="admin"
+    )  # whoever removes an admin meanwhile waits for this lock, and is then refused
     permissions.check_again(by, "set_policy")
     if is_guarded():
         raise Conflict("The two-admin rule is on already.")

@@ -52,16 +52,20 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **to
     after = standing_of(person)
     if before == after and subjects.is_told("person", person.pk):
         return
-    Group.objects.select_for_update().get(name=Role.ADMIN)  # two admins who remove each other: one after the other
+    Group.objects.select_for_update().get(name=Role.ADMIN)  # serializes two admins who remove each other
     if why_not := why_not_change(person, is_active=after["active"], groups=after["groups"], by=by):
         raise Conflict(why_not)
     if not (admins := count_admins()):
         raise Conflict("Nobody would be an admin any more. Make somebody else one first.")
     if admins < 2 and is_guarded():
         raise Conflict("Two admins must be left while the two-admin rule is on. Make somebody else one first.")
-    permissions.check_again(by, "set_policy")  # after those: who takes their own rights reads why not
+    permissions.check_again(
+        by, "set_policy"
+    )  # after those checks, so that people who remove their own rights read why not
     if before and after["active"] and not before["active"]:
-        Membership.objects.filter(user=person).update(granted_at=Now())  # who comes back votes on what is asked then
+        Membership.objects.filter(user=person).update(
+            granted_at=Now()
+        )  # a person who is reactivated votes only on questions asked from then on
     digests = {"standing": digest(after)}
     subjects.tell_person(person, actor=by.get_username(), kind="person", before=before, digests=digests, **told)
 

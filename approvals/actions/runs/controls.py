@@ -27,7 +27,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
         bindings.check(thread)
         head = checkpoints.read_head(thread.pk)
         if run.kind == RunKind.RESUME and (head is None or head.checkpoint_id != run.resume_from):
-            # Going on from a head nobody looked at could pass a gate that nobody approved.
+            # Going on from a head that nobody saw could pass a gate that nobody approved.
             raise Conflict(
                 "The agent moved the thread since this run stopped. Give the run up; a new pause is asked anew."
             )

@@ -90,6 +90,6 @@ def _read(thread: Thread) -> Thread:
         thread.refresh_from_db()
         if thread.step is not None or thread.problem:
             break
-        connection.close()  # to the pool: somebody else may use it while we wait
+        connection.close()  # back to the pool while we wait
         time.sleep(_LOOK_EVERY_SECONDS)
     return thread

@@ -19,9 +19,9 @@ from approvals.live import events
 from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
 
 BATCH_SIZE = 500
-"""Rows of each table that one transaction deletes: longer ones would keep everybody waiting who writes."""
+"""Most rows of each table that one transaction deletes: longer transactions would block writers."""
 PATIENCE_SECONDS = 10.0
-"""How long whoever removes a thread waits for its rows to go; a worker deletes the rest."""
+"""How long a person who removes a thread waits for its rows to be deleted; a worker deletes the rest."""
 MOST_NAMED = 200
 """Subgraphs whose rows the entry counts one by one."""
 SWEEP_SECONDS = 3.0
@@ -97,7 +97,7 @@ def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "pe
             texts={"reason": reason},
             rows=rows,
         )
-    checkpoints.lay_tombstone(thread.pk)  # last: where the checkpoints are elsewhere, no rollback takes it back
+    checkpoints.lay_tombstone(thread.pk)  # last: in another checkpoint database no rollback undoes it
     return done
 
 

@@ -57,5 +57,5 @@ def _plain(row: Model) -> dict[str, Any]:
 
 
 def _write(out: IO[str], kind: str, **fields: Any) -> None:
-    # ASCII: a state may hold lone surrogates, which no file in UTF-8 takes.
+    # ASCII: a state may hold lone surrogates, which UTF-8 cannot encode.
     out.write(json.dumps({"kind": kind, **fields}, cls=DjangoJSONEncoder, separators=(",", ":")) + "\n")

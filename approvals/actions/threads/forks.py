@@ -160,6 +160,6 @@ def _awaited(run: Run) -> Thread:
         run.refresh_from_db()
         if run.entered_at or not run.is_active:
             break
-        connection.close()  # to the pool: somebody else may use it while we wait
+        connection.close()  # back to the pool while we wait
         time.sleep(_LOOK_EVERY_SECONDS)
     return Thread.objects.get(pk=run.thread_id)

@@ -19,7 +19,7 @@ from approvals.errors import Conflict, NotFound, Stale
 from approvals.models import Approval, Graph, Opening, Thread
 
 LARGEST_READ = 16 * 2**20
-"""Stored bytes that a worker decodes for one who asks for them."""
+"""Most stored bytes that a worker decodes for one request."""
 SLICE = 8 * 2**20
 REQUEST = "request"
 _STATE = "state/"

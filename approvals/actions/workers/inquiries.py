@@ -29,7 +29,7 @@ from approvals.models import Approval, Graph, Inquiry, Thread
 
 LONGEST_WAIT_SECONDS = 10.0
 WHOLE_WAIT_SECONDS = 30.0
-"""For one large value, which somebody asked for by itself."""
+"""Time limit for one large value."""
 INDEX_WAIT_SECONDS = 3.0
 _LOOK_EVERY_SECONDS = 0.02
 _KEPT_FOR = timedelta(minutes=5)
@@ -139,7 +139,7 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
         if reply is not None:
             Inquiry.objects.filter(pk=asked.pk).delete()
             return reply
-        connection.close()  # to the pool: somebody else may use it while we wait
+        connection.close()  # back to the pool while we wait
         time.sleep(_LOOK_EVERY_SECONDS)
     raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
 

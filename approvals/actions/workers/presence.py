@@ -34,7 +34,7 @@ def signed_on(graphs: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         stopped.set()
-        beat.join(1)  # with the database gone it may take longer: then nobody waits, and the row ends by itself
+        beat.join(1)  # without a database it may take longer: do not wait, the row expires by itself
 
 
 def _keep(graphs: list[str], stopped: threading.Event) -> None:

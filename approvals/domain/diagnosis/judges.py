@@ -13,9 +13,9 @@ from approvals.domain.diagnosis.words import ended, listed
 from approvals.enums import STUCK_RUNS, RunStatus, ThreadStatus
 
 QUIET_SECONDS = 300
-"""A node that takes longer may hang. Nobody can tell from outside, so a person should look."""
+"""A node that takes longer may hang. That cannot be known from outside, so a person should look."""
 OUTSIDE_SECONDS = 120
-"""How long a thread that somebody else runs may stand before a node without its process is suspected."""
+"""How long a thread run by another program may stand before a node before its process is presumed dead."""
 _MOST_QUESTIONS = 5
 _UNREADABLE = ("UnreadableThread", "NotStorable")
 

@@ -16,7 +16,7 @@ from approvals.domain.spoofing.letters import IMITATING, WORD, is_imitation, is_
 from approvals.domain.text import code_of, odd_in, plain_visible
 
 MOST = 50
-"""Marks that are kept of one question."""
+"""Most findings that are stored for one question."""
 MOST_TEXT = 400_000
 """Characters of one question that are read for marks: first the actions, then the request, then the state."""
 LONGEST = 100_000

@@ -9,9 +9,9 @@ from functools import lru_cache
 from confusable_homoglyphs.confusables import confusables_data
 
 IMITATING = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"}
-"""Scripts with letters that are drawn as Latin ones are."""
+"""Scripts with letters that look like Latin ones."""
 STYLED = {"FULLWIDTH", "MATHEMATICAL"}
-"""Latin letters in costume."""
+"""Styled forms of Latin letters."""
 WORD = re.compile(r"[^\W\d_]+")
 _SMALL_CAPITALS = dict(zip("ĸʍᴛʙʜᴦƅɴɢʟʀʏɪı", "kmtbhrbnglryii", strict=True))
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "|": "l", "3": "e", "4": "a", "5": "s"})

@@ -86,7 +86,7 @@ class Command(BaseCommand):
 
     async def _serve(self, listening: socket.socket, *, with_worker: bool) -> None:
         host, port = listening.getsockname()[:2]
-        await in_database(Graph.objects.exists)()  # a database without our tables must not look as if it served
+        await in_database(Graph.objects.exists)()  # refuse to serve a database without our tables
         async with worker.running() if with_worker else contextlib.nullcontext():
             config = uvicorn.Config(
                 APPLICATION,
