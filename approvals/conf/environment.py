@@ -28,8 +28,8 @@ VARIABLES = {
     ),
     "REDIS_URL": Variable(
         "none",
-        "Redis for live updates between processes, and for checkpoints that are read again and again. Without it pages"
-        " hear of changes made in their own process at once, and of others within 15 s.",
+        "Redis for live updates between processes, and as a cache of checkpoints. Without it pages"
+        " show changes made in their own process at once, and others within 15 s.",
         "redis://127.0.0.1:6379/0",
     ),
     "REDIS_CACHE_TTL": Variable("86400", "Seconds that checkpoints are kept in Redis.", "3600"),
@@ -44,7 +44,9 @@ VARIABLES = {
         "The address people type. With https the cookies are secure and HSTS is on.",
         "https://approvals.example.org",
     ),
-    "ALLOWED_HOSTS": Variable("the host of `PUBLIC_URL`", "Host names that are answered, with commas.", "a.org,b.org"),
+    "ALLOWED_HOSTS": Variable(
+        "the host of `PUBLIC_URL`", "Host names that the server accepts, separated by commas.", "a.org,b.org"
+    ),
     "PORT": Variable("8000", "The port `manage.py serve` listens on.", "8080"),
     "DATA_DIR": Variable(
         ".data", "Where the embedded database, the secret key and the demo's outbox are kept.", "/var/lib/countersign"
@@ -76,7 +78,7 @@ VARIABLES = {
     ),
     "RETENTION_DAYS": Variable(
         "0: threads are kept",
-        "Days after which a thread that is over is removed, as by a force-clean. What waits, runs or is stuck stays,"
+        "Days after which a finished thread is removed, as by a force-clean. Threads that wait, run or are stuck stay,"
         " and so do votes, decisions and the audit log. See [removing threads](../how-to/clean.md).",
         "365",
     ),

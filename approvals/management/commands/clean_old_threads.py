@@ -11,7 +11,7 @@ from approvals.management.people import person
 
 
 class Command(BaseCommand):
-    help = "Remove threads whose graph reached its end long ago. What waits, runs or is stuck stays."
+    help = "Remove threads whose graph reached its end long ago. Threads that wait, run or are stuck stay."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=int, help="how long they have not moved (RETENTION_DAYS)")

@@ -9,7 +9,7 @@ from approvals.errors import Unavailable
 
 
 class Command(BaseCommand):
-    help = "Sign the audit log now, as the worker does each minute; with --new-key, with a new key from here on."
+    help = "Sign the audit log now, as the worker does each minute; with --new-key, sign with a new key from now on."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--new-key", action="store_true", help="make a new key; needs --reason")

@@ -8,7 +8,7 @@ from approvals.management.people import link_for, person
 
 
 class Command(BaseCommand):
-    help = "Make a one-time sign-in link of a person, for a browser on this machine, and print it."
+    help = "Print a new one-time sign-in link of a person, for a browser on this machine."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")

@@ -9,7 +9,9 @@ from approvals.management.people import person
 
 
 class Command(BaseCommand):
-    help = "Make an API token of a person and print it, and nothing else. It is not kept and cannot be shown again."
+    help = (
+        "Print a new API token of a person, and nothing else. Only its digest is stored, so it cannot be shown again."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")

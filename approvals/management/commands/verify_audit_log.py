@@ -22,7 +22,7 @@ HEAD = re.compile(r"(?P<seq>[1-9][0-9]{0,18}):(?P<hash>[0-9a-f]{64})")
 
 
 class Command(BaseCommand):
-    help = "Walk the audit log. Exit 0: intact; 1: broken, names the first bad entry; 2: could not check."
+    help = "Verify the audit log. Exit 0: intact; 1: broken, names the first bad entry; 2: could not be checked."
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
