@@ -65,17 +65,17 @@ class History:
     def stop(self, run: Any, how: str) -> Any:
         """Be the worker of a run, from its beginning to how it stopped; return the thread's newest question."""
         from agentcore.plain.types import Failed, Finished, Paused
-        from approvals.actions.runs import execution
+        from approvals.actions.runs import settling, taking
         from approvals.models import Approval
 
-        claim = execution._claim(str(run.pk))
-        if claim is None:
+        taken = taking.take_queued(str(run.pk))
+        if taken is None:
             return None
         snapshot, head = step(run.thread_id, {"amount": self.dice.randrange(9_999)}, how)
         pauses = [pause_of(how, snapshot, self.dice)] if how in ("gate", "question") else []
         outcome = {"finish": Finished(snapshot), "fail": Failed("ValueError", "It broke.", "act")}.get(how)
         with self._clock():
-            execution._settle(claim, outcome or Paused(snapshot), execution.Seen(snapshot, pauses, head, None))
+            settling.store(taken, outcome or Paused(snapshot), settling.Seen(snapshot, pauses, head, None))
         return Approval.objects.filter(thread_id=run.thread_id).order_by("-created_at").first()
 
     def agent_moves(self) -> None:

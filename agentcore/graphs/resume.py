@@ -53,20 +53,43 @@ class Answer:
     answer: Any = None
 
 
+async def _go(*_: Any) -> None:
+    return None
+
+
 @dataclass(frozen=True)
-class _At:
-    """Where and as whom a resume works."""
+class RunContext:
+    """A run at work: on which thread, with what it reads and writes, and whom it asks and tells on its way."""
 
     graph: Graph
     saver: Saver
     thread_id: str
     metadata: Mapping[str, Any]
-    run: str
-    before_entering: Callable[[], Awaitable[None]]
-    on_step: OnStep
-    watch: Watch
+    """Kept in every checkpoint of the run."""
+    run_key: str
+    """The entry of `metadata` that tells this run's checkpoints from others'."""
+    before_entering: Callable[[], Awaitable[None]] = _go
+    """Awaited before the first node can run."""
+    on_step: OnStep = _go
+    watch: Watch = field(default_factory=Watch)
+    """Notes the tools that are called."""
     is_retried: bool = False
+    """This run has begun before."""
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
+    """Asked about a gate that an edit leads to: what it refuses is asked anew."""
+    changes: Callable[[str], Awaitable[list[str]]] | None = None
+    """Asked, before anything is written and again before the first node can run, what is stored otherwise than when it
+    was decided: then nothing is run. It is told the checkpoint that stands there, which may be an edit of this run."""
+
+    @property
+    def run(self) -> str:
+        return str(self.metadata[self.run_key])
+
+
+@dataclass(frozen=True)
+class _At(RunContext):
+    """Where in its thread a run is at work."""
+
     namespace: str = ""
     """Of the subgraph that stands at the breakpoint."""
     head: str = ""
@@ -74,33 +97,23 @@ class _At:
     hold: Hold = NOTHING_HELD
     decided: Answer | None = None
     """What is carried out, where it is a decision."""
-    changes: Callable[[str], Awaitable[list[str]]] | None = None
 
 
-async def start(
-    graph: Graph,
-    saver: Saver,
-    *,
-    thread_id: str,
-    input: Mapping[str, Any] | None,
-    metadata: Mapping[str, Any],
-    run_key: str,
-    before_entering: Callable[[], Awaitable[None]],
-    on_step: OnStep,
-    watch: Watch | None = None,
-) -> Outcome:
+def _at(run: RunContext, **place: Any) -> _At:
+    return _At(**vars(run), **place)
+
+
+async def start(run: RunContext, input: Mapping[str, Any] | None) -> Outcome:
     """Give the thread new input. If this run began before a crash, go on from its last checkpoint.
 
     Without input the thread goes on from where it stands, and passes no gate and no question.
     """
-    run = str(metadata[run_key])
-    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch())
-    here = await snapshot(graph, saver, thread_id)
-    if input is not None and (here is None or here.metadata.get(run_key) != metadata[run_key]):
-        return await _go_on(at, input, here.checkpoint_id if here else None)
+    here = await snapshot(run.graph, run.saver, run.thread_id)
+    if input is not None and (here is None or not _is_ours(run, here)):
+        return await _go_on(_at(run), input, here.checkpoint_id if here else None)
     if here is None or here.is_paused and not here.running or not here.waiting:
-        return await outcome(graph, saver, thread_id)
-    return await _go_on(replace(at, hold=_hold(here)), None, here.checkpoint_id)
+        return await outcome(run.graph, run.saver, run.thread_id)
+    return await _go_on(_at(run, hold=_hold(here)), None, here.checkpoint_id)
 
 
 def _hold(here: Snapshot, *, but: str = "") -> Hold:
@@ -108,49 +121,23 @@ def _hold(here: Snapshot, *, but: str = "") -> Hold:
     return Hold((inner.checkpoint_ns for inner in here.inner if inner.checkpoint_ns != but), here.unseen)
 
 
-async def resume(
-    graph: Graph,
-    saver: Saver,
-    *,
-    thread_id: str,
-    expected_head: str,
-    answer: Answer,
-    metadata: Mapping[str, Any],
-    run_key: str,
-    before_entering: Callable[[], Awaitable[None]],
-    on_step: OnStep,
-    watch: Watch | None = None,
-    is_retried: bool = False,
-    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None,
-    namespace: str = "",
-    changes: Callable[[str], Awaitable[list[str]]] | None = None,
-) -> Outcome:
-    """Apply the edit if there is one, and go on, end or skip. Returns Conflict if the thread is not at
-    `expected_head`.
+async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespace: str = "") -> Outcome:
+    """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
 
-    With `namespace`, `expected_head` is the checkpoint of that subgraph. Other breakpoints inside subgraphs stay where
-    they are.
-
-    `before_entering` is awaited before the first node can run. `metadata[run_key]` marks our checkpoints: an edit of
-    this run that is there already, because the worker died after it, is not applied again. `is_retried`: this run began
-    before. `watch` records the called tools. `may_pass` is asked about a gate that an edit leads to; a gate that it
-    refuses is asked anew. `changes` names what is stored differently than when it was decided; it is called before
-    anything is written, and again before the first node can run, with the checkpoint that stands there, which may be an
-    edit of this run. If it names anything, nothing is run.
+    With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
+    stay where they are. An edit of this very run that is already there (the worker died after it) is not applied again.
     """
-    run = str(metadata[run_key])
-    at = _At(graph, saver, thread_id, metadata, run, before_entering, on_step, watch or Watch(), is_retried, may_pass)
-    head = await snapshot(graph, saver, thread_id)
+    head = await snapshot(run.graph, run.saver, run.thread_id)
     if head is None:
         return Conflict(expected=expected_head, found=None)
-    at = replace(at, namespace=namespace, head=head.checkpoint_id, hold=_hold(head, but=namespace))
-    at = replace(at, decided=answer, changes=changes)
-    if namespace and _is_our_end(head, metadata, run_key):
-        return await outcome(graph, saver, thread_id)
-    here = await standing(graph, saver, head, namespace)
-    if namespace and is_retried and here is not None and _is_past(here, expected_head, metadata, run_key):
+    hold = _hold(head, but=namespace)
+    at = _at(run, namespace=namespace, head=head.checkpoint_id, hold=hold, decided=answer)
+    if namespace and _is_our_end(run, head):
+        return await outcome(run.graph, run.saver, run.thread_id)
+    here = await standing(run.graph, run.saver, head, namespace)
+    if namespace and run.is_retried and here is not None and _is_past(run, here, expected_head):
         return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
-    is_edited = here is not None and _is_our_edit(here, expected_head, metadata, run_key)
+    is_edited = here is not None and _is_our_edit(run, here, expected_head)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
     if conflict := await _changed(at, here.checkpoint_id):
@@ -170,10 +157,9 @@ async def resume(
         return Failed("InvalidEdit", str(error))
 
 
-def _is_past(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
+def _is_past(run: RunContext, here: Snapshot, expected_head: str) -> bool:
     """Return whether this run has carried its answer out inside the subgraph, and has written there since."""
-    is_ours = here.metadata.get(run_key) == metadata[run_key]
-    return is_ours and here.source != "update" and here.checkpoint_id != expected_head
+    return _is_ours(run, here) and here.source != "update" and here.checkpoint_id != expected_head
 
 
 async def _go_on_inside(at: _At, head: Snapshot) -> Outcome:
@@ -193,15 +179,19 @@ async def _changed(at: _At, checkpoint_id: str) -> Conflict | None:
     return Conflict(checkpoint_id, checkpoint_id, reason, tuple(changes))
 
 
-def _is_our_end(head: Snapshot, metadata: Mapping[str, Any], run_key: str) -> bool:
+def _is_our_end(run: RunContext, head: Snapshot) -> bool:
     """Return whether this run has ended the whole thread, as a rejection inside a subgraph does."""
-    return head.source == "update" and head.metadata.get(run_key) == metadata[run_key]
+    return head.source == "update" and _is_ours(run, head)
 
 
-def _is_our_edit(here: Snapshot, expected_head: str, metadata: Mapping[str, Any], run_key: str) -> bool:
-    is_ours = here.metadata.get(run_key) == metadata[run_key]
+def _is_our_edit(run: RunContext, here: Snapshot, expected_head: str) -> bool:
     is_expected = expected_head in (here.parent_checkpoint_id, here.checkpoint_id)
-    return is_ours and here.source == "update" and is_expected
+    return _is_ours(run, here) and here.source == "update" and is_expected
+
+
+def _is_ours(run: RunContext, here: Snapshot) -> bool:
+    """True for a checkpoint that this run wrote."""
+    return bool(here.metadata.get(run.run_key) == run.metadata[run.run_key])
 
 
 async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:

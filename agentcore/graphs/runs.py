@@ -43,7 +43,6 @@ async def run_until_pause(
     on_step: OnStep = _ignore,
     watch: Watch | None = None,
     hold: Hold = NOTHING_HELD,
-    time_limit_seconds: float = LONGEST_RUN_SECONDS,
 ) -> Outcome:
     """Run `graph` on the thread and return how it stopped.
 
@@ -66,14 +65,14 @@ async def run_until_pause(
             stream = with_saver(graph, held(saver, hold)).astream(
                 input, config, stream_mode="tasks", durability=durability
             )
-            async with asyncio.timeout(time_limit_seconds), aclosing(stream) as events:  # type: ignore[type-var]
+            async with asyncio.timeout(LONGEST_RUN_SECONDS), aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
                     await running.note(event)
             return await outcome(graph, saver, thread_id)
         except FenceLost:
             raise
         except TimeoutError:
-            return Failed("TimeoutError", f"The run took longer than {time_limit_seconds:.0f} s.", running.node)
+            return Failed("TimeoutError", f"The run took longer than {LONGEST_RUN_SECONDS:.0f} s.", running.node)
         except Exception as error:  # noqa: BLE001 - a node may raise anything: the run fails, the worker goes on
             return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
 

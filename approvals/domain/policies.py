@@ -142,6 +142,11 @@ def content_digest(*, edits: Any, answer: Any, as_node: str) -> str:
     return digest([edits, answer, as_node])
 
 
+def bytes_digest(bound: Any) -> str:
+    """Name all stored bytes that a question is bound to, as the audit log has it; an empty text if it is to nothing."""
+    return digest(bound) if bound else ""
+
+
 def rule_from_metadata(plain: Any) -> Rule:
     """Read `metadata={"approval": {"policy": {...}}}` of a node. Raises ValueError with what to write instead."""
     known = {field.name: field for field in fields(Rule)}.keys() - {"source", "voters"} | {"people", "groups"}

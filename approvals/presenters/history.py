@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from agentcore.plain.timeline import Moment
+from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.threads.history import Page, decision_of
-from approvals.actions.threads.indexing import RUN_KEY
 from approvals.enums import VERDICT_WORDS, Verdict
 from approvals.models import Graph, Thread
 from approvals.presenters.graphs import END, START, Drawing, drawing_of

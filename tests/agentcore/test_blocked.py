@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from typing_extensions import TypedDict
 
 from agentcore.graphs.edits import preview
-from agentcore.graphs.resume import Answer, resume
+from agentcore.graphs.resume import Answer, RunContext, resume
 from agentcore.graphs.snapshots import Saver, config_for, history, look, snapshot, with_saver, with_serializer
 from agentcore.plain.errors import InvalidEdit, UnreadableThread
 from agentcore.plain.types import Failed, Finished, Gate, Snapshot
@@ -149,14 +149,8 @@ async def test_an_edit_is_refused_with_the_sentence(saver: Saver, thread_id: str
 
 
 async def answered(graph: Any, saver: Saver, thread_id: str, answer: Answer) -> Any:
-    async def nothing(*_: Any) -> None:
-        return None
-
     head = (await at_head(graph, saver, thread_id)).checkpoint_id
-    return await resume(
-        graph, saver, thread_id=thread_id, expected_head=head, answer=answer, metadata={"run": "r"}, run_key="run",
-        before_entering=nothing, on_step=nothing,
-    )  # fmt: skip
+    return await resume(RunContext(graph, saver, thread_id, {"run": "r"}, "run"), answer, expected_head=head)
 
 
 async def test_a_run_carries_out_no_edit_that_was_decided_before(saver: Saver, thread_id: str) -> None:

@@ -334,20 +334,10 @@ async def test_an_answer_handed_over_by_who_was_replaced_changes_nothing(
     async def enter() -> None:
         entered.append(1)
 
-    async def note(step: Any) -> None: ...
-
+    context = resume.RunContext(graphs.gated, saver, thread_id, {"run": "1"}, "run", before_entering=enter)
+    answer = Answer(verdict, edits={"notes": {"op": "append", "value": ["zombie"]}})
     with pytest.raises(FenceLost):
-        await resume.resume(
-            graphs.gated,
-            saver,
-            thread_id=thread_id,
-            expected_head=paused.snapshot.checkpoint_id,
-            answer=Answer(verdict, edits={"notes": {"op": "append", "value": ["zombie"]}}),
-            metadata={"run": "1"},
-            run_key="run",
-            before_entering=enter,
-            on_step=note,
-        )
+        await resume.resume(context, answer, expected_head=paused.snapshot.checkpoint_id)
     assert (store.stored(thread_id), entered) == (before, [])
 
 

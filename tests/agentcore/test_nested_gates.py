@@ -41,22 +41,19 @@ class Run:
     def __init__(self, graph: Any, saver: Saver) -> None:
         self.graph, self.saver, self.thread_id, self.number = graph, saver, f"t-{uuid.uuid4()}", 0
 
-    async def _nothing(self, *_: Any) -> None:
-        return None
-
-    def _common(self) -> dict[str, Any]:
-        told = {"metadata": {RUN_KEY: f"run-{self.number}"}, "run_key": RUN_KEY}
-        return {"thread_id": self.thread_id, "before_entering": self._nothing, "on_step": self._nothing, **told}
+    def _context(self, *, is_retried: bool = False) -> resume.RunContext:
+        metadata = {RUN_KEY: f"run-{self.number}"}
+        return resume.RunContext(self.graph, self.saver, self.thread_id, metadata, RUN_KEY, is_retried=is_retried)
 
     async def start(self, input: Any = None) -> Outcome:
         self.number += input is not None
-        return await resume.start(self.graph, self.saver, input=input, **self._common())
+        return await resume.start(self._context(), input)
 
     async def decide(self, verdict: str, at: Snapshot, *, is_again: bool = False, **answer: Any) -> Outcome:
         self.number += not is_again
         given = resume.Answer(verdict, **answer)
         place = {"expected_head": at.checkpoint_id, "namespace": at.checkpoint_ns}
-        return await resume.resume(self.graph, self.saver, answer=given, is_retried=is_again, **place, **self._common())
+        return await resume.resume(self._context(is_retried=is_again), given, **place)
 
     async def here(self) -> Snapshot:
         found = await snapshot(self.graph, self.saver, self.thread_id)

@@ -162,14 +162,10 @@ async def story(seed: int) -> Counter[str]:
     build, saver = Build(seed), InMemorySaver()
     kinds = build.kinds
 
-    async def nothing(*_: Any) -> None:
-        return None
+    def context(run: int) -> resume.RunContext:
+        return resume.RunContext(build.graph, saver, "t", {"run": f"r{run}"}, "run")
 
-    def common(run: int) -> dict[str, Any]:
-        told = {"metadata": {"run": f"r{run}"}, "run_key": "run"}
-        return {"thread_id": "t", "before_entering": nothing, "on_step": nothing, **told}
-
-    done: Any = await resume.start(build.graph, saver, input={"amount": seed, "log": []}, **common(0))
+    done: Any = await resume.start(context(0), {"amount": seed, "log": []})
     for number in range(1, MOST_DECISIONS + 1):
         assert not isinstance(done, Failed), done
         here, pauses = await check(build, saver)
@@ -187,7 +183,7 @@ async def story(seed: int) -> Counter[str]:
         else:
             expected = told(pause, here)
         place = {"expected_head": at.checkpoint_id, "namespace": pause.checkpoint_ns}
-        done = await resume.resume(build.graph, saver, answer=answer, **place, **common(number))
+        done = await resume.resume(context(number), answer, **place)
         entered = {(above, what) for above, _, what in build.entered[seen:]}
         assert expected <= entered, "what was approved has run, with what was shown"
         others = {each for p in pauses if p is not pause and not p.interrupt_id for each in told(p, here)}

@@ -86,20 +86,10 @@ class Thread:
             if meanwhile is not None:
                 await self.bare(meanwhile)
 
-        async def on_step(step: Any) -> None: ...
-
-        return await resume.resume(
-            self.graph,
-            self.saver,
-            thread_id=self.thread_id,
-            expected_head=(await self.here()).checkpoint_id,
-            answer=Answer("respond", edits=edits, interrupt_id=(await self.waiting(to)).id, answer=given),
-            metadata={"run": "r-1"},
-            run_key="run",
-            before_entering=enter,
-            on_step=on_step,
-            is_retried=attempt > 1,
-        )
+        told: dict[str, Any] = {"metadata": {"run": "r-1"}, "run_key": "run", "before_entering": enter}
+        context = resume.RunContext(self.graph, self.saver, self.thread_id, is_retried=attempt > 1, **told)
+        answer = Answer("respond", edits=edits, interrupt_id=(await self.waiting(to)).id, answer=given)
+        return await resume.resume(context, answer, expected_head=(await self.here()).checkpoint_id)
 
     async def ask_again(self) -> Outcome:
         return await resume.ask_again(self.graph, self.saver, thread_id=self.thread_id)

@@ -53,20 +53,22 @@ class Worker:
         if self.dies_at == (step.node, step.state):
             raise Killed
 
-    def _common(self) -> dict[str, Any]:
-        return {
-            "thread_id": self.thread_id,
-            "metadata": {RUN_KEY: self.run_id, "decision": "d-1"},
-            "run_key": RUN_KEY,
-            "before_entering": self.enter,
-            "on_step": self.on_step,
-        }
+    def _context(self) -> resume.RunContext:
+        return resume.RunContext(
+            self.graph,
+            self.saver,
+            self.thread_id,
+            metadata={RUN_KEY: self.run_id, "decision": "d-1"},
+            run_key=RUN_KEY,
+            before_entering=self.enter,
+            on_step=self.on_step,
+        )
 
     async def start(self, input: dict[str, Any]) -> Outcome:
-        return await resume.start(self.graph, self.saver, input=input, **self._common())
+        return await resume.start(self._context(), input)
 
     async def resume(self, answer: Answer, *, head: str) -> Outcome:
-        return await resume.resume(self.graph, self.saver, expected_head=head, answer=answer, **self._common())
+        return await resume.resume(self._context(), answer, expected_head=head)
 
     async def pause(self, input: dict[str, Any]) -> Snapshot:
         """Start and return the pause; what follows is another run."""

@@ -93,22 +93,8 @@ async def pause_of(graph: Any, saver: Any, thread: str = "t") -> tuple[Snapshot,
 
 
 async def carry_out(graph: Any, saver: Any, here: Snapshot, answer: resume.Answer, run: str = "r") -> Any:
-    async def entering() -> None: ...
-
-    async def on_step(step: Any) -> None: ...
-
-    return await resume.resume(
-        graph,
-        saver,
-        thread_id=here.thread_id,
-        expected_head=here.checkpoint_id,
-        answer=answer,
-        metadata={"run": run},
-        run_key="run",
-        before_entering=entering,
-        on_step=on_step,
-        namespace=here.checkpoint_ns,
-    )
+    context = resume.RunContext(graph, saver, here.thread_id, {"run": run}, "run")
+    return await resume.resume(context, answer, expected_head=here.checkpoint_id, namespace=here.checkpoint_ns)
 
 
 def decided(pause: Pause, decisions: list[Any]) -> resume.Answer:

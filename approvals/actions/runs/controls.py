@@ -7,11 +7,12 @@ from django.utils import timezone
 
 from agentcore.graphs import resume
 from approvals import audit, checkpoints
-from approvals.actions.runs import leases
-from approvals.actions.runs.execution import EACH_TIME
+from approvals.actions.runs import leases, queueing
+from approvals.actions.runs.entries import EACH_TIME
+from approvals.actions.runs.kinds import kind_of
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
-from approvals.enums import RunKind, RunStatus, ThreadStatus
+from approvals.enums import RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.jobs import queue
 from approvals.live import events
@@ -26,16 +27,15 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
             raise Conflict("Nothing was carried out, and the question is open again: decide it anew.")
         bindings.check(thread)
         head = checkpoints.read_head(thread.pk)
-        if run.kind == RunKind.RESUME and (head is None or head.checkpoint_id != run.resume_from):
+        is_moved = head is None or head.checkpoint_id != run.resume_from
+        if is_moved and kind_of(run.kind).goes_on_from_head:
             # Going on from a head that nobody saw could pass a gate that nobody approved.
             raise Conflict(
                 "The agent moved the thread since this run stopped. Give the run up; a new pause is asked anew."
             )
-        run.status, run.entered_at, run.error, run.problem = RunStatus.QUEUED, None, "", ""
-        run.ended_at, run.retry_at, run.updated_at = None, None, timezone.now()
-        run.save()
+        run.error, run.problem, run.ended_at, run.retry_at = "", "", None, None
+        queueing.queue_again(run)
         _thread_becomes(thread, ThreadStatus.BUSY)
-        queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.pk))
         _record("run.retried", run, by, checkpoint=run.resume_from)
     return run
 

@@ -10,19 +10,17 @@ from typing import Any
 
 from agentcore.plain.tables import Written
 from approvals import audit, checkpoints
-from approvals.enums import RunKind
+from approvals.actions.runs.kinds import kind_of
+from approvals.actions.runs.metadata import RUN_KEY
 from approvals.models import Decision, Run
 
-RUN_KEY = "countersign_run"
-"""In the metadata of every checkpoint of our runs, so that ours can be told from others'."""
 MOST_TOLD = 10
 BESIDE = "Somebody else wrote to this thread while the run held it. See whether an effect happened twice."
-_WATCHED = (RunKind.START, RunKind.RESUME, RunKind.REPLAY)
 
 
 def note(run: Run, *, has_others: bool, since: str) -> None:
     """Flag what was written beside a run that stops now. `since` is where the thread stood when the run began."""
-    if run.entered_at is None or run.kind not in _WATCHED:
+    if run.entered_at is None or not kind_of(run.kind).is_watched:
         return
     written = _written(run.thread_id, since)
     others = [each for each in written if each.run != str(run.pk)]
@@ -37,7 +35,9 @@ def note_late(thread_id: str, head_run: Any) -> None:
     `head_run` is the head's run.
     """
     run = Run.objects.filter(thread_id=thread_id).select_related("decision").order_by("-created_at").first()
-    if run is None or run.is_active or run.entered_at is None or run.kind not in _WATCHED or head_run == str(run.pk):
+    if run is None or run.is_active or run.entered_at is None or head_run == str(run.pk):
+        return
+    if not kind_of(run.kind).is_watched:
         return
     if _flag(run, _forked(run, _written(thread_id, run.resume_from))):
         run.save(update_fields=["interfered"])

@@ -93,7 +93,7 @@ def hold_no_more(thread_id: str, fence: int) -> None:
 class Renewal:
     """Renews a lease from a thread of its own, so that a node that blocks the event loop does not lose it."""
 
-    def __init__(self, thread_id: str, owner: str, fence: int, on_lost: Callable[[], None]) -> None:
+    def __init__(self, thread_id: str, owner: str, fence: int, on_lost: Callable[[], object]) -> None:
         self._thread_id, self._owner, self._fence, self._on_lost = thread_id, owner, fence, on_lost
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease-{owner[-8:]}", daemon=True)

@@ -12,7 +12,6 @@ Each attempt waits longer than the one before. After the fifth a person is asked
 
 import logging
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
@@ -21,16 +20,16 @@ from django.utils import timezone
 
 from agentcore.graphs import snapshots
 from agentcore.plain.bound_bytes import BEHIND, Bound
-from agentcore.plain.types import Conflict, Finished, Outcome, Paused, Snapshot
+from agentcore.plain.types import Conflict, Outcome, Snapshot
 from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
-from approvals.actions.runs import execution, leases
-from approvals.actions.runs.execution import Claim
+from approvals.actions.runs import entries, leases, queueing, settling, taking
+from approvals.actions.runs.kinds import kind_of
+from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing
-from approvals.actions.threads.indexing import RUN_KEY
 from approvals.database import in_database
 from approvals.domain import outages
-from approvals.enums import OnCrash, RunKind, RunStatus, ThreadStatus
+from approvals.enums import RunStatus, ThreadStatus
 from approvals.jobs import queue as jobs
 from approvals.jobs import runtime
 from approvals.live import events
@@ -50,7 +49,7 @@ def find_lost_runs() -> None:
     for run in waiting.exclude(thread__lease_until__gt=Now()).order_by("updated_at")[:200]:
         with outages.skip_locked("a run that no worker took", run_id=str(run.pk)):
             Run.objects.filter(pk=run.pk).update(updated_at=timezone.now())
-            jobs.enqueue("execute_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
+            queueing.enqueue(run)
     dead = Run.objects.filter(Q(thread__lease_until=None) | Q(thread__lease_until__lt=Now()), status=RunStatus.RUNNING)
     for run in dead.order_by("updated_at")[:200]:
         jobs.enqueue("recover_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
@@ -58,85 +57,49 @@ def find_lost_runs() -> None:
 
 async def recover_run(run_id: str) -> None:
     """Take over a run whose worker died, and do what is safe."""
-    found = await in_database(_take_over)(run_id)
+    found = await in_database(taking.take_over)(run_id)
     if found is None:
         return
-    claim, is_entered = found
+    taken, is_entered = found
     if not is_entered:
-        return await in_database(_queue_again)(claim, None)
+        return await in_database(_queue_again)(taken, None)
     worker = await runtime.worker()
-    graph = worker.graphs.get(claim.graph_id)
+    graph = worker.graphs.get(taken.graph_id)
     if graph is None:
-        return await in_database(_hold)(claim, "No worker has its graph any more.", None)
-    before = await in_database(checkpoints.read_bound)(claim.thread_id)
-    here = await snapshots.snapshot(graph, worker.saver(claim.graph_id), claim.thread_id)
-    bound = await indexing.bind(claim.thread_id, before, here) if before and here else None
-    there = await snapshots.standing(graph, worker.saver(claim.graph_id), here, claim.namespace) if here else None
-    if here and (outcome := _stopped_properly(claim, here) or _stopped_inside(claim, here, there)):
-        return await execution.settle(claim, graph, worker.saver(claim.graph_id), outcome)
-    if here and _is_moved(claim, here):
-        conflict = Conflict(claim.resume_from, here.checkpoint_id, MOVED)
-        return await execution.settle(claim, graph, worker.saver(claim.graph_id), conflict)
-    if here and (changes := _changed(claim, bound)):
-        tampered = Conflict(claim.resume_from, here.checkpoint_id, BEHIND, tuple(changes))
-        return await execution.settle(claim, graph, worker.saver(claim.graph_id), tampered)
-    if claim.kind == RunKind.START or claim.on_crash == OnCrash.RESUME or here and _is_over(claim, here):
-        return await in_database(_queue_again)(claim, here, bound)
-    await in_database(_hold)(claim, _question(here), here, bound)
+        return await in_database(_hold)(taken, "No worker has its graph any more.", None)
+    await _recover(Work(taken, graph, worker.saver(taken.graph_id)))
 
 
-def _stopped_properly(claim: Claim, here: Snapshot) -> Outcome | None:
-    """A checkpoint of this run, past where it began, at a gate or at the end: it had stopped before its worker died.
-
-    A question of `interrupt()` may be answered, and the next one asked, at one checkpoint. A question is stored when
-    its own node stops; other nodes of the step may have been running.
-    """
-    if here.running:
-        return None
-    if _is_answered(claim, here):
-        return Paused(here) if here.is_paused else None
-    if here.metadata.get(RUN_KEY) != claim.run_id or here.checkpoint_id == claim.resume_from:
-        return None
-    if here.source == "update" and claim.kind == RunKind.RESUME:
-        return None  # our own edit, and the graph was called since: a node may have been running
-    if here.is_paused:
-        return Paused(here)
-    return None if here.waiting else Finished(here)
+async def _recover(work: Work) -> None:
+    """Store that the run had stopped, have it begin again, or ask a person."""
+    taken, kind = work.taken, kind_of(work.taken.kind)
+    before = await in_database(checkpoints.read_bound)(taken.thread_id)
+    here = await snapshots.snapshot(work.graph, work.saver, taken.thread_id)
+    bound = await indexing.bind(taken.thread_id, before, here) if before and here else None
+    if here and (outcome := await _stopped(work, here, bound)):
+        return await settling.settle(work, outcome)
+    if kind.may_begin_again(taken, here):
+        return await in_database(_queue_again)(taken, here, bound)
+    await in_database(_hold)(taken, _question(here), here, bound)
 
 
-def _stopped_inside(claim: Claim, here: Snapshot, there: Snapshot | None) -> Outcome | None:
-    """The same inside a subgraph, which leaves the thread's newest checkpoint as it is: at its next breakpoint."""
-    if there is None or not claim.namespace or here.running or there.running:
-        return None
-    is_past = there.metadata.get(RUN_KEY) == claim.run_id and there.checkpoint_id != claim.namespace_at
-    return Paused(here) if is_past and there.is_paused and there.source != "update" else None
+async def _stopped(work: Work, here: Snapshot, bound: Bound | None) -> Outcome | None:
+    """Say how the run had stopped, or why it cannot go on; None if it can."""
+    taken, kind = work.taken, kind_of(work.taken.kind)
+    inside = await snapshots.standing(work.graph, work.saver, here, taken.decided.namespace if taken.decided else "")
+    if outcome := kind.stopped(taken, here, inside):
+        return outcome
+    if kind.is_moved(taken, here):
+        return Conflict(taken.resume_from, here.checkpoint_id, MOVED)
+    if changes := _changed(taken, bound):
+        return Conflict(taken.resume_from, here.checkpoint_id, BEHIND, tuple(changes))
+    return None
 
 
-def _is_answered(claim: Claim, here: Snapshot) -> bool:
-    """Whether the question that this run answers waits no longer, at the checkpoint where it was asked."""
-    asked = claim.answer.interrupt_id if claim.answer else ""
-    if not asked or not here.interrupts or here.checkpoint_id != claim.resume_from:
-        return False
-    waits = {pending.id for pending in here.interrupts if not pending.is_poisoned}
-    is_followed = any(asked in pending.after for pending in here.interrupts)
-    return is_followed or asked not in waits | here.answers.keys()
-
-
-def _is_over(claim: Claim, here: Snapshot) -> bool:
-    """Whether the nodes of the step that was answered have all ended; that the step has is not stored. None ran."""
-    is_there = bool(claim.answer and claim.answer.interrupt_id) and here.checkpoint_id == claim.resume_from
-    return is_there and bool(here.waiting) and not (here.next or here.interrupts or here.errors)
-
-
-def _is_moved(claim: Claim, here: Snapshot) -> bool:
-    """True if the newest checkpoint is neither of this run nor the one it began at: then nobody knows what it meant."""
-    is_ours = here.metadata.get(RUN_KEY) == claim.run_id
-    return claim.kind == RunKind.RESUME and not is_ours and here.checkpoint_id != claim.resume_from
-
-
-def _changed(claim: Claim, bound: Bound | None) -> list[str]:
+def _changed(taken: TakenRun, bound: Bound | None) -> list[str]:
     """Name the checkpoints that somebody changed in place: a run never does that, however far it came."""
-    return claim.bound.rewritten(bound) if claim.bound and bound and not is_off("bytes_check") else []
+    was = taken.decided.bound if taken.decided else None
+    return was.rewritten(bound) if was and bound and not is_off("bytes_check") else []
 
 
 def _question(here: Snapshot | None) -> str:
@@ -148,66 +111,46 @@ def _question(here: Snapshot | None) -> str:
 
 
 @audit.transaction()
-def _take_over(run_id: str) -> tuple[Claim, bool] | None:
-    taken = execution.take(run_id, when=RunStatus.RUNNING)
-    if taken is None:
-        return None
-    run, claim = taken
-    return claim, run.entered_at is not None
-
-
-@audit.transaction()
-def _queue_again(claim: Claim, here: Snapshot | None, bound: Bound | None = None) -> None:
+def _queue_again(taken: TakenRun, here: Snapshot | None, bound: Bound | None = None) -> None:
     """Have it tried again from where the thread stands, after a pause that grows; after the last, ask a person."""
-    if claim.attempts > len(BACK_OFF_SECONDS):
+    if taken.attempts > len(BACK_OFF_SECONDS):
         return _hold(
-            claim, f"Its worker died {claim.attempts} times. See what kills it, then say how to go on.", here, bound
+            taken, f"Its worker died {taken.attempts} times. See what kills it, then say how to go on.", here, bound
         )
-    if run := _still_ours(claim):
-        pause = BACK_OFF_SECONDS[max(claim.attempts, 1) - 1]
-        run.status, run.entered_at = RunStatus.QUEUED, None
-        if here and claim.kind == RunKind.RESUME:
-            execution.stand_at(run, here)
+    if run := _still_ours(taken):
+        pause = BACK_OFF_SECONDS[max(taken.attempts, 1) - 1]
+        if here and kind_of(run.kind).goes_on_from_head:
+            settling.stand_at(run, here)
             run.bound = bound.plain() if bound else None
-        _let_go(claim, run, ThreadStatus.BUSY)
-        Run.objects.filter(pk=run.pk).update(retry_at=Now() + timedelta(seconds=pause))
-        queue = jobs.graph_queue(run.graph_id)
-        jobs.enqueue("execute_run", queue=queue, in_seconds=pause, run_id=claim.run_id)
-        _audit("run.queued", claim, run, reason="its worker died", attempt=claim.attempts)
+        queueing.queue_again(run, in_seconds=pause)
+        _let_go(taken, run, ThreadStatus.BUSY)
+        entries.append(
+            "run.queued", run, checkpoint=taken.resume_from, reason="its worker died", attempt=taken.attempts
+        )
 
 
 @audit.transaction()
-def _hold(claim: Claim, question: str, here: Snapshot | None, bound: Bound | None = None) -> None:
-    if run := _still_ours(claim):
-        run.status, run.problem = RunStatus.HELD, question
+def _hold(taken: TakenRun, question: str, here: Snapshot | None, bound: Bound | None = None) -> None:
+    if run := _still_ours(taken):
+        run.status, run.problem, run.updated_at = RunStatus.HELD, question, timezone.now()
         if here:
-            execution.stand_at(run, here)
+            settling.stand_at(run, here)
             run.bound = bound.plain() if bound else None
-        _let_go(claim, run, ThreadStatus.ERROR)
-        _audit("run.held", claim, run)
+        run.save()
+        _let_go(taken, run, ThreadStatus.ERROR)
+        entries.append("run.held", run, checkpoint=taken.resume_from)
 
 
-def _still_ours(claim: Claim) -> Run | None:
-    thread = Thread.objects.locked(claim.thread_id)
-    if (thread.lease_owner, thread.fence) != (claim.owner, claim.fence):
+def _still_ours(taken: TakenRun) -> Run | None:
+    thread = Thread.objects.locked(taken.thread_id)
+    if (thread.lease_owner, thread.fence) != (taken.owner, taken.fence):
         return None
-    return Run.objects.filter(pk=claim.run_id, status=RunStatus.RUNNING).first()
+    return Run.objects.filter(pk=taken.run_id, status=RunStatus.RUNNING).first()
 
 
-def _let_go(claim: Claim, run: Run, status: ThreadStatus) -> None:
-    run.updated_at = timezone.now()
-    run.save()
-    leases.hold_no_more(claim.thread_id, claim.fence)
-    Thread.objects.filter(pk=claim.thread_id).update(
+def _let_go(taken: TakenRun, run: Run, status: ThreadStatus) -> None:
+    leases.hold_no_more(taken.thread_id, taken.fence)
+    Thread.objects.filter(pk=taken.thread_id).update(
         status=status, problem=run.problem, lease_owner="", lease_until=None, updated_at=timezone.now()
     )
-    events.publish(thread_id=claim.thread_id)
-
-
-def _audit(action: str, claim: Claim, run: Run, **about: Any) -> None:
-    audit.append_by_worker(
-        action,
-        thread_id=claim.thread_id,
-        object={"run": claim.run_id, "checkpoint": claim.resume_from, **about},
-        rows=audit.told(run, *execution.EACH_TIME),
-    )
+    events.publish(thread_id=taken.thread_id)

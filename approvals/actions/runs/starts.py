@@ -3,20 +3,18 @@
 from typing import Any
 
 from django.db.models import Q
-from django.utils import timezone
 
 from agentcore.plain import schemas
 from agentcore.plain.errors import Fault
 from approvals import audit, checkpoints
+from approvals.actions.runs import queueing
 from approvals.actions.votes import alterations
 from approvals.audit.rows import BINDING
 from approvals.domain import authors, bindings, permissions, policies, secrets
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
-from approvals.enums import RunKind, ThreadStatus
+from approvals.enums import RunKind
 from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
-from approvals.jobs import queue
-from approvals.live import events
 from approvals.models import Approval, Graph, Run, Thread
 
 
@@ -49,21 +47,16 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             raise Invalid(sentence)
         alterations.check_thread(thread)
         kept = secrets.encrypted_input(input, graph.record.secrets, thread.pk)
-        run = Run.objects.create(
-            thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username()
-        )
+        run = Run(thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username())
         changed = ["started_by_id"]
         if not thread.bound_by:
             bindings.to_run(thread, graph_id)
             changed += BINDING
-        thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
         if input is not None:
             authors.keep_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
             changed.append("authors")
         thread.started_by_id = by.pk
-        thread.save(update_fields=["graph_id", "bound_by", "status", "updated_at", "started_by", "authors"])
-        queue.enqueue("execute_run", queue=queue.graph_queue(graph_id), run_id=str(run.id))
-        events.publish(thread_id=thread_id)
+        queueing.queue_run(run, changed=["graph_id", "bound_by", "started_by", "authors"])
         audit.append(
             "run.queued",
             actor=by.get_username(),

@@ -11,7 +11,7 @@ from agentcore.plain import timeline
 from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
 from agentcore.savers.serializers import digest
 from approvals import audit, checkpoints
-from approvals.actions.runs import starts
+from approvals.actions.runs import queueing, starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
 from approvals.domain import authors, bindings, permissions
@@ -21,7 +21,6 @@ from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.jobs import queue
-from approvals.live import events
 from approvals.models import Graph, Run, Thread
 
 WAIT_SECONDS = 10.0
@@ -124,7 +123,7 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
     )
     authors.keep_author(thread, Author(by.get_username(), "fork"))
     thread.save(force_insert=True)
-    run = Run.objects.create(
+    run = Run(
         thread=thread,
         graph_id=thread.graph_id,
         kind=RunKind.FORK,
@@ -137,8 +136,7 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
         },
         started_by=by.get_username(),
     )
-    queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), priority=queue.URGENT, run_id=str(run.pk))
-    events.publish(thread_id=thread.pk)
+    queueing.queue_run(run, priority=queue.URGENT)
     about = {"run": str(run.pk), "from": source.pk, "checkpoint": checkpoint_id, "as_node": as_node}
     given = {name: digest(value) for name, value in {"edits": edits, "input": input}.items() if value}
     told = {name: value for name, value in about.items() if value}

@@ -10,8 +10,7 @@ from uuid import UUID
 from agentcore.plain import timeline
 from agentcore.plain.timeline import Kept, Moment
 from approvals import checkpoints
-from approvals.actions.runs.execution import DECISION_KEY
-from approvals.actions.threads.indexing import RUN_KEY
+from approvals.actions.runs.metadata import DECISION_KEY, RUN_KEY
 from approvals.actions.workers import inquiries
 from approvals.errors import NotFound
 from approvals.models import AuditEntry, Run, Thread

@@ -25,14 +25,15 @@ from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
 from approvals.actions.runs import interference
-from approvals.actions.runs.interference import RUN_KEY as RUN_KEY
+from approvals.actions.runs.kinds import kind_of
+from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.workers import inquiries
 from approvals.database import in_database
-from approvals.domain import answers, bindings, folds, notices, outages
+from approvals.domain import answers, bindings, folds, notices, outages, policies
 from approvals.domain.bindings import Uncertain
 from approvals.domain.rulebook import Rulebook
 from approvals.domain.spoofing import findings
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunKind, RunStatus, ThreadStatus, VoteEnd
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunStatus, ThreadStatus, VoteEnd
 from approvals.errors import Stale, Superseded
 from approvals.jobs import queue, runtime
 from approvals.live import events
@@ -286,7 +287,8 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
         return ThreadStatus.ERROR
-    if snapshot.next and last is not None and (last.status == RunStatus.CANCELLED or last.kind == RunKind.FORK):
+    is_left = last is not None and (last.status == RunStatus.CANCELLED or kind_of(last.kind).leaves_waiting)
+    if snapshot.next and is_left:
         return ThreadStatus.IDLE
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 
@@ -348,19 +350,16 @@ def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked:
             "thread.paused" if is_new or is_other else "approval.read_again",
             thread_id=thread.pk,
             object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
-            digests={"shown": approval.shown_digest, "rule": digest(approval.rule), "bytes": bytes_digest(approval)},
+            digests={
+                "shown": approval.shown_digest,
+                "rule": digest(approval.rule),
+                "bytes": policies.bytes_digest(approval.bound),
+            },
             policy_version=approval.rule["source"],
             rows={**ended, **audit.told(approval, *written)},
             about=audit.key_of(approval),
         )
     return approval
-
-
-def bytes_digest(approval: Approval) -> str:
-    """Return the digest of everything the question rests on, as the audit log records it; empty if it rests on
-    nothing.
-    """
-    return digest(approval.bound) if approval.bound else ""
 
 
 def _changes(known: Approval, bound: Bound | None) -> list[str]:

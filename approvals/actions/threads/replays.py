@@ -4,6 +4,7 @@ from django.utils import timezone
 
 from agentcore.plain import timeline
 from approvals import audit, checkpoints
+from approvals.actions.runs import queueing
 from approvals.actions.threads.forks import check_can_be_forked
 from approvals.actions.votes import alterations
 from approvals.domain import authors, permissions
@@ -11,8 +12,6 @@ from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Busy, Invalid, NotFound
-from approvals.jobs import queue
-from approvals.live import events
 from approvals.models import Run, Thread
 
 
@@ -44,7 +43,7 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
     stuck = list(Run.objects.filter(thread=thread, status__in=STUCK_RUNS).values_list("pk", flat=True))
     Run.objects.filter(pk__in=stuck).update(status=RunStatus.CANCELLED, ended_at=now, updated_at=now)
     head = checkpoints.read_head(thread.pk)
-    run = Run.objects.create(
+    run = Run(
         thread=thread,
         graph_id=thread.graph_id,
         kind=RunKind.REPLAY,
@@ -52,12 +51,9 @@ def _begin(thread: Thread, checkpoint_id: str, by: User) -> Run:
         started_by=by.get_username(),
         resume_from=head.checkpoint_id if head else "",
     )
-    thread.status, thread.updated_at, thread.problem = ThreadStatus.BUSY, now, ""
     authors.keep_author(thread, Author(by.get_username(), "replay", after=run.resume_from))
-    thread.started_by_id = by.pk
-    thread.save(update_fields=["status", "updated_at", "problem", "started_by", "authors"])
-    queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.pk))
-    events.publish(thread_id=thread.pk)
+    thread.started_by_id, thread.problem = by.pk, ""
+    queueing.queue_run(run, changed=["problem", "started_by", "authors"])
     rows = audit.told(run) | audit.told(thread, "started_by_id", "authors")
     rows |= {f"run:{pk}": {"status": RunStatus.CANCELLED.value} for pk in stuck}
     about = {"run": str(run.pk), "checkpoint": checkpoint_id, "from": run.resume_from}

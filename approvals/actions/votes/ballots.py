@@ -14,7 +14,6 @@ from django.contrib.auth.models import User as Person
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from agentcore.plain import bound_bytes
 from agentcore.plain.bound_bytes import MOST_TOLD, Bound
@@ -22,6 +21,7 @@ from agentcore.plain.excerpts import has_excerpt
 from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off, reach
 from approvals import audit, checkpoints
+from approvals.actions.runs import queueing
 from approvals.actions.threads import indexing, whole_values
 from approvals.actions.votes import alterations
 from approvals.actions.votes import edits as try_edit
@@ -51,7 +51,6 @@ from approvals.errors import (
     Unopened,
     Unvouched,
 )
-from approvals.jobs import queue
 from approvals.live import events
 from approvals.models import Approval, Decision, Run, Thread, Vote
 
@@ -570,7 +569,7 @@ def _store(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
 
 
 def _queue(here: Locked, decision: Decision) -> Run:
-    run = Run.objects.create(
+    run = Run(
         thread=here.thread,
         decision=decision,
         graph_id=here.thread.graph_id,
@@ -578,11 +577,7 @@ def _queue(here: Locked, decision: Decision) -> Run:
         started_by=decision.decided_by[:150],
         resume_from=here.approval.head,
     )
-    here.thread.status, here.thread.updated_at = ThreadStatus.BUSY, timezone.now()
-    here.thread.save(update_fields=["status", "updated_at", "authors"])
-    queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.id))
-    events.publish(thread_id=here.thread.pk)
-    return run
+    return queueing.queue_run(run, changed=["authors"])
 
 
 def _propose(here: Locked, proposal: Proposal | None) -> None:
@@ -656,7 +651,7 @@ def _record_decision(here: Locked, outcome: Outcome, decision: Decision, run: Ru
             "content": content,
             "rule": digest(here.approval.rule),
             **_preview_digest(decision.seen_preview),
-            "bytes": indexing.bytes_digest(here.approval),
+            "bytes": policies.bytes_digest(here.approval.bound),
         },
         policy_version=here.rule.source,
         rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | authors,

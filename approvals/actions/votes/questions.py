@@ -3,12 +3,11 @@
 from django.utils import timezone
 
 from approvals import audit
+from approvals.actions.runs import queueing
 from approvals.domain import bindings, permissions, policies
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
-from approvals.jobs import queue
-from approvals.live import events
 from approvals.models import Approval, Run, Thread
 
 
@@ -31,17 +30,14 @@ def ask_again(*, thread_id: str, by: User) -> Run:
             stuck.status, stuck.updated_at = RunStatus.CANCELLED, timezone.now()
             stuck.save(update_fields=["status", "updated_at"])
             rows |= audit.told(stuck, "status")
-        run = Run.objects.create(
+        run = Run(
             thread=thread,
             graph_id=thread.graph_id,
             kind=RunKind.REPAIR,
             started_by=by.get_username(),
             resume_from=thread.checkpoint_id,
         )
-        thread.status, thread.updated_at = ThreadStatus.BUSY, timezone.now()
-        thread.save(update_fields=["status", "updated_at"])
-        queue.enqueue("execute_run", queue=queue.graph_queue(run.graph_id), run_id=str(run.pk))
-        events.publish(thread_id=thread.pk)
+        queueing.queue_run(run)
         about = {"run": str(run.pk), "checkpoint": thread.checkpoint_id}
         audit.append(
             "run.repaired", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows | audit.told(run)

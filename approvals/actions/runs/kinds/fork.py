@@ -1,0 +1,57 @@
+"""A run that copies a checkpoint of another thread to its own, edits it if asked to, and goes on with new input if any.
+
+Its input: `{"thread_id", "checkpoint_id", "edits", "as_node", "input"}`, of which the first two name what is copied.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from agentcore.graphs import forks, resume
+from agentcore.graphs.resume import RunContext
+from agentcore.plain.types import Finished, Outcome, Paused
+from approvals.actions.runs.kinds.base import Kind
+from approvals.actions.runs.metadata import RUN_KEY
+from approvals.actions.runs.taken import TakenRun
+from approvals.domain import secrets as encryption
+from approvals.models import Run
+
+
+class Fork(Kind):
+    is_watched = False
+    leaves_waiting = True
+
+    def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
+        source, given = taken.input["thread_id"], taken.input  # encrypted for the thread it was asked for at
+        opened = {
+            "edits": encryption.decrypted(given["edits"], secrets, source),
+            "input": encryption.decrypted_input(given["input"], secrets, source),
+        }
+        return replace(taken, input=given | opened)
+
+    def states_given(self, taken: TakenRun) -> list[Mapping[str, Any]]:
+        edited = {name: edit["value"] for name, edit in taken.input["edits"].items()}
+        return [taken.input["input"] or {}, edited]
+
+    async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
+        copied = await _copy(taken, run)
+        return copied if taken.input["input"] is None else await resume.start(run, taken.input["input"])
+
+    def finished_as(self, run: Run) -> str:
+        return "run.finished" if run.entered_at else "run.copied"
+
+
+async def _copy(taken: TakenRun, run: RunContext) -> Outcome:
+    given = taken.input
+    here = await forks.fork(
+        run.graph,
+        run.saver,
+        thread_id=given["thread_id"],
+        checkpoint_id=given["checkpoint_id"],
+        into=taken.thread_id,
+        edits=given["edits"],
+        as_node=given["as_node"] or None,
+        metadata=taken.metadata,
+        run_key=RUN_KEY,
+    )
+    return Paused(here) if here.is_paused else Finished(here)

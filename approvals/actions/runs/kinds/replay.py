@@ -1,0 +1,26 @@
+"""A run that has a thread go back to an earlier checkpoint of its own, which its input names, and on from there."""
+
+from agentcore.graphs import forks, resume, snapshots
+from agentcore.graphs.resume import RunContext
+from agentcore.plain.types import Conflict, Outcome
+from approvals.actions.runs.kinds.base import Kind
+from approvals.actions.runs.metadata import RUN_KEY
+from approvals.actions.runs.taken import TakenRun
+
+MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
+
+
+class Replay(Kind):
+    async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
+        return await _go_back(taken, run) or await resume.start(run, None)
+
+
+async def _go_back(taken: TakenRun, run: RunContext) -> Conflict | None:
+    """Put the thread where the replay begins; Conflict if it moved since that was asked for."""
+    here = await snapshots.snapshot(run.graph, run.saver, taken.thread_id)
+    is_ours = here is not None and here.metadata.get(RUN_KEY) == taken.run_id
+    if here is None or (here.checkpoint_id != taken.resume_from and not is_ours):
+        return Conflict(taken.resume_from, here.checkpoint_id if here else None, MOVED)
+    at = {"thread_id": taken.thread_id, "checkpoint_id": taken.input["checkpoint_id"]}
+    await forks.stand_again(run.graph, run.saver, **at, metadata=taken.metadata, run_key=RUN_KEY)
+    return None

@@ -1,0 +1,23 @@
+"""A run that begins with new input, or goes on from where the thread stands."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from agentcore.graphs import resume
+from agentcore.graphs.resume import RunContext
+from agentcore.plain.types import Outcome
+from approvals.actions.runs.kinds.base import Kind
+from approvals.actions.runs.taken import TakenRun
+from approvals.domain import secrets as encryption
+
+
+class Start(Kind):
+    def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
+        return replace(taken, input=encryption.decrypted_input(taken.input, secrets, taken.thread_id))
+
+    def states_given(self, taken: TakenRun) -> list[Mapping[str, Any]]:
+        return [taken.input or {}]
+
+    async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
+        return await resume.start(run, taken.input)

@@ -1,0 +1,44 @@
+"""Queueing a run: its row, the status of its thread, its job and the message to pages.
+
+All is part of the caller's transaction, which has locked the thread: if that rolls back, so does the job. The caller
+appends the entry, last of all, as each tells something else.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from approvals.enums import RunStatus, ThreadStatus
+from approvals.jobs import queue
+from approvals.live import events
+from approvals.models import Run
+
+
+def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0) -> Run:
+    """Store a new run and hand it to the workers of its graph; its thread is busy from here on.
+
+    `changed` are further columns of the thread that the caller has set: they are saved with its status.
+    """
+    run.save(force_insert=True)
+    run.thread.status, run.thread.updated_at = ThreadStatus.BUSY, timezone.now()
+    run.thread.save(update_fields=["status", "updated_at", *changed])
+    enqueue(run, priority=priority)
+    events.publish(thread_id=run.thread_id)
+    return run
+
+
+def queue_again(run: Run, *, in_seconds: int | None = None) -> None:
+    """Have a run that stopped begin once more, from where its row says that it goes on; no worker begins it sooner."""
+    run.status, run.entered_at, run.updated_at = RunStatus.QUEUED, None, timezone.now()
+    run.save()
+    if in_seconds:
+        Run.objects.filter(pk=run.pk).update(retry_at=Now() + timedelta(seconds=in_seconds))
+    enqueue(run, in_seconds=in_seconds)
+
+
+def enqueue(run: Run, *, priority: int = 0, in_seconds: int | None = None) -> None:
+    """Wake a worker that has the run's graph. One job too many does no harm: the run is claimed once."""
+    graph = queue.graph_queue(run.graph_id)
+    queue.enqueue("execute_run", queue=graph, priority=priority, in_seconds=in_seconds, run_id=str(run.pk))

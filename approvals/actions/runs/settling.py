@@ -1,0 +1,175 @@
+"""Settling a run: how it stopped, what waits for people now, and the end of its lease, in one transaction."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import DataError
+from django.utils import timezone
+
+from agentcore import dialects
+from agentcore.graphs import resume, snapshots
+from agentcore.plain.bound_bytes import BEHIND, Bound
+from agentcore.plain.errors import UnreadableThread
+from agentcore.plain.tables import Head
+from agentcore.plain.types import Call, Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot
+from approvals import audit
+from approvals.actions.runs import entries, interference, leases
+from approvals.actions.runs.kinds import kind_of
+from approvals.actions.runs.metadata import RUN_KEY
+from approvals.actions.runs.taken import TakenRun, Work
+from approvals.actions.threads import indexing
+from approvals.database import in_database
+from approvals.domain import answers
+from approvals.enums import RunStatus, ThreadStatus
+from approvals.live import events
+from approvals.models import Decision, Run, Thread
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where the thread stood after the run."""
+
+    snapshot: Snapshot
+    pauses: list[Pause]
+    head: Head
+    bound: Bound | None
+
+
+async def settle(work: Work, outcome: Outcome) -> None:
+    """Store how the run stopped, with the pauses it led to, and give the lease back."""
+    seen: Seen | None = None
+    try:
+        seen = await _look(work, outcome)
+    except UnreadableThread as error:
+        outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
+    if isinstance(outcome, Paused | Finished) and seen is None:
+        outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
+    try:
+        await in_database(store)(work.taken, outcome, seen)
+    except DataError:
+        logger.exception("what a thread holds could not be stored", extra={"run_id": work.taken.run_id})
+        await in_database(store)(work.taken, Failed("NotStorable", NOT_STORABLE), None)
+
+
+async def _look(work: Work, outcome: Outcome) -> Seen | None:
+    """Read where the thread stands, with what its questions are bound to; both are of one moment."""
+    seen: Seen | None = None
+    thread_id = work.taken.thread_id
+    for _ in range(_TRIES):
+        head, before = await in_database(indexing.read_place)(thread_id)
+        snapshot = await snapshots.snapshot(work.graph, work.saver, thread_id)
+        if head is None or before is None or snapshot is None:
+            return None
+        is_asking = isinstance(outcome, Paused | Conflict) or _has_done_nothing(outcome) or bool(snapshot.interrupts)
+        pauses = dialects.read(work.graph, snapshot) if is_asking else []
+        is_bound = bool(pauses) or isinstance(outcome, Failed)
+        found = await indexing.bind(thread_id, before, snapshot) if is_bound else None
+        seen = Seen(snapshot, pauses, head, found)
+        if found or not pauses:
+            return seen
+    assert seen is not None
+    # It never stands still: seen as it was a moment ago, and asking nobody until a sweep has found it at rest.
+    return replace(seen, pauses=[], head=Head(seen.snapshot.checkpoint_id, ""))
+
+
+@audit.transaction()
+def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
+    """Store it unless the worker has lost the thread; `seen` is None where the thread could not be read."""
+    thread = Thread.objects.locked(taken.thread_id)
+    run = Run.objects.get(pk=taken.run_id)
+    if (thread.lease_owner, thread.fence, run.status) != (taken.owner, taken.fence, RunStatus.RUNNING):
+        logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": taken.run_id})
+        return
+    if run.decision:
+        _compare(run, run.decision)
+    has_others = leases.let_go(taken.thread_id, taken.fence)
+    if not isinstance(outcome, Conflict):
+        interference.note(run, has_others=has_others, since=taken.resume_from or taken.stood_at)
+    if run.decision and run.decision.edits and not _is_refused(outcome):
+        entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
+    _store_outcome(run, outcome, seen)
+    _store_thread(thread, run, outcome, seen)
+
+
+def _store_outcome(run: Run, outcome: Outcome, seen: Seen | None) -> None:
+    match outcome:
+        case Paused():
+            _end(run, RunStatus.PAUSED, "run.paused")
+        case Finished():
+            _end(run, RunStatus.FINISHED, kind_of(run.kind).finished_as(run))
+        case Failed():
+            run.error, run.problem = outcome.error, outcome.message
+            if seen:
+                stand_at(run, seen.snapshot)
+                run.bound = seen.bound.plain() if seen.bound and run.entered_at else None
+            _end(run, RunStatus.FAILED, "run.failed", error=outcome.error, node=outcome.node)
+        case Conflict():
+            run.problem = outcome.reason
+            _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
+            if outcome.reason == BEHIND and run.decision:
+                indexing.record_tampering(run.decision.approval, outcome.changes)
+
+
+def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None) -> None:
+    thread.lease_owner, thread.lease_until = "", None
+    if seen is None:
+        thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
+        thread.save()
+        events.publish(thread_id=thread.pk)
+        return
+    # Also what was decided, but not carried out: nobody else would ever ask it again.
+    is_undone = isinstance(outcome, Conflict) or _has_done_nothing(outcome)
+    indexing.store(
+        thread,
+        seen.snapshot,
+        seen.pauses,
+        seen.head,
+        seen.bound,
+        is_asked_again=is_undone or kind_of(run.kind).asks_again,
+        is_after_run=True,
+    )
+
+
+def stand_at(run: Run, here: Snapshot) -> None:
+    """Have the run go on from where its thread stands when it is tried again."""
+    is_own = here.source == "update" and here.metadata.get(RUN_KEY) == str(run.pk)
+    asked_at = run.decision.approval.head if run.decision else None
+    run.is_edited = is_own and here.parent_checkpoint_id == asked_at
+    run.resume_from = here.checkpoint_id
+
+
+def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
+    run.status, run.ended_at, run.updated_at = status, timezone.now(), timezone.now()
+    run.save()
+    entries.append(action, run, **about)
+
+
+def _has_done_nothing(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.error == resume.NOTHING_RAN
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    return isinstance(outcome, Conflict) or isinstance(outcome, Failed) and outcome.error == "InvalidEdit"
+
+
+def _compare(run: Run, decision: Decision) -> None:
+    """Flag what ran otherwise than was decided: an agent may skip an answer, and run what was rejected."""
+    found = answers.deviations(decision.approval, decision, [Call(**call) for call in run.calls])
+    if set(found) <= set(decision.deviations):
+        return
+    decision.deviations = list(dict.fromkeys([*decision.deviations, *found]))
+    decision.save(update_fields=["deviations"])
+    about = {"run": str(run.pk), "approval": str(decision.approval_id), "decision": str(decision.pk)}
+    audit.append_by_worker(
+        "decision.not_followed",
+        thread_id=run.thread_id,
+        object={**about, "what": found},
+        outcome="deviated",
+        rows=audit.told(decision, "deviations"),
+    )

@@ -1,0 +1,85 @@
+"""A run that this worker has taken, with the lease of its thread: everything it needs, as plain values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from agentcore.graphs.registry import Graph
+from agentcore.graphs.resume import Answer
+from agentcore.graphs.snapshots import Saver
+from agentcore.plain.bound_bytes import Bound
+from agentcore.savers.fence import fenced
+from agentcore.testing.failpoints import is_off
+from approvals.actions.runs.metadata import DECISION_KEY, FENCE_KEY, RUN_KEY
+from approvals.enums import RunStatus
+from approvals.models import Run
+
+FENCED = "Another worker has this thread, or its run was cancelled."
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The decision that a run carries out."""
+
+    decision_id: str
+    answer: Answer | None
+    """None once it was given: the run goes on after a stop, and gives no answer a second time."""
+    namespace: str
+    """Of the subgraph at whose breakpoint the answer is given; empty for the thread's own graph."""
+    namespace_at: str
+    """The checkpoint there."""
+    answer_digest: str
+    bytes_digest: str
+    bound: Bound | None
+    """What the tasks could read when it was decided, or where the run stopped after that."""
+    on_crash: str
+
+
+@dataclass(frozen=True)
+class TakenRun:
+    run_id: str
+    thread_id: str
+    graph_id: str
+    kind: str
+    owner: str
+    fence: int
+    input: Any
+    resume_from: str
+    attempts: int
+    stood_at: str
+    """The newest checkpoint when this worker took the thread."""
+    decided: Decided | None = None
+    unbound: str = ""
+    """Why this graph must not be run on the thread."""
+
+    @property
+    def answer(self) -> Answer | None:
+        return self.decided.answer if self.decided else None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What every checkpoint of the run says of itself."""
+        told = {RUN_KEY: self.run_id, FENCE_KEY: self.fence, "graph_id": self.graph_id}
+        return told | ({DECISION_KEY: self.decided.decision_id} if self.decided else {})
+
+    @property
+    def row(self) -> QuerySet[Run]:
+        """Select the run's row, while this worker has its thread."""
+        run = Run.objects.filter(pk=self.run_id)
+        if is_off("fence"):
+            return run
+        return run.filter(status=RunStatus.RUNNING, thread__fence=self.fence, thread__lease_owner=self.owner)
+
+    def fenced(self, saver: Saver) -> Saver:
+        """Return the saver this run writes with: refused from the moment another worker has the thread."""
+        return fenced(saver, self.thread_id, self.fence)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A taken run with its graph, and the checkpoints as its worker reads them."""
+
+    taken: TakenRun
+    graph: Graph
+    saver: Saver
