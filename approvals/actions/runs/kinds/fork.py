@@ -17,7 +17,7 @@ from approvals.domain import secrets as encryption
 from approvals.models import Run
 
 
-class Fork(Kind):
+class ForkKind(Kind):
     is_watched = False
     leaves_waiting = True
 

@@ -7,7 +7,7 @@ from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.taken import TakenRun
 
 
-class Repair(Kind):
+class RepairKind(Kind):
     is_watched = False
     asks_again = True
 

@@ -10,7 +10,7 @@ from approvals.actions.runs.taken import TakenRun
 MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
 
 
-class Replay(Kind):
+class ReplayKind(Kind):
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         return await _go_back(taken, run) or await resume.start(run, None)
 

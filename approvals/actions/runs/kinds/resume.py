@@ -27,7 +27,7 @@ NOT_AS_RECORDED = (
 )
 
 
-class Resume(Kind):
+class ResumeKind(Kind):
     goes_on_from_head = True
 
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:

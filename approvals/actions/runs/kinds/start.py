@@ -12,7 +12,7 @@ from approvals.actions.runs.taken import TakenRun
 from approvals.domain import secrets as encryption
 
 
-class Start(Kind):
+class StartKind(Kind):
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         return replace(taken, input=encryption.decrypted_input(taken.input, secrets, taken.thread_id))
 
