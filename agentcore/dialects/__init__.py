@@ -27,7 +27,7 @@ from agentcore.dialects import (
     response_schema,
 )
 from agentcore.dialects.breakpoint import last_messages
-from agentcore.dialects.common import Asked
+from agentcore.dialects.common import AskedQuestion
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.subgraphs import graph_at
@@ -113,14 +113,14 @@ def _pause(graph: Graph, snapshot: Snapshot, pending: PendingInterrupt) -> Pause
     )
 
 
-def _asked(pending: PendingInterrupt, tools: Mapping[str, Any]) -> tuple[str, Asked]:
+def _asked(pending: PendingInterrupt, tools: Mapping[str, Any]) -> tuple[str, AskedQuestion]:
     for kind, dialect in DIALECTS.items():
         if asked := dialect.read(pending, tools):
             return kind, asked
     raise AssertionError("plain reads everything")
 
 
-def _with_words(asked: Asked, description: Any) -> Asked:
+def _with_words(asked: AskedQuestion, description: Any) -> AskedQuestion:
     """Take title and description from the node's author where the agent gives none."""
     if not isinstance(description, str) or any(action.description for action in asked.actions):
         return asked

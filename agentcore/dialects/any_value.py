@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentcore.dialects.common import Asked
+from agentcore.dialects.common import AskedQuestion
 from agentcore.plain.quoting import named, quoted, short, told
 from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
 
@@ -12,17 +12,17 @@ _TELLING = ("question", "message", "prompt", "text", "title", "instruction", "ta
 """Keys under which agents put the words of their question."""
 
 
-def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked:
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion:
     """Return the question. This dialect reads every payload."""
     return question(pending, None)
 
 
-def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) -> Asked:
+def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) -> AskedQuestion:
     """Return a question with the payload's own text."""
     words = words_of(pending.value)
     node = pending.path[-1] if pending.path else pending.node
     whose = short(f"Question from {named(node)}", _LONGEST)
-    return Asked(
+    return AskedQuestion(
         title=f"Question: {quoted(words, _LONGEST - 10)}" if words else whose,
         summary="" if isinstance(pending.value, str) else short(_told(pending.value), 2 * _LONGEST),
         actions=(Action(name=node, args=pending.value, title=whose),),

@@ -14,7 +14,7 @@ CHOICES = ("approve", "edit", "reject", "respond")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedQuestion:
     """A question as a dialect reads it. `verdicts` are those of a vote; `respond` carries any answer that fits."""
 
     title: str
@@ -25,7 +25,7 @@ class Asked:
     tools: tuple[str, ...] = ()
 
 
-def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> Asked:
+def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> AskedQuestion:
     """Return a question about tool calls: `refund(order A1, amount 20.00)`, or `3 actions: pay, mail`, each tool
     once.
     """
@@ -36,7 +36,7 @@ def about_actions(actions: Sequence[Action], answer_schema: dict[str, Any]) -> A
     title = calls[0] if len(actions) == 1 else count + tools
     summary = _said(actions[0].description) if len(actions) == 1 else listed(calls, "; ", 2 * _LONGEST_LINE)
     plain = tuple(verdict for verdict in ("approve", "reject") if all(verdict in each.allowed for each in actions))
-    return Asked(
+    return AskedQuestion(
         title=short(title, _LONGEST_LINE),
         summary=short(summary, 2 * _LONGEST_LINE),
         actions=tuple(actions),

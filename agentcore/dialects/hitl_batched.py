@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
-from agentcore.dialects.common import CHOICES, Asked, about_actions, arguments, just, one_of
+from agentcore.dialects.common import CHOICES, AskedQuestion, about_actions, arguments, just, one_of
 from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
 
 
@@ -31,7 +31,7 @@ class _Payload(BaseModel, strict=True):
     configs: list[_Config] = Field(validation_alias=AliasChoices("review_configs", "reviewConfigs"))
 
 
-def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion | None:
     """Return what is asked, or None if this is another dialect."""
     try:
         payload = _Payload.model_validate(pending.value)

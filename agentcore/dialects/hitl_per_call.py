@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from agentcore.dialects.common import CHOICES, Asked, about_actions
+from agentcore.dialects.common import CHOICES, AskedQuestion, about_actions
 from agentcore.dialects.hitl_batched import choice_in, decision, decision_schema
 from agentcore.plain import schemas
 from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
@@ -23,7 +23,7 @@ class _Payload(BaseModel, strict=True):
     description: str | None = None
 
 
-def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion | None:
     """Return what is asked, or None if this is another dialect."""
     try:
         payload = _Payload.model_validate(pending.value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from agentcore.dialects.common import Asked, about_actions, arguments, just, one_of
+from agentcore.dialects.common import AskedQuestion, about_actions, arguments, just, one_of
 from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
 
 WORDS = {"approve": "accept", "edit": "edit", "reject": "ignore", "respond": "response"}
@@ -40,7 +40,7 @@ _payload = TypeAdapter(list[_Request])
 _LONGEST_TEXT = 1_000_000
 
 
-def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion | None:
     """Return what is asked, or None if this is another dialect."""
     requests = _requests(pending.value)
     actions = [_action(request, tools) for request in requests]

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentcore.dialects import any_value
-from agentcore.dialects.common import Asked
+from agentcore.dialects.common import AskedQuestion
 from agentcore.plain import schemas
 from agentcore.plain.types import Choice, PendingInterrupt, Question
 
 
-def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> Asked | None:
+def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion | None:
     """Return what is asked, or None if it has no schema that can be used."""
     if not pending.response_schema or not schemas.is_schema(pending.response_schema):
         return None

@@ -23,8 +23,8 @@ from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain import excerpts, masks, schemas
-from agentcore.plain.errors import Ambiguous, Fault, FenceLost, InvalidEdit, UnreadableThread
-from agentcore.plain.types import Change, Channel, Choice, Gate, GateTask, Pause, Preview, Snapshot
+from agentcore.plain.errors import Ambiguous, CannotEdit, Fault, FenceLost, UnreadableThread
+from agentcore.plain.types import Channel, ChannelChange, Choice, Gate, GateTask, Pause, Preview, Snapshot
 from agentcore.savers.serializers import canonical, digest, to_plain
 from agentcore.savers.strict_serializer import blocked_sentence
 
@@ -41,18 +41,18 @@ Edits = Mapping[str, Mapping[str, Any]]
 def check_edits(
     channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = (), secrets: Iterable[str] = ()
 ) -> None:
-    """Raise InvalidEdit with a fault for each path. Plain values in, so a web process can call it.
+    """Raise CannotEdit with a fault for each path. Plain values in, so a web process can call it.
 
     A masked secret in an edit stays as it is, so the mask need not match the schema.
     """
     if not isinstance(edits, Mapping):
-        raise InvalidEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
+        raise CannotEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
     known = {channel.name: channel for channel in channels}
     found = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
     faults = [fault for fault in found if not _is_of_mask(fault, edits, tuple(secrets))]
     faults += [Fault(path, masks.TYPE_ANEW) for path in masks.lost_in(edits, tuple(secrets))]
     if faults:
-        raise InvalidEdit(faults)
+        raise CannotEdit(faults)
 
 
 async def preview(
@@ -66,13 +66,13 @@ async def preview(
 ) -> Preview:
     """Return the preview of an edit, from the real graph on a copy in memory. Nothing is stored.
 
-    Raises InvalidEdit; also if the graph refuses the update (Ambiguous: name `as_node`), if its routing or a reducer
+    Raises CannotEdit; also if the graph refuses the update (Ambiguous: name `as_node`), if its routing or a reducer
     raises, and if they exceed the time limit.
     """
     thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
     before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
     if before is None:
-        raise InvalidEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
+        raise CannotEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
     await excerpts.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
     edits = masks.restored(edits, before.values, before.secrets)
@@ -102,7 +102,7 @@ async def preview_each(
     before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
     inner = graph_at(graph, namespace)
     if before is None or before.gate is None or inner is None:
-        raise InvalidEdit([Fault("", f"Thread {thread_id} stands at no breakpoint.")])
+        raise CannotEdit([Fault("", f"Thread {thread_id} stands at no breakpoint.")])
     check_nothing_blocked(before)
     await excerpts.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
     copy = await _copy_in_memory(saver, before)
@@ -121,9 +121,9 @@ async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_second
     try:
         return await sandbox.apart(work, limit_seconds=limit_seconds)
     except (sandbox.TrialTooLong, sandbox.TrialsStuck) as error:
-        raise InvalidEdit([Fault("", f"The graph's own routing or reducers did not answer. {error}")]) from error
+        raise CannotEdit([Fault("", f"The graph's own routing or reducers did not answer. {error}")]) from error
     except sandbox.TrialStopped as error:
-        raise InvalidEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
+        raise CannotEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
 
 
 def _preview(graph: Graph, before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
@@ -176,10 +176,10 @@ async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
     writes = await writes_of(graph, copy, config, edits)
     try:
         await mending.mend(graph, copy, config, writes)
-    except (InvalidEdit, DatabaseError, PoolTimeout, FenceLost):
+    except (CannotEdit, DatabaseError, PoolTimeout, FenceLost):
         raise
     except Exception as error:  # reducers may raise anything
-        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+        raise CannotEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
     after = await snapshot(graph, copy, before.thread_id)
     assert after is not None
     return after
@@ -192,7 +192,7 @@ async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
         merged = {name: to_plain(_updated(graph, state.values, name, edit)) for name, edit in edits.items()}
         return replace(before, values=before.values | merged)
     except Exception as error:  # reducers may raise anything
-        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+        raise CannotEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
 
 
 def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
@@ -203,7 +203,7 @@ def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str,
 
 
 async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
-    """Return the edits as LangGraph takes them. Raises InvalidEdit for a mask without a secret, and for an invalid
+    """Return the edits as LangGraph takes them. Raises CannotEdit for a mask without a secret, and for an invalid
     message.
 
     With a namespace in `config` the channels are those of that subgraph.
@@ -222,28 +222,26 @@ def _graph_of(graph: Graph, config: RunnableConfig) -> Graph:
     namespace = config["configurable"].get("checkpoint_ns", "")
     inner = graph_at(graph, namespace)
     if inner is None:
-        raise InvalidEdit(
-            [Fault("", f"The graph of {namespace!r:.60} cannot be found, so its state cannot be edited.")]
-        )
+        raise CannotEdit([Fault("", f"The graph of {namespace!r:.60} cannot be found, so its state cannot be edited.")])
     return inner
 
 
 async def check_not_edited_already(saver: Saver, config: RunnableConfig, edits: Edits) -> None:
-    """Raise InvalidEdit for a channel that an edit with another answer of this step has closed."""
+    """Raise CannotEdit for a channel that an edit with another answer of this step has closed."""
     if names := await questions.edited_already(saver, config, edits):
-        raise InvalidEdit([Fault(name, EDITED_ALREADY) for name in names])
+        raise CannotEdit([Fault(name, EDITED_ALREADY) for name in names])
 
 
 def check_nothing_blocked(before: Snapshot) -> None:
-    """Raise InvalidEdit if types of the state were not built: reducers would receive bare data."""
+    """Raise CannotEdit if types of the state were not built: reducers would receive bare data."""
     if before.blocked:
-        raise InvalidEdit([Fault("", blocked_sentence(before.blocked))])
+        raise CannotEdit([Fault("", blocked_sentence(before.blocked))])
 
 
 def check_nothing_sent(before: Snapshot) -> None:
-    """Raise InvalidEdit while Sends are pending: on an edit LangGraph drops them, or makes others."""
+    """Raise CannotEdit while Sends are pending: on an edit LangGraph drops them, or makes others."""
     if before.sent:
-        raise InvalidEdit([Fault("", SENDS_WAIT)])
+        raise CannotEdit([Fault("", SENDS_WAIT)])
 
 
 async def apply(
@@ -253,18 +251,18 @@ async def apply(
     edits: Edits | None,
     as_node: str | None = None,
 ) -> str:
-    """Write the edit as a new checkpoint and return its id. Raises InvalidEdit if the graph refuses it."""
+    """Write the edit as a new checkpoint and return its id. Raises CannotEdit if the graph refuses it."""
     update = None if edits is None else await writes_of(graph, saver, config, edits)
     try:
         written = await with_saver(graph, saver).aupdate_state(config, update, as_node=as_node)
     except InvalidUpdateError as error:
         if "Ambiguous" in str(error):
             raise Ambiguous([Fault("", AMBIGUOUS)]) from error
-        raise InvalidEdit([Fault("", _refusal(error))]) from error
+        raise CannotEdit([Fault("", _refusal(error))]) from error
     except (DatabaseError, PoolTimeout, FenceLost):
         raise
     except Exception as error:  # the edit runs the graph's own routing and reducers, which may raise anything
-        raise InvalidEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
+        raise CannotEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
     return str(written["configurable"]["checkpoint_id"])
 
 
@@ -287,12 +285,12 @@ def without_message_ids(plain: Any) -> Any:
     return {key: without_message_ids(item) for key, item in plain.items() if not (is_message and key == "id")}
 
 
-def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[Change]:
+def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[ChannelChange]:
     """Yield each channel whose plain value differs."""
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if canonical(old) != canonical(new):  # Python takes 1, 1.0 and True for the same
-            yield Change(channel=name, before=old, after=new, op=str((edits or {}).get(name, {}).get("op", "")))
+            yield ChannelChange(channel=name, before=old, after=new, op=str((edits or {}).get(name, {}).get("op", "")))
 
 
 async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
@@ -316,7 +314,7 @@ def _written(graph: Graph, name: str, edit: Mapping[str, Any], there: Any) -> An
         try:
             value = messages.written(graph.channels[name], edit["op"], value, there)
         except Exception as error:  # LangChain raises many kinds for what is no message
-            raise InvalidEdit([Fault(f"{name}/value", f"These are no messages: {type(error).__name__}.")]) from error
+            raise CannotEdit([Fault(f"{name}/value", f"These are no messages: {type(error).__name__}.")]) from error
     return Overwrite(value) if edit["op"] == "replace" else value
 
 

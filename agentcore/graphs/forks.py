@@ -56,7 +56,7 @@ async def fork(
     At the head of a thread the pending writes are copied too, with a question inside a subgraph. At an earlier
     checkpoint, and where a node failed, the step begins anew: its first question waits as before, everything else runs
     again. It can be repeated after a crash: `metadata[run_key]` marks an edit that is there already. Raises CannotFork,
-    which leaves nothing behind, UnreadableThread and InvalidEdit.
+    which leaves nothing behind, UnreadableThread and CannotEdit.
     """
     here = await snapshot(graph, saver, into)
     if here is None or not run_key or here.metadata.get(run_key) != (metadata or {})[run_key]:

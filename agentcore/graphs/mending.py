@@ -14,7 +14,7 @@ from langgraph.types import PregelTask
 
 from agentcore.graphs.next_step import NextStep, Saver
 from agentcore.graphs.registry import Graph
-from agentcore.plain.errors import Fault, InvalidEdit
+from agentcore.plain.errors import CannotEdit, Fault
 
 IN_SUBGRAPH = "A subgraph of this step has begun, and an edit would begin it anew. Go on without an edit, or reject."
 
@@ -23,7 +23,7 @@ async def mend(graph: Graph, saver: Saver, config: RunnableConfig, values: Mappi
     """Write the checkpoint with other values at which the same tasks wait; `config` has the metadata it gets."""
     saved = await saver.aget_tuple(config)
     if saved is None:
-        raise InvalidEdit([Fault("", "The thread has no checkpoint to edit.")])
+        raise CannotEdit([Fault("", "The thread has no checkpoint to edit.")])
     await check(graph, saver, saved.config)
     step = await NextStep.after(graph, saver, saved, ())
     # Edits that came with answers of this step are stored beside it, and not in the state yet.
@@ -40,9 +40,9 @@ async def mend(graph: Graph, saver: Saver, config: RunnableConfig, values: Mappi
 
 
 async def check(graph: Graph, saver: Saver, config: RunnableConfig) -> None:
-    """Raise InvalidEdit where the state of this step cannot be mended."""
+    """Raise CannotEdit where the state of this step cannot be mended."""
     if any(task.state is not None for task in await _tasks(graph, saver, config)):
-        raise InvalidEdit([Fault("", IN_SUBGRAPH)])
+        raise CannotEdit([Fault("", IN_SUBGRAPH)])
 
 
 async def carry_over(graph: Graph, saver: Saver, config: RunnableConfig) -> None:

@@ -23,7 +23,7 @@ from agentcore.graphs import sends
 from agentcore.graphs.next_step import NextStep
 from agentcore.graphs.registry import Graph
 from agentcore.plain import masks
-from agentcore.plain.errors import Fault, InvalidEdit
+from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import Choice, GateTask, Snapshot
 from agentcore.savers.serializers import to_plain
 
@@ -43,14 +43,14 @@ async def write(
 ) -> str:
     """Write the checkpoint that follows from one choice a task of the gate `here`. Return its id.
 
-    `graph` is the one with the tasks, `config` its place, with the metadata of the new checkpoint. Raises InvalidEdit.
+    `graph` is the one with the tasks, `config` its place, with the metadata of the new checkpoint. Raises CannotEdit.
     """
     tasks = here.gate.tasks if here.gate else ()
     saved = await saver.aget_tuple(config)
     if saved is None or saved.checkpoint["id"] != here.checkpoint_id or len(tasks) != len(choices):
-        raise InvalidEdit([Fault("", "These are not the tasks that wait here.")])
+        raise CannotEdit([Fault("", "These are not the tasks that wait here.")])
     if any(channel != RESUME for _, channel, _ in saved.pending_writes or ()):
-        raise InvalidEdit([Fault("", UNDER_WAY)])
+        raise CannotEdit([Fault("", UNDER_WAY)])
     step = await _Decided.after(graph, saver, saved, here.secrets)
     step.decide(tasks, choices)
     return await step.put(config.get("metadata") or {})
@@ -94,7 +94,7 @@ class _Decided(NextStep):
         mask = masks.Mask(self.secrets, state, *masks.states_in_sent(plain))
         edited = sends.with_args(send, args, sends.args_in(masks.hidden_sent(mask, plain)), path)
         if masks.MASK in _text(edited.arg) and masks.MASK not in _text(send.arg):
-            raise InvalidEdit([Fault(path, masks.TYPE_ANEW)])
+            raise CannotEdit([Fault(path, masks.TYPE_ANEW)])
         return edited
 
     def _change_messages(self, edited: Mapping[str, Any], told: Sequence[ToolMessage]) -> dict[str, AIMessage]:

@@ -29,7 +29,7 @@ RAISED = "raised-"
 
 
 @dataclass(frozen=True)
-class Place:
+class PendingTask:
     """A task that has not ended, at the checkpoint of its own graph. `answers` are those stored with it.
 
     `root` is the id of the task of the outermost graph that it is part of.
@@ -56,13 +56,13 @@ class Place:
 
 async def read_places(
     saver: Saver, state: StateSnapshot, path: tuple[str, ...] = (), root: str | None = None
-) -> list[Place]:
+) -> list[PendingTask]:
     """Return every task that waits or has failed; `state` comes with its subgraphs."""
     config = _plain(state.config)
     stored = await saver.aget_tuple(config)
     writes = (stored.pending_writes if stored else None) or []
     answers = {task_id: value for task_id, channel, value in writes if channel == RESUME and task_id != NULL_TASK_ID}
-    found: list[Place] = []
+    found: list[PendingTask] = []
     for task in state.tasks:
         if task.result is not None:
             continue
@@ -71,11 +71,11 @@ async def read_places(
             found += await read_places(saver, task.state, here, root or task.id)
         else:
             namespace = "|".join(filter(None, [config["configurable"]["checkpoint_ns"], f"{task.name}:{task.id}"]))
-            found.append(Place(root or task.id, config, task, here, namespace, _listed(answers.get(task.id))))
+            found.append(PendingTask(root or task.id, config, task, here, namespace, _listed(answers.get(task.id))))
     return found
 
 
-def iter_pending(places: list[Place]) -> Iterator[PendingInterrupt]:
+def iter_pending(places: list[PendingTask]) -> Iterator[PendingInterrupt]:
     """Yield the waiting questions in the order of their tasks. No two have the same id."""
     seen: set[str] = set()
     for place in places:
@@ -102,11 +102,11 @@ def _is_raised(interrupt: Interrupt) -> bool:
     return re.fullmatch(r"[0-9a-f]{32}", str(interrupt.id)) is None
 
 
-def _raised_id(place: Place, number: int, interrupt: Interrupt) -> str:
+def _raised_id(place: PendingTask, number: int, interrupt: Interrupt) -> str:
     return RAISED + digest([place.namespace, number, str(interrupt.id)])[:32]
 
 
-def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[str] = ()) -> tuple[str, ...]:
+def running(state: StateSnapshot, places: list[PendingTask], *, at_gates: Collection[str] = ()) -> tuple[str, ...]:
     """Return the nodes that have neither ended nor asked: if the process died, they may have been running.
 
     Tasks whose subgraph is known to stand at a breakpoint are left out.
@@ -117,7 +117,7 @@ def running(state: StateSnapshot, places: list[Place], *, at_gates: Collection[s
     return tuple(task.name for task in open_tasks if task.id in silent or task.id not in asking)
 
 
-def answers_in(places: list[Place]) -> dict[str, Any]:
+def answers_in(places: list[PendingTask]) -> dict[str, Any]:
     """Return the stored answers by interrupt id, as plain data."""
     return {
         interrupt_id: to_plain(answer)
@@ -126,7 +126,7 @@ def answers_in(places: list[Place]) -> dict[str, Any]:
     }
 
 
-async def take_back(saver: Saver, places: list[Place]) -> None:
+async def take_back(saver: Saver, places: list[PendingTask]) -> None:
     """Remove the answer that a task failed with. Its question then waits again, under the same id.
 
     Results of other tasks of the step stay: nothing runs again.

@@ -31,7 +31,7 @@ Graph = Pregel[Any, Any, Any, Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class GraphEntry:
     """One graph as langgraph.json names it, before anything is imported."""
 
     id: str
@@ -50,7 +50,7 @@ def load_graphs(path: str | Path) -> dict[str, Graph]:
     return {entry.id: _load(entry, path.resolve().parent) for entry in read_entries(path)}
 
 
-def read_entries(path: str | Path) -> list[Entry]:
+def read_entries(path: str | Path) -> list[GraphEntry]:
     """Read langgraph.json and import nothing: safe in a web process."""
     content = _read(Path(path))
     graphs = content.get("graphs")
@@ -60,7 +60,7 @@ def read_entries(path: str | Path) -> list[Entry]:
     return [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
 
 
-def source_digest(entry: Entry, root: Path) -> str:
+def source_digest(entry: GraphEntry, root: Path) -> str:
     """Return the SHA-256 of the file that defines the graph, so that people see when the code of a card changed."""
     file = _file_of(entry, root)
     if file is None:
@@ -94,7 +94,7 @@ def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     return seen
 
 
-def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassName, ...]) -> Entry:
+def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassName, ...]) -> GraphEntry:
     allowed = for_all
     if isinstance(target, Mapping):
         allowed += _allowed(target, f'{path}: graph "{graph_id}"')
@@ -104,7 +104,7 @@ def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassNam
     module, _, attribute = target.rpartition(":")
     if not module or not attribute.isidentifier():
         raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name", but is "{target}".')
-    return Entry(graph_id, module, attribute, allowed)
+    return GraphEntry(graph_id, module, attribute, allowed)
 
 
 def _serde(content: Mapping[str, Any]) -> Any:
@@ -149,7 +149,7 @@ def _load_env(path: Path) -> None:
             os.environ.setdefault(name, str(value))
 
 
-def _load(entry: Entry, root: Path) -> Graph:
+def _load(entry: GraphEntry, root: Path) -> Graph:
     module = _import(entry, root)
     if not hasattr(module, entry.attribute):
         raise RegistryError(
@@ -158,12 +158,12 @@ def _load(entry: Entry, root: Path) -> Graph:
     return _compiled(getattr(module, entry.attribute), entry)
 
 
-def _file_of(entry: Entry, root: Path) -> Path | None:
+def _file_of(entry: GraphEntry, root: Path) -> Path | None:
     is_file = entry.module.endswith(".py") or "/" in entry.module
     return (root / entry.module).resolve() if is_file else None
 
 
-def _import(entry: Entry, root: Path) -> ModuleType:
+def _import(entry: GraphEntry, root: Path) -> ModuleType:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     file = _file_of(entry, root)
@@ -211,7 +211,7 @@ def _import_by_path(file: Path) -> ModuleType:
     return module
 
 
-def _compiled(candidate: Any, entry: Entry) -> Graph:
+def _compiled(candidate: Any, entry: GraphEntry) -> Graph:
     if isinstance(candidate, Pregel):
         return candidate
     if isinstance(candidate, StateGraph):
@@ -226,7 +226,7 @@ def _compiled(candidate: Any, entry: Entry) -> Graph:
     return _compiled(made, entry)
 
 
-def _compile(builder: Any, entry: Entry) -> Graph:
+def _compile(builder: Any, entry: GraphEntry) -> Graph:
     try:
         graph: Graph = builder.compile()
     except Exception as error:
@@ -234,7 +234,7 @@ def _compile(builder: Any, entry: Entry) -> Graph:
     return graph
 
 
-def _call_factory(factory: Any, entry: Entry) -> Any:
+def _call_factory(factory: Any, entry: GraphEntry) -> Any:
     wanted = _required(factory)
     if len(wanted) > 1:
         raise RegistryError(f"{entry}: a factory takes no argument, or the run's config; this one takes {len(wanted)}.")

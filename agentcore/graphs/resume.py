@@ -21,12 +21,14 @@ from agentcore.graphs.snapshots import Saver, config_for, read_places, snapshot,
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.graphs.tools import Watch
 from agentcore.plain import bound_bytes, masks
-from agentcore.plain.errors import InvalidEdit
-from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot, Step
+from agentcore.plain.errors import CannotEdit
+from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.serializers import canonical, to_plain
 from agentcore.testing.failpoints import is_off, reach
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
+INVALID_EDIT = "InvalidEdit"
+"""How a run failed whose edit the graph would not take."""
 NOTHING_RAN = "NothingRan"
 NOTHING_RAN_TOLD = (
     "The graph ended at once: no node began, and the thread stands where it stood. Nothing was carried out, so it is"
@@ -122,14 +124,14 @@ def _hold(here: Snapshot, *, but: str = "") -> Hold:
 
 
 async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespace: str = "") -> Outcome:
-    """Apply the edit, if there is one, and go on, end or skip; Conflict when the thread is not at `expected_head`.
+    """Apply the edit, if there is one, and go on, end or skip; Mismatch when the thread is not at `expected_head`.
 
     With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
     stay where they are. An edit of this very run that is already there (the worker died after it) is not applied again.
     """
     head = await snapshot(run.graph, run.saver, run.thread_id)
     if head is None:
-        return Conflict(expected=expected_head, found=None)
+        return Mismatch(expected=expected_head, found=None)
     hold = _hold(head, but=namespace)
     at = _at(run, namespace=namespace, head=head.checkpoint_id, hold=hold, decided=answer)
     if namespace and _is_our_end(run, head):
@@ -139,7 +141,7 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
         return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
     is_edited = here is not None and _is_our_edit(run, here, expected_head)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
-        return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
+        return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
     if conflict := await _changed(at, here.checkpoint_id):
         return conflict
     try:
@@ -153,8 +155,8 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
         if answer.interrupt_id:
             return await _respond(at, here, answer)
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
-    except InvalidEdit as error:
-        return Failed("InvalidEdit", str(error))
+    except CannotEdit as error:
+        return Failed(INVALID_EDIT, str(error))
 
 
 def _is_past(run: RunContext, here: Snapshot, expected_head: str) -> bool:
@@ -171,12 +173,12 @@ async def _go_on_inside(at: _At, head: Snapshot) -> Outcome:
     return await _go_on(at, None, head.checkpoint_id)
 
 
-async def _changed(at: _At, checkpoint_id: str) -> Conflict | None:
+async def _changed(at: _At, checkpoint_id: str) -> Mismatch | None:
     changes = await at.changes(checkpoint_id) if at.changes else []
     if not changes:
         return None
-    reason = bound_bytes.BEHIND if bound_bytes.why(changes) == bound_bytes.BEHIND else Conflict.reason
-    return Conflict(checkpoint_id, checkpoint_id, reason, tuple(changes))
+    reason = bound_bytes.BEHIND if bound_bytes.why(changes) == bound_bytes.BEHIND else Mismatch.reason
+    return Mismatch(checkpoint_id, checkpoint_id, reason, tuple(changes))
 
 
 def _is_our_end(run: RunContext, head: Snapshot) -> bool:
@@ -198,7 +200,7 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
     if answer.edits and not is_edited:
         here = await _edited(at, answer.edits, answer.as_node)
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+        return Mismatch(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
     if answer.edits and here.gate and at.may_pass and not await at.may_pass(here):
         return Paused(here)
     return await _go_on(at, None, here.checkpoint_id)
@@ -224,7 +226,7 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     if update and answer.result_digest:
         found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
         if found.digest != answer.result_digest:
-            return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
+            return Mismatch(answer.result_digest, found.digest, NOT_AS_SHOWN)
     return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
 
 
@@ -242,7 +244,7 @@ async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: boo
             place = config_for(at.thread_id, here.checkpoint_id)
             found = await state_edit.preview(at.graph, at.saver, place, answer.edits)
             if found.digest != answer.result_digest:
-                return Conflict(answer.result_digest, found.digest, NOT_AS_SHOWN)
+                return Mismatch(answer.result_digest, found.digest, NOT_AS_SHOWN)
         writes = await state_edit.writes_of(at.graph, at.saver, config_for(at.thread_id), answer.edits)
         await mending.mend(at.graph, at.saver, _config(at, namespace=""), writes)
         here = await _after_edit(at)
@@ -258,8 +260,8 @@ async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
     return bool(here.waiting) and not here.interrupts
 
 
-def _gone(here: Snapshot) -> Conflict:
-    return Conflict(here.checkpoint_id, here.checkpoint_id, QUESTION_GONE)
+def _gone(here: Snapshot) -> Mismatch:
+    return Mismatch(here.checkpoint_id, here.checkpoint_id, QUESTION_GONE)
 
 
 async def _reject(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
@@ -310,7 +312,7 @@ async def _decide_each(at: _At, here: Snapshot, answer: Answer, is_edited: bool)
         await per_task.write(inner, at.saver, _config(at, namespace=at.namespace), at_gate, choices)
         here = await _after_edit(at)
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+        return Mismatch(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
     if any(choice.verdict != "reject" for choice in choices):
         return await _go_on(at, None, here.checkpoint_id)
     told = "\n".join(filter(None, [answer.reason, *(choice.message for choice in choices)]))
@@ -322,7 +324,7 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
     if not is_edited:
         here = await _edited(at, answer.edits, answer.as_node or here.waiting[0])
     if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Conflict(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+        return Mismatch(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
     # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
     if here.interrupts or (here.gate and here.gate.when == "before"):
         return Paused(here)
@@ -373,7 +375,7 @@ async def _is_untouched(at: _At, came: Outcome, decided: Answer, head: str | Non
     """Return whether the graph left the thread unchanged: no node began, no checkpoint came, and the question still
     waits.
     """
-    if isinstance(came, Conflict) or isinstance(came, Failed) and came.error != UNFINISHED or is_off("nothing_ran"):
+    if isinstance(came, Mismatch) or isinstance(came, Failed) and came.error != UNFINISHED or is_off("nothing_ran"):
         return False
     here = await snapshot(at.graph, at.saver, at.thread_id)
     if here is None or here.checkpoint_id != head or not here.waiting:

@@ -12,7 +12,7 @@ from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, held
 from agentcore.graphs.tools import Watch
 from agentcore.plain.errors import FenceLost, without_secrets
-from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, Step
+from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Step
 from agentcore.savers.fence import lost_told
 from agentcore.testing.failpoints import is_off
 
@@ -47,14 +47,14 @@ async def run_until_pause(
     """Run `graph` on the thread and return how it stopped.
 
     `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread at another
-    checkpoint is left alone: Conflict. `metadata` is stored in every checkpoint of the run; `watch` records the called
+    checkpoint is left alone: Mismatch. `metadata` is stored in every checkpoint of the run; `watch` records the called
     tools. Held subgraphs stay where they stand. Checkpoints are written before the next step begins
     (`durability="sync"`). Raises FenceLost if the saver has a fence and a write was refused, or if `on_step` raised it.
     """
     if expected_head is not None:
         here = await snapshot(graph, saver, thread_id)
         if here is None or here.checkpoint_id != expected_head:
-            return Conflict(expected=expected_head, found=here.checkpoint_id if here else None)
+            return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
     config = config_for(thread_id) | {"metadata": dict(metadata or {})}
     config["configurable"][_STRICT_RESUME] = True
     config["callbacks"] = [watch] if watch else []

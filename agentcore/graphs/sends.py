@@ -15,7 +15,7 @@ from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import PregelTask, Send, StateSnapshot
 from pydantic import BaseModel
 
-from agentcore.plain.errors import Fault, InvalidEdit
+from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import GateTask
 from agentcore.savers.serializers import canonical, has_objects, to_plain
 
@@ -139,7 +139,7 @@ def with_args(send: Send, args: Any, shown: Any, path: str) -> Send:
     """Return the Send with other arguments, converted to its type. Values equal to what was `shown` stay as they
     are.
 
-    Raises InvalidEdit where that would lose something.
+    Raises CannotEdit where that would lose something.
     """
     edited = copy.copy(send)
     edited.arg = _edited(send.arg, args, shown, path)
@@ -154,7 +154,7 @@ def _edited(arg: Any, args: Any, shown: Any, path: str) -> Any:
         _check_plain(arg, path)
         return args
     if not isinstance(args, Mapping):
-        raise InvalidEdit([Fault(path, "Send the arguments as an object.")])
+        raise CannotEdit([Fault(path, "Send the arguments as an object.")])
     known = shown if isinstance(shown, Mapping) else {}
     left_out = {name: known[name] for name, value in fields.items() if name in known and _is_object(value)}
     args = {**left_out, **args}
@@ -170,13 +170,13 @@ def _edited(arg: Any, args: Any, shown: Any, path: str) -> Any:
     if isinstance(arg, Mapping):
         return whole
     if fields.keys() != args.keys():
-        raise InvalidEdit([Fault(path, f"Send exactly these arguments: {', '.join(fields)}.")])
+        raise CannotEdit([Fault(path, f"Send exactly these arguments: {', '.join(fields)}.")])
     return _object_with(arg, changed, path)
 
 
 def _check_plain(value: Any, path: str) -> None:
     if _is_object(value):
-        raise InvalidEdit([Fault(path, SPOILT)])
+        raise CannotEdit([Fault(path, SPOILT)])
 
 
 def _object_with(arg: Any, changed: Mapping[str, Any], path: str) -> Any:
@@ -189,12 +189,12 @@ def _object_with(arg: Any, changed: Mapping[str, Any], path: str) -> Any:
         else:
             made = dataclasses.replace(arg, **changed)
     except Exception as error:  # validators may raise anything
-        raise InvalidEdit([Fault(path, f"{type(arg).__name__} does not take this: {type(error).__name__}.")]) from error
+        raise CannotEdit([Fault(path, f"{type(arg).__name__} does not take this: {type(error).__name__}.")]) from error
     faults = [
         Fault(f"{path}/{name}", f"{type(arg).__name__} would make another value of this.")
         for name, value in changed.items()
         if to_plain(getattr(made, name)) != value
     ]
     if faults:
-        raise InvalidEdit(faults)
+        raise CannotEdit(faults)
     return made

@@ -18,7 +18,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import questions, sends
 from agentcore.graphs.cards import INTERNAL, is_gated
-from agentcore.graphs.questions import Place
+from agentcore.graphs.questions import PendingTask
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain.decoding import plain_serializer
@@ -158,7 +158,7 @@ async def _recorded(*arguments: Any) -> Snapshot:
     return await asyncio.to_thread(_record, *arguments)
 
 
-async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[Place]:
+async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
     """Return the tasks that wait or failed at a checkpoint, those in subgraphs too."""
     with _unreadable():
         state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
@@ -184,7 +184,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
     )
 
 
-def _is_at_gate(place: Place, below: _Below) -> bool:
+def _is_at_gate(place: PendingTask, below: _Below) -> bool:
     """Return whether the task is a subgraph at a breakpoint. With one history a thread its namespace has no task id."""
     names = {gate.checkpoint_ns for gate in below.gates}
     return place.namespace in names or "|".join(path_of(place.namespace)) in names

@@ -35,7 +35,7 @@ MOST_TOLD = 20
 _TASK = re.compile(r":([^|]*)")
 
 
-class Part(NamedTuple):
+class BoundPart(NamedTuple):
     """What is read in one namespace: its newest checkpoint, and how many writes wait on it."""
 
     namespace: str
@@ -66,14 +66,14 @@ class Bound:
     `roots` gives, for a namespace, the thread's checkpoint at which its call began, from its own metadata.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[BoundPart, ...]
     unread: tuple[str, ...] = ()
     roots: dict[str, str] = field(default_factory=dict, compare=False)
 
     @staticmethod
     def of(plain: Any) -> "Bound | None":
         """Read what `plain` wrote; None for a question from before questions were bound."""
-        return Bound(tuple(Part(*part) for part in plain["parts"]), tuple(plain["unread"])) if plain else None
+        return Bound(tuple(BoundPart(*part) for part in plain["parts"]), tuple(plain["unread"])) if plain else None
 
     def plain(self) -> dict[str, Any]:
         return {"parts": [list(part) for part in self.parts], "unread": list(self.unread)}
@@ -99,7 +99,7 @@ class Bound:
         """
         here = self.checkpoint_id
 
-        def is_over(part: Part) -> bool:
+        def is_over(part: BoundPart) -> bool:
             of = set(_TASK.findall(part.namespace))
             is_older = part.checkpoint_id < here and self.roots.get(part.namespace) != here
             return bool(of) and is_older and of.isdisjoint(tasks)
@@ -112,7 +112,7 @@ class Bound:
         return replace(self, parts=parts, unread=tuple(sorted({*self.unread, *unread})))
 
     def has_same_rows(self, now: "Bound", *, besides_writes_of: str | None = None) -> bool:
-        def rows(part: Part) -> tuple[str, ...]:
+        def rows(part: BoundPart) -> tuple[str, ...]:
             return part.rows[:-1] if part.namespace == besides_writes_of else part.rows
 
         return list(map(rows, self.parts)) == list(map(rows, now.parts))
@@ -187,9 +187,9 @@ class Values:
     above: Sequence[Any]
     writes: Sequence[Any]
 
-    def part(self) -> Part:
+    def part(self) -> BoundPart:
         contents, writes = hashed(*self.stored, *self.above), hashed(*self.writes)
-        return Part(self.namespace, self.checkpoint_id, contents, contents, len(self.writes), writes, writes)
+        return BoundPart(self.namespace, self.checkpoint_id, contents, contents, len(self.writes), writes, writes)
 
     @property
     def root(self) -> str:
@@ -212,7 +212,7 @@ def of_values(values: Sequence[Values], effects: Sequence[Any]) -> Bound:
     """Compute it from values. Their stamps are their digests."""
     parts = [each.part() for each in values]
     if effects:
-        parts.append(Part(EFFECTS, "", noted := hashed(*effects), noted, 0, "", ""))
+        parts.append(BoundPart(EFFECTS, "", noted := hashed(*effects), noted, 0, "", ""))
     return Bound(in_order(parts), roots={each.namespace: each.root for each in values})
 
 
@@ -226,13 +226,13 @@ def hashed(*parts: Any) -> str:
     return seen.hexdigest()
 
 
-def in_order(parts: Iterable[Part]) -> tuple[Part, ...]:
+def in_order(parts: Iterable[BoundPart]) -> tuple[BoundPart, ...]:
     return tuple(sorted(parts))
 
 
 def of_rows(rows: Sequence[Sequence[Any]]) -> Bound | None:
     """Compute it from the rows that `sql` selects; None if the thread has no checkpoint."""
-    parts = in_order(Part(*row[:7]) for row in rows)
+    parts = in_order(BoundPart(*row[:7]) for row in rows)
     if not any(part.namespace == "" for part in parts):
         return None
     return Bound(parts, roots={row[0]: row[7] for row in rows})

@@ -15,7 +15,7 @@ AgentCoreError
  +-- FailpointsRefused      a fault was to be injected outside tests, or there is no such failpoint
  +-- CheckpointsElsewhere   another process has the checkpoints: a SQLite file, or its memory
  +-- FileUnusable           the SQLite file of the checkpoints cannot be opened, read or written
- +-- InvalidEdit            an edit the graph would not take; carries a fault for each path
+ +-- CannotEdit             an edit the graph would not take; carries a fault for each path
  |    +-- Ambiguous         it may come from more than one node, and leads elsewhere from each
  +-- CannotFork             a checkpoint that is not there, or that cannot be copied
  +-- UnreadableThread       LangGraph itself cannot make a state of what is stored
@@ -132,7 +132,7 @@ def storable(text: str) -> str:
     return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)
 
 
-class InvalidEdit(AgentCoreError):
+class CannotEdit(AgentCoreError):
     """Mend each fault and send the edit again; nothing was stored."""
 
     def __init__(self, faults: list[Fault]) -> None:
@@ -140,5 +140,5 @@ class InvalidEdit(AgentCoreError):
         super().__init__("; ".join(": ".join(filter(None, (fault.path, fault.message))) for fault in faults))
 
 
-class Ambiguous(InvalidEdit):
+class Ambiguous(CannotEdit):
     """Say which node the edit comes from, as `as_node`."""

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from agentcore.graphs.questions import Saver
 from agentcore.plain.errors import UnreadableThread
-from agentcore.plain.tables import SIZES_SQL, Measured, Stored, measure_sql, named, object_in, texts_cut
+from agentcore.plain.tables import SIZES_SQL, Measured, StoredValue, measure_sql, named, object_in, texts_cut
 from agentcore.plain.types import Gate, Snapshot
 from agentcore.savers.postgres import PostgresSaver
 from agentcore.savers.serializers import canonical
@@ -102,9 +102,11 @@ def _check(size: int, what: str = "shown") -> None:
         raise UnreadableThread(f"This is too large to be {what} here: {size / 2**20:.0f} MB.")
 
 
-async def _sizes(saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str) -> Sequence[Stored]:
+async def _sizes(
+    saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str
+) -> Sequence[StoredValue]:
     rows = await _rows(saver, SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
-    return [Stored(place, name, key, size, namespace) for _, place, name, key, size in rows if place]
+    return [StoredValue(place, name, key, size, namespace) for _, place, name, key, size in rows if place]
 
 
 async def _rows(saver: PostgresSaver, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -123,7 +125,7 @@ async def _total(saver: SqliteSaver, thread_id: str, checkpoint_id: str | None, 
     return sum(row[0] for row in rows)
 
 
-def longest_read(values: Iterable[Stored], most: int = LARGEST_READ) -> int | None:
+def longest_read(values: Iterable[StoredValue], most: int = LARGEST_READ) -> int | None:
     """Return the largest size at which all values together stay below `most`; None if nothing has to be left out."""
     total = 0
     for size in sorted(value.size for value in values if not value.is_question):
@@ -182,7 +184,7 @@ class ExcerptSaver(PostgresSaver):
         large = [value for value in sizes if value.size > self.longest and not value.is_question]
         return [each for value in large if (each := await self._measured(found, value))]
 
-    async def _measured(self, found: Snapshot, value: Stored) -> Measured | None:
+    async def _measured(self, found: Snapshot, value: StoredValue) -> Measured | None:
         rows = await _rows(self, measure_sql(value), named(found.thread_id, found.checkpoint_id, value))
         return next((Measured(value, kind, size, sha256, head) for kind, size, sha256, head in rows), None)
 

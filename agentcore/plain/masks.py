@@ -12,7 +12,7 @@ from typing import Any
 from langgraph.pregel import Pregel
 
 from agentcore.graphs.registry import Graph
-from agentcore.plain.errors import Fault, InvalidEdit
+from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import Gate, Snapshot
 
 MASK = "••••••"
@@ -239,7 +239,7 @@ def _restored_edit(name: str, edit: Any, there: Any, paths: list[list[str]]) -> 
 def _uncovered(value: Any, there: Any, path: list[str], at: str) -> Any:
     if isinstance(value, str) and value in (MASK, CHANGED) and not path:
         if there is None:
-            raise InvalidEdit([Fault(at, TYPE_ANEW)])
+            raise CannotEdit([Fault(at, TYPE_ANEW)])
         return there
     if isinstance(value, list):
         same = there if isinstance(there, list) and len(there) == len(value) else [None] * len(value)

@@ -31,7 +31,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredValue:
     """Where a value is stored, and how many bytes it has there.
 
     `place` is `blob` or `write`, `inline` for a text beside the checkpoint, `whole` for a checkpoint in one piece.
@@ -55,7 +55,7 @@ class Sizes:
     """How large the values of one checkpoint are."""
 
     checkpoint_id: str
-    values: tuple[Stored, ...]
+    values: tuple[StoredValue, ...]
 
     @property
     def total(self) -> int:
@@ -66,7 +66,7 @@ class Sizes:
 class Measured:
     """What is known of a stored value without decoding it. `kind` is how it was written; `head` how it begins."""
 
-    value: Stored
+    value: StoredValue
     kind: str
     size: int
     sha256: str
@@ -128,11 +128,11 @@ class Tables(Protocol):
         """Return the sizes of a checkpoint's values, or the head's; None if it does not exist."""
         ...
 
-    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[StoredValue]) -> list[Measured]:
         """Return digest and beginning of stored values. They are hashed in the database and not decoded."""
         ...
 
-    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: StoredValue, offset: int, length: int) -> bytes:
         """Return some of the bytes of a stored value."""
         ...
 
@@ -368,19 +368,19 @@ class PostgresTables:
     def value_sizes(self, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = "") -> Sizes | None:
         self.cursor.execute(SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
         [found, *values] = self.cursor.fetchall() or [None]
-        stored = (Stored(place, name, key, size, namespace) for _, place, name, key, size in values)
+        stored = (StoredValue(place, name, key, size, namespace) for _, place, name, key, size in values)
         return Sizes(found[0], tuple(stored)) if found else None
 
-    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[StoredValue]) -> list[Measured]:
         """One statement a value: each is read by PostgreSQL from end to end, within its time limit."""
         return [found for value in values if (found := self._measured(thread_id, checkpoint_id, value))]
 
-    def _measured(self, thread_id: str, checkpoint_id: str, value: Stored) -> Measured | None:
+    def _measured(self, thread_id: str, checkpoint_id: str, value: StoredValue) -> Measured | None:
         self.cursor.execute(measure_sql(value), named(thread_id, checkpoint_id, value))
         row = self.cursor.fetchone()
         return Measured(value, row[0], row[1], row[2], bytes(row[3])) if row else None
 
-    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: StoredValue, offset: int, length: int) -> bytes:
         where = {"from": offset + 1, "for": length}
         query = _SLICE_SQL.format(_WHERE_SQL[value.place])
         self.cursor.execute(query, named(thread_id, checkpoint_id, value) | where)
@@ -472,16 +472,16 @@ def object_of(text: str | bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def measure_sql(value: Stored) -> str:
+def measure_sql(value: StoredValue) -> str:
     """Return the statement that gives kind, size, digest and beginning; its parameters are `named`."""
     return _MEASURE_SQL.format(HEAD_BYTES, _WHERE_SQL[value.place])
 
 
-def named(thread_id: str, checkpoint_id: str, value: Stored) -> dict[str, Any]:
+def named(thread_id: str, checkpoint_id: str, value: StoredValue) -> dict[str, Any]:
     place = {"thread": thread_id, "ns": value.namespace, "checkpoint": checkpoint_id}
     return {**place, "channel": value.channel, "key": value.key}
 
 
-def measured(value: Stored, kind: str, stored: bytes) -> Measured:
+def measured(value: StoredValue, kind: str, stored: bytes) -> Measured:
     """Measure bytes that are at hand."""
     return Measured(value, kind, len(stored), hashlib.sha256(stored).hexdigest(), stored[:HEAD_BYTES])

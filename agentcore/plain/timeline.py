@@ -119,7 +119,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptState:
     """The state at one checkpoint. `is_partial`: it keeps changes apart, which only the graph can put together."""
 
     moment: Moment
@@ -164,7 +164,7 @@ def read_page(tables: Tables, thread_id: str, *, limit: int, before: str = "") -
     raise TypeError(type(tables).__name__)
 
 
-def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Kept]:
+def read_states(tables: Tables, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KeptState]:
     """Return the states at these checkpoints, each given as thread and id; those that are not there are left out."""
     found: Iterable[tuple[Moment, dict[str, Any]]]
     match tables:
@@ -196,12 +196,12 @@ def _in_order(cursor: Any, query: str, asked: Any) -> list[tuple[Any, ...]]:
     return list(cursor.fetchall())
 
 
-def shown(kept: Kept, secrets: Iterable[str]) -> dict[str, Any]:
+def shown(kept: KeptState, secrets: Iterable[str]) -> dict[str, Any]:
     """Return the values as people may see them: without secrets, and with excerpts of what is too long for a page."""
     return cut_state(masks.Mask(secrets, kept.values).state(kept.values))
 
 
-def changes(before: Kept, after: Kept, secrets: Iterable[str]) -> list[dict[str, Any]]:
+def changes(before: KeptState, after: KeptState, secrets: Iterable[str]) -> list[dict[str, Any]]:
     """Return each channel that differs, `{channel, before, after}`, as people may see it."""
     found = [
         {"channel": change.channel, "before": change.before, "after": change.after}
@@ -212,10 +212,10 @@ def changes(before: Kept, after: Kept, secrets: Iterable[str]) -> list[dict[str,
     return [{**each, "before": cut(each["before"]), "after": cut(each["after"])} for each in told]
 
 
-def _kept(moment: Moment, values: Mapping[str, Any]) -> Kept:
+def _kept(moment: Moment, values: Mapping[str, Any]) -> KeptState:
     shown = {name: to_plain(value) for name, value in values.items() if not name.startswith(INTERNAL)}
     deltas = moment.metadata.get(_DELTAS)
-    return Kept(moment, shown, isinstance(deltas, Mapping) and any(name not in shown for name in deltas))
+    return KeptState(moment, shown, isinstance(deltas, Mapping) and any(name not in shown for name in deltas))
 
 
 def _of_postgres(row: Sequence[Any]) -> Moment:

@@ -268,7 +268,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Conflict:
+class Mismatch:
     """The thread was not where the caller believed, or an edit not what was shown; nothing was run."""
 
     expected: str
@@ -278,7 +278,7 @@ class Conflict:
     """What had changed behind the question, where that is known."""
 
 
-Outcome = Paused | Finished | Failed | Conflict
+Outcome = Paused | Finished | Failed | Mismatch
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChannelChange:
     """One channel that an edit changes, before and after, as plain data."""
 
     channel: str
@@ -308,7 +308,7 @@ class Preview:
     values: dict[str, Any]
     next_before: tuple[str, ...]
     next: tuple[str, ...]
-    diff: tuple[Change, ...]
+    diff: tuple[ChannelChange, ...]
     digest: str
     sent: tuple[dict[str, Any], ...] = ()
     title: str = ""

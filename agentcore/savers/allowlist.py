@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
-from agentcore.graphs.registry import Entry, Graph, read_entries
+from agentcore.graphs.registry import Graph, GraphEntry, read_entries
 from agentcore.plain.errors import RegistryError
 from agentcore.savers.strict_serializer import ClassName
 
@@ -37,7 +37,7 @@ def declared_types(graph: Graph) -> Allowlist:
     return frozenset((found.__module__, found.__name__) for found in seen if _holds_data(found))
 
 
-def _listed(entry: Entry) -> Allowlist:
+def _listed(entry: GraphEntry) -> Allowlist:
     for module, name in entry.allowed_modules:
         if not isclass(_found(module, name)):
             raise RegistryError(

@@ -34,7 +34,7 @@ from agentcore.savers import setup
 from agentcore.savers.cache_entries import Entries, EntrySigner, open_entries
 from agentcore.savers.listening import ChangeListener, listening, mark_of
 from agentcore.savers.postgres import PostgresSaver, config_of, divided, off_loop, place_of
-from agentcore.savers.reads import SAVED_SQL, Blob, Document, Line, Place, Standing, Stored
+from agentcore.savers.reads import SAVED_SQL, Blob, CheckpointKey, CheckpointReader, Document, Line, Standing
 from agentcore.savers.setup import Pool
 
 Reads = Literal["validated", "notified"]
@@ -66,7 +66,7 @@ class Cache:
     """What the savers of one process share. Open it with `open_cache`, in the event loop that uses it."""
 
     def __init__(self, pool: Pool, entries: Entries, listener: ChangeListener, *, near_bytes: int = NEAR_BYTES) -> None:
-        self.entries, self.listener, self.stored = entries, listener, Stored(pool)
+        self.entries, self.listener, self.stored = entries, listener, CheckpointReader(pool)
         self._near: LRUCache[Here, Parts] = LRUCache(near_bytes, getsizeof=lambda parts: parts.size)
         self._believed: LRUCache[str, dict[Here, tuple[str, Standing]]] = LRUCache(_MOST_BELIEVED)
         self._gathering: dict[Standing, asyncio.Task[Parts | None]] = {}
@@ -98,7 +98,7 @@ class Cache:
             self._believed.clear()
         self._believed.pop(mark, None)
 
-    def saved(self, place: Place, document: Document, new: Mapping[Blob, bytes]) -> None:
+    def saved(self, place: CheckpointKey, document: Document, new: Mapping[Blob, bytes]) -> None:
         """Store a checkpoint that was just saved: in Redis, and in memory if its older blobs are there."""
         blobs = {self._key_of_blob(place.line, blob): content for blob, content in new.items()}
         self.entries.put({self._key_of_document(place): document.packed(), **blobs})
@@ -161,7 +161,7 @@ class Cache:
         signed = await self.entries.get(keys)
         return await off_loop(sum(map(len, signed.values())), self.entries.signer.verified_all, signed)
 
-    def _key_of_document(self, place: Place) -> bytes:
+    def _key_of_document(self, place: CheckpointKey) -> bytes:
         return self.entries.signer.key("document", *place)
 
     def _key_of_blob(self, line: Line, blob: Blob) -> bytes:
@@ -244,7 +244,7 @@ class CachedPostgresSaver(PostgresSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Save a checkpoint in PostgreSQL, then the same bytes in Redis."""
-        place = Place(*place_of(config), checkpoint["id"])
+        place = CheckpointKey(*place_of(config), checkpoint["id"])
         with self._changing([place.thread_id]):
             told, contents = await self._put(config, checkpoint, metadata, new_versions, SAVED_SQL)
         if told:

@@ -23,7 +23,7 @@ from agentcore.plain.tables import (
     Head,
     Measured,
     Sizes,
-    Stored,
+    StoredValue,
     Written,
     fingerprint,
     measured,
@@ -238,18 +238,20 @@ class MemoryTables:
             versions = self.saver.serde.loads_typed(found[here][0])["channel_versions"]
             place = (thread_id, namespace)
             blobs = ((name, str(v), self.saver.blobs.get((*place, name, v))) for name, v in versions.items())
-            values = [Stored("blob", name, version, len(blob[1]), namespace) for name, version, blob in blobs if blob]
+            values = [
+                StoredValue("blob", name, version, len(blob[1]), namespace) for name, version, blob in blobs if blob
+            ]
             for (task, idx), each in self.saver.writes.get((*place, here), {}).items():
-                values.append(Stored("write", each[1], f"{idx}:{task}", len(each[2][1]), namespace))
+                values.append(StoredValue("write", each[1], f"{idx}:{task}", len(each[2][1]), namespace))
             return Sizes(here, tuple(values))
 
-    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[StoredValue]) -> list[Measured]:
         return [measured(value, *self._stored(thread_id, checkpoint_id, value)) for value in values]
 
-    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: StoredValue, offset: int, length: int) -> bytes:
         return self._stored(thread_id, checkpoint_id, value)[1][offset : offset + length]
 
-    def _stored(self, thread_id: str, checkpoint_id: str, value: Stored) -> tuple[str, bytes]:
+    def _stored(self, thread_id: str, checkpoint_id: str, value: StoredValue) -> tuple[str, bytes]:
         with self.saver.guard:
             if value.place == "write":
                 idx, _, task = value.key.partition(":")

@@ -90,7 +90,7 @@ JOIN checkpoint_blobs b ON b.thread_id = q.thread_id AND b.checkpoint_ns = q.ns 
 """
 
 
-class Place(NamedTuple):
+class CheckpointKey(NamedTuple):
     """A checkpoint by its name, whatever is written there."""
 
     thread_id: str
@@ -105,7 +105,7 @@ class Place(NamedTuple):
 class Standing(NamedTuple):
     """A checkpoint as it was at one moment: `stamp` changes with whatever is written there."""
 
-    place: Place
+    place: CheckpointKey
     stamp: str
 
 
@@ -185,7 +185,7 @@ class Together(Generic[K, V]):
         self._asked = {}
 
 
-class Stored:
+class CheckpointReader:
     """Questions to the checkpoint tables; each is one statement, and so of one moment."""
 
     def __init__(self, pool: Pool) -> None:
@@ -197,15 +197,15 @@ class Stored:
         """Say where a thread stands now, or how the checkpoint of this id does; None if there is none."""
         if checkpoint_id is None:
             return self._latest.ask((thread_id, namespace))
-        return self._named.ask(Place(thread_id, namespace, checkpoint_id))
+        return self._named.ask(CheckpointKey(thread_id, namespace, checkpoint_id))
 
     async def listed(self, where: str, params: list[Any], limit: int | None) -> list[Standing]:
         """List checkpoints, newest first; `where` is the library's own clause."""
         query = _LISTED_SQL + where + " ORDER BY checkpoint_id DESC" + (" LIMIT %s" if limit is not None else "")
         rows = await self._rows(query, [*params, *([int(limit)] if limit is not None else [])])
-        return [Standing(Place(*row[:3]), row[3]) for row in rows]
+        return [Standing(CheckpointKey(*row[:3]), row[3]) for row in rows]
 
-    async def documents(self, places: Sequence[Place]) -> dict[Place, Document]:
+    async def documents(self, places: Sequence[CheckpointKey]) -> dict[CheckpointKey, Document]:
         rows = await self._rows(_DOCUMENTS_SQL, _columns(places, 3))
         return {places[n - 1]: Document.of(row) for n, *row in rows}
 
@@ -216,9 +216,11 @@ class Stored:
 
     async def _find_latest(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], Standing]:
         rows = await self._rows(_LATEST_SQL, _columns(keys, 2))
-        return {keys[n - 1]: Standing(Place(keys[n - 1][0], keys[n - 1][1], head), stamp) for n, head, stamp in rows}
+        return {
+            keys[n - 1]: Standing(CheckpointKey(keys[n - 1][0], keys[n - 1][1], head), stamp) for n, head, stamp in rows
+        }
 
-    async def _find_named(self, places: list[Place]) -> dict[Place, Standing]:
+    async def _find_named(self, places: list[CheckpointKey]) -> dict[CheckpointKey, Standing]:
         rows = await self._rows(_NAMED_SQL, _columns(places, 3))
         return {places[n - 1]: Standing(places[n - 1], stamp) for n, _, stamp in rows}
 

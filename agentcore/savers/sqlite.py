@@ -28,7 +28,7 @@ from agentcore.plain.tables import (
     Head,
     Measured,
     Sizes,
-    Stored,
+    StoredValue,
     Written,
     fingerprint,
     measured,
@@ -449,16 +449,18 @@ class SqliteTables:
             " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
             [thread_id, namespace, row[0]],
         )
-        whole = Stored("whole", "", "", row[1], namespace)
-        return Sizes(row[0], (whole, *(Stored(place, name, key, size, namespace) for place, name, key, size in writes)))
+        whole = StoredValue("whole", "", "", row[1], namespace)
+        return Sizes(
+            row[0], (whole, *(StoredValue(place, name, key, size, namespace) for place, name, key, size in writes))
+        )
 
-    def measure(self, thread_id: str, checkpoint_id: str, values: list[Stored]) -> list[Measured]:
+    def measure(self, thread_id: str, checkpoint_id: str, values: list[StoredValue]) -> list[Measured]:
         return [
             measured(value, "msgpack", self.read_slice(thread_id, checkpoint_id, value, 0, value.size))
             for value in values
         ]
 
-    def read_slice(self, thread_id: str, checkpoint_id: str, value: Stored, offset: int, length: int) -> bytes:
+    def read_slice(self, thread_id: str, checkpoint_id: str, value: StoredValue, offset: int, length: int) -> bytes:
         place, key = ("checkpoint FROM checkpoints", "") if value.place == "whole" else ("value FROM writes", value.key)
         column, _, rest = place.partition(" ")
         row = self._one(

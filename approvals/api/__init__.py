@@ -12,7 +12,7 @@ from ninja.responses import NinjaJSONEncoder
 
 from approvals.api import approvals, audit, changes, errors, graphs, notices, policies, runs, threads
 from approvals.api.auth import Token
-from approvals.api.docs import Page
+from approvals.api.docs import DocsPage
 from approvals.api.parser import StrictParser
 from approvals.web import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
 
@@ -45,7 +45,7 @@ api = _Api(
     description=DESCRIPTION,
     urls_namespace="api",
     auth=Token(),
-    docs=Page(),
+    docs=DocsPage(),
     parser=StrictParser(),
     renderer=_Renderer(),
 )

@@ -17,7 +17,7 @@ from approvals.actions.votes.ballots import Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
 from approvals.api.errors import Problem, answers, problem_of
-from approvals.api.fields import Body, Filters, JsonValue, Text
+from approvals.api.fields import Body, JsonValue, QueryFilters, Text
 from approvals.api.schemas import (
     ApprovalBrief,
     ApprovalOut,
@@ -61,7 +61,7 @@ Edits = Annotated[
 ]
 
 
-class ApprovalFilters(Filters):
+class ApprovalFilters(QueryFilters):
     status: ApprovalStatus | None = None
     graph: Text | None = None
     thread_id: Text | None = None
@@ -79,7 +79,7 @@ class Trial(Body):
     answer: JsonValue = Field(None, description="Instead of edits: what decides each task of a breakpoint.")
 
 
-class Ballot(Body):
+class BallotIn(Body):
     """`seen_digest` is the digest of the approval as it was shown: a thread that moved since answers 409 `stale`.
 
     The same `idempotency_key` again gives the same answer, with status 200.
@@ -112,7 +112,7 @@ class Ballot(Body):
         )
 
 
-class BallotOn(Ballot):
+class BallotOn(BallotIn):
     """A ballot and the approval it is for."""
 
     approval_id: UUID
@@ -201,7 +201,7 @@ def preview_edits(request: HttpRequest, approval_id: UUID, trial: Trial) -> Prev
     "/approvals/{approval_id}/votes",
     response={**answers(VotedOut, 404, 409, 410, 413), **answers(VotedOut, status=201)},
 )
-def cast_vote(request: HttpRequest, approval_id: UUID, ballot: Ballot) -> Status[VotedOut]:
+def cast_vote(request: HttpRequest, approval_id: UUID, ballot: BallotIn) -> Status[VotedOut]:
     """Vote. 201, or 200 when the same idempotency key was answered before.
 
     The vote that completes what the policy asks for is answered with the decision and its run. An affirmative vote with

@@ -13,7 +13,7 @@ from approvals.actions.log.verification import verify_audit
 from approvals.api import cursors
 from approvals.api.auth import person
 from approvals.api.errors import answers
-from approvals.api.fields import Filters, PlainObject, Text
+from approvals.api.fields import PlainObject, QueryFilters, Text
 from approvals.audit.filters import Filters as Asked
 from approvals.domain import permissions
 from approvals.models import AuditEntry
@@ -34,7 +34,7 @@ def _in_utc(at: datetime) -> datetime:
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
-class ExportFilters(Filters):
+class ExportFilters(QueryFilters):
     thread_id: Text | None = None
     actor: Text | None = None
     action: Text | None = Field(None, description="Such as `vote.cast`.")

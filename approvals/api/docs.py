@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 _DEEPEST = 4
 
 
-class Page(DocsBase):
+class DocsPage(DocsBase):
     def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
         schema: Schema = api.get_openapi_schema()
         context = {

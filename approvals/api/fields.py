@@ -65,7 +65,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Filters(BaseModel):
+class QueryFilters(BaseModel):
     """Query parameters. An empty one counts as missing; unknown ones are ignored."""
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from approvals.actions.runs import controls, starts
 from approvals.actions.votes import questions
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
-from approvals.api.fields import Body, Filters, PlainValue, Text, ThreadId
+from approvals.api.fields import Body, PlainValue, QueryFilters, Text, ThreadId
 from approvals.api.schemas import SDK_STATUS, RunOut, SdkRunStatus, run_out
 from approvals.errors import NotFound
 from approvals.models import Run, Thread
@@ -38,7 +38,7 @@ class NewRun(Body):
     durability: Literal["sync"] = "sync"
 
 
-class RunFilters(Filters):
+class RunFilters(QueryFilters):
     status: SdkRunStatus | None = None
     limit: int = Field(10, ge=1, le=MOST_RUNS)
     offset: int = Field(0, ge=0, le=DEEPEST_OFFSET)

@@ -86,7 +86,7 @@ class Replay(Body):
     confirm: Text = Field(max_length=255)
 
 
-class Bound(Body):
+class BindingIn(Body):
     """`reason` is needed where the graph does not fit what the thread shows."""
 
     graph_id: Text = Field(max_length=200, examples=["payouts"])
@@ -194,7 +194,7 @@ def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
 
 
 @router.post("/threads/{any:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
-def bind(request: HttpRequest, thread_id: ThreadId, asked: Bound) -> ThreadOut:
+def bind(request: HttpRequest, thread_id: ThreadId, asked: BindingIn) -> ThreadOut:
     """Say which graph a thread is of that an outside program made: `binding` of the thread says which fit. Admins.
 
     Before that nobody can decide on it or run anything. 409 where it is bound to another graph, or while a run has it;

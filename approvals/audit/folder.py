@@ -25,7 +25,7 @@ SIGNATURE = "— "
 """First character of the last line of a note, and of no other line."""
 
 
-class Kept(NamedTuple):
+class KeptNote(NamedTuple):
     """A note of the file, and where it begins and ends there, in bytes."""
 
     begin: int
@@ -115,7 +115,7 @@ def size_of_heads() -> int | None:
         return None
 
 
-def iter_heads(start: int = 0) -> Iterator[Kept]:
+def iter_heads(start: int = 0) -> Iterator[KeptNote]:
     """Yield the complete notes of the file from byte `start` on; none without a file. Raises CannotCheck."""
     try:
         with heads_file().open("rb") as file:
@@ -124,7 +124,7 @@ def iter_heads(start: int = 0) -> Iterator[Kept]:
             for line in file:
                 end += len(line)
                 if line == b"\n" and lines and lines[-1].startswith(SIGNATURE.encode()):
-                    yield Kept(start, end, b"".join(lines).decode("utf-8", "replace"))
+                    yield KeptNote(start, end, b"".join(lines).decode("utf-8", "replace"))
                     start, lines = end, []
                 else:
                     lines.append(line)

@@ -76,7 +76,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Head:
+class Note:
     """The content of a note. `hashes` are those of the entries since the note before, oldest first."""
 
     origin: str
@@ -117,13 +117,13 @@ def parse_key(line: str) -> PublicKey:
     return found
 
 
-def read_head(note: str) -> Head:
+def read_head(note: str) -> Note:
     """Parse a note without checking its signature. Raises BadNote."""
     if not (found := SHAPE.fullmatch(note)):
         raise BadNote("A signed head is not written as one.")
     hashes = tuple(line[-64:] for line in found["entries"].splitlines())
     root = base64.b64decode(found["root"]).hex()
-    head = Head(found["origin"], int(found["size"]), root, found["previous"], found["at"], hashes)
+    head = Note(found["origin"], int(found["size"]), root, found["previous"], found["at"], hashes)
     if head.text != found["text"]:
         raise BadNote("A signed head is not written as one.")
     return head
@@ -137,7 +137,7 @@ def newest_in(text: str) -> str:
     return found[-1]
 
 
-def open_note(note: str, keys: Sequence[PublicKey], *, is_vouched: bool = False) -> tuple[Head, int]:
+def open_note(note: str, keys: Sequence[PublicKey], *, is_vouched: bool = False) -> tuple[Note, int]:
     """Return the content of a note and the key that signed it. Raises BadNote.
 
     With `is_vouched` the signature is not checked: a later note names this one, and its signature will be checked.

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from approvals.audit import folder
 from approvals.audit.chain import Entry, Text
-from approvals.audit.folder import Kept
+from approvals.audit.folder import KeptNote
 from approvals.audit.ledger import Ledger
 from approvals.audit.notes import PublicKey
 from approvals.audit.records import Records
@@ -129,7 +129,7 @@ class _Heads:
         else:
             self._warn_of_none()
 
-    def _not_copied(self, kept: Kept) -> Iterator[Evidence]:
+    def _not_copied(self, kept: KeptNote) -> Iterator[Evidence]:
         """A crash between the two leaves one that was not copied; the next signing does. More were taken away."""
         second = next(self._file, None)
         is_one = second is None or second.begin >= self._size_before

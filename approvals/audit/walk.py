@@ -13,7 +13,7 @@ import orjson
 
 from approvals.audit import notes
 from approvals.audit.chain import GENESIS, SALT_LENGTH, Entry, Text, entry_hash, text_digest
-from approvals.audit.notes import BadNote, Head, PublicKey
+from approvals.audit.notes import BadNote, Note, PublicKey
 
 
 class CannotCheck(Exception):
@@ -88,7 +88,7 @@ class Walk:
         self.count, self.last_hash = 0, GENESIS
         self._heads, self._texts = iter(heads), _Texts(texts)
         self._ahead = next(self._heads, None)
-        self._head: Head | None = None
+        self._head: Note | None = None
         self._note, self._key = "", 0
         self._pins: Iterator[str] = iter(())
         self._copy_fault: Broken | None = None
@@ -169,7 +169,7 @@ class Walk:
         is_quiet = "\nentry " not in note
         return is_quiet and self._ahead is not None and f"\nprevious {notes.digest(note)}\n" in self._ahead.note
 
-    def _misfit(self, head: Head, key: int) -> str:
+    def _misfit(self, head: Note, key: int) -> str:
         """Return how a signed head contradicts the one before it, or an empty string."""
         before = notes.digest(self._note) if self._head else notes.NONE
         root = head.hashes[-1] if head.hashes else self._head.root if self._head else GENESIS

@@ -15,7 +15,7 @@ from agentcore.plain.types import Channel
 from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
 from approvals.domain.text import plain_visible
-from approvals.forms.fields import FaultsForm, FlatEditForm, Group, ShapedField, normal, title_of, widget_for
+from approvals.forms.fields import FaultsForm, FieldGroup, FlatEditForm, ShapedField, normal, title_of, widget_for
 from approvals.forms.schema import SchemaForm, name_for
 from approvals.forms.values import MISSING, read, same, shape_for, show
 
@@ -103,7 +103,7 @@ class EditForm(FlatEditForm):
             else found
         )
 
-    def groups(self, first: Sequence[str] = ()) -> Iterator[Group]:
+    def groups(self, first: Sequence[str] = ()) -> Iterator[FieldGroup]:
         for group in super().groups(first):
             names = [prefix + group.name for prefix in (self.SET, self.APPEND, self.REPLACE)]
             group.parts = [self.parts[name] for name in names if name in self.parts]

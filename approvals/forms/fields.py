@@ -142,7 +142,7 @@ def zone_of(shape: Shape) -> str:
 
 
 @dataclass
-class Group:
+class FieldGroup:
     """The fields of one channel, its parts or its messages; `why_not` says why it has none, or only some."""
 
     name: str
@@ -236,7 +236,7 @@ class FlatEditForm(FaultsForm):
         name = prefix + channel.name
         self.fields[name], self._base[name] = field, value
 
-    def groups(self, first: Sequence[str] = ()) -> Iterator[Group]:
+    def groups(self, first: Sequence[str] = ()) -> Iterator[FieldGroup]:
         """Yield the channels in order, those named in `first` before the others."""
         order = {name: place for place, name in enumerate(first)}
         for channel in sorted(self.channels, key=lambda channel: order.get(channel.name, len(order))):
@@ -244,7 +244,7 @@ class FlatEditForm(FaultsForm):
                 continue
             names = [prefix + channel.name for prefix in (self.SET, self.APPEND, self.REPLACE)]
             why_not = "This channel holds objects that JSON cannot carry; an edit would lose their type."
-            yield Group(
+            yield FieldGroup(
                 channel.name,
                 title_of(channel.name, channel.schema),
                 [self[name] for name in names if name in self.fields],

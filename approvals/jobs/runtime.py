@@ -24,7 +24,7 @@ from agentcore.savers.setup import Pool
 from approvals import checkpoints
 
 
-class Worker:
+class WorkerRuntime:
     """What runs need: the graphs of langgraph.json and the checkpoints."""
 
     def __init__(self, graphs: dict[str, Graph], saver: Callable[[Reads], Saver]) -> None:
@@ -38,7 +38,7 @@ class Worker:
 
 _graphs: dict[str, Graph] | None = None
 _serializers: dict[str | None, Serializer] = {None: strict_serializer()}
-_workers: dict[asyncio.AbstractEventLoop, tuple[Worker, AsyncExitStack]] = {}
+_workers: dict[asyncio.AbstractEventLoop, tuple[WorkerRuntime, AsyncExitStack]] = {}
 _opening = asyncio.Lock()
 
 
@@ -70,7 +70,7 @@ def graph_cards() -> list[GraphCard]:
     ]
 
 
-async def worker() -> Worker:
+async def worker() -> WorkerRuntime:
     """Return this loop's worker, opened on first use; `close_worker` closes it.
 
     Raises RegistryError, and CheckpointsElsewhere or FileUnusable when the checkpoints cannot be opened here.
@@ -80,7 +80,7 @@ async def worker() -> Worker:
         if loop not in _workers:
             stack = AsyncExitStack()
             saver = await stack.enter_async_context(_open_savers())
-            _workers[loop] = Worker(load_graphs(), saver), stack
+            _workers[loop] = WorkerRuntime(load_graphs(), saver), stack
     return _workers[loop][0]
 
 

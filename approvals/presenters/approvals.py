@@ -71,7 +71,7 @@ class WarningShown:
 
 
 @dataclass(frozen=True)
-class Choice:
+class VerdictChoice:
     """A button of the decision bar; disabled with its sentence when there is one."""
 
     verdict: str
@@ -81,18 +81,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    approve: Choice
-    edit: Choice
-    reject: Choice
-    skip: Choice
-    answer: Choice
+    approve: VerdictChoice
+    edit: VerdictChoice
+    reject: VerdictChoice
+    skip: VerdictChoice
+    answer: VerdictChoice
     kind: str
     """`gate` at a breakpoint, `actions` for tool calls, `question` for what only an answer can settle."""
     is_any: bool
     why_none: str
     """One sentence when all three of approve, edit and reject are refused for the same reason."""
 
-    def agreeing_with(self, verdict: str) -> Choice:
+    def agreeing_with(self, verdict: str) -> VerdictChoice:
         """Return the button that casts the same verdict as a proposal."""
         return {Verdict.APPROVE: self.approve, Verdict.SKIP: self.skip, Verdict.RESPOND: self.answer}[Verdict(verdict)]
 
@@ -245,7 +245,7 @@ def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime, u
     approve, reject, skip, answer = (_choice(approval, by, verdict, why_none, unopened) for verdict in verdicts)
     why_not_skip = why_not_claim(approval, by, "skip") or policies.why_not_edit(waiting=approval.next)
     skip = replace(skip, why_not=skip.why_not or why_not_skip)
-    edit = Choice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
+    edit = VerdictChoice("approve", "Edit and approve", approve.why_not or _why_no_edit(approval))
     answer = replace(answer, label=_answer_label(approval))
     is_any = not (approve.why_not and reject.why_not and skip.why_not and answer.why_not)
     refusals = {answer.why_not} if takes_answer(approval) else {approve.why_not, reject.why_not}
@@ -291,9 +291,9 @@ def why_not_claim(approval: Approval, by: User, verdict: str = "approve") -> str
     return voters.why_not(approval, by, thread=approval.thread, rule=Rule.of(approval.rule), verdict=verdict)
 
 
-def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened: Sequence[str]) -> Choice:
+def _choice(approval: Approval, by: User, verdict: str, why_none: str, unopened: Sequence[str]) -> VerdictChoice:
     why_not = permissions.why_not(by, "skip" if verdict == "skip" else "vote") or why_none
-    return Choice(
+    return VerdictChoice(
         verdict,
         Verdict(verdict).label,
         why_not

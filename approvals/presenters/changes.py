@@ -21,7 +21,7 @@ _WORDS = {field.name: str(field.verbose_name) for field in Policy._meta.fields} 
 
 
 @dataclass(frozen=True)
-class Line:
+class ChangeLine:
     """One thing that would be otherwise."""
 
     name: str
@@ -33,7 +33,7 @@ class Line:
 class ChangeShown:
     id: UUID
     title: str
-    lines: list[Line]
+    lines: list[ChangeLine]
     is_new: bool
     is_removed: bool
     by: str
@@ -78,14 +78,14 @@ def title_of(change: Change) -> str:
     return f"{verb} the {ChangeKind(change.kind).label.lower()} {change.name}"
 
 
-def lines_of(change: Change) -> list[Line]:
+def lines_of(change: Change) -> list[ChangeLine]:
     """Return what differs; for a new or removed row everything that is not empty."""
     before: Mapping[str, Any] = change.before or {}
     after: Mapping[str, Any] = change.after or {}
     names = sorted({*after, *before}, key=_ORDER.index)
     is_one = change.before is None or change.after is None
     return [
-        Line(_WORDS.get(name, words_of(name)), _told(name, before), _told(name, after))
+        ChangeLine(_WORDS.get(name, words_of(name)), _told(name, before), _told(name, after))
         for name in names
         if (name not in before or name not in after or before[name] != after[name])
         and not (is_one and _says_nothing(name, before.get(name, after.get(name))))

@@ -33,7 +33,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Line:
+class EdgeLine:
     """An edge, as the `d` of an SVG path."""
 
     path: str
@@ -46,7 +46,7 @@ class Drawing:
     width: int
     height: int
     boxes: list[Box]
-    lines: list[Line]
+    lines: list[EdgeLine]
     sentence: str
     node_width: int = NODE_WIDTH
     node_height: int = NODE_HEIGHT
@@ -80,7 +80,7 @@ def drawing_of(
     states |= dict.fromkeys(leads_to, "edited")
     boxes = [_box(name, nodes.get(name), places[name], states.get(name, "")) for name in places]
     lines = [
-        Line(_path(places[a], places[b], rows[b] - rows[a], width), is_conditional, (a, b) in taken)
+        EdgeLine(_path(places[a], places[b], rows[b] - rows[a], width), is_conditional, (a, b) in taken)
         for a, b, is_conditional in edges
     ]
     told = ", ".join(nodes[name]["title"] for name in here if name in nodes)

@@ -7,18 +7,18 @@ from datetime import datetime
 from django.urls import reverse
 
 from approvals.domain import permissions
-from approvals.domain.diagnosis import Diagnosis, Step
+from approvals.domain.diagnosis import AdvisedStep, Diagnosis
 from approvals.domain.permissions import User
 from approvals.models import Thread
 
-_POSTED: dict[str, Callable[[Thread, Step], str]] = {
+_POSTED: dict[str, Callable[[Thread, AdvisedStep], str]] = {
     "retry": lambda thread, step: reverse("retry_run", args=[step.target]),
     "give_up": lambda thread, step: reverse("give_up_run", args=[step.target]),
     "ask_again": lambda thread, step: reverse("ask_again", args=[thread.pk]),
     "cancel": lambda thread, step: reverse("cancel_run", args=[step.target]),
     "go_on": lambda thread, step: reverse("go_on", args=[thread.pk]),
 }
-_LINKED: dict[str, Callable[[Thread, Step], str]] = {
+_LINKED: dict[str, Callable[[Thread, AdvisedStep], str]] = {
     "decide": lambda thread, step: reverse("approval", args=[step.target]),
     "clean": lambda thread, step: reverse("force_clean", args=[thread.pk]),
     "bind": lambda thread, step: reverse("bind_thread", args=[thread.pk]),
@@ -44,7 +44,7 @@ _ASKED_FIRST = ("cancel",)
 
 
 @dataclass(frozen=True)
-class StepShown:
+class AdvisedStepShown:
     """`post` and `link` are addresses; at most one of them is set. `is_asked` first: it cannot be taken back."""
 
     id: str
@@ -65,7 +65,7 @@ class DiagnosisShown:
     word: str
     title: str
     sentence: str
-    steps: list[StepShown]
+    steps: list[AdvisedStepShown]
     facts: list[tuple[str, str, datetime | None]]
     """Name, words, and the time instead of words."""
 
@@ -83,8 +83,8 @@ def diagnosis_of(found: Diagnosis, thread: Thread, user: User) -> DiagnosisShown
     )
 
 
-def _step(step: Step, thread: Thread, user: User, *, is_first: bool) -> StepShown:
-    return StepShown(
+def _step(step: AdvisedStep, thread: Thread, user: User, *, is_first: bool) -> AdvisedStepShown:
+    return AdvisedStepShown(
         id=step.action.replace("_", "-"),
         text=step.text,
         people=step.people,
@@ -98,7 +98,7 @@ def _step(step: Step, thread: Thread, user: User, *, is_first: bool) -> StepShow
     )
 
 
-def _link(step: Step, thread: Thread) -> str:
+def _link(step: AdvisedStep, thread: Thread) -> str:
     if step.action == "start" and step.target:
         return reverse("start_graph", args=[step.target], query={"thread_id": thread.pk})
     if step.action == "start":

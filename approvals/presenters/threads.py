@@ -76,7 +76,7 @@ def _next(thread: Thread, graph: Graph | None) -> str:
 
 
 @dataclass(frozen=True)
-class Choice:
+class GraphChoice:
     """A graph that a thread could be of."""
 
     id: str
@@ -85,10 +85,10 @@ class Choice:
     fits: bool
 
 
-def choices_of(graphs: Iterable[Graph], fitting: Iterable[str]) -> list[Choice]:
+def choices_of(graphs: Iterable[Graph], fitting: Iterable[str]) -> list[GraphChoice]:
     fits = set(fitting)
     return [
-        Choice(
+        GraphChoice(
             graph.pk,
             ", ".join(node["title"] for node in graph.card["nodes"][:_MOST_NODES]),
             ", ".join(graph.card.get("tools", [])[:_MOST_NODES]),

@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from agentcore.plain import timeline
-from agentcore.plain.timeline import Kept
+from agentcore.plain.timeline import KeptState
 from approvals.actions.threads import history as look_back
 from approvals.domain import permissions, policies
 from approvals.errors import Gone, Invalid
@@ -69,7 +69,9 @@ def checkpoint(request: Request, thread_id: str, checkpoint_id: str) -> HttpResp
     return render(request, "checkpoint.html", context)
 
 
-def _comparison(found: Thread, kept: list[Kept], other: tuple[Thread, str], secrets: tuple[str, ...]) -> dict[str, Any]:
+def _comparison(
+    found: Thread, kept: list[KeptState], other: tuple[Thread, str], secrets: tuple[str, ...]
+) -> dict[str, Any]:
     return {
         "other_thread": other[0],
         "other_id": other[1],

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from agentcore.graphs.edits import preview
 from agentcore.graphs.resume import Answer, RunContext, resume
 from agentcore.graphs.snapshots import Saver, config_for, history, look, snapshot, with_saver, with_serializer
-from agentcore.plain.errors import InvalidEdit, UnreadableThread
+from agentcore.plain.errors import CannotEdit, UnreadableThread
 from agentcore.plain.types import Failed, Finished, Gate, Snapshot
 from agentcore.savers.allowlist import declared_types
 from agentcore.savers.opening import open_checkpointer, open_pool
@@ -143,7 +143,7 @@ async def test_the_history_says_it_of_the_checkpoints_that_hold_it(saver: Saver,
 
 async def test_an_edit_is_refused_with_the_sentence(saver: Saver, thread_id: str) -> None:
     await agent_runs(GATED, saver, thread_id)
-    with pytest.raises(InvalidEdit, match=f"{ORDER}.*bare data.*own-graph.md") as refused:
+    with pytest.raises(CannotEdit, match=f"{ORDER}.*bare data.*own-graph.md") as refused:
         await preview(GATED, saver, config_for(thread_id), {"text": {"op": "set", "value": "y"}})
     assert [fault.path for fault in refused.value.faults] == [""]
 

@@ -22,7 +22,7 @@ from agentcore.savers import cache_entries, setup
 from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
 from agentcore.savers.cache_entries import EntrySigner
 from agentcore.savers.opening import open_checkpointer, open_pool
-from agentcore.savers.reads import Stored
+from agentcore.savers.reads import CheckpointReader
 from agentcore.savers.serializers import strict_serializer
 from tests.outages import RedisServer
 
@@ -66,13 +66,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Count the documents and blobs that are fetched from PostgreSQL."""
     asked = {"documents": 0, "blobs": 0}
     for name in asked:
-        real = getattr(Stored, name)
+        real = getattr(CheckpointReader, name)
 
-        async def ask(self: Stored, wanted: Any, real: Any = real, name: str = name) -> Any:
+        async def ask(self: CheckpointReader, wanted: Any, real: Any = real, name: str = name) -> Any:
             asked[name] += len(wanted)
             return await real(self, wanted)
 
-        monkeypatch.setattr(Stored, name, ask)
+        monkeypatch.setattr(CheckpointReader, name, ask)
     return asked
 
 

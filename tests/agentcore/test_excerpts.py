@@ -23,7 +23,7 @@ from agentcore.plain.excerpts import (
     is_excerpt,
     longest_read,
 )
-from agentcore.plain.tables import Stored
+from agentcore.plain.tables import StoredValue
 from agentcore.savers.opening import open_checkpointer
 from tests import graphs
 
@@ -110,11 +110,11 @@ def test_the_librarys_statement_is_still_the_one_that_is_changed() -> None:
     [((), None), ((10, 20), None), ((50, 50), None), ((50, 51), 50), ((1, 2, 300), 299), ((101, 101), 100)],
 )
 def test_the_largest_are_left_out_until_the_rest_fits(sizes: tuple[int, ...], longest: int | None) -> None:
-    assert longest_read([Stored("blob", "x", "", size) for size in sizes], 100) == longest
+    assert longest_read([StoredValue("blob", "x", "", size) for size in sizes], 100) == longest
 
 
 def test_questions_are_read_whatever_their_size() -> None:
-    assert longest_read([Stored("write", "__interrupt__", "", 1_000)], 100) is None
+    assert longest_read([StoredValue("write", "__interrupt__", "", 1_000)], 100) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from agentcore.graphs import cards
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, with_saver
-from agentcore.plain.errors import InvalidEdit
+from agentcore.plain.errors import CannotEdit
 from tests.edited import graph
 
 CHANNELS = cards.card("edited", graph).channels
@@ -72,5 +72,5 @@ async def test_tool_calls_can_be_taken_away() -> None:
 
 
 async def test_a_removal_of_what_is_not_there_is_refused_by_the_graph() -> None:
-    with pytest.raises(InvalidEdit, match="ValueError"):
+    with pytest.raises(CannotEdit, match="ValueError"):
         await edited("append", {"type": "remove", "id": "nobody", "content": ""})

@@ -15,7 +15,7 @@ from agentcore.graphs import resume
 from agentcore.graphs.runs import outcome, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import Hold
-from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, Snapshot
+from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from tests import nested
 from tests.agentcore.savers import open_saver
 
@@ -99,7 +99,7 @@ async def test_each_gate_is_seen_and_passed_by_its_own_decision_alone(saver: Sav
     assert isinstance(stale, Paused)
     second = await run.gate()
     assert second.next == ("book",)
-    assert isinstance(await run.decide("approve", gate), Conflict)  # an answer to the gate before
+    assert isinstance(await run.decide("approve", gate), Mismatch)  # an answer to the gate before
     assert isinstance(await run.decide("approve", second), Finished)
     log = await run.log()
     assert [line for line in log if line.startswith(("wire", "book"))] == ["wire 5", "book 5"]

@@ -17,7 +17,7 @@ from agentcore.graphs import questions, resume
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.snapshots import config_for, read_places, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
-from agentcore.plain.types import Conflict, Failed, Finished, Outcome, Paused, PendingInterrupt, Snapshot
+from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, PendingInterrupt, Snapshot
 from tests import dialects
 from tests.agentcore.savers import open_saver
 from tests.dialects import State
@@ -234,7 +234,7 @@ async def test_the_same_answer_is_given_again_after_a_failure_and_another_is_not
     asked = await thread.waiting()
     assert isinstance(await thread.answer(given), Failed)
     other = await thread.answer("other")
-    assert isinstance(other, Conflict)
+    assert isinstance(other, Mismatch)
     assert other.reason == resume.QUESTION_GONE
     assert isinstance(await thread.answer(given, attempt=2), Paused)
     assert (await thread.waiting()).value == "second?"

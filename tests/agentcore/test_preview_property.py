@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
-from agentcore.plain.errors import InvalidEdit
+from agentcore.plain.errors import CannotEdit
 
 CASES = 500
 
@@ -117,12 +117,12 @@ def test_the_preview_of_any_edit_of_any_graph_is_what_happens(
         refused, seen = "", None
         try:
             seen = await state_edit.preview(graph, saver, config, edit, as_node)
-        except InvalidEdit as error:
+        except CannotEdit as error:
             refused = str(error)
         assert everything(saver) == stored
         try:
             await state_edit.apply(graph, saver, config, edit, as_node)
-        except InvalidEdit as error:
+        except CannotEdit as error:
             assert str(error) == refused
             return
         assert not refused

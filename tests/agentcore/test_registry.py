@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentcore.graphs.registry import Entry, load_graphs, read_entries, source_digest
+from agentcore.graphs.registry import GraphEntry, load_graphs, read_entries, source_digest
 from agentcore.plain.errors import RegistryError
 
 GRAPH = """
@@ -113,7 +113,7 @@ async def test_an_async_factory_also_loads_inside_a_running_loop(project: Projec
 
 def test_the_object_form_loads_too(project: Project) -> None:
     path = project({"shop": {"path": "./shop_agent.py:graph", "description": "Sells."}})
-    assert read_entries(path) == [Entry("shop", "./shop_agent.py", "graph")]
+    assert read_entries(path) == [GraphEntry("shop", "./shop_agent.py", "graph")]
     assert said_by(load_graphs(path)["shop"]) == "shop"
 
 

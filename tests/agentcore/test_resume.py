@@ -17,7 +17,7 @@ from agentcore.graphs import edits as state_edit
 from agentcore.graphs import resume
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
-from agentcore.plain.types import Conflict, Failed, Finished, Gate, Outcome, Paused, Snapshot, Step
+from agentcore.plain.types import Failed, Finished, Gate, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.opening import open_checkpointer
 from tests import graphs
 from tests.console import refund as a_refund
@@ -159,7 +159,7 @@ async def test_an_edit_by_someone_else_is_not_taken_for_ours(worker: Worker) -> 
         await worker.resume(answer, head=paused.checkpoint_id)
     worker.dies_entering, worker.run_id = False, "run-3"
     outcome = await worker.resume(answer, head=paused.checkpoint_id)
-    assert isinstance(outcome, Conflict)
+    assert isinstance(outcome, Mismatch)
     assert worker.times("act") == 0
 
 
@@ -169,7 +169,7 @@ async def test_an_edit_that_led_elsewhere_than_shown_runs_nothing(saver: Saver) 
     shown = await state_edit.preview(refund.graph, saver, config_for(worker.thread_id), edit("set", 80.0, "amount"))
     answer = Answer("approve", edits=edit("set", 81.0, "amount"), result_digest=shown.digest)
     outcome = await worker.resume(answer, head=paused.checkpoint_id)
-    assert isinstance(outcome, Conflict)
+    assert isinstance(outcome, Mismatch)
     assert "preview" in outcome.reason
     assert outcome.expected == shown.digest != outcome.found
     assert (worker.entered, worker.steps) == (0, [])
@@ -191,7 +191,7 @@ async def test_a_thread_that_moved_is_a_conflict_and_is_left_alone(worker: Worke
     await with_saver(worker.graph, worker.saver).aupdate_state(config_for(worker.thread_id), {"text": "moved"})
     moved = await worker.head()
     outcome = await worker.resume(Answer(verdict, edits=edit("append", ["e"])), head=paused.checkpoint_id)
-    assert outcome == Conflict(expected=paused.checkpoint_id, found=moved.checkpoint_id)
+    assert outcome == Mismatch(expected=paused.checkpoint_id, found=moved.checkpoint_id)
     assert "moved" in outcome.reason
     assert await worker.head() == moved
     assert (worker.times("act"), worker.entered) == (0, 0)
@@ -201,7 +201,7 @@ async def test_a_thread_that_is_gone_is_a_conflict(worker: Worker) -> None:
     paused = await worker.pause({"text": "x"})
     await worker.saver.adelete_thread(worker.thread_id)
     outcome = await worker.resume(Answer("approve"), head=paused.checkpoint_id)
-    assert outcome == Conflict(expected=paused.checkpoint_id, found=None)
+    assert outcome == Mismatch(expected=paused.checkpoint_id, found=None)
 
 
 async def test_a_thread_that_moves_while_we_enter_is_a_conflict(worker: Worker) -> None:
@@ -211,7 +211,7 @@ async def test_a_thread_that_moves_while_we_enter_is_a_conflict(worker: Worker) 
         await with_saver(worker.graph, worker.saver).aupdate_state(config_for(worker.thread_id), {"text": "moved"})
 
     worker.meanwhile = moved
-    assert isinstance(await worker.resume(Answer("approve"), head=paused.checkpoint_id), Conflict)
+    assert isinstance(await worker.resume(Answer("approve"), head=paused.checkpoint_id), Mismatch)
     assert worker.times("act") == 0
 
 

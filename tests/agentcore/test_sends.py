@@ -27,8 +27,8 @@ from agentcore.graphs import edits as state_edit
 from agentcore.graphs import per_task, resume
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
-from agentcore.plain.errors import InvalidEdit
-from agentcore.plain.types import Conflict, Failed, Finished, Pause, Paused, Question, Snapshot
+from agentcore.plain.errors import CannotEdit
+from agentcore.plain.types import Failed, Finished, Mismatch, Pause, Paused, Question, Snapshot
 from agentcore.savers.serializers import canonical, strict_serializer, to_plain
 from agentcore.testing import failpoints
 from tests import sending
@@ -180,7 +180,7 @@ def test_what_is_shown_for_each_task_is_what_its_node_is_given(
         assert [tuple(each) for each in got if each[0] == "end"] == ([("end", len(ran))] if ran else [])
         # The same answer again, as after a crash, runs nothing twice.
         again = await carry_out(graph, saver, here, answer)
-        assert isinstance(again, Conflict | Finished)
+        assert isinstance(again, Mismatch | Finished)
         assert (await graph.copy(update={"checkpointer": saver}).aget_state(config_for("t"))).values.get(
             "got", []
         ) == got
@@ -226,7 +226,7 @@ def test_an_edit_of_the_state_is_refused_where_sends_wait(kind: str) -> None:
         saver, graph = InMemorySaver(), make(kind, [{"payee": "a", "amount": 1.0}], [])
         here, _ = await pause_of(graph, saver)
         edits = {"seed": {"op": "set", "value": "other"}}
-        with pytest.raises(InvalidEdit, match="by a Send"):
+        with pytest.raises(CannotEdit, match="by a Send"):
             await state_edit.preview(graph, saver, config_for("t", here.checkpoint_id), edits)
         came = await carry_out(graph, saver, here, resume.Answer("approve", edits=edits))
         assert isinstance(came, Failed) and came.error == "InvalidEdit"

@@ -24,7 +24,7 @@ from agentcore.graphs import cards
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
-from agentcore.plain.errors import InvalidEdit
+from agentcore.plain.errors import CannotEdit
 from agentcore.plain.tables import PostgresTables
 from agentcore.plain.types import Paused, Preview, Snapshot
 from agentcore.plain.urls import postgres_params
@@ -53,7 +53,7 @@ def faults(edits: Any, channels: Any = GATED, opaque: tuple[str, ...] = ()) -> d
     """Return the sentence for each path that is refused; empty if the edit is taken."""
     try:
         state_edit.check_edits(channels, edits, opaque=opaque)
-    except InvalidEdit as error:
+    except CannotEdit as error:
         json.dumps([fault.as_dict() for fault in error.faults], allow_nan=False)
         return {fault.path: fault.message for fault in error.faults}
     return {}
@@ -337,7 +337,7 @@ async def test_a_preview_touches_nothing(database: str, saver: Saver, thread_id:
     edits = {"amount": set_to(80.0), "risk_notes": append(["looked at"])}
     try:
         seen = await state_edit.preview(refund.graph, saver, config_for(thread_id), edits, as_node)
-    except InvalidEdit:
+    except CannotEdit:
         assert as_node == "no_such_node"
     else:
         assert seen.values["amount"] == 80.0
@@ -371,16 +371,16 @@ async def test_the_preview_of_an_earlier_checkpoint_starts_there(saver: Saver, t
 
 
 async def test_a_thread_without_a_checkpoint_cannot_be_edited(saver: Saver, thread_id: str) -> None:
-    with pytest.raises(InvalidEdit, match="no checkpoint"):
+    with pytest.raises(CannotEdit, match="no checkpoint"):
         await state_edit.preview(graphs.gated, saver, config_for(thread_id), {"text": set_to("y")})
 
 
 async def test_parallel_branches_ask_which_node_the_edit_comes_from(saver: Saver, thread_id: str) -> None:
     before = await pause(graphs.branching, saver, thread_id, {"text": "x"})
     edits = {"text": set_to("y")}
-    with pytest.raises(InvalidEdit, match="as_node"):
+    with pytest.raises(CannotEdit, match="as_node"):
         await state_edit.preview(graphs.branching, saver, config_for(thread_id), edits)
-    with pytest.raises(InvalidEdit, match="as_node"):
+    with pytest.raises(CannotEdit, match="as_node"):
         await state_edit.apply(graphs.branching, saver, config_for(thread_id), edits)
     assert await at_head(graphs.branching, saver, thread_id) == before
     seen = await state_edit.preview(graphs.branching, saver, config_for(thread_id), edits, as_node="left")
@@ -392,7 +392,7 @@ async def test_parallel_branches_ask_which_node_the_edit_comes_from(saver: Saver
 
 async def test_a_node_that_is_not_there_is_refused(saver: Saver, thread_id: str) -> None:
     await pause(graphs.gated, saver, thread_id, {"text": "x"})
-    with pytest.raises(InvalidEdit, match="nobody"):
+    with pytest.raises(CannotEdit, match="nobody"):
         await state_edit.apply(graphs.gated, saver, config_for(thread_id), {"text": set_to("y")}, as_node="nobody")
 
 
@@ -411,7 +411,7 @@ async def test_a_routing_that_raises_is_a_refused_edit(saver: Saver, thread_id: 
     graph = builder.compile(interrupt_before=["nothing"])
     before = await pause(graph, saver, thread_id, {"anything": "good"})
     for edit in (state_edit.preview, state_edit.apply):
-        with pytest.raises(InvalidEdit, match=raised.__name__) as caught:
+        with pytest.raises(CannotEdit, match=raised.__name__) as caught:
             await edit(graph, saver, config_for(thread_id), {"anything": set_to("bad")})
         assert "hunter2canary" not in str(caught.value)
     assert await at_head(graph, saver, thread_id) == before

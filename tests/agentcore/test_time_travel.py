@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from agentcore.graphs import forks
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
-from agentcore.plain.errors import CannotFork, InvalidEdit
+from agentcore.plain.errors import CannotEdit, CannotFork
 from agentcore.plain.types import Snapshot
 from agentcore.plain.urls import postgres_params
 from agentcore.savers.memory import MemorySaver
@@ -269,7 +269,7 @@ async def test_an_edit_and_the_node_that_it_comes_from(kind: str, database: str,
         assert here.gate and here.gate.nodes == ("act",)
         over = await forks.fork(gated, saver, **at, into=skipped, edits=edits, as_node="act")
         assert over.next == ("tell",)
-        with pytest.raises(InvalidEdit):
+        with pytest.raises(CannotEdit):
             await forks.try_fork(gated, saver, **at, edits=edits, as_node="nowhere")
 
 

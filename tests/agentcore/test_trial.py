@@ -15,7 +15,7 @@ from agentcore.graphs import edits as state_edit
 from agentcore.graphs import sandbox
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
-from agentcore.plain.errors import Ambiguous, InvalidEdit
+from agentcore.plain.errors import Ambiguous, CannotEdit
 from tests import graphs
 from tests.console import wait_for
 
@@ -88,7 +88,7 @@ async def refusal(graph: Any, saver: InMemorySaver, edits: Any = SET) -> str:
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    with pytest.raises(InvalidEdit) as caught:
+    with pytest.raises(CannotEdit) as caught:
         await state_edit.preview(graph, saver, config_for("t"), edits, limit_seconds=0.5)
     ticking.cancel()
     assert await snapshot(graph, saver, "t") == before
@@ -139,7 +139,7 @@ async def test_after_a_few_that_block_for_good_no_more_are_begun_until_they_end(
     assert "hang in this worker" in said
     released.set()
     await trials_over()
-    with pytest.raises(InvalidEdit) as caught:  # what was a bool is no node
+    with pytest.raises(CannotEdit) as caught:  # what was a bool is no node
         await state_edit.preview(graph, saver, config_for("t"), SET)
     assert "hang" not in str(caught.value)
 

@@ -348,7 +348,7 @@ def forged_heads(cursor: Any) -> None:
         head = notes.read_head(note)
         listed = tuple(hashes[head.size - len(head.hashes) : head.size])
         root, key = hashes[head.size - 1], notes.Key(head.origin, key.private)
-        forged = key.sign(notes.Head(head.origin, head.size, root, before, head.at, listed).text)
+        forged = key.sign(notes.Note(head.origin, head.size, root, before, head.at, listed).text)
         cursor.execute("UPDATE approvals_signedhead SET note = %s WHERE id = %s", [forged, pk])
         before = notes.digest(forged)
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentcore.demo.cases import CASES, QUESTIONS
 from approvals.domain.folds import COLUMNS, MOST_LINES, fold_of, gaps, part_of, parts_of, value_at
-from approvals.domain.spoofing.findings import Spot, marks_at, marks_of
+from approvals.domain.spoofing.findings import TextSpot, marks_at, marks_of
 
 HOSTILE = {
     "alphabets": [
@@ -70,7 +70,7 @@ LEGITIMATE = [
 
 
 def kinds(text: str, *, name: str = "", is_name: bool = False) -> set[str]:
-    return {mark.kind for mark in marks_at(Spot("/x", text, name, is_name))}
+    return {mark.kind for mark in marks_at(TextSpot("/x", text, name, is_name))}
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in HOSTILE.items() for text in texts])
@@ -94,7 +94,7 @@ def test_short_figures_are_judged_by_the_name_of_their_argument(text: str, name:
 
 
 def test_a_name_that_is_cut_is_told_with_its_end() -> None:
-    [mark] = marks_at(Spot("/x", "a" * 120 + "\nto evil", is_name=True))
+    [mark] = marks_at(TextSpot("/x", "a" * 120 + "\nto evil", is_name=True))
     assert mark.sentence.endswith(r"aaa\nto evil”.")
 
 
@@ -150,7 +150,7 @@ def test_each_argument_is_marked_and_the_state_once() -> None:
 )
 def test_a_hostile_text_is_read_once(text: str) -> None:
     """A pattern that goes back and forth would take minutes, in the worker and on the page: the test would time out."""
-    list(marks_at(Spot("/x", text)))
+    list(marks_at(TextSpot("/x", text)))
 
 
 @pytest.mark.parametrize(

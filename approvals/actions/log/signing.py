@@ -20,7 +20,7 @@ from agentcore.testing.failpoints import reach
 from approvals import audit
 from approvals.audit import folder, notes
 from approvals.audit.chain import GENESIS, entry_hash
-from approvals.audit.notes import BadNote, Head, Key
+from approvals.audit.notes import BadNote, Key, Note
 from approvals.errors import Unavailable
 from approvals.models import AuditEntry, AuditHead, SignedHead
 
@@ -99,7 +99,7 @@ def _sign_some(key: Key) -> bool:
         size, root = (last.size, notes.read_head(last.note).root) if last else (0, GENESIS)
         hashes = _new_hashes(size, root)
         at = AuditHead.objects.values_list(Now(), flat=True).get(pk=1)
-        head = Head(
+        head = Note(
             origin=key.name,
             size=size + len(hashes),
             root=hashes[-1] if hashes else root,
@@ -173,14 +173,14 @@ def _record_copies(count: int, *, into: str) -> None:
     audit.append_by_console("audit.heads_copied", object=about)
 
 
-def _opened(note: str) -> Head:
+def _opened(note: str) -> Note:
     try:
         return notes.open_note(note, folder.public_keys())[0]
     except BadNote as bad:
         raise _CannotSign(f"{bad} {VERIFY}") from None
 
 
-def _fits(head: Head) -> bool:
+def _fits(head: Note) -> bool:
     return AuditEntry.objects.filter(seq=head.size, hash=head.root).exists()
 
 

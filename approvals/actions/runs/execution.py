@@ -15,9 +15,9 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import snapshots
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.resume import INVALID_EDIT, RunContext
 from agentcore.plain import masks
-from agentcore.plain.errors import CannotFork, FenceLost, InvalidEdit, UnreadableThread
+from agentcore.plain.errors import CannotEdit, CannotFork, FenceLost, UnreadableThread
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Failed, Outcome
 from agentcore.testing.failpoints import reach
@@ -79,8 +79,10 @@ async def _run(work: Work) -> Outcome:
         work = replace(work, taken=decrypted)
         mask = await _mask_for(work)
         outcome = await _enter(work, Steps(work.taken, mask))
-    except (UnreadableThread, CannotFork, InvalidEdit) as error:
+    except (UnreadableThread, CannotFork) as error:
         outcome = Failed(type(error).__name__, str(error))
+    except CannotEdit as error:
+        outcome = Failed(INVALID_EDIT, str(error))
     except Refusal as error:
         outcome = Failed(type(error).__name__, error.message)
     return replace(outcome, message=mask.anywhere(outcome.message)) if isinstance(outcome, Failed) else outcome

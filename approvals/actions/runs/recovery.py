@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from agentcore.graphs import snapshots
 from agentcore.plain.bound_bytes import BEHIND, Bound
-from agentcore.plain.types import Conflict, Outcome, Snapshot
+from agentcore.plain.types import Mismatch, Outcome, Snapshot
 from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
 from approvals.actions.runs import entries, leases, queueing, settling, taking
@@ -90,9 +90,9 @@ async def _stopped(work: Work, here: Snapshot, bound: Bound | None) -> Outcome |
     if outcome := kind.stopped(taken, here, inside):
         return outcome
     if kind.is_moved(taken, here):
-        return Conflict(taken.resume_from, here.checkpoint_id, MOVED)
+        return Mismatch(taken.resume_from, here.checkpoint_id, MOVED)
     if changes := _changed(taken, bound):
-        return Conflict(taken.resume_from, here.checkpoint_id, BEHIND, tuple(changes))
+        return Mismatch(taken.resume_from, here.checkpoint_id, BEHIND, tuple(changes))
     return None
 
 

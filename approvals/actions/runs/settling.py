@@ -12,7 +12,7 @@ from agentcore.graphs import resume, snapshots
 from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
-from agentcore.plain.types import Call, Conflict, Failed, Finished, Outcome, Pause, Paused, Snapshot
+from agentcore.plain.types import Call, Failed, Finished, Mismatch, Outcome, Pause, Paused, Snapshot
 from approvals import audit
 from approvals.actions.runs import entries, interference, leases
 from approvals.actions.runs.kinds import kind_of
@@ -66,7 +66,7 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
         snapshot = await snapshots.snapshot(work.graph, work.saver, thread_id)
         if head is None or before is None or snapshot is None:
             return None
-        is_asking = isinstance(outcome, Paused | Conflict) or _has_done_nothing(outcome) or bool(snapshot.interrupts)
+        is_asking = isinstance(outcome, Paused | Mismatch) or _has_done_nothing(outcome) or bool(snapshot.interrupts)
         pauses = dialects.read(work.graph, snapshot) if is_asking else []
         is_bound = bool(pauses) or isinstance(outcome, Failed)
         found = await indexing.bind(thread_id, before, snapshot) if is_bound else None
@@ -89,7 +89,7 @@ def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
     if run.decision:
         _compare(run, run.decision)
     has_others = leases.let_go(taken.thread_id, taken.fence)
-    if not isinstance(outcome, Conflict):
+    if not isinstance(outcome, Mismatch):
         interference.note(run, has_others=has_others, since=taken.resume_from or taken.stood_at)
     if run.decision and run.decision.edits and not _is_refused(outcome):
         entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
@@ -109,7 +109,7 @@ def _store_outcome(run: Run, outcome: Outcome, seen: Seen | None) -> None:
                 stand_at(run, seen.snapshot)
                 run.bound = seen.bound.plain() if seen.bound and run.entered_at else None
             _end(run, RunStatus.FAILED, "run.failed", error=outcome.error, node=outcome.node)
-        case Conflict():
+        case Mismatch():
             run.problem = outcome.reason
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
             if outcome.reason == BEHIND and run.decision:
@@ -124,7 +124,7 @@ def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None)
         events.publish(thread_id=thread.pk)
         return
     # Also what was decided, but not carried out: nobody else would ever ask it again.
-    is_undone = isinstance(outcome, Conflict) or _has_done_nothing(outcome)
+    is_undone = isinstance(outcome, Mismatch) or _has_done_nothing(outcome)
     indexing.store(
         thread,
         seen.snapshot,
@@ -155,7 +155,7 @@ def _has_done_nothing(outcome: Outcome) -> bool:
 
 
 def _is_refused(outcome: Outcome) -> bool:
-    return isinstance(outcome, Conflict) or isinstance(outcome, Failed) and outcome.error == "InvalidEdit"
+    return isinstance(outcome, Mismatch) or isinstance(outcome, Failed) and outcome.error == resume.INVALID_EDIT
 
 
 def _compare(run: Run, decision: Decision) -> None:

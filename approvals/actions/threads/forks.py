@@ -8,7 +8,7 @@ from django.db import connection
 
 from agentcore.graphs import edits as state_edit
 from agentcore.plain import timeline
-from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.plain.errors import CannotEdit
 from agentcore.savers.serializers import digest
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
@@ -84,7 +84,7 @@ def _check_edits(source: Thread, graph: Graph, edits: Any, opaque: tuple[str, ..
     edits = encryption.decrypted(edits, card.secrets, source.pk)
     try:
         state_edit.check_edits(card.channels, edits, opaque=opaque, secrets=card.secrets)
-    except CoreInvalidEdit as error:
+    except CannotEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
         raise InvalidEdit("The edit does not fit the graph.", faults=faults) from None
 

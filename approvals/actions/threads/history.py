@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from agentcore.plain import timeline
-from agentcore.plain.timeline import Kept, Moment
+from agentcore.plain.timeline import KeptState, Moment
 from approvals import checkpoints
 from approvals.actions.runs.metadata import DECISION_KEY, RUN_KEY
 from approvals.actions.workers import inquiries
@@ -27,7 +27,7 @@ _RUN_FIELDS = (
 
 
 @dataclass(frozen=True)
-class Page:
+class HistoryPage:
     """Checkpoints, newest first, with what the console knows of each."""
 
     moments: list[Moment]
@@ -39,7 +39,7 @@ class Page:
     forks: dict[str, list[Thread]]
 
 
-def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> Page:
+def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> HistoryPage:
     """Read one page with one query each for checkpoints, runs, entries and forks."""
     with checkpoints.open_tables() as tables:
         found = timeline.read_page(tables, thread.pk, limit=size + 1, before=before)
@@ -47,7 +47,7 @@ def page(thread: Thread, *, before: str = "", size: int = PAGE_SIZE) -> Page:
     return _joined(thread, moments, moments[-1].checkpoint_id if len(found) > size else "")
 
 
-def states(places: list[tuple[Thread, str]]) -> list[Kept]:
+def states(places: list[tuple[Thread, str]]) -> list[KeptState]:
     """Read the states at some checkpoints in one query. Raises NotFound for a checkpoint that does not exist."""
     with checkpoints.open_tables() as tables:
         found = timeline.read_states(tables, [(thread.pk, checkpoint_id) for thread, checkpoint_id in places])
@@ -56,7 +56,7 @@ def states(places: list[tuple[Thread, str]]) -> list[Kept]:
     return [_whole(thread, found[thread.pk, checkpoint_id]) for thread, checkpoint_id in places]
 
 
-def around(thread: Thread, moment: Moment) -> Page:
+def around(thread: Thread, moment: Moment) -> HistoryPage:
     """Return what the console knows of one checkpoint."""
     return _joined(thread, [moment], "")
 
@@ -68,21 +68,21 @@ def lineage(thread: Thread) -> dict[str, Any]:
     return {"origin": origin, "forks": list(forks.order_by("-created_at")[:MOST_FORKS])}
 
 
-def _whole(thread: Thread, kept: Kept) -> Kept:
+def _whole(thread: Thread, kept: KeptState) -> KeptState:
     """Have a worker assemble the value of a delta channel, which is stored in pieces."""
     if not kept.is_partial:
         return kept
     where = {"thread_id": thread.pk, "graph_id": thread.graph_id, "checkpoint_id": kept.moment.checkpoint_id}
-    return Kept(kept.moment, inquiries.snapshot(**where)["values"], False)
+    return KeptState(kept.moment, inquiries.snapshot(**where)["values"], False)
 
 
-def _joined(thread: Thread, moments: list[Moment], more: str) -> Page:
+def _joined(thread: Thread, moments: list[Moment], more: str) -> HistoryPage:
     runs = _runs(moment.metadata.get(RUN_KEY) for moment in moments)
     ids = [moment.checkpoint_id for moment in moments]
     forks: dict[str, list[Thread]] = {}
     for fork in Thread.objects.filter(forked_from=thread.pk, forked_at__in=ids).only("id", "title", "forked_at")[:100]:
         forks.setdefault(fork.forked_at, []).append(fork)
-    return Page(moments, more, runs, _entries(list(runs.values())), forks)
+    return HistoryPage(moments, more, runs, _entries(list(runs.values())), forks)
 
 
 def _runs(named: Iterable[Any]) -> dict[str, dict[str, Any]]:

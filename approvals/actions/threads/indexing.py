@@ -105,7 +105,7 @@ class _Bond:
     uncertain: Uncertain | None = None
 
 
-async def _bond(worker: runtime.Worker, thread_id: str, head: Head) -> _Bond:
+async def _bond(worker: runtime.WorkerRuntime, thread_id: str, head: Head) -> _Bond:
     """Return the graph of a thread: the stored one, or the one that its newest checkpoint names and shows.
 
     Never a guess.
@@ -140,7 +140,7 @@ def _uncertain(why: str, look: Look, graphs: dict[str, Traits]) -> Uncertain:
     return Uncertain(why, fitting=fits, waits=look.waits, questions=look.asked, claims=look.shown.claims)
 
 
-async def _list_unread(worker: runtime.Worker, thread_id: str, bond: _Bond, head: Head, problem: str) -> None:
+async def _list_unread(worker: runtime.WorkerRuntime, thread_id: str, bond: _Bond, head: Head, problem: str) -> None:
     found = await _looked(worker, thread_id, head.checkpoint_id)
     values = found.values if found else {}
     here = [worker.graphs[bond.graph_id]] if bond.graph_id in worker.graphs else worker.graphs.values()
@@ -154,7 +154,7 @@ async def _list_unread(worker: runtime.Worker, thread_id: str, bond: _Bond, head
     await in_database(_store_unreadable)(thread_id, bond, head, problem, mask.state(values))
 
 
-async def _looked(worker: runtime.Worker, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
+async def _looked(worker: runtime.WorkerRuntime, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
     """Read the thread without a graph; None if that fails."""
     try:
         return await snapshots.look(worker.saver(None), thread_id, checkpoint_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agentcore.plain.excerpts import cut_channels, text_begins
-from agentcore.plain.tables import ASKED_CHANNELS, Stored
+from agentcore.plain.tables import ASKED_CHANNELS, StoredValue
 from agentcore.testing.failpoints import is_off
 from approvals import checkpoints
 from approvals.actions.workers import inquiries
@@ -34,7 +34,7 @@ class Whole:
     text: str = ""
     thread_id: str = ""
     checkpoint_id: str = ""
-    value: Stored | None = None
+    value: StoredValue | None = None
     begins: int = 0
 
     async def slices(self) -> AsyncIterator[bytes]:

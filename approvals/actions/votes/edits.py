@@ -4,8 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from agentcore.graphs import edits as state_edit
-from agentcore.plain.errors import Fault
-from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import GraphCard
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
@@ -128,7 +127,7 @@ def check_content(approval: Approval, edits: Any, *, as_node: str, is_skip: bool
     edits = secrets.decrypted(edits, card.secrets, approval.thread_id)
     try:
         state_edit.check_edits(card.channels, edits, opaque=approval.opaque, secrets=card.secrets)
-    except CoreInvalidEdit as error:
+    except CannotEdit as error:
         raise InvalidEdit(
             "The edit does not fit the graph.", faults=[fault.as_dict() for fault in error.faults]
         ) from None

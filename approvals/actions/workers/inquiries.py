@@ -15,8 +15,7 @@ from agentcore import dialects
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs import forks, snapshots
 from agentcore.plain import masks
-from agentcore.plain.errors import Ambiguous, CannotFork, UnreadableThread
-from agentcore.plain.errors import InvalidEdit as CoreInvalidEdit
+from agentcore.plain.errors import Ambiguous, CannotEdit, CannotFork, UnreadableThread
 from agentcore.plain.types import Question
 from agentcore.savers.serializers import to_plain
 from approvals import checkpoints
@@ -168,7 +167,7 @@ async def _preview_each(
 def _as_refusal() -> Iterator[None]:
     try:
         yield
-    except CoreInvalidEdit as error:
+    except CannotEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
         ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
         raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
@@ -213,7 +212,7 @@ async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits:
         found = await forks.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)
     except CannotFork as error:
         raise Conflict(str(error)) from error
-    except CoreInvalidEdit as error:
+    except CannotEdit as error:
         faults = [fault.as_dict() for fault in error.faults]
         raise InvalidEdit(error.faults[0].message, faults=faults) from error
     return {"next": found.waiting, "opaque": found.opaque}
@@ -228,7 +227,7 @@ async def _secrets_of(graph_id: str) -> tuple[str, ...]:
     return masks.secret_paths(graph)
 
 
-async def _loaded(graph_id: str) -> tuple[Any, runtime.Worker]:
+async def _loaded(graph_id: str) -> tuple[Any, runtime.WorkerRuntime]:
     worker = await runtime.worker()
     if graph_id not in worker.graphs:
         raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")

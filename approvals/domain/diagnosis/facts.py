@@ -136,7 +136,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Step:
+class AdvisedStep:
     """Something that a person can do. `action` names it for programs, `target` is the id of the run or approval."""
 
     action: str
@@ -172,7 +172,7 @@ class Diagnosis:
     health: Health
     kind: str
     sentence: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[AdvisedStep, ...] = ()
     is_moving: bool = False
     word: str = ""
     facts: tuple[tuple[str, str | int | datetime], ...] = field(default=(), compare=False)

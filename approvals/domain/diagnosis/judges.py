@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from approvals.domain.diagnosis import steps as do
-from approvals.domain.diagnosis.facts import Asked, Diagnosis, Facts, Health, RunFacts, Step
+from approvals.domain.diagnosis.facts import AdvisedStep, Asked, Diagnosis, Facts, Health, RunFacts
 from approvals.domain.diagnosis.words import ended, listed
 from approvals.enums import STUCK_RUNS, RunStatus, ThreadStatus
 
@@ -40,7 +40,7 @@ def _cleaned(f: Facts) -> Diagnosis | None:
     if not f.is_cleaned:
         return None
     told = "An admin force-cleaned this thread: its checkpoints are gone, and nothing runs on it again."
-    steps = (Step("new_thread", "Start a new thread", permission="start_run", call="POST /api/threads"),)
+    steps = (AdvisedStep("new_thread", "Start a new thread", permission="start_run", call="POST /api/threads"),)
     return Diagnosis(Health.DONE, "cleaned", told, steps, is_moving=True, word="Cleaned")
 
 
@@ -72,7 +72,9 @@ def _running(f: Facts) -> Diagnosis | None:
         told += f" But it has not been heard of for {f.ago(f.worker_seen_at)}."
         return Diagnosis(Health.RUNNING, "silent", told, (do.wait_for_lease(left), *do.need_worker(f), do.cancel(run)))
     is_long = (f.now - begun).total_seconds() > QUIET_SECONDS
-    wait = Step("wait", "Wait", f"the worker says that it lives, and keeps its lease; without that it ends in {left}")
+    wait = AdvisedStep(
+        "wait", "Wait", f"the worker says that it lives, and keeps its lease; without that it ends in {left}"
+    )
     cancel = do.cancel(run, "if the node hangs. Nothing it writes is accepted any more")
     steps = (cancel, wait) if is_long else (wait, cancel)
     return Diagnosis(Health.RUNNING, "running", told, steps, is_moving=True)
@@ -88,7 +90,7 @@ def _lease_lost(f: Facts) -> Diagnosis | None:
     told += f" while {run.node} may have been running." if run.node else "."
     need = do.need_worker(f)
     look = "recovery looks every 5 s: it goes on, or asks a person where an effect could happen twice"
-    steps = (*need, Step("wait", "Wait", look), do.cancel(run))
+    steps = (*need, AdvisedStep("wait", "Wait", look), do.cancel(run))
     return Diagnosis(Health.CRASHED, "lease_lost", told, steps, is_moving=not need, word="Worker lost")
 
 
@@ -102,10 +104,10 @@ def _queued(f: Facts) -> Diagnosis | None:
         return Diagnosis(Health.UNKNOWN, kind, told, (*need, do.cancel(run)), word=word)
     if run.retry_at and run.retry_at > f.now:
         told = f"Its worker died. Attempt {run.attempts + 1} begins in {f.until(run.retry_at)}."
-        steps = (Step("wait", "Wait", "it begins by itself"), do.cancel(run))
+        steps = (AdvisedStep("wait", "Wait", "it begins by itself"), do.cancel(run))
         return Diagnosis(Health.RUNNING, "backing_off", told, steps, is_moving=True, word="Waits to try again")
     told = f"A run has been queued for {f.ago(run.created_at)}; a worker that has its graph takes it when it is free."
-    steps = (Step("wait", "Wait", "runs are taken in turn; more workers take more at once"), do.cancel(run))
+    steps = (AdvisedStep("wait", "Wait", "runs are taken in turn; more workers take more at once"), do.cancel(run))
     return Diagnosis(Health.RUNNING, "queued", told, steps, is_moving=True, word="Queued")
 
 
@@ -124,7 +126,7 @@ def _moved(f: Facts) -> Diagnosis | None:
         return None
     told = "The thread has moved, and the console has not read it yet."
     need = do.need_worker(f)
-    steps = (*need, Step("wait", "Wait", "a worker reads it within seconds"))
+    steps = (*need, AdvisedStep("wait", "Wait", "a worker reads it within seconds"))
     return Diagnosis(Health.UNKNOWN, "moved", told, steps, is_moving=not need, word="Being read")
 
 
@@ -270,7 +272,9 @@ def _superseded(f: Facts) -> Diagnosis | None:
         told = f"The agent moved on before anybody decided “{f.dropped}”: the question was dropped."
     else:
         return None
-    steps = [Step("history", "Look at the history for what the agent did instead", permission="view", who="everybody")]
+    steps = [
+        AdvisedStep("history", "Look at the history for what the agent did instead", permission="view", who="everybody")
+    ]
     if f.next:
         told += f" The thread stands before {f.next_words}."
         return Diagnosis(Health.SUPERSEDED, "superseded", told, (*do.ask_again_if(f), *steps, do.fork(f)))
@@ -302,7 +306,7 @@ def _outside(f: Facts) -> Diagnosis | None:
     look = do.operate("outside", "See whether the process that ran it lives, and have it go on")
     if is_fresh:
         told += " A program outside may be at work on it."
-        wait = Step("wait", "Wait", "it is read again when it moves")
+        wait = AdvisedStep("wait", "Wait", "it is read again when it moves")
         return Diagnosis(Health.RUNNING, "outside", told, (wait, look), is_moving=True, word="Runs outside")
     told += " Whatever ran it outside has probably died."
     return Diagnosis(Health.CRASHED, "outside", told, (look, do.fork(f), do.clean(f)), word="Stands outside")
@@ -334,7 +338,7 @@ _JUDGES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
 # What is said beside
 
 
-def _notes(f: Facts, found: Diagnosis) -> tuple[list[str], list[Step]]:
+def _notes(f: Facts, found: Diagnosis) -> tuple[list[str], list[AdvisedStep]]:
     """Add remarks that do not block the thread but matter to whoever continues it."""
     notes, steps = [], []
     if found.kind in ("cleaned", "new", "done"):

@@ -42,7 +42,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Spot:
+class TextSpot:
     """A text of a question: where it stands, and under which name."""
 
     place: str
@@ -67,7 +67,7 @@ def marks_of(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping[
     return [asdict(mark) for mark in list(found.values())[:MOST]]
 
 
-def _spots_of(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping[str, Any]) -> Iterator[Spot]:
+def _spots_of(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping[str, Any]) -> Iterator[TextSpot]:
     left = MOST_TEXT
     for spot in _all_spots(actions, request, state):
         left -= len(spot.text)
@@ -76,24 +76,24 @@ def _spots_of(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping
         yield spot
 
 
-def _all_spots(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping[str, Any]) -> Iterator[Spot]:
+def _all_spots(actions: Sequence[Mapping[str, Any]], request: Any, state: Mapping[str, Any]) -> Iterator[TextSpot]:
     for place, action in enumerate(actions):
-        yield Spot(f"/actions/{place}/name", str(action["name"]), is_name=True)
+        yield TextSpot(f"/actions/{place}/name", str(action["name"]), is_name=True)
         yield from _spots(f"/actions/{place}/args", action["args"])
-        yield Spot(f"/actions/{place}/description", str(action.get("description") or ""))
+        yield TextSpot(f"/actions/{place}/description", str(action.get("description") or ""))
     yield from _spots("/request", request)
     yield from _spots("/state", state)
 
 
-def _spots(place: str, value: Any, name: str = "") -> Iterator[Spot]:
+def _spots(place: str, value: Any, name: str = "") -> Iterator[TextSpot]:
     """Yield each text of plain data in order, keys included."""
     waiting: list[tuple[str, Any, str]] = [(place, value, name)]
     while waiting:
         place, item, name = waiting.pop()
         if isinstance(item, str):
-            yield Spot(place, item, name)
+            yield TextSpot(place, item, name)
         elif isinstance(item, dict):
-            yield from (Spot(f"{place}/{step_of(key)}", str(key), is_name=True) for key in item)
+            yield from (TextSpot(f"{place}/{step_of(key)}", str(key), is_name=True) for key in item)
             waiting.extend((f"{place}/{step_of(key)}", inner, str(key)) for key, inner in reversed(item.items()))
         elif isinstance(item, list):
             waiting.extend((f"{place}/{at}", inner, name) for at, inner in reversed(list(enumerate(item))))
@@ -104,14 +104,14 @@ def step_of(key: Any) -> str:
     return plain_visible(str(key)[:80]).replace("~", "~0").replace("/", "~1")
 
 
-def marks_at(spot: Spot, others: Neighbours | None = None) -> Iterator[Mark]:
+def marks_at(spot: TextSpot, others: Neighbours | None = None) -> Iterator[Mark]:
     """Yield the findings of one text."""
     text = spot.text[:LONGEST]
     for kind, shown, sentence in _found(text, spot, others):
         yield Mark(kind, spot.place, _short(plain_visible(shown)), sentence)
 
 
-def _found(text: str, spot: Spot, others: Neighbours | None) -> Iterator[tuple[str, str, str]]:
+def _found(text: str, spot: TextSpot, others: Neighbours | None) -> Iterator[tuple[str, str, str]]:
     if not text.isascii():
         yield from _unseen(text)
         yield from _alphabets(text, is_name=spot.is_name)
@@ -131,7 +131,7 @@ def _found(text: str, spot: Spot, others: Neighbours | None) -> Iterator[tuple[s
 _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), 127])
 
 
-def _odd_name(text: str, spot: Spot) -> Iterator[tuple[str, str, str]]:
+def _odd_name(text: str, spot: TextSpot) -> Iterator[tuple[str, str, str]]:
     """Say what is lost when a name is drawn: names stand on one line and are cut."""
     shown = json.dumps(text, ensure_ascii=False)[1:-1]
     if len(text) > LONGEST_NAME:

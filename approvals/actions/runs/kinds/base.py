@@ -42,7 +42,7 @@ class Kind(ABC):
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         """Run the graph, or do to the thread what the run is for, and say how it stopped.
 
-        Safe to do again after a crash. Raises UnreadableThread, CannotFork, InvalidEdit, FenceLost.
+        Safe to do again after a crash. Raises UnreadableThread, CannotFork, CannotEdit, FenceLost.
         """
 
     def finished_as(self, run: Run) -> str:

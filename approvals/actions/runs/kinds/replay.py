@@ -2,7 +2,7 @@
 
 from agentcore.graphs import forks, resume, snapshots
 from agentcore.graphs.resume import RunContext
-from agentcore.plain.types import Conflict, Outcome
+from agentcore.plain.types import Mismatch, Outcome
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun
@@ -15,12 +15,12 @@ class ReplayKind(Kind):
         return await _go_back(taken, run) or await resume.start(run, None)
 
 
-async def _go_back(taken: TakenRun, run: RunContext) -> Conflict | None:
-    """Put the thread where the replay begins; Conflict if it moved since that was asked for."""
+async def _go_back(taken: TakenRun, run: RunContext) -> Mismatch | None:
+    """Put the thread where the replay begins; Mismatch if it moved since that was asked for."""
     here = await snapshots.snapshot(run.graph, run.saver, taken.thread_id)
     is_ours = here is not None and here.metadata.get(RUN_KEY) == taken.run_id
     if here is None or (here.checkpoint_id != taken.resume_from and not is_ours):
-        return Conflict(taken.resume_from, here.checkpoint_id if here else None, MOVED)
+        return Mismatch(taken.resume_from, here.checkpoint_id if here else None, MOVED)
     at = {"thread_id": taken.thread_id, "checkpoint_id": taken.input["checkpoint_id"]}
     await forks.stand_again(run.graph, run.saver, **at, metadata=taken.metadata, run_key=RUN_KEY)
     return None
