@@ -80,18 +80,18 @@ class History:
 
     def agent_moves(self) -> None:
         """A program outside goes on with a thread, or replaces what it asks."""
-        from approvals.actions.threads import indexing
+        from approvals.actions.threads import records
 
         if asked := self.one_that_waits():
             snapshot, head = step(asked.thread_id, {"amount": self.dice.randrange(9_999)}, "gate")
-            bond = indexing._Bond(GRAPH)
-            indexing._store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice)], head, None)
+            bond = records.FoundBinding(GRAPH)
+            records.store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice)], head, None)
 
     def _clock(self) -> Any:
         """Where a policy has a deadline, it has passed by the time anybody looks."""
-        from approvals.actions.threads import indexing
+        from approvals.actions.threads import records
 
-        return mock.patch.object(indexing, "timedelta", lambda **_: timedelta(seconds=-1))
+        return mock.patch.object(records, "timedelta", lambda **_: timedelta(seconds=-1))
 
     # --- people
 

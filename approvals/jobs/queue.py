@@ -38,8 +38,8 @@ def enqueue(
     in_seconds: int | None = None,
     **arguments: Any,
 ) -> None:
-    """Add a job for the task `task` of approvals.tasks. With `once`, do nothing while a job of that name waits."""
-    name = f"approvals.tasks.{task}"
+    """Add a job for the task `task` of approvals.jobs.tasks. With `once`, do nothing while a job of that name waits."""
+    name = f"approvals.jobs.tasks.{task}"
     when = {"schedule_in": {"seconds": in_seconds}} if in_seconds else {}
     job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True, **when)
     if once is None:

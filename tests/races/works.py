@@ -15,7 +15,7 @@ from django.db import connection, connections
 
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers import opening
-from approvals import audit, checkpoints, tasks
+from approvals import audit, checkpoints
 from approvals.actions.log import signing
 from approvals.actions.people.sign_in import make_token
 from approvals.actions.runs import controls, execution, recovery
@@ -25,11 +25,11 @@ from approvals.actions.threads import forks as fork_thread
 from approvals.actions.threads import replays as replay_thread
 from approvals.actions.threads.creation import create_thread
 from approvals.actions.votes import ballots
-from approvals.actions.workers import inquiries
+from approvals.actions.workers import replies
 from approvals.actions.workers.cards import publish_graphs
 from approvals.database import in_database
 from approvals.errors import Refusal
-from approvals.jobs import runtime, worker
+from approvals.jobs import runtime, tasks, worker
 from approvals.models import Inquiry, Run
 from tests import copies, voting
 from tests.copies import Paused
@@ -127,7 +127,7 @@ async def _answer_inquiries(is_over: threading.Event) -> None:
     try:
         while not is_over.is_set():
             if asked := await in_database(Inquiry.objects.filter(answer=None).first)():
-                await inquiries.answer(str(asked.pk))
+                await replies.answer(str(asked.pk))
             await asyncio.sleep(0.01)
     finally:
         await runtime.close_worker()
@@ -165,7 +165,7 @@ def carry_out_letting_others(run_ids: Sequence[str]) -> None:
 
 
 def do(job: str, **arguments: Any) -> None:
-    """Do a job of `approvals.tasks`, as a worker does."""
+    """Do a job of `approvals.jobs.tasks`, as a worker does."""
 
     async def work() -> None:
         try:

@@ -9,9 +9,9 @@ from agentcore.graphs import resume
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases, queueing
 from approvals.actions.runs.entries import EACH_TIME
-from approvals.actions.runs.kinds import kind_of
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
+from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.jobs import queue
@@ -28,7 +28,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
         bindings.check(thread)
         head = checkpoints.read_head(thread.pk)
         is_moved = head is None or head.checkpoint_id != run.resume_from
-        if is_moved and kind_of(run.kind).goes_on_from_head:
+        if is_moved and traits_of(run.kind).goes_on_from_head:
             # Going on from a head that nobody saw could pass a gate that nobody approved.
             raise Conflict(
                 "The agent moved the thread since this run stopped. Give the run up; a new pause is asked anew."

@@ -10,8 +10,8 @@ from typing import Any
 
 from agentcore.plain.tables import Written
 from approvals import audit, checkpoints
-from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.metadata import RUN_KEY
+from approvals.domain.run_traits import traits_of
 from approvals.models import Decision, Run
 
 MOST_TOLD = 10
@@ -20,7 +20,7 @@ BESIDE = "Somebody else wrote to this thread while the run held it. See whether 
 
 def note(run: Run, *, has_others: bool, since: str) -> None:
     """Flag what was written beside a run that stops now. `since` is where the thread stood when the run began."""
-    if run.entered_at is None or not kind_of(run.kind).is_watched:
+    if run.entered_at is None or not traits_of(run.kind).is_watched:
         return
     written = _written(run.thread_id, since)
     others = [each for each in written if each.run != str(run.pk)]
@@ -37,7 +37,7 @@ def note_late(thread_id: str, head_run: Any) -> None:
     run = Run.objects.filter(thread_id=thread_id).select_related("decision").order_by("-created_at").first()
     if run is None or run.is_active or run.entered_at is None or head_run == str(run.pk):
         return
-    if not kind_of(run.kind).is_watched:
+    if not traits_of(run.kind).is_watched:
         return
     if _flag(run, _forked(run, _written(thread_id, run.resume_from))):
         run.save(update_fields=["interfered"])

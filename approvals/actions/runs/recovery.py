@@ -29,6 +29,7 @@ from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing
 from approvals.database import in_database
 from approvals.domain import outages
+from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
 from approvals.jobs import queue as jobs
 from approvals.jobs import runtime
@@ -119,7 +120,7 @@ def _queue_again(taken: TakenRun, here: Snapshot | None, bound: Bound | None = N
         )
     if run := _still_ours(taken):
         pause = BACK_OFF_SECONDS[max(taken.attempts, 1) - 1]
-        if here and kind_of(run.kind).goes_on_from_head:
+        if here and traits_of(run.kind).goes_on_from_head:
             settling.stand_at(run, here)
             run.bound = bound.plain() if bound else None
         queueing.queue_again(run, in_seconds=pause)

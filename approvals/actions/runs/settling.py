@@ -18,9 +18,10 @@ from approvals.actions.runs import entries, interference, leases
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun, Work
-from approvals.actions.threads import indexing
+from approvals.actions.threads import indexing, records
 from approvals.database import in_database
 from approvals.domain import answers
+from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
 from approvals.live import events
 from approvals.models import Decision, Run, Thread
@@ -113,7 +114,7 @@ def _store_outcome(run: Run, outcome: Outcome, seen: Seen | None) -> None:
             run.problem = outcome.reason
             _end(run, RunStatus.SUPERSEDED, "run.superseded", expected=outcome.expected, found=outcome.found)
             if outcome.reason == BEHIND and run.decision:
-                indexing.record_tampering(run.decision.approval, outcome.changes)
+                records.record_tampering(run.decision.approval, outcome.changes)
 
 
 def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None) -> None:
@@ -125,13 +126,13 @@ def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None)
         return
     # Also what was decided, but not carried out: nobody else would ever ask it again.
     is_undone = isinstance(outcome, Mismatch) or _has_done_nothing(outcome)
-    indexing.store(
+    records.store(
         thread,
         seen.snapshot,
         seen.pauses,
         seen.head,
         seen.bound,
-        is_asked_again=is_undone or kind_of(run.kind).asks_again,
+        is_asked_again=is_undone or traits_of(run.kind).asks_again,
         is_after_run=True,
     )
 

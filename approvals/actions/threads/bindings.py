@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from approvals import checkpoints
-from approvals.actions.threads.indexing import LONGEST_ID
+from approvals.actions.threads.records import LONGEST_ID
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, Binding

@@ -10,7 +10,7 @@ from django.utils import timezone
 from agentcore.testing.failpoints import reach
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases
-from approvals.actions.threads import indexing
+from approvals.actions.threads import records
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
@@ -146,7 +146,7 @@ def _settle(emptied: dict[str, int]) -> None:
 def _existing(thread_id: str) -> Thread | None:
     """Return the thread; None if it has checkpoints but was not indexed yet. Raises NotFound."""
     thread = Thread.objects.filter(pk=thread_id).first()
-    if thread is None and (len(thread_id) > indexing.LONGEST_ID or checkpoints.read_head(thread_id) is None):
+    if thread is None and (len(thread_id) > records.LONGEST_ID or checkpoints.read_head(thread_id) is None):
         raise NotFound("There is no such thread.")
     return thread
 
@@ -161,7 +161,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     leases.revoke(thread)
     asked = list(Approval.objects.pending().filter(thread=thread))
     told = "An admin removed this thread. What you voted or reserved no longer counts."
-    rows = indexing.tell_voters(asked, told)
+    rows = records.tell_voters(asked, told)
     rows |= {audit.key_of(each): {"status": ApprovalStatus.CLEANED.value} for each in asked}
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
     Approval.objects.filter(thread=thread).update(

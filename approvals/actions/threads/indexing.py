@@ -1,53 +1,25 @@
-"""Index a thread: read its head, store the thread, and store an approval for each pause."""
+"""Read a thread at its newest checkpoint, in a worker, and have it stored as people will see it."""
 
-import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from typing import Any, TypeVar
-from uuid import UUID
-
-from django.conf import settings
-from django.db.models import Q
-from django.db.models.functions import Now
-from django.utils import timezone
+from dataclasses import replace
 
 from agentcore import dialects
-from agentcore.graphs import edits, resume, snapshots
+from agentcore.graphs import snapshots
 from agentcore.plain import masks, thread_graphs
-from agentcore.plain.bound_bytes import BEHIND, MOST_TOLD, Bound, why
+from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import UnreadableThread
-from agentcore.plain.excerpts import cut, cut_channels, has_excerpt
 from agentcore.plain.tables import Head
-from agentcore.plain.types import Look, Pause, Shown, Snapshot, Traits
-from agentcore.plain.urls import Memory
-from agentcore.savers.serializers import digest
-from agentcore.testing.failpoints import is_off
-from approvals import audit, checkpoints
-from approvals.actions.runs import interference
-from approvals.actions.runs.kinds import kind_of
-from approvals.actions.runs.metadata import RUN_KEY
-from approvals.actions.workers import inquiries
+from agentcore.plain.types import Look, Snapshot, Traits
+from approvals import checkpoints
+from approvals.actions.threads import records
+from approvals.actions.threads.records import FoundBinding
 from approvals.database import in_database
-from approvals.domain import answers, bindings, folds, notices, outages, policies
+from approvals.domain import bindings
 from approvals.domain.bindings import Uncertain
-from approvals.domain.rulebook import Rulebook
-from approvals.domain.spoofing import findings
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunStatus, ThreadStatus, VoteEnd
-from approvals.errors import Stale, Superseded
+from approvals.enums import Binding
 from approvals.jobs import queue, runtime
-from approvals.live import events
-from approvals.models import Approval, Graph, Run, Thread, Vote
-
-R = TypeVar("R", bound=Stale | Superseded)
-logger = logging.getLogger(__name__)
+from approvals.models import Graph, Thread
 
 _TRIES = 5
-SWEEP_SIZE = 200
-MOVING_SECONDS = 15.0
-"""One that never stands still is read this often, and one that nobody knows at once: it can be seen, and cleaned."""
-LONGEST_ID = Thread._meta.get_field("id").max_length or 0
-LONGEST_PART = 300
 GRAPH_GONE = "No worker has the graph {} any more. Is it in langgraph.json?"
 NO_CHECKPOINT = "What is stored is no checkpoint of LangGraph's, so nothing tells its graph."
 
@@ -58,7 +30,7 @@ async def index_thread(thread_id: str) -> None:
     for tried in range(1, _TRIES + 1):
         head, before = await in_database(read_place)(thread_id)
         if head is None or before is None:
-            return await in_database(_store_gone)(thread_id)
+            return await in_database(records.store_gone)(thread_id)
         bond = await _bond(worker, thread_id, head)
         graph_id = bond.graph_id
         if bond.uncertain:
@@ -76,11 +48,11 @@ async def index_thread(thread_id: str) -> None:
         if snapshot is None:
             continue
         if tried == _TRIES:  # it never stands still: seen as it was a moment ago, and asking nobody
-            await in_database(_store_if_free)(bond, snapshot, [], None, None)
+            await in_database(records.store_if_free)(bond, snapshot, [], None, None)
         elif snapshot.checkpoint_id != head.checkpoint_id:
             continue  # it moved between the two reads
         bound = await bind(thread_id, before, snapshot) if pauses else before
-        if bound and await in_database(_store_if_free)(bond, snapshot, pauses, head, bound):
+        if bound and await in_database(records.store_if_free)(bond, snapshot, pauses, head, bound):
             return None
     return None
 
@@ -95,38 +67,27 @@ async def bind(thread_id: str, before: Bound, snapshot: Snapshot) -> Bound | Non
     return await in_database(checkpoints.bind)(thread_id, before, [task["id"] for task in snapshot.tasks])
 
 
-@dataclass(frozen=True)
-class _Bond:
-    """The graph of a thread. `shown` and `how` are set if the binding is not stored yet."""
-
-    graph_id: str
-    how: str = ""
-    shown: Shown | None = None
-    uncertain: Uncertain | None = None
-
-
-async def _bond(worker: runtime.WorkerRuntime, thread_id: str, head: Head) -> _Bond:
+async def _bond(worker: runtime.WorkerRuntime, thread_id: str, head: Head) -> FoundBinding:
     """Return the graph of a thread: the stored one, or the one that its newest checkpoint names and shows.
 
     Never a guess.
     """
     kept = await in_database(_kept)(thread_id)
     if kept and kept.bound_by != Binding.AGENT:
-        return _Bond(kept.graph_id)
+        return FoundBinding(kept.graph_id)
     look = await _looked(worker, thread_id, head.checkpoint_id)
     if look is None or look.shown is None:
-        return (
-            _Bond(kept.graph_id) if kept else _Bond("", uncertain=Uncertain(f"{NO_CHECKPOINT} {thread_graphs.ADVICE}"))
-        )
+        unknown = Uncertain(f"{NO_CHECKPOINT} {thread_graphs.ADVICE}")
+        return FoundBinding(kept.graph_id) if kept else FoundBinding("", uncertain=unknown)
     graphs = await in_database(bindings.traits_here)()
     if kept:
         lacks = graphs[kept.graph_id].lacks(look.shown.traits) if kept.graph_id in graphs else ""
         why = f"It is not of the agent that it was taken for: {lacks}. {thread_graphs.ADVICE}"
-        return _Bond(kept.graph_id, uncertain=_uncertain(why, look, graphs) if lacks else None)
+        return FoundBinding(kept.graph_id, uncertain=_uncertain(why, look, graphs) if lacks else None)
     graph_id, how = thread_graphs.bound_to(look.shown, graphs)
     if graph_id:
-        return _Bond(graph_id, how, look.shown)
-    return _Bond("", uncertain=_uncertain(thread_graphs.why_not(look.shown, graphs), look, graphs))
+        return FoundBinding(graph_id, how, look.shown)
+    return FoundBinding("", uncertain=_uncertain(thread_graphs.why_not(look.shown, graphs), look, graphs))
 
 
 def _kept(thread_id: str) -> Thread | None:
@@ -140,7 +101,9 @@ def _uncertain(why: str, look: Look, graphs: dict[str, Traits]) -> Uncertain:
     return Uncertain(why, fitting=fits, waits=look.waits, questions=look.asked, claims=look.shown.claims)
 
 
-async def _list_unread(worker: runtime.WorkerRuntime, thread_id: str, bond: _Bond, head: Head, problem: str) -> None:
+async def _list_unread(
+    worker: runtime.WorkerRuntime, thread_id: str, bond: FoundBinding, head: Head, problem: str
+) -> None:
     found = await _looked(worker, thread_id, head.checkpoint_id)
     values = found.values if found else {}
     here = [worker.graphs[bond.graph_id]] if bond.graph_id in worker.graphs else worker.graphs.values()
@@ -151,7 +114,7 @@ async def _list_unread(worker: runtime.WorkerRuntime, thread_id: str, bond: _Bon
     if bond.uncertain:
         questions = tuple(mask.anywhere(list(bond.uncertain.questions)))
         bond = replace(bond, uncertain=replace(bond.uncertain, questions=questions))
-    await in_database(_store_unreadable)(thread_id, bond, head, problem, mask.state(values))
+    await in_database(records.store_unreadable)(thread_id, bond, head, problem, mask.state(values))
 
 
 async def _looked(worker: runtime.WorkerRuntime, thread_id: str, checkpoint_id: str | None = None) -> Look | None:
@@ -165,450 +128,3 @@ async def _looked(worker: runtime.WorkerRuntime, thread_id: str, checkpoint_id: 
 def _hand_on(thread_id: str, graph_id: str) -> None:
     """Queue the job again for a worker that has the graph."""
     queue.enqueue("index_thread", queue=queue.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id)
-
-
-@audit.transaction()
-def _store_if_free(
-    bond: _Bond, snapshot: Snapshot, pauses: list[Pause], head: Head | None, bound: Bound | None
-) -> bool:
-    """Store the snapshot; return False if the thread moved since. A thread that a run holds is left to that run.
-
-    Without `head` the snapshot is stored although the thread keeps moving; it will be indexed again.
-    """
-    thread = _locked(snapshot.thread_id)
-    if thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
-        return True
-    if head is None:
-        head = Head(snapshot.checkpoint_id, "")
-    elif checkpoints.read_head(thread.pk) != head or bound and not checkpoints.is_still(thread.pk, bound):
-        return False
-    if not _tie(thread, bond, head):
-        return False
-    interference.note_late(thread.pk, snapshot.metadata.get(RUN_KEY))
-    _supersede_stopped_runs(thread, head)
-    stopped = _stopped_runs(thread.pk)
-    pauses = [pause for pause in pauses if not _is_left_by(stopped, snapshot, pause)]
-    store(thread, snapshot, pauses, head, bound)
-    return True
-
-
-def _tie(thread: Thread, bond: _Bond, head: Head) -> bool:
-    """Bind the thread, whose row is locked, unless it is bound. Return False if it is bound to another graph by now."""
-    if thread.bound_by:
-        return thread.graph_id == bond.graph_id
-    if bond.shown:
-        thread.checkpoint_id = head.checkpoint_id
-        bindings.found(thread, bond.graph_id, bond.how, bond.shown)
-    else:
-        thread.graph_id = ""
-    return True
-
-
-def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
-    """Supersede failed and held runs: they cannot go on after the agent moved the thread."""
-    for run in Run.objects.filter(thread=thread, status__in=STUCK_RUNS).exclude(resume_from=head.checkpoint_id):
-        run.status, run.ended_at, run.updated_at = RunStatus.SUPERSEDED, timezone.now(), timezone.now()
-        run.problem = "The agent moved the thread after this run had stopped."
-        run.save()
-        about = {"run": str(run.pk), "checkpoint": head.checkpoint_id}
-        audit.append_by_worker(
-            "run.superseded",
-            thread_id=thread.pk,
-            object=about,
-            rows=audit.told(run, "status"),
-        )
-
-
-def _stopped_runs(thread_id: str) -> set[str]:
-    stopped = Run.objects.filter(thread_id=thread_id, status__in=[*STUCK_RUNS, RunStatus.CANCELLED])
-    stopped = stopped.exclude(error=resume.NOTHING_RAN)
-    return {str(pk) for pk in stopped.values_list("pk", flat=True)}
-
-
-def _is_left_by(stopped: set[str], snapshot: Snapshot, pause: Pause) -> bool:
-    """Return whether a failed, held or given-up run left the thread at this gate. A decided gate is not asked again."""
-    here = _asking(snapshot, pause)
-    return here.source == "update" and str(here.metadata.get(RUN_KEY)) in stopped
-
-
-def _asking(snapshot: Snapshot, pause: Pause) -> Snapshot:
-    """Return the snapshot of the graph that asks: the thread's own, or that of a subgraph at a breakpoint."""
-    return snapshot.at(pause.checkpoint_ns) or snapshot
-
-
-def _locked(thread_id: str) -> Thread:
-    Thread.objects.bulk_create([Thread(id=thread_id)], ignore_conflicts=True)
-    return Thread.objects.locked(thread_id)
-
-
-def store(
-    thread: Thread,
-    snapshot: Snapshot,
-    pauses: list[Pause],
-    head: Head,
-    bound: Bound | None,
-    *,
-    is_asked_again: bool = False,
-    is_after_run: bool = False,
-) -> list[Approval]:
-    """Store the thread, close old questions and open new ones. The caller's transaction has locked the thread.
-
-    `is_asked_again`: somebody wants decided questions to be asked anew. `is_after_run`: a run of ours made the changes
-    beside a question.
-    """
-    uncertain = bindings.contested(thread, snapshot.metadata)
-    thread.unbound = uncertain.as_dict() if uncertain else None
-    pauses = [] if uncertain else pauses
-    thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
-    seen = masks.hidden(snapshot)
-    thread.next, thread.state, thread.blocked = list(snapshot.next), seen.values, list(snapshot.blocked)
-    thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
-    thread.problem = uncertain.why if uncertain else "; ".join(seen.errors)[:500]
-    thread.updated_at = timezone.now()
-    told = bound if pauses else None
-    opened = _open_all(thread, snapshot, pauses, head, told, is_asked_again=is_asked_again, is_after_run=is_after_run)
-    _close_others(thread, keep=[approval.pk for approval in opened])
-    thread.status = _status(thread, opened, snapshot)
-    waiting = [approval for approval in opened if approval.is_pending]
-    if waiting:
-        thread.title = f"{waiting[0].title}: {waiting[0].summary}".strip(": ")[:300]
-    thread.save()
-    checkpoints.mark_indexed(thread.pk, head)
-    events.publish(thread_id=thread.pk)
-    return opened
-
-
-def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> ThreadStatus:
-    if any(approval.is_pending for approval in opened):
-        return ThreadStatus.INTERRUPTED
-    if thread.unbound:
-        return ThreadStatus.ERROR
-    last = Run.objects.filter(thread=thread).order_by("-created_at").first()
-    is_stuck = last is not None and last.status in STUCK_RUNS
-    if is_stuck or snapshot.errors:
-        return ThreadStatus.ERROR
-    is_left = last is not None and (last.status == RunStatus.CANCELLED or kind_of(last.kind).leaves_waiting)
-    if snapshot.next and is_left:
-        return ThreadStatus.IDLE
-    return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
-
-
-def _open_all(
-    thread: Thread,
-    snapshot: Snapshot,
-    pauses: list[Pause],
-    head: Head,
-    bound: Bound | None,
-    *,
-    is_asked_again: bool,
-    is_after_run: bool,
-) -> list[Approval]:
-    """Open all questions of a step. There may be hundreds, so what is known of them is read at once."""
-    asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
-    asked_before = Approval.objects.filter(asked_here, thread=thread).order_by("round") if pauses else ()
-    latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
-    rulebook = Rulebook(thread.graph_id)
-    opened: list[Approval] = []
-    for pause in pauses:
-        here = _asking(snapshot, pause)
-        known = latest.get((here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id))
-        changes = _changes(known, bound) if known and not is_after_run else []
-        if known and changes:
-            _supersede(known, changes)
-        is_again = known is not None and (
-            bool(changes) or _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
-        )
-        key = {
-            "thread": thread,
-            "checkpoint_ns": here.checkpoint_ns,
-            "checkpoint_id": here.checkpoint_id,
-            "interrupt_id": pause.interrupt_id,
-            "round": known.round + 1 if known and is_again else 1,
-        }
-        asked = _asked(thread, snapshot, pause, head, bound, rulebook)
-        opened.append(_open(thread, None if is_again else known, key, asked))
-    return opened
-
-
-def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked: dict[str, Any]) -> Approval:
-    is_new = approval is None
-    if approval is None:
-        approval = Approval.objects.create(**key, **asked)
-        approval.refresh_from_db(fields=["asked_at", "due_at"])  # by the database's clock
-    is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
-    is_read_otherwise = any(getattr(approval, name) != asked[name] for name in ("blocked", "why_not"))
-    is_moved = is_read_otherwise or _is_rebound(approval, asked)
-    ended: audit.Told = {}
-    is_replaced = approval.is_pending and (is_other or is_moved)
-    written: list[str] = []
-    if is_replaced:
-        # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
-        # Or the worker has other graphs than the one that read it first, and other types are allowed.
-        written, ended = _replace(approval, asked, is_other=is_other)
-    if is_new or is_replaced:
-        audit.append_by_worker(
-            "thread.paused" if is_new or is_other else "approval.read_again",
-            thread_id=thread.pk,
-            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
-            digests={
-                "shown": approval.shown_digest,
-                "rule": digest(approval.rule),
-                "bytes": policies.bytes_digest(approval.bound),
-            },
-            policy_version=approval.rule["source"],
-            rows={**ended, **audit.told(approval, *written)},
-            about=audit.key_of(approval),
-        )
-    return approval
-
-
-def _changes(known: Approval, bound: Bound | None) -> list[str]:
-    """Name what is stored differently than when an open question was asked."""
-    was = Bound.of(known.bound) if known.is_pending and not is_off("bytes_check") else None
-    return was.changes(bound.without(was.unread)) if was and bound else []
-
-
-def _is_rebound(known: Approval, asked: dict[str, Any]) -> bool:
-    """Return whether an open question rests on other bytes now because another answer of its step was stored."""
-    was, now = Bound.of(known.bound), Bound.of(asked["bound"])
-    if was is None or now is None:
-        return now is not None or known.head_writes != asked["head_writes"]
-    return bool(was.changes(now.without(was.unread)))
-
-
-def _supersede(known: Approval, changes: list[str]) -> None:
-    """Supersede a question whose stored bytes somebody changed outside a run of ours. It is asked anew."""
-    text = "What is stored was changed behind this. What you voted or reserved no longer counts."
-    _close(known, tell_voters([known], text))
-    if why(changes) == BEHIND:
-        record_tampering(known, changes)
-
-
-def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
-    """Record that stored bytes were changed in place behind a question or a decision; nothing was run."""
-    about = {"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "what": list(changes)[:MOST_TOLD]}
-    audit.append_by_worker(
-        "thread.tampered",
-        thread_id=approval.thread_id,
-        object=about,
-        outcome="refused",
-    )
-
-
-def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool) -> bool:
-    """Return whether to ask again: undecided questions that wait again, and decided ones only if a person wants it."""
-    if latest.is_pending or not pause.allowed_verdicts:
-        return False
-    if is_asked_again or latest.status == ApprovalStatus.SUPERSEDED:
-        return True
-    # Its node has run again and raised it again, at the same checkpoint and with the same id.
-    return pause.kind == answers.RAISED and not _is_being_carried_out(latest)
-
-
-def _is_being_carried_out(approval: Approval) -> bool:
-    return Run.objects.filter(decision__approval=approval, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).exists()
-
-
-def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tuple[list[str], audit.Told]:
-    """Store a question anew. Return the columns written, and the votes that ended: they were on something else.
-
-    Columns that stay are not recorded again: the first entry about them still holds.
-    """
-    ended: audit.Told = {}
-    if is_other:
-        told = "The agent asks something else now. What you voted or reserved no longer counts."
-        ended = tell_voters([approval], told)
-    else:
-        kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest", "asked_at"}
-        asked = {name: value for name, value in asked.items() if name not in kept}
-    Approval.objects.filter(pk=approval.pk).update(**asked)
-    approval.refresh_from_db()
-    return list(asked), ended
-
-
-def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
-    """End the votes that counted, and notify their voters and the holder of a claim. Return the votes that ended."""
-    counting = Vote.objects.counting().filter(approval__in=approvals)
-    votes = list(counting.values_list("pk", "voter_id", "approval_id"))
-    told = {(voter_id, approval_id) for _, voter_id, approval_id in votes}
-    told |= {(each.claimed_by_id, each.pk) for each in approvals if each.claimed_by_id}
-    notices.tell(told, text)
-    Vote.objects.filter(pk__in=[pk for pk, _, _ in votes]).update(ended_at=Now(), ended_as=VoteEnd.SUPERSEDED)
-    return {f"vote:{pk}": {"ended_at": True, "ended_as": VoteEnd.SUPERSEDED.value} for pk, _, _ in votes}
-
-
-def _asked(
-    thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, bound: Bound | None, rulebook: Rulebook
-) -> dict[str, Any]:
-    actions = cut([asdict(action) for action in pause.actions])
-    # A question that is JSON in a text keeps it: it is read again when it is answered.
-    is_text = isinstance(pause.request, dict) and isinstance(pause.request.get("value"), str)
-    request = pause.request if is_text and pause.kind != "plain" else cut(pause.request)
-    head_id = snapshot.checkpoint_id if pause.checkpoint_ns else ""
-    snapshot = _asking(snapshot, pause)
-    shown = {
-        "checkpoint_ns": snapshot.checkpoint_ns,
-        "checkpoint_id": snapshot.checkpoint_id,
-        "interrupt_id": pause.interrupt_id,
-        "thread_id": thread.pk,
-        "kind": pause.kind,
-        "next": list(pause.next),
-        "request": request,
-        "actions": actions,
-        "state": snapshot.values,
-    }
-    if snapshot.gate and snapshot.sent:  # the actions are without secrets
-        shown["sent"] = [task.sent for task in snapshot.gate.tasks]
-    rule, shown_digest = rulebook.rule_for(pause), digest(shown)
-    hidden = masks.hidden(snapshot).values
-    return {
-        "rule": rule.as_dict(),
-        "required_votes": rule.approvals,
-        "asked_at": Now(),
-        "due_at": Now() + timedelta(minutes=rule.deadline_minutes) if rule.deadline_minutes else None,
-        "proposal": None,
-        "shown_digest": shown_digest,
-        "digest": shown_digest,
-        "graph_id": thread.graph_id,
-        "code_digest": rulebook.code_digest,
-        "head_id": head_id,
-        "head_writes": head.writes,
-        "bound": bound.plain() if bound else None,
-        "kind": pause.kind,
-        "next": list(pause.next),
-        "title": pause.title[:300],
-        "summary": pause.summary[:500],
-        "request": request,
-        "actions": actions,
-        "cut": _cut_parts(pause.kind, snapshot.sent, [request, actions], snapshot.values),
-        "folded": folds.parts_of(actions),
-        "marks": findings.marks_of(actions, request, hidden),
-        "state": hidden,  # the digest above is over the real ones
-        "opaque": list(snapshot.opaque),
-        "blocked": list(snapshot.blocked),
-        "allowed_verdicts": list(pause.allowed_verdicts),
-        "why_not": pause.why_not,
-        "answer_schema": pause.answer_schema,
-    }
-
-
-def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]) -> list[str]:
-    """Name what must be opened whole before a yes: for a breakpoint parts of the state, or of what was sent."""
-    parts = [f"state/{name}"[:LONGEST_PART] for name in cut_channels(state)]
-    is_cut = has_excerpt(sent) if kind == answers.BREAKPOINT else has_excerpt(asked)
-    return [*parts, "request"] if is_cut else parts
-
-
-def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
-    closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep))
-    told = "The agent moved on before this was decided. What you voted or reserved no longer counts."
-    ended = tell_voters(closing, told)
-    for approval in closing:
-        _close(approval, ended)
-        ended = {}
-
-
-def _close(approval: Approval, ended: audit.Told) -> None:
-    """Close an open question; `ended` are the votes that counted."""
-    approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
-    approval.save(update_fields=["status", "closed_at"])
-    audit.append_by_worker(
-        "approval.superseded",
-        thread_id=approval.thread_id,
-        object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
-        rows={**ended, **audit.told(approval, "status")},
-        about=audit.key_of(approval),
-    )
-
-
-@audit.transaction()
-def _store_gone(thread_id: str) -> None:
-    """Store that the agent deleted its checkpoints: the open questions are superseded."""
-    checkpoints.mark_indexed(thread_id, None)
-    thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
-    if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
-        return
-    thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE
-    thread.blocked, thread.is_poisoned = [], False
-    thread.problem = "The thread's checkpoints were deleted."
-    thread.save()
-    events.publish(thread_id=thread_id)
-    _close_others(thread, keep=[])
-
-
-@audit.transaction()
-def _store_unreadable(thread_id: str, bond: _Bond, head: Head, problem: str, state: dict[str, Any]) -> None:
-    """List an unreadable thread with the reason and its content. Which node runs next is not known."""
-    thread = _locked(thread_id)
-    is_free = thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
-    if is_free and _tie(thread, bond, head):
-        thread.unbound = bond.uncertain.as_dict() if bond.uncertain else None
-        thread.checkpoint_id, thread.problem = head.checkpoint_id, problem
-        thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
-        thread.is_poisoned = False
-        thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
-        thread.save()
-        events.publish(thread_id=thread_id)
-        _close_others(thread, keep=[])
-    checkpoints.mark_indexed(thread_id, head)
-
-
-def store_lost_threads() -> None:
-    """Supersede open approvals whose in-memory checkpoints were lost when the process restarted."""
-    if not isinstance(settings.CHECKPOINT_STORE, Memory):
-        return
-    for thread_id in Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="").values_list("pk", flat=True):
-        if checkpoints.read_head(thread_id) is None:
-            _store_gone(thread_id)
-
-
-def sweep() -> None:
-    """Queue the indexing of every thread that moved outside the console, and empty removed threads."""
-    with checkpoints.open_tables() as tables:
-        moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=settings.SETTLED_SECONDS)
-        moving = tables.threads_to_index(limit=SWEEP_SIZE)
-    lately = Thread.objects.filter(pk__in=moving, updated_at__gt=Now() - timedelta(seconds=MOVING_SECONDS))
-    moved += set(moving).difference(moved, lately.values_list("pk", flat=True))
-    held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
-    cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
-    for thread_id in moved:
-        with outages.skip_locked("a thread that moved", thread_id=thread_id):
-            _look_at(thread_id, is_held=thread_id in held, is_cleaned=thread_id in cleaned)
-
-
-def _look_at(thread_id: str, *, is_held: bool, is_cleaned: bool) -> None:
-    if is_cleaned:
-        checkpoints.lay_tombstone(thread_id)  # removed before there were tombstones
-    elif len(thread_id) > LONGEST_ID:
-        logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
-        checkpoints.mark_indexed(thread_id, checkpoints.read_head(thread_id))
-    elif not is_held:
-        queue.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
-
-
-def explained(refused: R, *, approval_id: UUID) -> R:
-    """Return the refusal with what changed, after a worker has read the thread again or a time limit has passed."""
-    approval = Approval.objects.get(pk=approval_id)
-    if approval.is_pending:
-        inquiries.wait_for_index(approval.thread_id, until_closed=approval_id if "what" in refused.detail else None)
-    if approval.status == ApprovalStatus.CLEANED:
-        return refused
-    thread = Thread.objects.get(pk=approval.thread_id)
-    changed = [
-        {"channel": change.channel, "before": change.before, "after": change.after}
-        for change in edits.changes(approval.state, thread.state)
-    ]
-    newer = Approval.objects.pending().filter(thread=thread).exclude(pk=approval.pk)
-    newer_id = newer.values_list("pk", flat=True).first()
-    detail: dict[str, Any] = {
-        "checkpoint_id": thread.checkpoint_id,
-        "seen_checkpoint_id": approval.checkpoint_id,
-        "next": thread.next,
-        "seen_next": approval.next,
-        "changed": changed,
-        "approval": str(newer_id) if newer_id else None,
-        "what": refused.detail.get("what", []),
-    }
-    names = ", ".join(change["channel"] for change in changed)
-    told = f" Changed: {names}." if names else ""
-    return type(refused)(refused.message + told + " Nothing was decided.", **detail)

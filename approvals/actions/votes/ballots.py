@@ -22,8 +22,8 @@ from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off, reach
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing
-from approvals.actions.threads import indexing, whole_values
-from approvals.actions.votes import alterations
+from approvals.actions.threads import whole_values
+from approvals.actions.votes import alterations, refusals
 from approvals.actions.votes import edits as try_edit
 from approvals.audit import rows as told_rows
 from approvals.audit import vouching
@@ -167,7 +167,7 @@ def vote(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         raise
     except (Stale, Superseded) as refusal:
         # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
-        raise indexing.explained(refusal, approval_id=approval_id) from None
+        raise refusals.explained(refusal, approval_id=approval_id) from None
     reach("decide.committed")
     return voted
 

@@ -1,9 +1,6 @@
 """Ask a worker something about a graph and wait, with a limit, for the answer. Web processes load no graphs."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,19 +8,9 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from agentcore import dialects
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import forks, snapshots
-from agentcore.plain import masks
-from agentcore.plain.errors import Ambiguous, CannotEdit, CannotFork, UnreadableThread
-from agentcore.plain.types import Question
-from agentcore.savers.serializers import to_plain
 from approvals import checkpoints
-from approvals.database import in_database
-from approvals.domain import secrets
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import queue as jobs
-from approvals.jobs import runtime
 from approvals.models import Approval, Graph, Inquiry, Thread
 
 LONGEST_WAIT_SECONDS = 10.0
@@ -88,28 +75,6 @@ def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
         time.sleep(_LOOK_EVERY_SECONDS)
 
 
-async def answer(inquiry_id: str) -> None:
-    """Answer an inquiry, in a worker. Errors are answers too: somebody waits."""
-    found = await in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
-    if found is None:
-        return
-    reply: dict[str, Any]
-    try:
-        given = await _answers[found.kind](**found.payload)
-        reply = {"ok": masks.hidden_answer(given, await _secrets_of(found.payload["graph_id"]))}
-    except Refusal as refusal:
-        reply = {"refusal": type(refusal).__name__, "message": refusal.message, "detail": refusal.detail}
-    except UnreadableThread as error:
-        reply = {"refusal": "Conflict", "message": str(error), "detail": {}}
-    except Exception as error:  # noqa: BLE001 - a graph may raise anything; the page says so instead of waiting
-        reply = {
-            "refusal": "Unavailable",
-            "message": f"The worker could not answer: {type(error).__name__}.",
-            "detail": {},
-        }
-    await in_database(Inquiry.objects.filter(pk=inquiry_id).update)(answer=to_plain(reply))
-
-
 def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
     return dict(_ask(kind, graph_id, **payload))
 
@@ -143,105 +108,6 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
     raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
 
 
-async def _preview(
-    *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
-) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
-    edits = secrets.decrypted(edits, masks.secret_paths(graph), thread_id)
-    config = snapshots.config_for(thread_id, checkpoint_id, namespace)
-    with _as_refusal():
-        return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
-
-
-async def _preview_each(
-    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, answer: Any
-) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
-    config = snapshots.config_for(thread_id, checkpoint_id, namespace)
-    choices = dialects.choices_in(Question("breakpoint", None, []), answer)
-    with _as_refusal():
-        return asdict(await state_edit.preview_each(graph, worker.saver(graph_id), config, choices))
-
-
-@contextmanager
-def _as_refusal() -> Iterator[None]:
-    try:
-        yield
-    except CannotEdit as error:
-        faults = [fault.as_dict() for fault in error.faults]
-        ambiguous = {"ambiguous": True} if isinstance(error, Ambiguous) else {}
-        raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
-
-
-async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
-    if not graph_id:
-        look = await snapshots.look((await runtime.worker()).saver(None), thread_id, checkpoint_id)
-        if look is None:
-            raise NotFound("The thread has no such checkpoint.")
-        return asdict(snapshots.snapshot_of(look, thread_id))
-    graph, worker = await _loaded(graph_id)
-    saver = worker.saver(graph_id, reads="notified")
-    found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id)
-    if found is None:
-        raise NotFound("The thread has no such checkpoint.")
-    return asdict(found)
-
-
-async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, part: str) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
-    saver = worker.saver(graph_id)
-    return {"text": await snapshots.read_part(graph, saver, thread_id, checkpoint_id, part, namespace=namespace)}
-
-
-async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
-    if not graph_id:
-        looks = await snapshots.look_back((await runtime.worker()).saver(None), thread_id, limit=limit, before=before)
-        return {"snapshots": [asdict(snapshots.snapshot_of(look, thread_id)) for look in looks]}
-    graph, worker = await _loaded(graph_id)
-    saver = worker.saver(graph_id, reads="notified")
-    found = await snapshots.history(graph, saver, thread_id, limit=limit, before=before)
-    return {"snapshots": [asdict(item) for item in found]}
-
-
-async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
-    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    edits = secrets.decrypted(edits, masks.secret_paths(graph), thread_id)
-    saver = worker.saver(graph_id)
-    try:
-        found = await forks.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)
-    except CannotFork as error:
-        raise Conflict(str(error)) from error
-    except CannotEdit as error:
-        faults = [fault.as_dict() for fault in error.faults]
-        raise InvalidEdit(error.faults[0].message, faults=faults) from error
-    return {"next": found.waiting, "opaque": found.opaque}
-
-
-async def _secrets_of(graph_id: str) -> tuple[str, ...]:
-    """Return what the graph calls secret; what any graph does, while nobody knows which it is."""
-    if not graph_id:
-        graphs = (await runtime.worker()).graphs.values()
-        return tuple(path for graph in graphs for path in masks.secret_paths(graph))
-    graph, _ = await _loaded(graph_id)
-    return masks.secret_paths(graph)
-
-
-async def _loaded(graph_id: str) -> tuple[Any, runtime.WorkerRuntime]:
-    worker = await runtime.worker()
-    if graph_id not in worker.graphs:
-        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
-    return worker.graphs[graph_id], worker
-
-
-_answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
-    "preview": _preview,
-    "preview_each": _preview_each,
-    "try_fork": _try_fork,
-    "snapshot": _snapshot,
-    "whole": _whole,
-    "history": _history,
-}
 _NEUTRAL = ("snapshot", "history")
 """What any worker answers of a thread whose graph is not certain, as plain data."""
 _REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

@@ -1,4 +1,7 @@
-"""The kinds of run. A new one is a module here with a subclass of `Kind`, a line in KINDS and a member of RunKind."""
+"""The kinds of run. A new one is a module here with a subclass of `Kind`, a line in KINDS and a member of RunKind.
+
+What web processes need to know of it is in `approvals/domain/run_traits.py`.
+"""
 
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.kinds.fork import ForkKind

@@ -14,15 +14,6 @@ from approvals.models import Run
 class Kind(ABC):
     """Has no state of its own. Methods without `async` may use the database, and are called in a thread for it."""
 
-    is_watched = True
-    """Whether it is looked for what others wrote to the thread beside the run."""
-    goes_on_from_head = False
-    """Whether a retry goes on from where the thread stood when the run stopped, and from nowhere else."""
-    asks_again = False
-    """Whether what was decided already is asked anew where it waits after the run."""
-    leaves_waiting = False
-    """Whether nodes that wait after the run are left waiting: nobody wanted them to run."""
-
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         """Return the run with its secrets in plain text; from here on they are in this worker only. Raises Refusal."""
         return taken

@@ -18,9 +18,6 @@ from approvals.models import Run
 
 
 class ForkKind(Kind):
-    is_watched = False
-    leaves_waiting = True
-
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         source, given = taken.input["thread_id"], taken.input  # encrypted for the thread it was asked for at
         opened = {

@@ -8,8 +8,5 @@ from approvals.actions.runs.taken import TakenRun
 
 
 class RepairKind(Kind):
-    is_watched = False
-    asks_again = True
-
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         return await resume.ask_again(run.graph, run.saver, thread_id=run.thread_id)

@@ -28,8 +28,6 @@ NOT_AS_RECORDED = (
 
 
 class ResumeKind(Kind):
-    goes_on_from_head = True
-
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         if taken.answer is None:
             return taken

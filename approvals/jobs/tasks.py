@@ -1,4 +1,7 @@
-"""Jobs. Each parses its arguments and makes one call. Jobs may run twice, or late; the called code copes with that."""
+"""Jobs. Each parses its arguments and makes one call. Jobs may run twice, or late; the called code copes with that.
+
+Only a worker imports this module: Procrastinate would look for `approvals.tasks` in every process.
+"""
 
 from typing import Any
 
@@ -7,9 +10,9 @@ from procrastinate.contrib.django import app
 
 from approvals.actions.log import signing, verification
 from approvals.actions.runs import execution, recovery
-from approvals.actions.threads import cleaning, indexing, retirement
+from approvals.actions.threads import cleaning, indexing, retirement, sweeps
 from approvals.actions.votes import deadlines
-from approvals.actions.workers import inquiries
+from approvals.actions.workers import replies
 from approvals.database import in_database
 from approvals.domain import outages
 from approvals.domain.context import new_request_id
@@ -38,7 +41,7 @@ async def index_thread(thread_id: str) -> None:
 
 @app.task
 async def answer_inquiry(inquiry_id: str) -> None:
-    await inquiries.answer(inquiry_id)
+    await replies.answer(inquiry_id)
 
 
 @app.periodic(cron=f"* * * * * */{settings.SWEEP_SECONDS}")
@@ -46,7 +49,7 @@ async def answer_inquiry(inquiry_id: str) -> None:
 async def reconcile(timestamp: int) -> None:
     """Index threads that moved, empty removed ones, close overdue approvals, find lost runs and lost jobs."""
     with outages.put_off("the sweep"):
-        await in_database(indexing.sweep)()
+        await in_database(sweeps.sweep)()
         await in_database(deadlines.close_overdue)()
         await in_database(recovery.find_lost_runs)()
         await in_database(cleaning.look_again)()

@@ -1,0 +1,31 @@
+"""What the console needs to know of each kind of run. How a worker carries a kind out is in `actions/runs/kinds/`."""
+
+from dataclasses import dataclass
+
+from approvals.enums import RunKind
+
+
+@dataclass(frozen=True)
+class RunTraits:
+    is_watched: bool = True
+    """Whether it is looked for what others wrote to the thread beside the run."""
+    goes_on_from_head: bool = False
+    """Whether a retry goes on from where the thread stood when the run stopped, and from nowhere else."""
+    asks_again: bool = False
+    """Whether what was decided already is asked anew where it waits after the run."""
+    leaves_waiting: bool = False
+    """Whether nodes that wait after the run are left waiting: nobody wanted them to run."""
+
+
+_TRAITS: dict[str, RunTraits] = {
+    RunKind.START: RunTraits(),
+    RunKind.RESUME: RunTraits(goes_on_from_head=True),
+    RunKind.REPAIR: RunTraits(is_watched=False, asks_again=True),
+    RunKind.FORK: RunTraits(is_watched=False, leaves_waiting=True),
+    RunKind.REPLAY: RunTraits(),
+}
+
+
+def traits_of(kind: str) -> RunTraits:
+    """Return the traits of the kind that a run's row names."""
+    return _TRAITS[kind]
