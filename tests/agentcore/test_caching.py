@@ -1,4 +1,4 @@
-"""What lies in Redis is sealed, shared, and never in the way."""
+"""What lies in Redis is signed, shared, and never in the way."""
 
 import asyncio
 import logging
@@ -181,13 +181,13 @@ async def test_entries_tell_nothing_and_end(database: str, own_redis: RedisServe
         assert 0 < own_redis.client.ttl(key) <= 600
 
 
-def test_a_sealed_entry_opens_under_its_own_key_alone() -> None:
+def test_a_signed_entry_is_valid_under_its_own_key_alone() -> None:
     signer, other = EntrySigner(b"s" * 32), EntrySigner(b"t" * 32)
     key = signer.key("document", "t-1", "", "1")
     entry = signer.sign(key, b"content")
     assert signer.verified(key, entry) == b"content"
     assert signer.verified(signer.key("document", "t-1", "1", ""), entry) is None
-    assert other.open(key, entry) is None
+    assert other.verified(key, entry) is None
     assert other.key("document", "t-1", "", "1") != key
     for bad in (b"", entry[:-1], entry[:31], entry + b"x", b"\0" * 32 + b"content", entry[32:] + entry[:32]):
         assert signer.verified(key, bad) is None

@@ -136,14 +136,14 @@ def test_a_button_of_a_part_changes_that_part_only() -> None:
     assert not form.change("preview")
 
 
-def test_a_secret_is_never_on_the_form_and_a_new_one_is_sealed() -> None:
+def test_a_secret_is_never_on_the_form_and_a_new_one_is_encrypted() -> None:
     state = STATE | {"priority": MASK}
     form = EditForm(CARD.channels, state, secrets=["priority"], thread_id="t", data={"edit-priority": '"high"'})
     assert form.is_valid()
-    seal = form.edits()["priority"]["value"]
-    assert seal.startswith("sealed:")
-    assert form["edit-priority"].value() == seal
-    again = EditForm(CARD.channels, state, secrets=["priority"], thread_id="t", data={"edit-priority": seal})
+    encrypted = form.edits()["priority"]["value"]
+    assert encrypted.startswith("sealed:")
+    assert form["edit-priority"].value() == encrypted
+    again = EditForm(CARD.channels, state, secrets=["priority"], thread_id="t", data={"edit-priority": encrypted})
     assert again.is_valid()
     assert again.edits() == form.edits()
 

@@ -133,7 +133,7 @@ def test_a_secret_stays_while_what_is_around_it_is_edited_and_a_new_one_is_used(
         {"api_key": {"op": "set", "value": "sealed:bm8="}},
         {"note": {"op": "set", "value": f"calls up with {MASK}!"}},
     ],
-    ids=["appended", "another number", "no seal of ours", "in a text that repeats it"],
+    ids=["appended", "another number", "not encrypted by us", "in a text that repeats it"],
 )
 def test_a_mask_that_stands_for_nothing_known_is_refused(
     console: Console, alice: httpx.Client, canaries: Canaries, edits: Any
@@ -144,21 +144,21 @@ def test_a_mask_that_stands_for_nothing_known_is_refused(
     assert "type it anew" in answer.text
 
 
-def test_a_seal_is_not_opened_elsewhere(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
-    """Whoever copies a seal from a decision into a text, or into another thread, learns nothing."""
+def test_an_encrypted_secret_stays_so_elsewhere(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
+    """Whoever copies an encrypted secret from a decision into a text, or into another thread, learns nothing."""
     first, other = console.pause("secretive", canaries.input), console.pause("secretive", canaries.input)
     edits = {"api_key": {"op": "set", "value": canaries.new}}
     voted = alice.post(f"/approvals/{first['id']}/votes", json=vote(first, edits=edits)).json()
-    seal = voted["vote"]["edits"]["api_key"]["value"]
-    assert seal.startswith("sealed:")
-    text = {"note": {"op": "set", "value": seal}}
+    encrypted = voted["vote"]["edits"]["api_key"]["value"]
+    assert encrypted.startswith("sealed:")
+    text = {"note": {"op": "set", "value": encrypted}}
     shown = alice.post(f"/approvals/{other['id']}/preview", json={"edits": text}).json()
-    assert shown["values"]["note"] == seal
-    moved = {"api_key": {"op": "set", "value": seal}}
+    assert shown["values"]["note"] == encrypted
+    moved = {"api_key": {"op": "set", "value": encrypted}}
     assert alice.post(f"/approvals/{other['id']}/preview", json={"edits": moved}).status_code == 422
 
 
-def test_seals_tell_neither_value_nor_length() -> None:
+def test_encrypted_secrets_tell_neither_value_nor_length() -> None:
     from approvals.domain import secrets
 
     short, long, again = (
@@ -250,9 +250,9 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
     posted = {"csrfmiddlewaretoken": token, "mode": "form", "do": "preview", "edit-note": "other"}
     pages["preview"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/preview/", data=posted).text
     assert "preview-title" in pages["preview"]
-    sealed = {**posted, "edit-api_key": canaries.new}
-    pages["sealed"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/preview/", data=sealed).text
-    assert CHANGED in pages["sealed"]
+    new = {**posted, "edit-api_key": canaries.new}
+    pages["encrypted"] = reviewer.post(f"{console.url}/approvals/{approval['id']}/preview/", data=new).text
+    assert CHANGED in pages["encrypted"]
     # The note repeats the old key, which nobody knows any more once it is replaced: see own-graph.md.
     edits = {"api_key": {"op": "set", "value": canaries.new}, "note": {"op": "set", "value": "other"}}
     decided = {
