@@ -13,6 +13,11 @@ def tries(usual: int, *, full: int) -> int:
     return full if IS_FULL else usual
 
 
+def some(cases: dict[str, T], *usual: str) -> dict[str, T]:
+    """Return the named cases. FULL=1: all of them."""
+    return cases if IS_FULL else {name: cases[name] for name in usual}
+
+
 def share(places: Sequence[T], number: int, *, of: int) -> list[T]:
     """Return every `of`-th of the places, from `number` on: the cases of a test divide them. FULL=1: all of them."""
     return list(places) if IS_FULL else list(places[number % of :: of])

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.console import Console
 from tests.dialects import did
+from tests.scale import some
 
 SignIn = Callable[..., Page]
 CALLS = [
@@ -21,6 +22,7 @@ OPTIONS = {
     "dark phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "has_touch": True},
     "without scripts": {"java_script_enabled": False},
 }
+LOOKS = some(OPTIONS, "dark phone", "without scripts")
 
 
 def said(calls: list[dict[str, Any]]) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def choose(page: Page, place: int, word: str) -> None:
     page.locator(f"#choice-{place} .verdict", has_text=word).click()
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_of_three_calls_one_is_approved_one_edited_and_one_rejected(
     options: dict[str, Any], console: Console, sign_in: SignIn
 ) -> None:

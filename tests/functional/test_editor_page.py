@@ -10,8 +10,14 @@ from playwright.sync_api import Page, expect
 
 from agentcore.plain.masks import CHANGED
 from tests.console import Console
+from tests.scale import some
 
 SignIn = Callable[..., Page]
+DEVICES = {
+    "wide": {},
+    "a phone in the dark": {"viewport": {"width": 360, "height": 760}, "color_scheme": "dark"},
+}
+USUAL = some(DEVICES, "a phone in the dark")
 
 
 def opened(page: Page, console: Console, approval: dict[str, Any]) -> Page:
@@ -42,11 +48,7 @@ def test_every_channel_says_its_type_and_what_becomes_of_a_value(console: Consol
         assert tuple(page.locator(f"#channel-{name} .channel-kind .tag").all_inner_texts()) == words
 
 
-@pytest.mark.parametrize(
-    "device",
-    [{}, {"viewport": {"width": 360, "height": 760}, "color_scheme": "dark"}],
-    ids=["wide", "a phone in the dark"],
-)
+@pytest.mark.parametrize("device", USUAL.values(), ids=USUAL)
 def test_an_object_and_a_message_are_edited_as_fields_and_what_was_shown_is_what_comes(
     console: Console, sign_in: SignIn, device: dict[str, Any]
 ) -> None:

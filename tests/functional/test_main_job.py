@@ -1,8 +1,10 @@
 """What the product is for, in a real browser, from `serve --demo`: see, edit, preview, approve, watch it go on."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, refund, wait_for
@@ -10,12 +12,42 @@ from tests.console import Console, refund, wait_for
 SignIn = Callable[..., Page]
 
 
-def test_a_reviewer_lowers_a_refund_and_watches_it_being_paid_once(
-    own_console: Callable[..., Console], sign_in: SignIn
-) -> None:
-    console = own_console("--demo", DEMO_PACE="0.6").start()
+@pytest.fixture(scope="module")
+def started() -> Iterator[list[Console]]:
+    """The consoles of this module; the last one may run."""
+    made: list[Console] = []
+    yield made
+    if made and made[-1].process and made[-1].process.poll() is None:
+        assert made[-1].stop() == 0
+
+
+@pytest.fixture
+def demo(started: list[Console], redis: str, data_dir: Path) -> Console:
+    """What `make run` starts, with an embedded PostgreSQL: one for all tests here, until one of them stops it."""
+    if not started or started[-1].process is None or started[-1].process.poll() is not None:
+        folder = tempfile.mkdtemp(prefix="demo-", dir=data_dir)
+        Path(folder).chmod(0o755)
+        env = {"DATA_DIR": folder, "DATABASE_URL": "", "REDIS_URL": "", "DEMO_PACE": "0.3"}
+        started.append(Console(env, "--demo").start())
+    return started[-1]
+
+
+def links_of(demo: Console) -> dict[str, str]:
+    """Return the sign-in link that was printed for each person."""
+    printed = [line.split() for line in demo.log.read_text().splitlines() if "/sign-in/" in line]
+    return {words[0]: words[-1] for words in printed}
+
+
+def test_the_queue_is_full_when_the_page_opens(demo: Console, sign_in: SignIn) -> None:
+    page = sign_in("carol", link=links_of(demo)["carol"])
+    expect(page.locator("[data-row]")).to_have_count(19)
+
+
+def test_a_reviewer_lowers_a_refund_and_watches_it_being_paid_once(demo: Console, sign_in: SignIn) -> None:
+    console, links = demo, links_of(demo)
+    console.make_tokens("olga", "alice")
     approval = console.pause("refund", refund(640))
-    alice, bob = sign_in("alice", at=console), sign_in("bob", at=console)
+    alice, bob = (sign_in(name, link=links[name]) for name in ("alice", "bob"))
     row = bob.locator(f"#row-{approval['id']}")
     bob.goto(f"{console.url}/?q=Mei-Ling")
     expect(row).to_be_visible()
@@ -41,27 +73,16 @@ def test_a_reviewer_lowers_a_refund_and_watches_it_being_paid_once(
     assert '"amount": 80' in files[0].read_text()
 
 
-def test_make_run_prints_a_link_for_each_person_and_each_works_once(
-    own_console: Callable[..., Console], sign_in: SignIn
-) -> None:
-    console = own_console("--demo", DATABASE_URL="").start()
-    links = [line.split()[-1] for line in console.log.read_text().splitlines() if "/sign-in/" in line]
+def test_make_run_prints_a_link_for_each_person_and_each_works_once(demo: Console, sign_in: SignIn) -> None:
+    links = links_of(demo)
     assert len(links) == 6
-    page = sign_in("alice", at=console)
+    page = sign_in("erin", link=links["erin"])
+    expect(page.locator("body")).to_contain_text("erin", ignore_case=True)
     page.context.clear_cookies()
-    page.goto(links[1])
-    expect(page.locator("body")).to_contain_text("bob", ignore_case=True)
-    page.context.clear_cookies()
-    answer = page.goto(links[1])
+    answer = page.goto(links["erin"])
     assert answer is not None
     assert answer.status == 410
     expect(page.locator("body")).to_contain_text("signin_link")
-
-
-def test_the_queue_is_full_when_the_page_opens(own_console: Callable[..., Console], sign_in: SignIn) -> None:
-    console = own_console("--demo").start()
-    page = sign_in("carol", at=console)
-    expect(page.locator("[data-row]")).to_have_count(19)
 
 
 def outbox(console: Console, thread_id: str) -> list[Path]:
@@ -69,9 +90,8 @@ def outbox(console: Console, thread_id: str) -> list[Path]:
     return [file for file in folder.glob("*.json") if thread_id[:30] in file.name]
 
 
-def test_stopping_takes_the_database_along(own_console: Callable[..., Console]) -> None:
-    console = own_console("--demo", DATABASE_URL="").start()
-    pid_file = Path(console.env["DATA_DIR"]) / "postgres" / "postmaster.pid"
+def test_stopping_takes_the_database_along(demo: Console) -> None:
+    pid_file = Path(demo.env["DATA_DIR"]) / "postgres" / "postmaster.pid"
     pid = int(pid_file.read_text().splitlines()[0])
-    assert console.stop() == 0
+    assert demo.stop() == 0
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), seconds=10, what="PostgreSQL to stop")

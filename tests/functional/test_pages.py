@@ -8,7 +8,8 @@ from playwright.sync_api import Page, expect
 from tests.console import Console, refund
 
 SignIn = Callable[..., Page]
-PHONE = {"viewport": {"width": 360, "height": 740}}
+Look = Callable[..., None]
+PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
 
 
 @pytest.fixture(scope="module")
@@ -16,34 +17,38 @@ def approval(console: Console) -> dict[str, object]:
     return console.pause("refund", refund(640))
 
 
-PATHS = ["/", "/?status=done", "/approvals/{id}/", "/threads/", "/threads/{thread_id}/", "/start/", "/start/refund/"]
+PATHS = [
+    "/",
+    "/?status=done",
+    "/approvals/{id}/",
+    "/threads/",
+    "/threads/{thread_id}/",
+    "/start/",
+    "/start/refund/",
+    "/audit/",
+    "/threads/{thread_id}/force-clean/",
+    "/api/docs",
+]
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/audit/", "/threads/{thread_id}/force-clean/", "/api/docs"])
-@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark", **PHONE}], ids=["wide", "dark phone"])
-def test_every_page_opens(
-    console: Console, sign_in: SignIn, approval: dict[str, object], path: str, options: dict[str, object]
-) -> None:
-    page = sign_in("root", **options)
-    answer = page.goto(console.url + path.format(**approval))
-    assert answer is not None
-    assert answer.status == 200
-    assert page.locator("h1").count() == 1
-    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert overflow <= 0, f"{overflow} px wider than the screen"
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["wide", "dark phone"])
+def test_every_page_opens(look_at: Look, approval: dict[str, object], options: dict[str, object]) -> None:
+    look_at("root", [path.format(**approval) for path in PATHS], **options)
 
 
 def test_the_page_follows_without_a_socket(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("refund", refund(640))
     bob = sign_in("bob", extra_http_headers={})
     bob.route_web_socket("**/ws/live/**", lambda socket: socket.close())
+    bob.clock.install()
     bob.goto(f"{console.url}/?q={approval['thread_id']}")
     expect(bob.locator(f"#row-{approval['id']}")).to_be_visible()
     with console.api("alice") as alice:
         alice.post(
             f"/approvals/{approval['id']}/votes", json={"verdict": "approve", "seen_digest": approval["digest"]}
         ).raise_for_status()
-    expect(bob.locator(f"#row-{approval['id']}")).to_have_count(0, timeout=16_000)
+    bob.clock.fast_forward(16_000)  # the list asks every 15 s
+    expect(bob.locator(f"#row-{approval['id']}")).to_have_count(0)
 
 
 def test_the_queue_is_worked_from_the_keyboard(console: Console, sign_in: SignIn) -> None:

@@ -7,11 +7,18 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console
+from tests.scale import some
 
 SignIn = Callable[..., Page]
 APPROVED = "Approved by alice, 2 of 2. No further action needed."
 COMMAND = "echo ok" + "\n" * 400 + "rm -rf /"
 ALLOW = {"allow_accept": True, "allow_ignore": True, "allow_edit": True, "allow_respond": True}
+LOOKS = {
+    "wide": {},
+    "phone": {"viewport": {"width": 360, "height": 740}},
+    "without scripts": {"java_script_enabled": False},
+}
+USUAL = some(LOOKS, "phone", "without scripts")
 
 
 def asked(description: str = "", /, **args: Any) -> dict[str, Any]:
@@ -24,11 +31,7 @@ def opened(page: Page, console: Console, approval: dict[str, Any]) -> Page:
     return page
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"viewport": {"width": 360, "height": 740}}, {"java_script_enabled": False}],
-    ids=["wide", "phone", "without scripts"],
-)
+@pytest.mark.parametrize("options", USUAL.values(), ids=USUAL)
 def test_the_end_of_a_value_is_seen_before_a_yes(options: dict[str, Any], console: Console, sign_in: SignIn) -> None:
     approval = console.pause("d_legacy", asked(command=COMMAND))
     page = opened(sign_in("alice", **options), console, approval)

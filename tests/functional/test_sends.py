@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console
-from tests.functional.test_answers import OPTIONS, choose, opened
+from tests.functional.test_answers import LOOKS, choose, opened
 from tests.graphs import times_run
 
 SignIn = Callable[..., Page]
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_of_two_payments_one_is_rejected_and_one_edited(
     options: dict[str, Any], console: Console, sign_in: SignIn, data_dir: Path, request: pytest.FixtureRequest
 ) -> None:
