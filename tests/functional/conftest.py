@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests import programs
 from tests.console import Console
@@ -18,6 +18,7 @@ EXPECTED = tuple(
     for words in ("Failed to load resource: the server responded with a status of", "Response Status Error Code")
     for status in ("4", "503")
 )
+expect.set_options(timeout=10_000)  # milliseconds; less than the 15 s after which a page asks by itself
 
 
 class Launched(NamedTuple):
@@ -67,7 +68,8 @@ def begin_session(username: str) -> str:
 def sign_in(browser: Browser, console: Console) -> Iterator[SignIn]:
     """Return a page of a person who is signed in, in a browser of their own.
 
-    The page is empty. With a one-time `link` they sign in by that, at any console, and see the queue.
+    The page is empty. One that is not `is_live` has no socket: it hears of others when it asks, every 15 s. With a
+    one-time `link` they sign in by that, at any console, and see the queue.
     """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
@@ -76,11 +78,13 @@ def sign_in(browser: Browser, console: Console) -> Iterator[SignIn]:
         if message.type == "error" and not message.text.startswith(EXPECTED):
             complaints.append(message.text)
 
-    def open_page(username: str, *, link: str = "", **options: object) -> Page:
+    def open_page(username: str, *, link: str = "", is_live: bool = True, **options: object) -> Page:
         contexts.append(browser.new_context(reduced_motion="reduce", **options))  # type: ignore[arg-type]
         if not link:
             contexts[-1].add_cookies([{"name": "sessionid", "value": begin_session(username), "url": console.url}])
         page = contexts[-1].new_page()
+        if not is_live:
+            page.route_web_socket("**/ws/live/**", lambda socket: socket.close())
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if link:

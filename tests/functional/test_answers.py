@@ -169,11 +169,12 @@ def test_a_rejected_call_that_ran_anyway_is_flagged(console: Console, sign_in: S
 
 def test_a_draft_of_an_answer_survives_a_lost_race(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("d_batched", said(CALLS[:1]))
-    page = opened(sign_in("alice"), console, approval)
+    page = opened(sign_in("alice", is_live=False), console, approval)
     page.click("#answer-open")
     choose(page, 0, "Edit")
     page.locator("#choice-0").get_by_label("Amount").fill("9")
     page.click("#review-button")
+    expect(page.locator("#send-answer")).to_be_enabled()
     with console.api("bob") as bob:
         bob.post(
             f"/approvals/{approval['id']}/votes", json={"verdict": "approve", "seen_digest": approval["digest"]}

@@ -15,11 +15,12 @@ def test_what_was_typed_is_kept_when_the_agent_moves_the_thread(
     console: Console, database: str, sign_in: SignIn
 ) -> None:
     approval = console.pause("refund", refund(640))
-    alice = sign_in("alice")
+    alice = sign_in("alice", is_live=False)
     alice.goto(f"{console.url}/approvals/{approval['id']}/")
     alice.click("#edit-open")
     alice.get_by_label("Amount").fill("75.5")
     alice.click("#preview-button")
+    expect(alice.locator("#preview")).to_be_visible()
     alice.locator("#edit-comment").fill("seventy-five is fair")
     agent(database, approval["thread_id"], MOVES["edits"])
     alice.click("#approve-edit")

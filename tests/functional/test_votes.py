@@ -31,16 +31,16 @@ def test_two_people_decide_together_and_see_each_other(console: Console, sign_in
     expect(alice.locator("#why-none")).to_contain_text("You voted.")
     expect(alice.locator("#approve")).to_be_disabled()
     # Bob's page follows, and is still good for a vote.
-    expect(bob.locator("#so-far")).to_have_text("1 of 2", timeout=5_000)
+    expect(bob.locator("#so-far")).to_have_text("1 of 2")
     expect(bob.locator("#vote-list")).to_contain_text("alice approved")
     alice.click("#withdraw")
-    expect(bob.locator("#so-far")).to_have_text("0 of 2", timeout=5_000)
+    expect(bob.locator("#so-far")).to_have_text("0 of 2")
     expect(bob.locator("#vote-list")).to_contain_text("no longer counts")
     alice.click("#approve")
-    expect(bob.locator("#so-far")).to_have_text("1 of 2", timeout=5_000)
+    expect(bob.locator("#so-far")).to_have_text("1 of 2")
     bob.click("#approve")
     expect(bob.locator("#decision")).to_contain_text("alice, bob")
-    expect(alice.locator("#standing")).to_contain_text("Approved by alice, bob", timeout=5_000)
+    expect(alice.locator("#standing")).to_contain_text("Approved by alice, bob")
     expect(bob.locator("#run[data-status=paused], #run[data-status=finished]")).to_be_visible(timeout=15_000)
 
 
@@ -51,7 +51,7 @@ def test_a_proposal_is_shown_before_anybody_can_agree(console: Console, sign_in:
     carol.click("#reject-open")
     carol.locator("#reject-reason").fill("Too much by far.")
     vote(console, "bob", approval, edits={"amount": {"op": "set", "value": 80.0}}).raise_for_status()
-    expect(carol.locator("#decide #standing")).to_contain_text("bob proposes something else", timeout=5_000)
+    expect(carol.locator("#decide #standing")).to_contain_text("bob proposes something else")
     expect(carol.locator("#reject")).to_be_disabled()
     expect(carol.locator("#reject-reason")).to_have_value("Too much by far.")
     carol.click("#show-proposed")
@@ -73,16 +73,16 @@ def test_a_claim_is_seen_by_others_and_can_be_taken_over(console: Console, sign_
     expect(alice.locator("#claim-it")).to_be_focused()
     alice.keyboard.press("Enter")
     expect(alice.locator("#claim")).to_contain_text("You are reviewing, 15 min left")
-    expect(bob.locator("#claim")).to_contain_text("alice is reviewing", timeout=5_000)
+    expect(bob.locator("#claim")).to_contain_text("alice is reviewing")
     expect(bob.locator("#approve")).to_be_disabled()
     expect(bob.locator("#why-none")).to_contain_text("alice is reviewing this")
     bob.click("#take-over-open")
     expect(bob.locator("#claim")).to_contain_text("is written down")
     bob.click("#take-over")
     expect(bob.locator("#approve")).to_be_enabled()
-    expect(alice.locator("#approve")).to_be_disabled(timeout=5_000)
+    expect(alice.locator("#approve")).to_be_disabled()
     bob.click("#release")
-    expect(alice.locator("#approve")).to_be_enabled(timeout=5_000)
+    expect(alice.locator("#approve")).to_be_enabled()
 
 
 def test_what_is_being_typed_stays_when_votes_come_in(console: Console, sign_in: SignIn) -> None:
@@ -93,13 +93,13 @@ def test_what_is_being_typed_stays_when_votes_come_in(console: Console, sign_in:
     carol.click("#reject-open")
     carol.locator("#reject-reason").fill("Because of")
     vote(console, "bob", approval).raise_for_status()
-    expect(carol.locator("#so-far")).to_have_text("1 of 3", timeout=5_000)
+    expect(carol.locator("#so-far")).to_have_text("1 of 3")
     expect(carol.locator("#reject-reason")).to_be_visible()
     expect(carol.locator("#reject-reason")).to_have_value("Because of")
     expect(carol.locator("#policy[open]")).to_be_visible()
     with console.api("alice") as alice:  # now Reject is not carol's to press; her words stay all the same
         alice.post(f"/approvals/{approval['id']}/claim", json={}).raise_for_status()
-    expect(carol.locator("#claim")).to_contain_text("alice is reviewing", timeout=5_000)
+    expect(carol.locator("#claim")).to_contain_text("alice is reviewing")
     expect(carol.locator("#reject-reason")).to_have_value("Because of")
 
 
@@ -130,7 +130,7 @@ def test_several_are_chosen_by_keyboard_and_decided_together(console: Console, s
         alice.keyboard.press("x")
     expect(alice.locator("#chosen")).to_have_text("2 chosen")
     vote(console, "bob", made[1]).raise_for_status()  # the list is drawn anew; what was chosen stays chosen
-    expect(alice.locator(f".row:has-text('{ids[1]}')")).to_have_count(0, timeout=5_000)
+    expect(alice.locator(f".row:has-text('{ids[1]}')")).to_have_count(0)
     expect(alice.locator("#chosen")).to_have_text("1 chosen")
     with policy("voting", deadline_minutes=60):
         made[1] = console.pause("voting", {"text": mark})
