@@ -1,4 +1,4 @@
-"""What the console needs to know of each kind of run. How a worker carries a kind out is in `actions/runs/kinds/`."""
+"""What the console needs to know of each kind of run. `actions/runs/kinds/` holds how a worker carries it out."""
 
 from dataclasses import dataclass
 

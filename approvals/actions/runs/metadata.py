@@ -1,4 +1,4 @@
-"""What every checkpoint of our runs says of itself in its metadata, so that ours can be told from others'."""
+"""The metadata that every checkpoint of our runs has: it tells ours from those of other programs."""
 
 RUN_KEY = "countersign_run"
 FENCE_KEY = "countersign_fence"

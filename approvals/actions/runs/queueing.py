@@ -1,7 +1,7 @@
-"""Queueing a run: its row, the status of its thread, its job and the message to pages.
+"""Queue a run: its row, the status of its thread, its job and the message to pages.
 
-All is part of the caller's transaction, which has locked the thread: if that rolls back, so does the job. The caller
-appends the entry, last of all, as each tells something else.
+Everything is part of the caller's transaction, which has locked the thread: if that rolls back, so does the job. The
+caller appends the audit entry, last of all.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from approvals.models import Run
 
 
 def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0) -> Run:
-    """Store a new run and hand it to the workers of its graph; its thread is busy from here on.
+    """Store and queue a new run. Its thread is busy from then on.
 
     `changed` are further columns of the thread that the caller has set: they are saved with its status.
     """
@@ -30,7 +30,7 @@ def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0) -> Ru
 
 
 def queue_again(run: Run, *, in_seconds: int | None = None) -> None:
-    """Have a run that stopped begin once more, from where its row says that it goes on; no worker begins it sooner."""
+    """Queue a stopped run again, from where its row says. No worker starts it earlier than its row says."""
     run.status, run.entered_at, run.updated_at = RunStatus.QUEUED, None, timezone.now()
     run.save()
     if in_seconds:
@@ -39,6 +39,6 @@ def queue_again(run: Run, *, in_seconds: int | None = None) -> None:
 
 
 def enqueue(run: Run, *, priority: int = 0, in_seconds: int | None = None) -> None:
-    """Wake a worker that has the run's graph. One job too many does no harm: the run is claimed once."""
+    """Wake a worker that has the run's graph. An extra job does no harm: the run is taken once."""
     graph = queue.graph_queue(run.graph_id)
     queue.enqueue("execute_run", queue=graph, priority=priority, in_seconds=in_seconds, run_id=str(run.pk))

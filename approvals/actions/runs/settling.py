@@ -1,4 +1,4 @@
-"""Settling a run: how it stopped, what waits for people now, and the end of its lease, in one transaction."""
+"""Settle a run: store how it stopped and what waits for people now, and end the lease, in one transaction."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ class Seen:
 
 
 async def settle(work: Work, outcome: Outcome) -> None:
-    """Store how the run stopped, with the pauses it led to, and give the lease back."""
+    """Store how the run stopped and its pauses, and give the lease back."""
     seen: Seen | None = None
     try:
         seen = await _look(work, outcome)
@@ -59,7 +59,7 @@ async def settle(work: Work, outcome: Outcome) -> None:
 
 
 async def _look(work: Work, outcome: Outcome) -> Seen | None:
-    """Read where the thread stands, with what its questions are bound to; both are of one moment."""
+    """Read where the thread stands and the bytes that its questions rest on, both as of one moment."""
     seen: Seen | None = None
     thread_id = work.taken.thread_id
     for _ in range(_TRIES):
@@ -81,7 +81,7 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
 
 @audit.transaction()
 def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
-    """Store it unless the worker has lost the thread; `seen` is None where the thread could not be read."""
+    """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
     thread = Thread.objects.locked(taken.thread_id)
     run = Run.objects.get(pk=taken.run_id)
     if (thread.lease_owner, thread.fence, run.status) != (taken.owner, taken.fence, RunStatus.RUNNING):
@@ -138,7 +138,7 @@ def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None)
 
 
 def stand_at(run: Run, here: Snapshot) -> None:
-    """Have the run go on from where its thread stands when it is tried again."""
+    """Have the next attempt of the run go on from where its thread stands."""
     is_own = here.source == "update" and here.metadata.get(RUN_KEY) == str(run.pk)
     asked_at = run.decision.approval.head if run.decision else None
     run.is_edited = is_own and here.parent_checkpoint_id == asked_at
@@ -160,7 +160,7 @@ def _is_refused(outcome: Outcome) -> bool:
 
 
 def _compare(run: Run, decision: Decision) -> None:
-    """Flag what ran otherwise than was decided: an agent may skip an answer, and run what was rejected."""
+    """Flag tools that ran against the decision: an agent may skip an answer, and run a rejected call."""
     found = answers.deviations(decision.approval, decision, [Call(**call) for call in run.calls])
     if set(found) <= set(decision.deviations):
         return

@@ -1,4 +1,4 @@
-"""The steps of a run that goes on, kept on its row for pages to show."""
+"""The steps of an active run, stored on its row for pages."""
 
 import asyncio
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from approvals.live import events
 
 
 class Steps:
-    """Notes the nodes as they begin and end, and the tools they call; secrets are hidden."""
+    """Records the beginning and end of nodes, and the called tools. Secrets are masked."""
 
     def __init__(self, taken: TakenRun, mask: Mask) -> None:
         self._taken, self._mask = taken, mask

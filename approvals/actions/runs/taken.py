@@ -1,4 +1,4 @@
-"""A run that this worker has taken, with the lease of its thread: everything it needs, as plain values."""
+"""A run that this worker has taken, with the lease of its thread, as plain values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -59,20 +59,20 @@ class TakenRun:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What every checkpoint of the run says of itself."""
+        """The metadata of every checkpoint of the run."""
         told = {RUN_KEY: self.run_id, FENCE_KEY: self.fence, "graph_id": self.graph_id}
         return told | ({DECISION_KEY: self.decided.decision_id} if self.decided else {})
 
     @property
     def row(self) -> QuerySet[Run]:
-        """Select the run's row, while this worker has its thread."""
+        """Select the run's row, if this worker still has its thread."""
         run = Run.objects.filter(pk=self.run_id)
         if is_off("fence"):
             return run
         return run.filter(status=RunStatus.RUNNING, thread__fence=self.fence, thread__lease_owner=self.owner)
 
     def fenced(self, saver: Saver) -> Saver:
-        """Return the saver this run writes with: refused from the moment another worker has the thread."""
+        """Return the saver of this run. Its writes are refused once another worker has the thread."""
         return fenced(saver, self.thread_id, self.fence)
 
 

@@ -1,4 +1,4 @@
-"""Taking a run: the lease of its thread, and what the run needs, read in one transaction."""
+"""Take a run: the lease of its thread, and everything the run needs, in one transaction."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from approvals.models import Decision, Run, Thread
 
 @audit.transaction()
 def take_queued(run_id: str) -> TakenRun | None:
-    """Take a queued run and note that it is carried out; None when there is nothing for this worker to do."""
+    """Take a queued run and record that it runs; None if there is nothing for this worker to do."""
     found = take(run_id, when=RunStatus.QUEUED)
     if found is None:
         return None
@@ -33,7 +33,7 @@ def take_queued(run_id: str) -> TakenRun | None:
 
 @audit.transaction()
 def take_over(run_id: str) -> tuple[TakenRun, bool] | None:
-    """Take a run whose worker died; with it goes whether a node may have been running."""
+    """Take a run whose worker died. The result says whether a node may have been running."""
     found = take(run_id, when=RunStatus.RUNNING)
     if found is None:
         return None
@@ -42,7 +42,9 @@ def take_over(run_id: str) -> tuple[TakenRun, bool] | None:
 
 
 def take(run_id: str, *, when: RunStatus) -> tuple[Run, TakenRun] | None:
-    """Lock the thread and take its lease for this run; None when the run is not `when`, or somebody has it."""
+    """Lock the thread and take its lease for this run; None if the run is not in a `when` status, or somebody has
+    the lease.
+    """
     thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
     if thread_id is None:
         return None

@@ -1,4 +1,4 @@
-"""The rows of a thread that was read: how it stands, and an approval for each of its pauses. Needs no graph."""
+"""Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

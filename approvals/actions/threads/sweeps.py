@@ -1,4 +1,4 @@
-"""Find threads that moved without us, and those whose checkpoints are gone."""
+"""Find threads that moved outside the console, and those whose checkpoints are gone."""
 
 import logging
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A vote that came too late, explained: what changed since the voter looked."""
+"""Explain a vote that came too late: what changed since the voter looked."""
 
 from typing import Any, TypeVar
 from uuid import UUID

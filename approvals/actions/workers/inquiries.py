@@ -1,4 +1,4 @@
-"""Ask a worker something about a graph and wait, with a limit, for the answer. Web processes load no graphs."""
+"""Ask a worker about a graph, and wait for the answer within a time limit. Web processes load no graphs."""
 
 import time
 from datetime import timedelta
@@ -24,13 +24,13 @@ _KEPT_FOR = timedelta(minutes=5)
 def preview(
     *, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
 ) -> dict[str, Any]:
-    """Return what an edit would give: the fields of `agentcore.plain.types.Preview`."""
+    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`."""
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
     return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
 
 
 def preview_each(*, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, answer: Any) -> dict[str, Any]:
-    """Return what an answer would give that decides each task of a breakpoint; as `preview` does."""
+    """Return what an answer would lead to that decides each task of a breakpoint, as `preview` does."""
     where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id}
     return _ask_for("preview_each", graph_id, **where, answer=answer)
 
@@ -49,19 +49,19 @@ def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) ->
 
 
 def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
-    """Return how a fork would stand: `next`, and `opaque` channels that no edit can set."""
+    """Return where a fork would stand: `next`, and the `opaque` channels that no edit can set."""
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
     return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
 
 
 def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, part: str) -> str:
-    """Return one channel, as `state/CHANNEL`, or what is asked, as `request`: all of it, as JSON text."""
+    """Return one channel, as `state/CHANNEL`, or the question, as `request`: whole, as JSON text."""
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
     return str(_ask_for("whole", graph_id, **where, part=part)["text"])
 
 
 def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
-    """Have the thread read again now; return when it was and, if need be, a question closed; or after a moment."""
+    """Have a worker index the thread now. Return when that is done, or after a time limit."""
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
     queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
     jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)

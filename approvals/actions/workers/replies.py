@@ -1,4 +1,4 @@
-"""Answer, in a worker, what web processes ask about a graph."""
+"""Answer, in a worker, the inquiries of web processes about a graph."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from approvals.models import Inquiry
 
 
 async def answer(inquiry_id: str) -> None:
-    """Answer an inquiry, in a worker. Errors are answers too: somebody waits."""
+    """Answer an inquiry. Errors are answers too, because somebody waits."""
     found = await in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
     if found is None:
         return
@@ -117,7 +117,7 @@ async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits:
 
 
 async def _secrets_of(graph_id: str) -> tuple[str, ...]:
-    """Return what the graph calls secret; what any graph does, while nobody knows which it is."""
+    """Return the secret paths of the graph; those of all graphs while the thread's graph is not certain."""
     if not graph_id:
         graphs = (await runtime.worker()).graphs.values()
         return tuple(path for graph in graphs for path in masks.secret_paths(graph))

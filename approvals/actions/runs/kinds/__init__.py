@@ -1,6 +1,7 @@
-"""The kinds of run. A new one is a module here with a subclass of `Kind`, a line in KINDS and a member of RunKind.
+"""The kinds of run. To add one, write a module here with a subclass of `Kind`, a line in KINDS and a member of
+RunKind.
 
-What web processes need to know of it is in `approvals/domain/run_traits.py`.
+`approvals/domain/run_traits.py` holds what web processes need to know of it.
 """
 
 from approvals.actions.runs.kinds.base import Kind

@@ -1,4 +1,4 @@
-"""What differs between the kinds of run. Everything else is the same for all: take, enter, watch the steps, settle."""
+"""What differs between the kinds of run. The rest is the same for all: take, enter, record the steps, settle."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -12,28 +12,29 @@ from approvals.models import Run
 
 
 class Kind(ABC):
-    """Has no state of its own. Methods without `async` may use the database, and are called in a thread for it."""
+    """A kind of run, without state. Methods without `async` may query the database, and are called in a thread."""
 
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
-        """Return the run with its secrets in plain text; from here on they are in this worker only. Raises Refusal."""
+        """Return the run with decrypted secrets, which only this worker has. Raises Refusal."""
         return taken
 
     def states_given(self, taken: TakenRun) -> list[Mapping[str, Any]]:
-        """Return what the run brings to the thread, laid out like a state: its secrets are hidden in all that is told.
+        """Return what the run brings to the thread, in the layout of a state. Its secrets are masked in everything
+        reported.
 
-        It is read after `decrypted`.
+        It is called after `decrypted`.
         """
         return []
 
     def why_not(self, taken: TakenRun) -> Failed | None:
-        """Say why nothing may be run; a query."""
+        """Return why nothing may be run, or an empty string. One query."""
         return None
 
     @abstractmethod
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
-        """Run the graph, or do to the thread what the run is for, and say how it stopped.
+        """Run the graph, or do what this kind does to the thread. Return how it stopped.
 
-        Safe to do again after a crash. Raises UnreadableThread, CannotFork, CannotEdit, FenceLost.
+        It can be repeated after a crash. Raises UnreadableThread, CannotFork, CannotEdit, FenceLost.
         """
 
     def finished_as(self, run: Run) -> str:
@@ -43,7 +44,7 @@ class Kind(ABC):
     # After a crash: the worker died with the run, which had entered the graph.
 
     def stopped(self, taken: TakenRun, here: Snapshot, inside: Snapshot | None) -> Outcome | None:
-        """Say how the run had stopped, if it had: at a checkpoint of its own, at a gate or at the end.
+        """Return how the run had stopped, if it had: at a checkpoint of its own, at a gate or at the end.
 
         `inside` is the subgraph whose breakpoint was decided. A question is stored when its own node stops; other nodes
         of the step may have been running.
@@ -56,9 +57,9 @@ class Kind(ABC):
         return None if here.waiting else Finished(here)
 
     def is_moved(self, taken: TakenRun, here: Snapshot) -> bool:
-        """True if somebody else moved the thread, so that nobody knows what the run would do there."""
+        """Return whether somebody else moved the thread, so that the effect of the run there is unknown."""
         return False
 
     def may_begin_again(self, taken: TakenRun, here: Snapshot | None) -> bool:
-        """True if it may go on without a person, although a node may have been running."""
+        """Return whether the run may go on without asking a person, although a node may have been running."""
         return True

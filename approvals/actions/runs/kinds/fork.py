@@ -1,6 +1,7 @@
-"""A run that copies a checkpoint of another thread to its own, edits it if asked to, and goes on with new input if any.
+"""A run that copies a checkpoint of another thread to its own thread. It can edit the copy, and go on with new
+input.
 
-Its input: `{"thread_id", "checkpoint_id", "edits", "as_node", "input"}`, of which the first two name what is copied.
+Its input is `{"thread_id", "checkpoint_id", "edits", "as_node", "input"}`; the first two name the original.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""A run that has a question asked again whose answer its node failed with. No node runs."""
+"""A run that asks a question again after its node failed with the answer. No node runs."""
 
 from agentcore.graphs import resume
 from agentcore.graphs.resume import RunContext

@@ -1,4 +1,4 @@
-"""A run that has a thread go back to an earlier checkpoint of its own, which its input names, and on from there."""
+"""A run that moves a thread back to an earlier checkpoint, named by its input, and goes on from there."""
 
 from agentcore.graphs import forks, resume, snapshots
 from agentcore.graphs.resume import RunContext

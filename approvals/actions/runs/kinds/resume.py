@@ -1,4 +1,4 @@
-"""A run that carries out a decision: it hands the answer to the graph, once, and goes on from there."""
+"""A run that carries out a decision: it gives the answer to the graph, once, and goes on from there."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -78,7 +78,7 @@ def _decided(taken: TakenRun) -> Decided:
 
 
 def _is_as_recorded(taken: TakenRun) -> bool:
-    """Whether the answer that is about to be given is the one that the audit log says was decided."""
+    """Return whether the audit log has this answer as the one that was decided."""
     decided = _decided(taken)
     if decided.answer is None:
         return True
@@ -100,7 +100,7 @@ async def _changes(taken: TakenRun, checkpoint_id: str) -> list[str]:
 
 
 def _changes_stored(taken: TakenRun, checkpoint_id: str) -> list[str]:
-    """Name what is stored otherwise than when it was decided, but for this run's own edit, which may stand there."""
+    """Name what is stored differently than when it was decided. This run's own edit may stand there."""
     decided = _decided(taken)
     if decided.bound is None or is_off("bytes_check"):
         return []
@@ -116,7 +116,7 @@ async def _may_pass(taken: TakenRun, run: RunContext, here: Snapshot) -> bool:
 
 
 def _is_enough(taken: TakenRun, pauses: list[Pause]) -> bool:
-    """Whether what was decided is enough for the gates an edit led to: their policies may ask for more."""
+    """Return whether the decision is enough for the gates that an edit led to. Their policies may demand more."""
     approval = Decision.objects.select_related("approval").get(pk=_decided(taken).decision_id).approval
     asked, book = Rule.of(approval.rule), Rulebook(taken.graph_id)
     return all(set(pause.next) <= set(approval.next) or asked.covers(book.rule_for(pause)) for pause in pauses)
@@ -132,7 +132,7 @@ def _stopped_inside(taken: TakenRun, here: Snapshot, inside: Snapshot | None) ->
 
 
 def _is_answered(taken: TakenRun, here: Snapshot) -> bool:
-    """Whether the question that this run answers waits no longer, at the checkpoint where it was asked."""
+    """Return whether the question of this run no longer waits at the checkpoint where it was asked."""
     asked = taken.answer.interrupt_id if taken.answer else ""
     if not asked or not here.interrupts or here.checkpoint_id != taken.resume_from:
         return False
@@ -142,6 +142,9 @@ def _is_answered(taken: TakenRun, here: Snapshot) -> bool:
 
 
 def _is_over(taken: TakenRun, here: Snapshot) -> bool:
-    """Whether the nodes of the step that was answered have all ended; that the step has is not stored. None ran."""
+    """Return whether the nodes of the answered step have all ended and none ran since.
+
+    The end of a step itself is not stored.
+    """
     is_there = bool(taken.answer and taken.answer.interrupt_id) and here.checkpoint_id == taken.resume_from
     return is_there and bool(here.waiting) and not (here.next or here.interrupts or here.errors)
