@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         DATA_DIR=str(servers.folder() / worker),
         LANGGRAPH_JSON=str(Path(__file__).parent / "langgraph.json"),
         DEMO_PACE="0",
+        DATABASE_URL=servers.url_of(worker or "alone"),
         REDIS_URL=servers.redis_url(int(os.environ["TEST_REDIS_PORT"]), worker),
         SSL_CERT_DIR=str(servers.folder()),  # all is plain HTTP; httpx would read every authority for each client
     )
@@ -88,14 +89,12 @@ def redis() -> str:
 @pytest.fixture(scope="session")
 def database() -> Iterator[str]:
     """A real database with every table and the demo's people; Django is set up over it."""
-    name = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    os.environ["DATABASE_URL"] = url = servers.url_of(name)
     import django
 
     servers.start_postgres()
     django.setup()
-    servers.prepare(name, _fill)
-    yield url
+    servers.prepare(os.environ.get("PYTEST_XDIST_WORKER", "alone"), _fill)
+    yield os.environ["DATABASE_URL"]
     _close_connections()
 
 
