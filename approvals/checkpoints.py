@@ -1,4 +1,4 @@
-"""The checkpoint tables that CHECKPOINT_URL names, read and changed without LangGraph: for web and for workers."""
+"""The checkpoint tables at CHECKPOINT_URL, read and changed without LangGraph. For web processes and workers."""
 
 import functools
 from collections.abc import Collection, Iterator
@@ -22,13 +22,13 @@ _memory: MemorySaver | None = None
 
 
 def keep_in_memory(saver: MemorySaver) -> None:
-    """Make this process the one that has the checkpoints of `memory://`."""
+    """Make this process the holder of the checkpoints of `memory://`."""
     global _memory
     _memory = saver
 
 
 def memory_here() -> MemorySaver:
-    """Return the checkpoints of `memory://`. Raises CheckpointsElsewhere in every process but the server's own."""
+    """Return the checkpoints of `memory://`. Raises CheckpointsElsewhere in any process but the server's own."""
     if _memory is None:
         raise CheckpointsElsewhere(
             "CHECKPOINT_URL=memory:// keeps the checkpoints in the server's own process, which no other can reach."
@@ -48,21 +48,21 @@ def why_one_process() -> str:
 
 
 def params() -> dict[str, str]:
-    """Return libpq parameters from Django's own connection, so that a test database is followed too."""
+    """Return libpq parameters from Django's own connection, so that tests use their own database."""
     found = connections[settings.CHECKPOINT_DATABASE].get_connection_params()
     return {key: str(value) for key, value in found.items() if isinstance(value, str | int) and key != "options"}
 
 
 def database() -> str:
-    """Return which of Django's databases a transaction over the checkpoints belongs to; the console's for none."""
+    """Return the alias of Django's database with the checkpoints; the console's if they are in none."""
     return settings.CHECKPOINT_DATABASE or DEFAULT_DB_ALIAS
 
 
 @contextmanager
 def open_tables() -> Iterator[Tables]:
-    """Open the tables of the checkpoints; in the console's own transaction when they share a database.
+    """Open the checkpoint tables; in the console's own transaction if they share a database.
 
-    Raises Unavailable when another process has them, or their file is out of order.
+    Raises Unavailable if another process has them, or their file is damaged.
     """
     try:
         match settings.CHECKPOINT_STORE:
@@ -90,13 +90,13 @@ def read_metadata(thread_id: str) -> dict[str, Any]:
 
 
 def read_bound(thread_id: str) -> Bound | None:
-    """Return the rows of all that tasks can read of the thread; None if it has no checkpoint."""
+    """Return the stored bytes that the thread's tasks can read, by stamps; None if it has no checkpoint."""
     with open_tables() as tables:
         return tables.read_bound(thread_id)
 
 
 def bind(thread_id: str, before: Bound, tasks: Collection[str]) -> Bound | None:
-    """Return what these tasks can read, with digests; None if it has changed since `before`."""
+    """Return the stored bytes that these tasks can read, with digests; None if they changed since `before`."""
     wanted = before.read_by(tasks)
     with open_tables() as tables:
         found = tables.read_bound(thread_id, unread=wanted.unread, is_hashed=True)
@@ -104,27 +104,27 @@ def bind(thread_id: str, before: Bound, tasks: Collection[str]) -> Bound | None:
 
 
 def is_still(thread_id: str, was: Bound) -> bool:
-    """Say whether the very rows are there that `was` is made of."""
+    """Return whether the row versions are those of `was`."""
     with open_tables() as tables:
         now = tables.read_bound(thread_id, unread=was.unread)
     return now is not None and was.has_same_rows(now)
 
 
 def changed(thread_id: str, was: Bound, *, edited: tuple[str, str] | None = None) -> list[str]:
-    """Name what is stored otherwise than it was."""
+    """Name what is stored differently than it was."""
     with open_tables() as tables:
         return bound_bytes.changed(tables, thread_id, was, edited=edited)
 
 
 def lay_tombstone(thread_id: str) -> None:
-    """Let nobody write to the thread any more."""
+    """Refuse all writes to the thread from now on."""
     if not is_off("tombstone"):
         with open_tables() as tables:
             tables.lay_tombstone(thread_id)
 
 
 def mark_indexed(thread_id: str, head: Head | None) -> None:
-    """Say, once what was read is committed, that the thread was read at `head`: earlier, a rollback would lose it."""
+    """Record after commit that the thread was read at `head`. Before commit, a rollback would lose the reading."""
     transaction.on_commit(functools.partial(_mark_indexed, thread_id, head), robust=True)
 
 

@@ -1,4 +1,4 @@
-"""`make bench`: each table in one run, ours beside the plain library. `BENCH=name` runs one."""
+"""`make bench`: every table in one run, ours beside the plain library. `BENCH=name` runs one."""
 
 import importlib
 import json

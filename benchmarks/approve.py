@@ -1,6 +1,6 @@
-"""From Approve to the end of the graph: bare LangGraph, and the whole of ours (vote, audit, job, run, index).
+"""From Approve to the end of the graph: bare LangGraph beside all of ours (vote, audit, job, run, index).
 
-Both edit the amount and go on, over the same PostgreSQL, in the same process and run; `times` is ours over bare.
+Both edit the amount and go on, over the same PostgreSQL, in the same process and run. `times` is ours divided by bare.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""The audit log: appending an entry, and walking a long log against a bare loop of hashlib over the same rows.
+"""The audit log: appending entries, and verifying a long log, beside a bare loop of hashlib over the same rows.
 
-`times` is ours over bare, over the same PostgreSQL, in the same process and run.
+`times` is ours divided by bare, over the same PostgreSQL, in the same process and run.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
-"""What a vote compares: the rows of all that its tasks can read, beside the look at the newest checkpoint alone.
+"""What a vote compares: the versions of all rows that its tasks can read, beside a look at the newest checkpoint
+alone.
 
-`ratio` is the median over that of the look at the head, in the same run over the same PostgreSQL. `digests` reads every
-byte: that is done once when a question is indexed, and where rows were written anew.
+`ratio` is the median divided by that of the look at the head, in the same run over the same PostgreSQL. `digests` reads
+every byte: that happens once when a question is indexed, and where rows were written anew.
 """
 
 import statistics

@@ -1,1 +1,1 @@
-"""The queue, and the worker that takes jobs from it."""
+"""The job queue, the tasks, and the worker that carries them out."""

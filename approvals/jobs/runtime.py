@@ -1,6 +1,6 @@
 """What a worker needs: the graphs of langgraph.json, and savers over the checkpoints that the settings name.
 
-Only a worker imports this: it loads LangGraph. `worker()` opens both in the loop that asks first.
+Only workers import this module: it loads LangGraph. `worker()` opens both in the calling event loop.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from approvals import checkpoints
 
 
 class WorkerRuntime:
-    """What runs need: the graphs of langgraph.json and the checkpoints."""
+    """The graphs of langgraph.json and the checkpoints."""
 
     def __init__(self, graphs: dict[str, Graph], saver: Callable[[Reads], Saver]) -> None:
         self.graphs = graphs
         self._saver = saver
 
     def saver(self, graph_id: str | None, *, reads: Reads = "validated") -> Saver:
-        """Return the saver of one run, or of one page; it builds the types of this graph and of no other."""
+        """Return the saver of one run or one page. It builds the types of this graph and no others."""
         return with_serializer(self._saver(reads), _serializers[graph_id])
 
 
@@ -43,7 +43,7 @@ _opening = asyncio.Lock()
 
 
 def load_graphs() -> dict[str, Graph]:
-    """Import the graphs, once in a process. Raises RegistryError or UnsafeSerializer: let it stop the start."""
+    """Import the graphs, once in a process. Raises RegistryError or UnsafeSerializer, which should stop the start."""
     global _graphs
     if _graphs is None:
         loaded = registry.load_graphs(settings.LANGGRAPH_JSON)
@@ -55,13 +55,13 @@ def load_graphs() -> dict[str, Graph]:
 
 
 def check_serializers() -> None:
-    """Raise UnsafeSerializer if a checkpoint could run code in this process: let it stop the start."""
+    """Raise UnsafeSerializer if a checkpoint could run code in this process. That should stop the start."""
     for serializer in (plain_serializer(), *_serializers.values()):
         check_serializer(serializer)
 
 
 def graph_cards() -> list[GraphCard]:
-    """Describe the loaded graphs for the web process."""
+    """Return the cards of the loaded graphs, for web processes."""
     root = Path(settings.LANGGRAPH_JSON).resolve().parent
     entries = {entry.id: entry for entry in registry.read_entries(settings.LANGGRAPH_JSON)}
     return [
@@ -71,9 +71,9 @@ def graph_cards() -> list[GraphCard]:
 
 
 async def worker() -> WorkerRuntime:
-    """Return this loop's worker, opened on first use; `close_worker` closes it.
+    """Return the runtime of this event loop, opened at the first use. `close_worker` closes it.
 
-    Raises RegistryError, and CheckpointsElsewhere or FileUnusable when the checkpoints cannot be opened here.
+    Raises RegistryError, and CheckpointsElsewhere or FileUnusable if the checkpoints cannot be opened here.
     """
     loop = asyncio.get_running_loop()
     async with _opening:
@@ -92,7 +92,9 @@ async def close_worker() -> None:
 
 @asynccontextmanager
 async def _open_savers() -> AsyncIterator[Callable[[Reads], Saver]]:
-    """Yield what gives a run its saver: in PostgreSQL one of its own, over one pool; else the one there is."""
+    """Yield a function that returns a run's saver: in PostgreSQL a saver of its own over one pool, otherwise the
+    only one.
+    """
     match settings.CHECKPOINT_STORE:
         case Postgres():
             async with opening.open_pool(checkpoints.params()) as pool, _open_cache(pool) as cache:
@@ -116,9 +118,9 @@ async def _open_cache(pool: Pool) -> AsyncIterator[Cache | None]:
 
 @contextmanager
 def keep_checkpoints() -> Iterator[None]:
-    """Make this process the one that has the checkpoints, while it serves; PostgreSQL belongs to nobody.
+    """Hold SQLite or memory checkpoints in this process while it serves. PostgreSQL needs no holder.
 
-    Raises CheckpointsElsewhere when another process has the SQLite file.
+    Raises CheckpointsElsewhere if another process has the SQLite file.
     """
     match settings.CHECKPOINT_STORE:
         case Sqlite(path):
