@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from agentcore.savers.serializers import canonical
+from agentcore.plain.json import canonical
 
 if TYPE_CHECKING:
     _Field = models.Field[Any, Any]

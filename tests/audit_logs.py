@@ -81,7 +81,7 @@ def decided(*, comment: str = "because", verdict: str = "approve") -> str:
 def _decided(comment: str, verdict: str) -> str:
     from django.contrib.auth.models import User
 
-    from agentcore.savers.serializers import digest
+    from agentcore.plain.json import digest
     from approvals import audit
     from approvals.domain.policies import answer_digest
     from approvals.models import Approval, Decision, Thread, Vote

@@ -34,9 +34,9 @@ from agentcore.graphs.subgraphs import graph_at
 from agentcore.graphs.tools import tool_schemas
 from agentcore.plain import schemas
 from agentcore.plain.errors import Fault, UnreadableThread
+from agentcore.plain.json import canonical
 from agentcore.plain.masks import hidden
 from agentcore.plain.types import Action, Choice, Pause, PendingInterrupt, Question, Snapshot
-from agentcore.savers.serializers import canonical
 
 DIALECTS: dict[str, ModuleType] = {
     "raised": node_interrupt,

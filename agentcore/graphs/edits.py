@@ -23,10 +23,11 @@ from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain import excerpts, masks, schemas
+from agentcore.plain.blocked import blocked_sentence
 from agentcore.plain.errors import Ambiguous, CannotEdit, Fault, FenceLost, UnreadableThread
+from agentcore.plain.json import canonical, digest, to_plain
+from agentcore.plain.messages import is_removal
 from agentcore.plain.types import Channel, ChannelChange, Choice, Gate, GateTask, Pause, Preview, Snapshot
-from agentcore.savers.serializers import canonical, digest, to_plain
-from agentcore.savers.strict_serializer import blocked_sentence
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
@@ -352,5 +353,5 @@ def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -
     else:
         value = edit["value"]
         if channel.merges == "messages" and edit["op"] == "append" and isinstance(value, list):
-            value = [item for item in value if not messages.is_removal(item)]
+            value = [item for item in value if not is_removal(item)]
         yield from schemas.faults(channel.schema, value, f"{name}/value")

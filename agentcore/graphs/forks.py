@@ -21,9 +21,9 @@ from agentcore.graphs import edits as state_edit
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.plain import excerpts, masks
+from agentcore.plain.blocked import blocked_sentence, noting_blocked
 from agentcore.plain.errors import CannotFork, UnreadableThread
 from agentcore.plain.types import Snapshot
-from agentcore.savers.strict_serializer import blocked_sentence, noting_blocked
 
 NO_CHECKPOINT = "The thread has no such checkpoint."
 

@@ -7,14 +7,7 @@ from langchain_core.messages import BaseMessage
 
 from agentcore.graphs.cards import merging_of
 from agentcore.graphs.registry import Graph
-from agentcore.savers.serializers import MESSAGE_FIELDS
-
-REMOVAL = {"type": "remove", "content": ""}
-
-
-def is_removal(item: Any) -> bool:
-    """Whether this plain data takes a message out, by its id, where `add_messages` merges it."""
-    return isinstance(item, Mapping) and {**item, "id": ""} == {**REMOVAL, "id": ""} and isinstance(item["id"], str)
+from agentcore.plain.messages import MESSAGE_FIELDS
 
 
 def merges_messages(graph: Graph, name: str) -> bool:

@@ -24,8 +24,8 @@ from agentcore.graphs.next_step import NextStep
 from agentcore.graphs.registry import Graph
 from agentcore.plain import masks
 from agentcore.plain.errors import CannotEdit, Fault
+from agentcore.plain.json import to_plain
 from agentcore.plain.types import Choice, GateTask, Snapshot
-from agentcore.savers.serializers import to_plain
 
 Saver = sends.Saver
 

@@ -20,8 +20,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
 from agentcore.graphs.registry import Graph
+from agentcore.plain.json import canonical, digest, to_plain
 from agentcore.plain.types import PendingInterrupt
-from agentcore.savers.serializers import canonical, digest, to_plain
 
 Saver = BaseCheckpointSaver[Any]
 RAISED = "raised-"

@@ -24,8 +24,8 @@ from dotenv import dotenv_values
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
+from agentcore.plain.blocked import ClassName
 from agentcore.plain.errors import RegistryError, without_secrets
-from agentcore.savers.strict_serializer import ClassName
 
 Graph = Pregel[Any, Any, Any, Any]
 

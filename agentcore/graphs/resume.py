@@ -22,14 +22,13 @@ from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.graphs.tools import Watch
 from agentcore.plain import bound_bytes, masks
 from agentcore.plain.errors import CannotEdit
-from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
-from agentcore.savers.serializers import canonical, to_plain
+from agentcore.plain.json import canonical, to_plain
+from agentcore.plain.types import NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.testing.failpoints import is_off, reach
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
 INVALID_EDIT = "InvalidEdit"
 """How a run failed whose edit the graph would not take."""
-NOTHING_RAN = "NothingRan"
 NOTHING_RAN_TOLD = (
     "The graph ended at once: no node began, and the thread stands where it stood. Nothing was carried out, so it is"
     " asked anew. Was the thread written by another graph, or another version of LangGraph?"

@@ -16,8 +16,8 @@ from langgraph.types import PregelTask, Send, StateSnapshot
 from pydantic import BaseModel
 
 from agentcore.plain.errors import CannotEdit, Fault
+from agentcore.plain.json import canonical, has_objects, to_plain
 from agentcore.plain.types import GateTask
-from agentcore.savers.serializers import canonical, has_objects, to_plain
 
 Saver = BaseCheckpointSaver[Any]
 _PUSH = "__pregel_push"  # first part of the path of a task that a Send started; tests/agentcore/test_facts.py pins it

@@ -10,8 +10,8 @@ from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
 from agentcore.graphs.registry import Graph
+from agentcore.plain.json import to_plain
 from agentcore.plain.types import Call
-from agentcore.savers.serializers import to_plain
 
 MOST_CALLS = 500
 

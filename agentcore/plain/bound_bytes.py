@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentcore.plain.decoding import plain_serializer
-from agentcore.savers.serializers import digest, to_plain
+from agentcore.plain.json import digest, to_plain
 
 if TYPE_CHECKING:
     from agentcore.plain.tables import Tables

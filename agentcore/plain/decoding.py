@@ -5,16 +5,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.jsonplus import EXT_DELTA_SNAPSHOT, EXT_NUMPY_ARRAY
-
-from agentcore.savers.serializers import MESSAGE_FIELDS, canonical, to_plain
-from agentcore.savers.strict_serializer import NAMES_A_CLASS, bare_of, class_name, envelope_of, unpack
+from agentcore.plain.blocked import class_name
+from agentcore.plain.json import canonical, to_plain
+from agentcore.plain.messages import MESSAGE_FIELDS
+from agentcore.plain.msgpack import EXT_DELTA_SNAPSHOT, EXT_NUMPY_ARRAY, NAMES_A_CLASS, bare_of, envelope_of, unpack
+from agentcore.plain.types import Serializer
 
 _LONGEST_KIND = 50
 
 
-def plain_serializer() -> SerializerProtocol:
+def plain_serializer() -> Serializer:
     """Read any checkpoint as plain data: objects become `{"__type__": "module.Class", "value": ...}`. Never writes."""
     return _PlainSerializer()
 

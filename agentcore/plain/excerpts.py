@@ -16,10 +16,10 @@ from psycopg.rows import tuple_row
 
 from agentcore.graphs.questions import Saver
 from agentcore.plain.errors import UnreadableThread
+from agentcore.plain.json import canonical
 from agentcore.plain.tables import SIZES_SQL, Measured, StoredValue, measure_sql, named, object_in, texts_cut
 from agentcore.plain.types import Gate, Snapshot
 from agentcore.savers.postgres import PostgresSaver
-from agentcore.savers.serializers import canonical
 from agentcore.savers.sqlite import SqliteSaver
 
 LARGEST_READ = 4 * 2**20

@@ -12,9 +12,9 @@ from agentcore.graphs import edits
 from agentcore.plain import masks
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
+from agentcore.plain.json import to_plain
 from agentcore.plain.tables import PostgresTables, Tables, object_in, texts_cut
 from agentcore.savers.memory import MemoryTables
-from agentcore.savers.serializers import to_plain
 from agentcore.savers.sqlite import SqliteTables
 
 INTERNAL = ("__", "branch:", "join:", "start:")

@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from agentcore.plain.namespaces import path_of
 
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 Verdict = Literal["approve", "reject", "respond", "skip"]
+NOTHING_RAN = "NothingRan"
+"""The error of a run that carried nothing out: no node began, so the question is asked anew."""
+
+
+class Serializer(Protocol):
+    """Turns values of a checkpoint into type and bytes, and back; LangGraph's own protocol."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]: ...
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
 from agentcore.graphs.registry import Graph, GraphEntry, read_entries
+from agentcore.plain.blocked import ClassName
 from agentcore.plain.errors import RegistryError
-from agentcore.savers.strict_serializer import ClassName
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from agentcore.plain import bound_bytes
 from agentcore.plain.bound_bytes import Bound
+from agentcore.plain.canary import check_serializer
 from agentcore.plain.errors import ThreadCleaned, ThreadHeld
 from agentcore.plain.tables import (
     MOST_WRITTEN,
@@ -29,7 +30,6 @@ from agentcore.plain.tables import (
     measured,
 )
 from agentcore.savers.fence import HELD_SENTENCE, Fenceable
-from agentcore.savers.serializers import check_serializer
 
 _numbers = itertools.count(1)
 

@@ -15,9 +15,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from agentcore.plain.canary import check_serializer
 from agentcore.plain.errors import SetupFailed
 from agentcore.savers import triggers
-from agentcore.savers.serializers import check_serializer, strict_serializer
+from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.setup_blockers import Connection, Patience, rows, watch
 
 Pool = AsyncConnectionPool[Connection]

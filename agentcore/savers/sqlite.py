@@ -21,6 +21,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentcore.plain import bound_bytes
 from agentcore.plain.bound_bytes import Bound
+from agentcore.plain.canary import check_serializer
 from agentcore.plain.errors import CheckpointsElsewhere, FileUnusable, ThreadHeld
 from agentcore.plain.tables import (
     MOST_WRITTEN,
@@ -35,7 +36,6 @@ from agentcore.plain.tables import (
     object_of,
 )
 from agentcore.savers.fence import HELD_SENTENCE, Fenceable
-from agentcore.savers.serializers import check_serializer
 from agentcore.testing.failpoints import reach
 
 T = TypeVar("T")

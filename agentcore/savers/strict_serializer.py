@@ -2,99 +2,35 @@
 
 import importlib
 import json
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any
 
 import ormsgpack
 from langchain_core.load.load import Reviver
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.event_hooks import emit_serde_event
-from langgraph.checkpoint.serde.jsonplus import (
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.types import Send
+
+from agentcore.plain.blocked import ClassName, class_name, note_blocked
+from agentcore.plain.msgpack import (
     EXT_CONSTRUCTOR_KW_ARGS,
     EXT_CONSTRUCTOR_POS_ARGS,
     EXT_CONSTRUCTOR_SINGLE_ARG,
     EXT_DELTA_SNAPSHOT,
     EXT_METHOD_SINGLE_ARG,
     EXT_PYDANTIC_V1,
-    EXT_PYDANTIC_V2,
-    JsonPlusSerializer,
+    NAMES_A_CLASS,
+    bare_of,
+    envelope_of,
+    unpack,
 )
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
-from langgraph.types import Send
-
-logger = logging.getLogger(__name__)
-
-ClassName = tuple[str, str]
-"""Module and class, as checkpoints name them."""
-
-_LONGEST_NAME = 200
-_MOST_NOTED = 50
-_MOST_NAMED = 5
 
 # A secret that was not built would be bare data, which people are shown.
 _SAFE = SAFE_MSGPACK_TYPES | {("pydantic.types", "SecretStr"), ("pydantic.types", "SecretBytes")}
-NAMES_A_CLASS = {
-    EXT_CONSTRUCTOR_SINGLE_ARG,
-    EXT_CONSTRUCTOR_POS_ARGS,
-    EXT_CONSTRUCTOR_KW_ARGS,
-    EXT_METHOD_SINGLE_ARG,
-    EXT_PYDANTIC_V1,
-    EXT_PYDANTIC_V2,
-}
 _MESSAGES = Reviver(allowed_objects="messages")  # LangGraph's own takes any class of langchain_core
 _LANGGRAPHS = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
-_noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
-
-
-@contextmanager
-def noting_blocked() -> Iterator[set[str]]:
-    """Collect the names of the types that a strict serializer refuses to build inside the block."""
-    noted: set[str] = set()
-    token = _noted.set(noted)
-    try:
-        yield noted
-    finally:
-        _noted.reset(token)
-
-
-def blocked_sentence(names: Sequence[str]) -> str:
-    """Return what it means for people that these types were not built, and how to allow them."""
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return (
-        f"The state holds {', '.join(names[:_MOST_NAMED])}{more}, not built here: the graph's nodes would get bare data"
-        " instead, and an edit would lose the type. Declare it in the graph's state, or list it under"
-        " allowed_msgpack_modules in langgraph.json; if it is there, its class no longer takes what was stored."
-        " See docs/how-to/own-graph.md."
-    )
-
-
-def class_name(module: Any, name: Any) -> str:
-    """Return the class name as a checkpoint has it, made safe: a crafted one may hold anything, and it is shown and
-    stored.
-    """
-    full = f"{module}.{name}"[:_LONGEST_NAME]
-    return full if all(part.isidentifier() for part in full.split(".")) else ascii(full)
-
-
-def unpack(packed: bytes, on_object: Callable[[int, bytes], Any]) -> Any:
-    return ormsgpack.unpackb(packed, ext_hook=on_object, option=ormsgpack.OPT_NON_STR_KEYS)
-
-
-def envelope_of(value: dict[str, Any]) -> tuple[str, str] | None:
-    """Return module and class if the JSON stands for an object, as early versions wrote it."""
-    match value:
-        case {"lc": 1 | 2, "type": "constructor", "id": [_, *_, str()] as id} if all(isinstance(p, str) for p in id):
-            return ".".join(id[:-1]), id[-1]
-    return None
-
-
-def bare_of(envelope: dict[str, Any]) -> Any:
-    """Return the data from which the object would have been built."""
-    return envelope.get("kwargs") or envelope.get("args")
 
 
 class StrictSerializer(JsonPlusSerializer):
@@ -175,16 +111,7 @@ def _array(code: int, packed: bytes) -> Any:
 
 
 def _blocked(module: Any, name: Any, payload: Any) -> Any:
-    """Give the bare data; tell whoever collects, and otherwise the log, once for each name."""
-    noted, named = _noted.get(), class_name(module, name)
-    if noted is None:
-        _warn(named)
-    elif len(noted) < _MOST_NOTED:
-        noted.add(named)
+    """Give the bare data, and note the name."""
+    note_blocked(class_name(module, name))
     emit_serde_event({"kind": "msgpack_blocked", "module": str(module), "name": str(name)})
     return payload
-
-
-@lru_cache(maxsize=1_000)
-def _warn(named: str) -> None:
-    logger.warning("a checkpoint holds %s, which is not allowed here: its bare data is read instead", named)

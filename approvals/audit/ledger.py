@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db.models import Model
 
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from approvals.audit.walk import Broken
 from approvals.domain.policies import answer_digest, content_digest
 from approvals.models import AuditEntry, AuditText, Decision, Vote

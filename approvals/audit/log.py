@@ -12,7 +12,7 @@ import rfc8785
 from django.db import connection
 from django.db import transaction as database
 
-from agentcore.savers.serializers import to_plain
+from agentcore.plain.json import to_plain
 from agentcore.testing.failpoints import is_off, reach
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import SALT_LENGTH, entry_hash, text_digest

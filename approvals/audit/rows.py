@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.models import DateTimeField, Field, JSONField, Model, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
-from agentcore.savers.serializers import canonical
+from agentcore.plain.json import canonical
 from approvals.fields import CanonicalJSONField
 from approvals.models import (
     ApiToken,

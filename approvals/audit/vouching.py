@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from agentcore.savers.serializers import canonical
+from agentcore.plain.json import canonical
 from agentcore.testing.failpoints import is_off
 from approvals.audit import rows
 from approvals.audit.chain import entry_hash

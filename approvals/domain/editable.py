@@ -7,7 +7,7 @@ removing an item is a change of `items`.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agentcore.savers.serializers import canonical
+from agentcore.plain.json import canonical
 
 Editable = tuple[str, ...] | None
 """None: everything. Empty: nothing."""

@@ -14,7 +14,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from agentcore.plain.excerpts import has_excerpt, is_excerpt
-from agentcore.savers.serializers import canonical
+from agentcore.plain.json import canonical
 from approvals.domain.text import json_text, plain_visible, unwound
 
 COLUMNS = 35

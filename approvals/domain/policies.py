@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from agentcore.savers.serializers import digest
-from agentcore.savers.strict_serializer import blocked_sentence
+from agentcore.plain.blocked import blocked_sentence
+from agentcore.plain.json import digest
 from approvals.domain import editable
 from approvals.domain.editable import Editable
 from approvals.domain.folds import ALL_ACTIONS

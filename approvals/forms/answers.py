@@ -8,8 +8,8 @@ from django import forms
 
 from agentcore import dialects
 from agentcore.dialects.any_value import words_of
+from agentcore.plain.json import canonical
 from agentcore.plain.types import Choice
-from agentcore.savers.serializers import canonical
 from approvals.domain import policies
 from approvals.domain.answers import is_about_actions, question_of
 from approvals.domain.policies import Rule

@@ -10,7 +10,7 @@ from django import forms
 from django.forms.utils import ErrorDict
 
 from agentcore.dialects.breakpoint import is_conversation
-from agentcore.graphs.messages import REMOVAL, is_removal
+from agentcore.plain.messages import REMOVAL, is_removal
 from agentcore.plain.types import Channel
 from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule

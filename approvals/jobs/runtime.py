@@ -13,13 +13,14 @@ from django.conf import settings
 from agentcore.graphs import cards, registry
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, with_serializer
+from agentcore.plain.canary import check_serializer
 from agentcore.plain.decoding import plain_serializer
-from agentcore.plain.types import GraphCard
+from agentcore.plain.types import GraphCard, Serializer
 from agentcore.plain.urls import Memory, Postgres, Sqlite
 from agentcore.savers import allowlist, opening, sqlite
 from agentcore.savers.cache import Cache, Reads, open_cache
 from agentcore.savers.memory import MemorySaver
-from agentcore.savers.serializers import Serializer, check_serializer, strict_serializer
+from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.setup import Pool
 from approvals import checkpoints
 

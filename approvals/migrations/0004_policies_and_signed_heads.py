@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import approvals.fields
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 
 # What was signed, and what a policy was, only grows as well.
 PROTECT = "".join(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentcore import dialects
+from agentcore.plain.json import digest
 from agentcore.plain.types import Choice
-from agentcore.savers.serializers import digest
 from approvals.domain import answers
 from approvals.domain.text import json_text
 from approvals.enums import VERDICT_WORDS

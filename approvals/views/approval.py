@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from approvals.actions.threads import whole_values
 from approvals.actions.votes import alterations
 from approvals.domain import permissions, policies

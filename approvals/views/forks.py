@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from agentcore.plain import timeline
-from agentcore.savers.serializers import canonical
+from agentcore.plain.json import canonical
 from approvals.actions.runs import starts
 from approvals.actions.threads import forks, history, replays
 from approvals.domain import permissions

@@ -18,10 +18,11 @@ from agentcore.graphs.edits import preview
 from agentcore.graphs.resume import Answer, RunContext, resume
 from agentcore.graphs.snapshots import Saver, config_for, history, look, snapshot, with_saver, with_serializer
 from agentcore.plain.errors import CannotEdit, UnreadableThread
+from agentcore.plain.json import canonical
 from agentcore.plain.types import Failed, Finished, Gate, Snapshot
 from agentcore.savers.allowlist import declared_types
 from agentcore.savers.opening import open_checkpointer, open_pool
-from agentcore.savers.serializers import canonical, strict_serializer
+from agentcore.savers.serializers import strict_serializer
 
 PERMISSIVE = JsonPlusSerializer(allowed_msgpack_modules=True)
 

@@ -17,7 +17,7 @@ from langgraph.types import Send
 from pydantic import SecretStr
 
 from agentcore.plain.decoding import plain_serializer
-from agentcore.savers.serializers import canonical, to_plain
+from agentcore.plain.json import canonical, to_plain
 from tests.agentcore.test_serde import POISON, Colour, Model, Parcel
 from tests.agentcore.test_strict_serializer import PERMISSIVE, Order, Point, envelope, packed
 

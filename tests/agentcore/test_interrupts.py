@@ -19,8 +19,8 @@ from agentcore import dialects
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.graphs.runs import run_until_pause
+from agentcore.plain.json import digest
 from agentcore.plain.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
-from agentcore.savers.serializers import digest
 from tests import graphs
 from tests.console import refund as a_refund
 

@@ -16,7 +16,7 @@ from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from agentcore.graphs.snapshots import config_for, with_saver
-from agentcore.savers.serializers import to_plain
+from agentcore.plain.json import to_plain
 from tests.agentcore.savers import KINDS, ON_POSTGRES, open_saver
 
 

@@ -28,8 +28,9 @@ from agentcore.graphs import per_task, resume
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import CannotEdit
+from agentcore.plain.json import canonical, to_plain
 from agentcore.plain.types import Failed, Finished, Mismatch, Pause, Paused, Question, Snapshot
-from agentcore.savers.serializers import canonical, strict_serializer, to_plain
+from agentcore.savers.serializers import strict_serializer
 from agentcore.testing import failpoints
 from tests import sending
 from tests.agentcore.savers import KINDS, open_saver

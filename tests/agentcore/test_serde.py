@@ -21,8 +21,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel
 
-from agentcore.savers import serializers
-from agentcore.savers.serializers import canonical, digest, has_objects, to_plain
+from agentcore.plain.json import DEEPEST, canonical, digest, has_objects, to_plain
 
 
 @dataclasses.dataclass
@@ -176,8 +175,8 @@ def test_different_data_is_shown_differently(one: Any, two: Any) -> None:
 
 
 def test_deeper_data_is_cut_and_says_so() -> None:
-    assert "too deep" in canonical(to_plain(nested("list", serializers.DEEPEST + 2)))
-    assert to_plain(nested("list", serializers.DEEPEST)) == nested("list", serializers.DEEPEST)
+    assert "too deep" in canonical(to_plain(nested("list", DEEPEST + 2)))
+    assert to_plain(nested("list", DEEPEST)) == nested("list", DEEPEST)
 
 
 def test_a_message_keeps_what_people_read() -> None:

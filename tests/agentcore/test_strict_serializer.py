@@ -17,6 +17,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.prompts import PromptTemplate
+from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
@@ -24,12 +25,13 @@ from langgraph.types import Command, Interrupt, Send, TimeoutPolicy
 from pydantic import BaseModel, SecretStr
 from pydantic.v1 import BaseModel as BaseModelV1
 
+from agentcore.plain import blocked, canary, msgpack
+from agentcore.plain.blocked import blocked_sentence, noting_blocked
+from agentcore.plain.canary import check_serializer
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import UnsafeSerializer
-from agentcore.savers import canary
-from agentcore.savers import strict_serializer as strict
-from agentcore.savers.serializers import check_serializer, digest, strict_serializer, to_plain
-from agentcore.savers.strict_serializer import blocked_sentence, noting_blocked
+from agentcore.plain.json import digest, to_plain
+from agentcore.savers.serializers import strict_serializer
 from tests.agentcore.test_serde import POISON, Colour, Model, Parcel, Word
 
 Point = namedtuple("Point", "x y")
@@ -232,7 +234,7 @@ def test_names_are_noted_in_whatever_thread_decodes() -> None:
 
 
 def test_who_does_not_collect_finds_it_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
-    strict._warn.cache_clear()
+    blocked._warn.cache_clear()
     stored = PERMISSIVE.dumps_typed([Parcel(1.0, set())] * 3)
     with noting_blocked():
         strict_serializer().loads_typed(stored)
@@ -365,3 +367,9 @@ def test_a_message_in_an_unbuilt_object_is_still_a_message() -> None:
     stored = PERMISSIVE.dumps_typed(Order(Parcel(1.0, set()), Colour.RED, [AIMessage("hi", id="1")]))
     built, _ = read(stored)
     assert built["extras"] == [AIMessage("hi", id="1")]
+
+
+def test_the_codes_of_extensions_are_langgraphs() -> None:
+    """The plain side may not import LangGraph, so it has a copy of the codes."""
+    theirs = {name: code for name, code in vars(jsonplus).items() if name.startswith("EXT_")}
+    assert {name: code for name, code in vars(msgpack).items() if name.startswith("EXT_")} == theirs

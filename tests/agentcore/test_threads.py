@@ -20,9 +20,9 @@ from agentcore.demo.cases import CASES
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
+from agentcore.plain.json import digest
 from agentcore.plain.types import Failed, Finished, Gate, Paused, Snapshot
 from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
-from agentcore.savers.serializers import digest
 from tests import graphs
 
 

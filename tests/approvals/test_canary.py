@@ -12,8 +12,8 @@ from tests.console import free_port
 
 BROKEN = {
     "strict": "from agentcore.savers import strict_serializer as strict;"
-    " strict._SAFE |= {('agentcore.savers.canary', 'Canary')}",
-    "neutral": "from agentcore.plain import decoding; from agentcore.savers import canary;"
+    " strict._SAFE |= {('agentcore.plain.canary', 'Canary')}",
+    "neutral": "from agentcore.plain import decoding; from agentcore.plain import canary;"
     " decoding._READERS['pickle'] = __import__('pickle').loads",
 }
 COMMANDS = {
@@ -42,9 +42,9 @@ def test_a_serializer_that_builds_anything_stops_the_start(database: str, comman
 @pytest.mark.parametrize("command", ["serve", "worker alone"])
 def test_the_list_of_one_graph_is_checked_as_it_is_used(database: str, tmp_path: Path, command: str) -> None:
     path = tmp_path / "langgraph.json"
-    entry = {"path": "tests.holding:graph", "allowed_msgpack_modules": [["agentcore.savers.canary", "Canary"]]}
+    entry = {"path": "tests.holding:graph", "allowed_msgpack_modules": [["agentcore.plain.canary", "Canary"]]}
     path.write_text(json.dumps({"graphs": {"holding": entry}}))
     done = manage(database, command, LANGGRAPH_JSON=str(path))
     assert done.returncode == 1, done.stderr
-    assert "Take agentcore.savers.canary off the allowlist of langgraph.json" in done.stderr
+    assert "Take agentcore.plain.canary off the allowlist of langgraph.json" in done.stderr
     assert "Traceback" not in done.stderr

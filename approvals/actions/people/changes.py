@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from approvals import audit
 from approvals.actions.people import people
 from approvals.actions.people import policies as set_policy

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from approvals.audit import subjects
 from approvals.domain import context, permissions
 from approvals.domain.permissions import User

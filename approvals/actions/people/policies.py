@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from approvals import audit
 from approvals.audit import rows, subjects, vouching
 from approvals.domain import context, permissions, rulebook

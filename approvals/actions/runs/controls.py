@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from agentcore.graphs import resume
+from agentcore.plain.types import NOTHING_RAN
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases, queueing
 from approvals.actions.runs.entries import EACH_TIME
@@ -23,7 +23,7 @@ def retry_run(*, run_id: UUID, by: User) -> Run:
     """Queue the run again from where it stopped. The pending node runs again from its beginning."""
     with audit.transaction():
         thread, run = _stuck(run_id, by)
-        if run.error == resume.NOTHING_RAN:
+        if run.error == NOTHING_RAN:
             raise Conflict("Nothing was carried out, and the question is open again: decide it anew.")
         bindings.check(thread)
         head = checkpoints.read_head(thread.pk)

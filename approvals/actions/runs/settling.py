@@ -12,7 +12,7 @@ from agentcore.graphs import resume, snapshots
 from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
-from agentcore.plain.types import Call, Failed, Finished, Mismatch, Outcome, Pause, Paused, Snapshot
+from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Pause, Paused, Snapshot
 from approvals import audit
 from approvals.actions.runs import entries, interference, leases
 from approvals.actions.runs.kinds import kind_of
@@ -152,7 +152,7 @@ def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
 
 
 def _has_done_nothing(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failed) and outcome.error == resume.NOTHING_RAN
+    return isinstance(outcome, Failed) and outcome.error == NOTHING_RAN
 
 
 def _is_refused(outcome: Outcome) -> bool:

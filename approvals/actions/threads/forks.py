@@ -9,7 +9,7 @@ from django.db import connection
 from agentcore.graphs import edits as state_edit
 from agentcore.plain import timeline
 from agentcore.plain.errors import CannotEdit
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
 from approvals.actions.votes import alterations

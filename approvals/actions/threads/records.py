@@ -10,13 +10,12 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agentcore.graphs import resume
 from agentcore.plain import masks
 from agentcore.plain.bound_bytes import BEHIND, MOST_TOLD, Bound, why
 from agentcore.plain.excerpts import cut, cut_channels, has_excerpt
+from agentcore.plain.json import digest
 from agentcore.plain.tables import Head
-from agentcore.plain.types import Pause, Shown, Snapshot
-from agentcore.savers.serializers import digest
+from agentcore.plain.types import NOTHING_RAN, Pause, Shown, Snapshot
 from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
 from approvals.actions.runs import interference
@@ -98,7 +97,7 @@ def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
 
 def _stopped_runs(thread_id: str) -> set[str]:
     stopped = Run.objects.filter(thread_id=thread_id, status__in=[*STUCK_RUNS, RunStatus.CANCELLED])
-    stopped = stopped.exclude(error=resume.NOTHING_RAN)
+    stopped = stopped.exclude(error=NOTHING_RAN)
     return {str(pk) for pk in stopped.values_list("pk", flat=True)}
 
 

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from agentcore.plain import bound_bytes
 from agentcore.plain.bound_bytes import MOST_TOLD, Bound
 from agentcore.plain.excerpts import has_excerpt
-from agentcore.savers.serializers import digest
+from agentcore.plain.json import digest
 from agentcore.testing.failpoints import is_off, reach
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agentcore.plain.errors import RegistryError
-from agentcore.savers.serializers import digest, to_plain
+from agentcore.plain.json import digest, to_plain
 from approvals import audit
 from approvals.audit import subjects
 from approvals.domain import rulebook

@@ -10,8 +10,8 @@ from agentcore.graphs import edits as state_edit
 from agentcore.graphs import forks, snapshots
 from agentcore.plain import masks
 from agentcore.plain.errors import Ambiguous, CannotEdit, CannotFork, UnreadableThread
+from agentcore.plain.json import to_plain
 from agentcore.plain.types import Question
-from agentcore.savers.serializers import to_plain
 from approvals.database import in_database
 from approvals.domain import secrets
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable

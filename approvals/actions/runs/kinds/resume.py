@@ -8,8 +8,8 @@ from typing import Any
 from agentcore import dialects
 from agentcore.graphs import resume
 from agentcore.graphs.resume import RunContext
+from agentcore.plain.json import digest
 from agentcore.plain.types import Failed, Outcome, Pause, Paused, Snapshot
-from agentcore.savers.serializers import digest
 from agentcore.testing.failpoints import is_off
 from approvals import checkpoints
 from approvals.actions.runs.kinds.base import Kind

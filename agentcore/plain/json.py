@@ -1,0 +1,134 @@
+"""Plain data: what JSON can carry. Its one text, its digest, and how any value becomes plain."""
+
+import dataclasses
+import datetime as dt
+import enum
+import hashlib
+import json
+import math
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel
+
+from agentcore.plain.messages import MESSAGE_FIELDS, is_message
+
+DEEPEST = 200
+"""Levels of nesting that are kept. Deeper data would exhaust the stack of whoever shows it."""
+_LARGEST_SAFE_INT = 2**53 - 1
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of plain data: sorted keys, no spaces, ASCII. Same data, same bytes, same digest."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of the canonical text of plain data, as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def to_plain(value: Any, depth: int = 0) -> Any:
+    """Return `value` as data that JSON can carry. What JSON has no word for becomes `{"__type__": ..., ...}`."""
+    if depth > DEEPEST:
+        return {"__type__": "too deep"}
+    if value is None or isinstance(value, bool | str) and not isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, enum.Enum):
+        return to_plain(value.value, depth + 1)
+    if isinstance(value, int):
+        return (
+            value if abs(value) <= _LARGEST_SAFE_INT else _tagged("int", str(value) if _is_short(value) else hex(value))
+        )
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _tagged("float", repr(value))
+    if is_message(value):
+        return _plain_message(value, depth)
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, depth)
+    if isinstance(value, list | tuple):
+        return [to_plain(item, depth + 1) for item in value]
+    return _plain_object(value, depth)
+
+
+def _is_short(value: int) -> bool:
+    return value.bit_length() < 10_000  # Python refuses to write longer integers in decimal
+
+
+def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    """Keep every item: a key that is no text is written as JSON, and marked where a text key reads the same."""
+    plain = {str(key): to_plain(item, depth + 1) for key, item in value.items() if type(key) is str}
+    for key, item in value.items():
+        if type(key) is not str:
+            plain[_free_name(_plain_key(key), plain)] = to_plain(item, depth + 1)
+    return plain
+
+
+def _plain_key(key: Any) -> str:
+    plain = to_plain(key)
+    return plain if isinstance(plain, str) else canonical(plain)
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    while name in taken:
+        name += "*"
+    return name
+
+
+def _plain_message(message: Any, depth: int) -> dict[str, Any]:
+    fields = {name: getattr(message, name, None) for name in ("type", *MESSAGE_FIELDS)}
+    kept = {name: to_plain(item, depth + 1) for name, item in fields.items() if item}
+    return kept | {"content": to_plain(message.content, depth + 1)}
+
+
+def _plain_object(value: Any, depth: int) -> Any:
+    match value:
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case uuid.UUID() | PurePath():
+            return str(value)
+        case Decimal():
+            return _tagged("decimal", str(value))
+        case dt.timedelta() | dt.tzinfo() | complex() | IPv4Address() | IPv6Address():
+            return _tagged(_type_name(value), str(value))
+        case deque():
+            return _tagged("deque", to_plain(list(value), depth + 1))
+        case bytes() | bytearray() | memoryview():
+            data = bytes(value)
+            return {"__type__": "bytes", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        case set() | frozenset():
+            return _tagged("set", sorted((to_plain(item, depth + 1) for item in value), key=canonical))
+        case BaseModel():
+            return _tagged(_type_name(value), to_plain(dict(value), depth + 1))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return _tagged(_type_name(value), to_plain(fields, depth + 1))
+    return {"__type__": _type_name(value)}
+
+
+def _tagged(name: str, value: Any) -> dict[str, Any]:
+    return {"__type__": name, "value": value}
+
+
+def _type_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def has_objects(value: Any, depth: int = 0) -> bool:
+    """True if a value holds something JSON has no word for, so that an edit would lose it; messages do not."""
+    if is_message(value) or value is None or type(value) in (bool, str):
+        return False
+    if type(value) is int:
+        return abs(value) > _LARGEST_SAFE_INT
+    if type(value) is float:
+        return not math.isfinite(value)
+    if depth > DEEPEST or type(value) not in (dict, list):
+        return True
+    if isinstance(value, dict) and any(type(key) is not str for key in value):
+        return True
+    return any(has_objects(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value))
