@@ -390,7 +390,7 @@ class PersonAdmin(_ForAdmins):
         return {"active": bool(form.cleaned_data["is_active"]), "groups": groups}
 
     def save_now(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        form.before = change_person.standing_of(User.objects.get(pk=obj.pk)) if change else None
+        form.before = change_person.rights_of(User.objects.get(pk=obj.pk)) if change else None
         if not change:
             obj.set_unusable_password()
         super().save_now(request, obj, form, change)

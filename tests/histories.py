@@ -191,7 +191,7 @@ class History:
 
         someone, names = person("bob"), self.dice.sample(["reviewer", "viewer", "operator"], 2)
         with transaction.atomic(), context.telling():
-            before = people.standing_of(someone)
+            before = people.rights_of(someone)
             someone.groups.set(Group.objects.filter(name__in=names))
             people.note_change(someone, before=before, by=person("root"))
 

@@ -62,7 +62,7 @@ async def fork(
     if here is None or not run_key or here.metadata.get(run_key) != (metadata or {})[run_key]:
         await _copy(graph, saver, saver, thread_id, checkpoint_id, into)
         await _edit(graph, saver, config_for(into) | {"metadata": dict(metadata or {})}, edits, as_node)
-    return await _standing(graph, saver, into)
+    return await _at_head(graph, saver, into)
 
 
 async def try_fork(
@@ -78,14 +78,14 @@ async def try_fork(
     memory = InMemorySaver(serde=saver.serde)
     await _copy(graph, saver, memory, thread_id, checkpoint_id, thread_id)
     await _edit(graph, memory, config_for(thread_id), edits, as_node)
-    return await _standing(graph, memory, thread_id)
+    return await _at_head(graph, memory, thread_id)
 
 
 async def _edit(
     graph: Graph, saver: Saver, config: RunnableConfig, edits: state_edit.Edits | None, as_node: str | None
 ) -> None:
     if edits:
-        here = await _standing(graph, saver, config["configurable"]["thread_id"])
+        here = await _at_head(graph, saver, config["configurable"]["thread_id"])
         state_edit.check_nothing_sent(here)
         edits = masks.restored(edits, here.values, here.secrets)
     if edits or as_node:
@@ -106,7 +106,7 @@ async def stand_again(
     if found is None:
         raise CannotFork(NO_CHECKPOINT)
     await _put_again(saver, found, metadata)
-    return await _standing(graph, saver, thread_id)
+    return await _at_head(graph, saver, thread_id)
 
 
 async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str
     await saver.aput(above, copy, told, {})
 
 
-async def _standing(graph: Graph, saver: Saver, thread_id: str) -> Snapshot:
+async def _at_head(graph: Graph, saver: Saver, thread_id: str) -> Snapshot:
     here = await snapshot(graph, saver, thread_id)
     if here is None:
         raise CannotFork("The copy is gone: somebody removed the thread.")

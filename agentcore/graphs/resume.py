@@ -17,7 +17,7 @@ from agentcore.graphs import mending, per_task, questions
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.runs import UNFINISHED, OnStep, outcome, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, read_places, snapshot, standing
+from agentcore.graphs.snapshots import Saver, config_for, read_places, snapshot, subgraph_snapshot
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.graphs.tools import Watch
 from agentcore.plain import bound_bytes, masks
@@ -135,7 +135,7 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
     at = _at(run, namespace=namespace, head=head.checkpoint_id, hold=hold, decided=answer)
     if namespace and _is_our_end(run, head):
         return await outcome(run.graph, run.saver, run.thread_id)
-    here = await standing(run.graph, run.saver, head, namespace)
+    here = await subgraph_snapshot(run.graph, run.saver, head, namespace)
     if namespace and run.is_retried and here is not None and _is_past(run, here, expected_head):
         return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
     is_edited = here is not None and _is_our_edit(run, here, expected_head)

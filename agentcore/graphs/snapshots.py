@@ -84,7 +84,7 @@ async def snapshot(
     return replace(await reader.shown(found), inner=below.gates, unseen=below.unseen)
 
 
-async def standing(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
+async def subgraph_snapshot(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
     """Return the snapshot of a subgraph by its namespace; None if the thread's step does not have it."""
     if not namespace:
         return here

@@ -34,7 +34,7 @@ from agentcore.savers import setup
 from agentcore.savers.cache_entries import Entries, EntrySigner, open_entries
 from agentcore.savers.listening import ChangeListener, listening, mark_of
 from agentcore.savers.postgres import PostgresSaver, config_of, divided, off_loop, place_of
-from agentcore.savers.reads import SAVED_SQL, Blob, CheckpointKey, CheckpointReader, Document, Line, Standing
+from agentcore.savers.reads import SAVED_SQL, Blob, CheckpointKey, CheckpointReader, Document, Line, StampedCheckpoint
 from agentcore.savers.setup import Pool
 
 Reads = Literal["validated", "notified"]
@@ -52,7 +52,7 @@ _NONE: Mapping[Blob, bytes] = MappingProxyType({})
 class Parts(NamedTuple):
     """A complete checkpoint as bytes."""
 
-    standing: Standing
+    stamped: StampedCheckpoint
     document: Document
     blobs: dict[Blob, bytes]
 
@@ -68,8 +68,8 @@ class Cache:
     def __init__(self, pool: Pool, entries: Entries, listener: ChangeListener, *, near_bytes: int = NEAR_BYTES) -> None:
         self.entries, self.listener, self.stored = entries, listener, CheckpointReader(pool)
         self._near: LRUCache[Here, Parts] = LRUCache(near_bytes, getsizeof=lambda parts: parts.size)
-        self._believed: LRUCache[str, dict[Here, tuple[str, Standing]]] = LRUCache(_MOST_BELIEVED)
-        self._gathering: dict[Standing, asyncio.Task[Parts | None]] = {}
+        self._believed: LRUCache[str, dict[Here, tuple[str, StampedCheckpoint]]] = LRUCache(_MOST_BELIEVED)
+        self._gathering: dict[StampedCheckpoint, asyncio.Task[Parts | None]] = {}
 
     @property
     def state(self) -> str:
@@ -84,7 +84,7 @@ class Cache:
         if parts.size <= self._near.maxsize:
             self._near[here] = parts
 
-    def believed(self, mark: str) -> dict[Here, tuple[str, Standing]]:
+    def believed(self, mark: str) -> dict[Here, tuple[str, StampedCheckpoint]]:
         """Return the current checkpoints of a thread that count until a change, each with the session in which it
         was read.
 
@@ -105,41 +105,43 @@ class Cache:
         latest = (*place.line, None)
         older = near.blobs if (near := self.near(latest)) else _NONE
         at_hand = {(place.line, blob): content for blob, content in {**older, **new}.items()}
-        if parts := _whole(Standing(place, document.stamp), document, at_hand):
+        if parts := _whole(StampedCheckpoint(place, document.stamp), document, at_hand):
             self.keep(latest, parts)
 
-    async def gathered_once(self, standing: Standing, have: Mapping[Blob, bytes]) -> Parts | None:
+    async def gathered_once(self, stamped: StampedCheckpoint, have: Mapping[Blob, bytes]) -> Parts | None:
         """Do what `gathered` does for one checkpoint.
 
         Concurrent callers share one read, which goes on if one of them is cancelled.
         """
-        if standing not in self._gathering:
-            self._gathering[standing] = task = asyncio.create_task(self._gathered_one(standing, have))
-            task.add_done_callback(lambda _: self._gathering.pop(standing))
-        return await asyncio.shield(self._gathering[standing])
+        if stamped not in self._gathering:
+            self._gathering[stamped] = task = asyncio.create_task(self._gathered_one(stamped, have))
+            task.add_done_callback(lambda _: self._gathering.pop(stamped))
+        return await asyncio.shield(self._gathering[stamped])
 
-    async def _gathered_one(self, standing: Standing, have: Mapping[Blob, bytes]) -> Parts | None:
-        return (await self.gathered([standing], have))[0]
+    async def _gathered_one(self, stamped: StampedCheckpoint, have: Mapping[Blob, bytes]) -> Parts | None:
+        return (await self.gathered([stamped], have))[0]
 
-    async def gathered(self, standings: Sequence[Standing], have: Mapping[Blob, bytes] = _NONE) -> list[Parts | None]:
+    async def gathered(
+        self, checkpoints: Sequence[StampedCheckpoint], have: Mapping[Blob, bytes] = _NONE
+    ) -> list[Parts | None]:
         """Return each checkpoint from Redis or PostgreSQL; None for one that is gone or was written to meanwhile.
 
         `have` are blobs of the same thread and namespace that need not be read.
         """
-        documents = await self._documents(standings)
+        documents = await self._documents(checkpoints)
         wanted = dict.fromkeys((each.place.line, blob) for each, found in documents.items() for blob in found.blobs)
         at_hand = {(line, blob): have[blob] for line, blob in wanted if blob in have}
         blobs = at_hand | await self._blobs([each for each in wanted if each not in at_hand])
-        return [_whole(each, documents.get(each), blobs) for each in standings]
+        return [_whole(each, documents.get(each), blobs) for each in checkpoints]
 
-    async def _documents(self, standings: Sequence[Standing]) -> dict[Standing, Document]:
-        keys = {each: self._key_of_document(each.place) for each in standings}
+    async def _documents(self, checkpoints: Sequence[StampedCheckpoint]) -> dict[StampedCheckpoint, Document]:
+        keys = {each: self._key_of_document(each.place) for each in checkpoints}
         opened = await self._opened(list(keys.values()))
         found = {}
         for each, key in keys.items():
             if key in opened and (document := Document.of(ormsgpack.unpackb(opened[key]))).stamp == each.stamp:
                 found[each] = document
-        missing = [each for each in standings if each not in found]
+        missing = [each for each in checkpoints if each not in found]
         if missing:
             fresh = await self.stored.documents([each.place for each in missing])
             self.entries.put({self._key_of_document(place): document.packed() for place, document in fresh.items()})
@@ -168,11 +170,13 @@ class Cache:
         return self.entries.signer.key("blob", *line, *blob)
 
 
-def _whole(standing: Standing, document: Document | None, blobs: Mapping[tuple[Line, Blob], bytes]) -> Parts | None:
-    if document is None or any((standing.place.line, blob) not in blobs for blob in document.blobs):
+def _whole(
+    stamped: StampedCheckpoint, document: Document | None, blobs: Mapping[tuple[Line, Blob], bytes]
+) -> Parts | None:
+    if document is None or any((stamped.place.line, blob) not in blobs for blob in document.blobs):
         return None
-    here = Standing(standing.place, document.stamp)  # it may be newer than what was asked for
-    return Parts(here, document, {blob: blobs[standing.place.line, blob] for blob in document.blobs})
+    here = StampedCheckpoint(stamped.place, document.stamp)  # it may be newer than what was asked for
+    return Parts(here, document, {blob: blobs[stamped.place.line, blob] for blob in document.blobs})
 
 
 class CachedPostgresSaver(PostgresSaver):
@@ -197,18 +201,18 @@ class CachedPostgresSaver(PostgresSaver):
         for _ in range(_TRIES):
             session = self.cache.listener.session(mark) if self.reads == "notified" else None
             believed = self.cache.believed(mark) if session else {}
-            since, standing = believed.get(here, (None, None))
-            if since != session or standing is None:
-                standing = await self.cache.stored.standing(*here)
-            if standing is None:
+            since, stamped = believed.get(here, (None, None))
+            if since != session or stamped is None:
+                stamped = await self.cache.stored.stamped(*here)
+            if stamped is None:
                 return None
             parts = near = self.cache.near(here)
-            if near is None or near.standing != standing:
-                parts = await self.cache.gathered_once(standing, near.blobs if near else _NONE)
+            if near is None or near.stamped != stamped:
+                parts = await self.cache.gathered_once(stamped, near.blobs if near else _NONE)
             if parts:
                 self.cache.keep(here, parts)
                 if session:
-                    believed[here] = session, parts.standing
+                    believed[here] = session, parts.stamped
                 return await off_loop(parts.size, self._decoded, parts)
             believed.pop(here, None)
         return await super().aget_tuple(config)  # it changes faster than it can be read in pieces
@@ -226,15 +230,15 @@ class CachedPostgresSaver(PostgresSaver):
         where, params = self._search_where(config, filter, before)
         listed = await self.cache.stored.listed(where, params, limit)
         for start in range(0, len(listed), _LISTED_AT_ONCE):
-            standings = listed[start : start + _LISTED_AT_ONCE]
-            for standing, parts in zip(standings, await self.cache.gathered(standings), strict=True):
-                if found := await self._listed(standing, parts):
+            checkpoints = listed[start : start + _LISTED_AT_ONCE]
+            for stamped, parts in zip(checkpoints, await self.cache.gathered(checkpoints), strict=True):
+                if found := await self._listed(stamped, parts):
                     yield found
 
-    async def _listed(self, standing: Standing, parts: Parts | None) -> CheckpointTuple | None:
+    async def _listed(self, stamped: StampedCheckpoint, parts: Parts | None) -> CheckpointTuple | None:
         if parts:
             return await off_loop(parts.size, self._decoded, parts)
-        return await super().aget_tuple(config_of(*standing.place))
+        return await super().aget_tuple(config_of(*stamped.place))
 
     async def aput(
         self,
@@ -299,7 +303,7 @@ class CachedPostgresSaver(PostgresSaver):
                 self.cache.forget(mark_of(str(thread_id)))
 
     def _decoded(self, parts: Parts) -> CheckpointTuple:
-        document, (thread_id, namespace, checkpoint_id) = parts.document, parts.standing.place
+        document, (thread_id, namespace, checkpoint_id) = parts.document, parts.stamped.place
         checkpoint = json.loads(document.checkpoint)
         values = [(blob.channel.encode(), blob.type.encode(), content) for blob, content in parts.blobs.items()]
         if document.sends:

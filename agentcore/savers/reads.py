@@ -102,7 +102,7 @@ class CheckpointKey(NamedTuple):
         return self.thread_id, self.namespace
 
 
-class Standing(NamedTuple):
+class StampedCheckpoint(NamedTuple):
     """A checkpoint as it was at one moment: `stamp` changes with whatever is written there."""
 
     place: CheckpointKey
@@ -193,17 +193,17 @@ class CheckpointReader:
         self._latest = Together(self._find_latest)
         self._named = Together(self._find_named)
 
-    def standing(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Awaitable[Standing | None]:
+    def stamped(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> Awaitable[StampedCheckpoint | None]:
         """Say where a thread stands now, or how the checkpoint of this id does; None if there is none."""
         if checkpoint_id is None:
             return self._latest.ask((thread_id, namespace))
         return self._named.ask(CheckpointKey(thread_id, namespace, checkpoint_id))
 
-    async def listed(self, where: str, params: list[Any], limit: int | None) -> list[Standing]:
+    async def listed(self, where: str, params: list[Any], limit: int | None) -> list[StampedCheckpoint]:
         """List checkpoints, newest first; `where` is the library's own clause."""
         query = _LISTED_SQL + where + " ORDER BY checkpoint_id DESC" + (" LIMIT %s" if limit is not None else "")
         rows = await self._rows(query, [*params, *([int(limit)] if limit is not None else [])])
-        return [Standing(CheckpointKey(*row[:3]), row[3]) for row in rows]
+        return [StampedCheckpoint(CheckpointKey(*row[:3]), row[3]) for row in rows]
 
     async def documents(self, places: Sequence[CheckpointKey]) -> dict[CheckpointKey, Document]:
         rows = await self._rows(_DOCUMENTS_SQL, _columns(places, 3))
@@ -214,15 +214,16 @@ class CheckpointReader:
         keys = [(*line, blob.channel, blob.version, blob.stamp) for line, blob in wanted]
         return {wanted[n - 1]: content or b"" for n, content in await self._rows(_BLOBS_SQL, _columns(keys, 5))}
 
-    async def _find_latest(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], Standing]:
+    async def _find_latest(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], StampedCheckpoint]:
         rows = await self._rows(_LATEST_SQL, _columns(keys, 2))
         return {
-            keys[n - 1]: Standing(CheckpointKey(keys[n - 1][0], keys[n - 1][1], head), stamp) for n, head, stamp in rows
+            keys[n - 1]: StampedCheckpoint(CheckpointKey(keys[n - 1][0], keys[n - 1][1], head), stamp)
+            for n, head, stamp in rows
         }
 
-    async def _find_named(self, places: list[CheckpointKey]) -> dict[CheckpointKey, Standing]:
+    async def _find_named(self, places: list[CheckpointKey]) -> dict[CheckpointKey, StampedCheckpoint]:
         rows = await self._rows(_NAMED_SQL, _columns(places, 3))
-        return {places[n - 1]: Standing(places[n - 1], stamp) for n, _, stamp in rows}
+        return {places[n - 1]: StampedCheckpoint(places[n - 1], stamp) for n, _, stamp in rows}
 
     async def _rows(self, query: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         async with (

@@ -48,7 +48,7 @@ def tell_person(
     if known and now and known.get("username") != now["username"]:  # rules name people by name
         told |= rows.read("policy", Policy.objects.filter(people=person.pk).values_list("pk", flat=True))
     about = {"person": person.get_username(), "id": person.pk}
-    about |= {"before": before or _standing(known), "after": _standing(told[key]), **more}
+    about |= {"before": before or _rights(known), "after": _rights(told[key]), **more}
     append("person.changed", actor=actor, actor_kind=kind, object=about, digests=digests, rows=told, about=key)
 
 
@@ -151,8 +151,8 @@ def _append(kind: str, told: rows.Told, *, about: str = "", **more: Any) -> None
     append_by_console("record.adopted", object=object, rows=told, about=about)
 
 
-def _standing(told: dict[str, Any] | None) -> dict[str, Any] | None:
+def _rights(told: dict[str, Any] | None) -> dict[str, Any] | None:
     if told is None:
         return None
-    standing = {"active": told["is_active"], "groups": told["groups"]}
-    return standing | ({"superuser": True} if told["is_superuser"] else {})
+    rights = {"active": told["is_active"], "groups": told["groups"]}
+    return rights | ({"superuser": True} if told["is_superuser"] else {})

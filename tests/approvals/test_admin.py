@@ -208,7 +208,7 @@ def test_when_two_admins_remove_each_other_one_stays(ada: Any) -> None:
     from approvals.domain import permissions
     from approvals.errors import Conflict
 
-    root, before = User.objects.get(username="root"), change_person.standing_of(ada)
+    root, before = User.objects.get(username="root"), change_person.rights_of(ada)
     assert permissions.can_set_policy(root)  # read once for a request: this one began while root was an admin
     with pytest.raises(Conflict, match="Nobody would be an admin"), transaction.atomic():
         User.objects.filter(is_superuser=True).update(is_superuser=False)

@@ -165,7 +165,7 @@ def test_a_role_that_no_entry_gave_counts_for_nothing_until_an_admin_looks_at_it
     assert code_of(refused) == (403, "denied")
     assert f"no entry that gives {mallory.username} this: reviewer" in refused.json()["error"]["message"]
     with transaction.atomic():
-        standing = people.standing_of(mallory)
+        standing = people.rights_of(mallory)
         people.note_change(mallory, before=standing, by=User.objects.get(username="root"))
     assert vote(console, mallory.username, asked).status_code == 201
 

@@ -164,7 +164,7 @@ def test_policies_and_people_are_changed_by_who_may_this_moment(
     from approvals.actions.people import people, policies
     from tests.voting import policy
 
-    before = people.standing_of(rita)
+    before = people.rights_of(rita)
     vera = User.objects.create(username=f"vera-{uuid.uuid4().hex[:8]}")
     with policy("voting", node="act", tool=uuid.uuid4().hex) as made:
         came = done_while_waiting(

@@ -39,7 +39,7 @@ def open_changes() -> QuerySet[Change]:
 def propose(kind: ChangeKind, target_id: int | None, name: str, after: Any, *, by: User) -> Change:
     """Store a change until another admin confirms it. Raises Denied, or Invalid if it changes nothing."""
     permissions.check_again(by, "set_policy")
-    before = _standing(kind, target_id, name)
+    before = _present(kind, target_id, name)
     if before == after:
         raise Invalid("Nothing would change.")
     assert isinstance(by, Person)
@@ -56,7 +56,7 @@ def confirm(*, change_id: UUID, by: User) -> Change:
     change = _locked(change_id, by)
     if sentence := why_not_confirm(change, by):
         raise Denied(sentence, permission="set_policy")
-    if _standing(ChangeKind(change.kind), change.target_id, change.name) != change.before:
+    if _present(ChangeKind(change.kind), change.target_id, change.name) != change.before:
         raise Stale(f"{change.name} changed since this was proposed. Refuse it, and have it proposed anew.")
     _close(change, ChangeStatus.CONFIRMED, by)
     with connection.cursor() as cursor:  # the triggers look for this row; it exists in this transaction only
@@ -137,7 +137,7 @@ def _locked(change_id: UUID, by: User) -> Change:
     return found
 
 
-def _standing(kind: ChangeKind, target_id: int | None, name: str) -> Any:
+def _present(kind: ChangeKind, target_id: int | None, name: str) -> Any:
     """Return the present content of what a change is about, as plain data; None for what does not exist."""
     pk = target_id or 0
     match kind:
@@ -147,7 +147,7 @@ def _standing(kind: ChangeKind, target_id: int | None, name: str) -> Any:
         case ChangeKind.PERSON:
             is_it = {"pk": target_id} if target_id else {"username": name}
             person = Person.objects.filter(**is_it).first()
-            return people.standing_of(person) if person else None
+            return people.rights_of(person) if person else None
         case ChangeKind.GROUP:
             members = Person.objects.filter(groups__pk=pk).order_by("username")
             is_there = Group.objects.filter(pk=pk).exists()

@@ -19,23 +19,23 @@ from approvals.models import Membership, Policy, Safeguard
 LOCKED_OUT = "You would lock yourself out. Another admin can do this."
 
 
-def standing_of(person: Person) -> dict[str, Any]:
+def rights_of(person: Person) -> dict[str, Any]:
     """Return what an entry records of a person: whether they may sign in, and their groups."""
     groups = person.groups.order_by("name").values_list("name", flat=True)
     return {"active": person.is_active, "groups": list(groups)}
 
 
 @transaction.atomic
-def put_person(person_id: int, username: str, standing: dict[str, Any], *, by: User, **told: str) -> None:
-    """Set a person to what `standing_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
+def put_person(person_id: int, username: str, rights: dict[str, Any], *, by: User, **told: str) -> None:
+    """Set a person to what `rights_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
     person = Person.objects.get(pk=person_id) if person_id else Person(username=username)
-    before = standing_of(person) if person_id else None
-    groups = list(Group.objects.filter(name__in=standing["groups"]))
-    if len(groups) != len(standing["groups"]):
+    before = rights_of(person) if person_id else None
+    groups = list(Group.objects.filter(name__in=rights["groups"]))
+    if len(groups) != len(rights["groups"]):
         raise Conflict("A group that it names is gone.")
     if before is None:
         person.set_unusable_password()
-    person.is_active = standing["active"]
+    person.is_active = rights["active"]
     with context.telling():
         person.save()
         person.groups.set(groups)
@@ -44,12 +44,12 @@ def put_person(person_id: int, username: str, standing: dict[str, Any], *, by: U
 
 @transaction.atomic
 def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **told: str) -> None:
-    """Write the entry of a change that was just saved. `before` is the earlier `standing_of`, None for a new person.
+    """Write the entry of a change that was just saved. `before` is the earlier `rights_of`, None for a new person.
 
     Raises Conflict when no admin would remain: the caller's transaction must then be rolled back.
     """
     permissions.check_set_policy(by)
-    after = standing_of(person)
+    after = rights_of(person)
     if before == after and subjects.is_told("person", person.pk):
         return
     Group.objects.select_for_update().get(name=Role.ADMIN)  # serializes two admins who remove each other

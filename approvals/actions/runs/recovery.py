@@ -87,7 +87,9 @@ async def _recover(work: Work) -> None:
 async def _stopped(work: Work, here: Snapshot, bound: Bound | None) -> Outcome | None:
     """Say how the run had stopped, or why it cannot go on; None if it can."""
     taken, kind = work.taken, kind_of(work.taken.kind)
-    inside = await snapshots.standing(work.graph, work.saver, here, taken.decided.namespace if taken.decided else "")
+    inside = await snapshots.subgraph_snapshot(
+        work.graph, work.saver, here, taken.decided.namespace if taken.decided else ""
+    )
     if outcome := kind.stopped(taken, here, inside):
         return outcome
     if kind.is_moved(taken, here):
