@@ -71,12 +71,12 @@ class VerdictWords:
     button: str
     decided: str
     voted: str
-    status: ApprovalStatus | None = None
+    status: ApprovalStatus
 
 
 VERDICT_WORDS = {
     "approve": VerdictWords("Approve", "Approved", "approved", ApprovalStatus.APPROVED),
-    "edit": VerdictWords("Edit", "Edited", "edited"),
+    "edit": VerdictWords("Edit", "Edited", "edited", ApprovalStatus.APPROVED),
     "reject": VerdictWords("Reject", "Rejected", "rejected", ApprovalStatus.REJECTED),
     "respond": VerdictWords("Respond", "Answered", "answered", ApprovalStatus.ANSWERED),
     "skip": VerdictWords("Skip", "Skipped", "voted to skip", ApprovalStatus.SKIPPED),

@@ -97,7 +97,7 @@ class _ours:
     async def go_on(approval: Any) -> None:
         from channels.layers import get_channel_layer
 
-        from approvals.actions.votes import ballots
+        from approvals.actions.votes import ballots, votes
         from approvals.live import events
         from approvals.models import Run
 
@@ -106,7 +106,7 @@ class _ours:
         layer, listener = get_channel_layer(), uuid.uuid4().hex
         topic = events.thread_topic(approval.thread_id)
         await layer.group_add(topic, listener)
-        voted = await _in_database(ballots.vote, approval_id=approval.pk, ballot=ballot, by=await _person("alice"))
+        voted = await _in_database(votes.cast, approval_id=approval.pk, ballot=ballot, by=await _person("alice"))
         while not await _in_database(Run.objects.filter(pk=voted.run.pk, ended_at__isnull=False).exists):
             await layer.receive(listener)  # told by the event pages are told by, not by asking all the time
         await layer.group_discard(topic, listener)

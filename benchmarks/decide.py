@@ -140,11 +140,11 @@ def _vote(paused: Any) -> None:
     from django.contrib.auth.models import User
     from django.db import connection
 
-    from approvals.actions.votes import ballots
+    from approvals.actions.votes import ballots, votes
 
     try:
         alice = User.objects.get(username="alice")
-        ballots.vote(approval_id=paused.approval_id, ballot=ballots.Ballot("approve", paused.digest, {}), by=alice)
+        votes.cast(approval_id=paused.approval_id, ballot=ballots.Ballot("approve", paused.digest, {}), by=alice)
     finally:
         connection.close()
 

@@ -105,7 +105,7 @@ class History:
         return self.one_of(Approval.objects.pending())
 
     def vote(self, asked: Any = None, name: str = "", **given: Any) -> Any:
-        from approvals.actions.votes import ballots
+        from approvals.actions.votes import ballots, votes
 
         if asked := asked or self.one_that_waits():
             verdict = given.pop("verdict", "") or self.dice.choice(["approve", "approve", "reject"])
@@ -113,17 +113,17 @@ class History:
                 verdict, given = "respond", {"answer": self.dice.choice(["yes", "no", None]), "is_answered": True}
             comment = self.dice.choice(["because", "Größe: 80 €"])
             ballot = ballots.Ballot(verdict, asked.digest, {}, comment=comment, **given)
-            return ballots.vote(approval_id=asked.pk, ballot=ballot, by=person(name or self.dice.choice(REVIEWERS)))
+            return votes.cast(approval_id=asked.pk, ballot=ballot, by=person(name or self.dice.choice(REVIEWERS)))
         return None
 
     def skip(self) -> None:
         self.vote(name="root", verdict="skip")
 
     def withdraw(self) -> None:
-        from approvals.actions.votes import ballots
+        from approvals.actions.votes import votes
 
         if asked := self.one_that_waits():
-            ballots.withdraw(approval_id=asked.pk, by=person(self.dice.choice(REVIEWERS)))
+            votes.withdraw(approval_id=asked.pk, by=person(self.dice.choice(REVIEWERS)))
 
     def claim(self) -> None:
         from approvals.actions.votes import claims as claim

@@ -10,9 +10,8 @@ from ninja.responses import Status
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from approvals.actions.threads import whole_values
-from approvals.actions.votes import alterations, bulk, claims
-from approvals.actions.votes import ballots as decide
-from approvals.actions.votes import edits as try_edit
+from approvals.actions.votes import alterations, bulk, claims, trials, votes
+from approvals.actions.votes import ballots as action
 from approvals.actions.votes.ballots import Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
@@ -95,8 +94,8 @@ class BallotIn(Body):
     idempotency_key: Text | None = None
     as_asked: bool = Field(False, description="Approve what the agent asks, whatever is proposed instead.")
 
-    def for_action(self) -> decide.Ballot:
-        return decide.Ballot(
+    def for_action(self) -> action.Ballot:
+        return action.Ballot(
             verdict=self.verdict,
             seen_digest=self.seen_digest,
             edits=self.edits if self.edits is not None else {},
@@ -191,7 +190,7 @@ def preview_edits(request: HttpRequest, approval_id: UUID, trial: Trial) -> Prev
     """
     edits = trial.edits if trial.edits is not None else {}
     as_node = trial.as_node or ""
-    given = try_edit.preview(
+    given = trials.preview(
         approval_id=approval_id, edits=edits, as_node=as_node, answer=trial.answer, by=person(request)
     )
     return PreviewOut(**given)
@@ -218,14 +217,14 @@ def cast_vote(request: HttpRequest, approval_id: UUID, ballot: BallotIn) -> Stat
     """
     if ballot.idempotency_key is None:
         ballot.idempotency_key = request.headers.get("Idempotency-Key")
-    voted = decide.vote(approval_id=approval_id, ballot=ballot.for_action(), by=person(request))
+    voted = votes.cast(approval_id=approval_id, ballot=ballot.for_action(), by=person(request))
     return Status(_status(voted), VotedOut(**_told(voted)))
 
 
 @router.delete("/approvals/{approval_id}/votes", response=answers(VoteOut, 404, 409, 410))
 def withdraw_vote(request: HttpRequest, approval_id: UUID) -> VoteOut:
     """Take your own vote back, before the decision. 404 if you have none that counts."""
-    taken_back = decide.withdraw(approval_id=approval_id, by=person(request))
+    taken_back = votes.withdraw(approval_id=approval_id, by=person(request))
     return vote_out(Vote.objects.select_related("voter").get(pk=taken_back.pk))
 
 

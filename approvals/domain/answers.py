@@ -72,12 +72,12 @@ def given(approval: Approval, decision: Decision) -> Any:
     None for a plain verdict at a breakpoint, where the state alone decides, and after a force-clean erased the
     question.
     """
+    if decision.verdict != Verdict.RESPOND and is_edited_beside(approval):
+        return None
     if not approval.actions:
         return None
     if decision.verdict == Verdict.RESPOND:
         return decision.answer
-    if is_edited_beside(approval):
-        return None
     return dialects.plain_answer(question_of(approval), decision.verdict, decision.comment)
 
 

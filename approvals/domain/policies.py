@@ -147,6 +147,11 @@ def bytes_digest(bound: Any) -> str:
     return digest(bound) if bound else ""
 
 
+def preview_digest(seen_preview: str) -> dict[str, str]:
+    """Return the digest of the shown preview, if there was one, as entries have it."""
+    return {"preview": seen_preview} if seen_preview else {}
+
+
 def rule_from_metadata(plain: Any) -> Rule:
     """Read `metadata={"approval": {"policy": {...}}}` of a node. Raises ValueError with what to write instead."""
     known = {field.name: field for field in fields(Rule)}.keys() - {"source", "voters"} | {"people", "groups"}

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals.actions.votes import edits as try_edit
+from approvals.actions.votes import trials
+from approvals.actions.votes.edits import origins
+from approvals.domain import secrets
 from approvals.domain.answers import BREAKPOINT
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
@@ -57,8 +59,8 @@ def editing_of(
 ) -> Editing:
     """Make the forms: empty, from posted data, or from known edits."""
     editing = _forms_of(found, graph, post=post, edits=edits, mode=mode)
-    if found.kind == BREAKPOINT and len(origins := try_edit.origins(found)) > 1:
-        editing.nodes = origins
+    if found.kind == BREAKPOINT and len(nodes := origins(found)) > 1:
+        editing.nodes = nodes
         editing.as_node = post.get("as_node", "") if post is not None else as_node
     return editing
 
@@ -67,7 +69,8 @@ def _forms_of(found: Approval, graph: Graph | None, *, post: Any, edits: dict[st
     mode = post.get("mode", "form") if post is not None else mode
     if post is not None and mode == "json":
         json_form = json_form_of(post)
-        given = try_edit.encrypted(found, json_form.value()) if json_form.is_valid() else None
+        secret = graph.record.secrets if graph else ()
+        given = secrets.encrypted(json_form.value(), secret, found.thread_id) if json_form.is_valid() else None
         return Editing(edit_form(found, graph), json_form, "json", given)
     if post is not None:
         form = edit_form(found, graph, post)
@@ -114,10 +117,10 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
         editing.problem = "Nothing is changed yet."
         return
     try:
-        given = try_edit.preview(approval_id=found.pk, edits=editing.edits, as_node=editing.as_node, by=by)
+        given = trials.preview(approval_id=found.pk, edits=editing.edits, as_node=editing.as_node, by=by)
     except InvalidEdit as refused:
         if refused.detail.get("ambiguous"):
-            editing.nodes, editing.problem = try_edit.origins(found), WHICH_NODE
+            editing.nodes, editing.problem = origins(found), WHICH_NODE
         else:
             show_faults(editing, refused)
     except Refusal as refused:

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from approvals.actions.votes import ballots, claims, drafts
+from approvals.actions.votes import claims, drafts, votes
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.domain import permissions, queries
 from approvals.domain.answers import takes_answer
@@ -63,7 +63,7 @@ def _cast(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
 
 
 def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
-    voted = ballots.vote(approval_id=approval_id, ballot=ballot, by=request.user)
+    voted = votes.cast(approval_id=approval_id, ballot=ballot, by=request.user)
     drafts.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
     messages.success(request, told_of(voted))
     return redirect_after_post("approval", approval_id)
@@ -198,7 +198,7 @@ def told_of(voted: Voted) -> str:
 
 @require_POST
 def withdraw(request: Request, approval_id: UUID) -> HttpResponse:
-    ballots.withdraw(approval_id=approval_id, by=request.user)
+    votes.withdraw(approval_id=approval_id, by=request.user)
     messages.success(request, "Your vote is withdrawn.")
     return redirect_after_post("approval", approval_id)
 

@@ -119,7 +119,7 @@ def test_control_without_the_check_what_was_never_shown_is_decided(
 ) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.votes import ballots
+    from approvals.actions.votes import ballots, votes
 
     asked = console.pause("gated", {"text": "control"})
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
@@ -128,7 +128,7 @@ def test_control_without_the_check_what_was_never_shown_is_decided(
         with changed(database, asked, actions=FORGED):
             ballot = ballots.Ballot("approve", asked["digest"], {})
             by = User.objects.get(username="alice")
-            assert ballots.vote(approval_id=uuid.UUID(asked["id"]), ballot=ballot, by=by).decision
+            assert votes.cast(approval_id=uuid.UUID(asked["id"]), ballot=ballot, by=by).decision
     finally:
         failpoints.disarm()
 

@@ -60,7 +60,7 @@ def known(folder: Path) -> Known:
     from django.contrib.auth.models import Group
 
     from approvals.actions.people.sign_in import make_token
-    from approvals.actions.votes import ballots
+    from approvals.actions.votes import votes
     from approvals.models import ApiToken, AuditEntry, Decision, PolicyVersion, Run, Vote
 
     here = histories.begin(folder, SEED)
@@ -89,7 +89,7 @@ def known(folder: Path) -> Known:
     here.force_clean(cleaned.thread_id)
     here.vote(waits, "alice", verdict="approve")
     withdrawn = here.vote(again, "alice", verdict="approve").vote
-    ballots.withdraw(approval_id=again.pk, by=person("alice"))
+    votes.withdraw(approval_id=again.pk, by=person("alice"))
     here.sign()
     ids = {
         "decided": decided.pk,
@@ -321,7 +321,7 @@ def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was
 ) -> None:
     from agentcore.testing import failpoints
     from approvals import audit
-    from approvals.actions.votes import ballots
+    from approvals.actions.votes import ballots, votes
     from approvals.models import Approval, AuditEntry
 
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
@@ -332,7 +332,7 @@ def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was
         failpoints.arm("row_check", "off")
         try:
             ballot = ballots.Ballot("approve", asked.digest, {})
-            assert ballots.vote(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
+            assert votes.cast(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
         finally:
             failpoints.disarm()
         cursor.execute(revived.format("now()", "'withdrawn'"), known.ids)

@@ -135,10 +135,10 @@ def test_a_vote_on_what_was_changed_since_is_refused_and_asked_anew(
 def decided(approval: Any) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.votes import ballots
+    from approvals.actions.votes import ballots, votes
 
     ballot = ballots.Ballot(**ballot_for(approval), edits={}, is_answered=bool(approval.interrupt_id))
-    ballots.vote(approval_id=approval.pk, ballot=ballot, by=User.objects.get(username="alice"))
+    votes.cast(approval_id=approval.pk, ballot=ballot, by=User.objects.get(username="alice"))
 
 
 def decided_and_changed(rows: psycopg.Connection[Any], kinds: list[Kind], approvals: list[Any]) -> None:

@@ -62,17 +62,17 @@ LOSSES = (deactivated, without_a_role, without_the_token)
 
 
 def _vote(approval: dict[str, Any], by: Any) -> Any:
-    from approvals.actions.votes import ballots
+    from approvals.actions.votes import ballots, votes
 
     ballot = ballots.Ballot("approve", approval["digest"], {})
-    return ballots.vote(approval_id=uuid.UUID(approval["id"]), ballot=ballot, by=by)
+    return votes.cast(approval_id=uuid.UUID(approval["id"]), ballot=ballot, by=by)
 
 
 def _actions() -> dict[str, Callable[[dict[str, Any], Any], Any]]:
     """Return what takes the lock of a thread for a person, by its name."""
     from approvals.actions.runs import controls, starts
     from approvals.actions.threads import cleaning, replays
-    from approvals.actions.votes import ballots, claims, questions
+    from approvals.actions.votes import claims, questions, votes
     from approvals.models import Run
 
     def run_of(approval: dict[str, Any]) -> uuid.UUID:
@@ -83,7 +83,7 @@ def _actions() -> dict[str, Callable[[dict[str, Any], Any], Any]]:
 
     return {
         "vote": _vote,
-        "withdraw": lambda asked, by: ballots.withdraw(approval_id=of(asked), by=by),
+        "withdraw": lambda asked, by: votes.withdraw(approval_id=of(asked), by=by),
         "claim": lambda asked, by: claims.claim(approval_id=of(asked), by=by),
         "release": lambda asked, by: claims.release(approval_id=of(asked), by=by),
         "retry": lambda asked, by: controls.retry_run(run_id=run_of(asked), by=by),

@@ -25,6 +25,7 @@ from approvals.actions.threads import forks as fork_thread
 from approvals.actions.threads import replays as replay_thread
 from approvals.actions.threads.creation import create_thread
 from approvals.actions.votes import ballots
+from approvals.actions.votes.votes import cast
 from approvals.actions.workers import replies
 from approvals.actions.workers.cards import publish_graphs
 from approvals.database import in_database
@@ -72,7 +73,7 @@ def vote(paused: Paused, name: str, verdict: str = "approve", **more: Any) -> di
     """Vote; return what came of it, or the refusal's code."""
     by = User.objects.get(username=name)
     try:
-        voted = ballots.vote(approval_id=paused.approval_id, ballot=ballot(paused, verdict, **more), by=by)
+        voted = cast(approval_id=paused.approval_id, ballot=ballot(paused, verdict, **more), by=by)
     except Refusal as refusal:
         return {"refused": refusal.code}
     return {"vote": str(voted.vote.pk), "run": str(voted.run.pk) if voted.run else None, "again": voted.is_replay}

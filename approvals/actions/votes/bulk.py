@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from approvals.actions.votes import ballots as decide
+from approvals.actions.votes import votes
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.domain.permissions import User
 from approvals.errors import Invalid, Refusal
@@ -20,6 +20,6 @@ def vote_on_many(*, ballots: Sequence[tuple[UUID, Ballot]], by: User) -> list[Vo
 
 def _voted(approval_id: UUID, ballot: Ballot, by: User) -> Voted | Refusal:
     try:
-        return decide.vote(approval_id=approval_id, ballot=ballot, by=by)
+        return votes.cast(approval_id=approval_id, ballot=ballot, by=by)
     except Refusal as refusal:
         return refusal

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from approvals import audit
-from approvals.actions.votes import ballots, edits
+from approvals.actions.votes import checks, locks
 from approvals.domain import permissions, policies
 from approvals.domain.permissions import User
 from approvals.errors import Claimed, NotFound
@@ -22,11 +22,11 @@ def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approva
     """
     permissions.check_vote(by, "approve")
     with audit.transaction():
-        here = ballots.lock(ballots.found(approval_id))
+        here = locks.lock(locks.find(approval_id))
         permissions.check_again(by, "vote")
         approval = here.approval
-        ballots.check_voter(here, by)
-        edits.check_open(approval)
+        checks.check_voter(here, by)
+        checks.check_open(approval, here.thread)
         holder = approval.claimed_by.get_username() if approval.claimed_by else ""
         held = policies.why_not_claimed(
             claimed_by=holder, claimed_until=approval.claimed_until, now=here.now, voter=by.get_username()
@@ -45,7 +45,7 @@ def release(*, approval_id: UUID, by: User) -> Approval:
     """End one's claim. Raises NotFound if there is none."""
     permissions.check_view(by)
     with audit.transaction():
-        approval = ballots.lock(ballots.found(approval_id)).approval
+        approval = locks.lock(locks.find(approval_id)).approval
         permissions.check_again(by, "view")
         if approval.claimed_by_id is None or approval.claimed_by_id != by.pk:
             raise NotFound("You hold no claim on this.")

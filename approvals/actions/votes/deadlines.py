@@ -6,8 +6,9 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals import audit
-from approvals.actions.votes import alterations, ballots
-from approvals.actions.votes.ballots import Locked, Outcome
+from approvals.actions.votes import alterations, checks, decisions, locks
+from approvals.actions.votes.decisions import Outcome
+from approvals.actions.votes.locks import Locked
 from approvals.audit import vouching
 from approvals.domain import outages, policies
 from approvals.domain.policies import Proposal
@@ -37,15 +38,15 @@ def close_overdue() -> None:
 
 @audit.transaction()
 def _close(approval_id: UUID) -> None:
-    here = ballots.lock(ballots.found(approval_id))
+    here = locks.lock(locks.find(approval_id))
     approval = here.approval
     if not approval.is_pending or approval.escalated_at or approval.due_at is None or approval.due_at > here.now:
         return
     log = vouching.read([approval])
-    ballots.check_question(log, here)
+    checks.check_question(log, here)
     if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
-        ballots.check_head(here)
-        ballots.settle(here, Outcome(Verdict.REJECT, "the deadline", Proposal(), COMMENT))
+        checks.check_head(here)
+        decisions.settle(here, Outcome(Verdict.REJECT, "the deadline", Proposal(), COMMENT))
     else:
         _escalate(here)
 

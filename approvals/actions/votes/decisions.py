@@ -1,0 +1,107 @@
+"""The outcome of an approval: the decision, the run that carries it out, its job and its entry."""
+
+from dataclasses import dataclass
+
+from agentcore.plain.json import digest
+from agentcore.testing.failpoints import reach
+from approvals import audit
+from approvals.actions.runs import queueing
+from approvals.actions.votes.locks import Locked
+from approvals.domain import answers, authors, policies
+from approvals.domain.authors import Author
+from approvals.domain.policies import Proposal
+from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunKind
+from approvals.models import Decision, Run, Vote
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided, by whom, and the vote that completed it: none if its time ran out."""
+
+    verdict: str
+    by: str
+    proposal: Proposal
+    comment: str = ""
+    vote: Vote | None = None
+    votes: tuple[Vote, ...] = ()
+
+    @property
+    def makes_author(self) -> bool:
+        """What was proposed is in the thread from here on."""
+        return bool(self.proposal.by) and not self.proposal.is_plain
+
+
+def settle(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
+    """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks."""
+    approval, proposal = here.approval, outcome.proposal
+    decision = Decision.objects.create(
+        approval=approval,
+        vote=outcome.vote,
+        verdict=outcome.verdict,
+        edits=proposal.edits or {},
+        answer=proposal.answer,
+        as_node=proposal.as_node,
+        comment=outcome.comment,
+        decided_by=outcome.by,
+        seen_preview=proposal.seen_preview,
+        answer_digest=policies.answer_digest(
+            verdict=outcome.verdict,
+            edits=proposal.edits or {},
+            answer=proposal.answer,
+            as_node=proposal.as_node,
+            comment=outcome.comment,
+        ),
+    )
+    if outcome.makes_author:
+        authors.keep_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
+    approval.status = VERDICT_WORDS[outcome.verdict].status if outcome.vote else ApprovalStatus.EXPIRED
+    approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
+    approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until", "proposal", "digest"])
+    run = _queue(here, decision)
+    reach("decide.decided")
+    _record(here, outcome, decision, run)
+    return decision, run
+
+
+def _record(here: Locked, outcome: Outcome, decision: Decision, run: Run) -> None:
+    content = policies.content_digest(edits=decision.edits, answer=decision.answer, as_node=decision.as_node)
+    authors = audit.told(here.thread, "authors") if outcome.makes_author else {}
+    audit.append(
+        "decision.reached",
+        actor=decision.vote.voter.get_username() if decision.vote else "countersign",
+        actor_kind="person" if decision.vote else "system",
+        thread_id=here.thread.pk,
+        object={
+            "approval": str(here.approval.pk),
+            "decision": str(decision.pk),
+            "run": str(run.pk),
+            "verdict": decision.verdict,
+            "by": decision.decided_by,
+            "votes": [str(vote.pk) for vote in outcome.votes],
+            "checkpoint": here.approval.checkpoint_id,
+        },
+        digests={
+            "shown": here.approval.shown_digest,
+            "answer": decision.answer_digest,
+            "given": digest(answers.given(here.approval, decision)),
+            "content": content,
+            "rule": digest(here.approval.rule),
+            **policies.preview_digest(decision.seen_preview),
+            "bytes": policies.bytes_digest(here.approval.bound),
+        },
+        policy_version=here.rule.source,
+        rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | authors,
+        about=audit.key_of(here.approval),
+    )
+
+
+def _queue(here: Locked, decision: Decision) -> Run:
+    run = Run(
+        thread=here.thread,
+        decision=decision,
+        graph_id=here.thread.graph_id,
+        kind=RunKind.RESUME,
+        started_by=decision.decided_by[:150],
+        resume_from=here.approval.head,
+    )
+    return queueing.queue_run(run, changed=["authors"])

@@ -1,0 +1,67 @@
+"""Lock a thread and one of its approvals, for whoever votes, claims or closes.
+
+Lock order: thread row, approval row, audit head; the whole of it is in docs/explanation/decisions.md. Counting votes is
+reading too, so it happens under the thread's lock.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from approvals import audit
+from approvals.audit import rows as audit_rows
+from approvals.domain import answers
+from approvals.domain.policies import Rule
+from approvals.errors import NotFound
+from approvals.models import Approval, Graph, Thread, Vote
+
+LARGE = ("state", "request", "actions", "answer_schema")
+"""Columns that hardly any vote looks at. They are read only by name, or by a statement of their own when used."""
+CONTENT = ("request", "actions", "answer_schema")
+"""Those that the edits or the answer of a ballot are checked against."""
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A thread and its approval while their rows are locked, with the database's time."""
+
+    thread: Thread
+    approval: Approval
+    rule: Rule
+    now: datetime
+    voters: list[int]
+    """People whose votes count so far."""
+    rows: audit.Told = field(default_factory=dict)
+    """What was changed beside the vote itself, for its entry."""
+
+
+def find(approval_id: UUID, *, reads: Collection[str] = ()) -> Approval:
+    """Return the approval, with its thread and of its large columns those that are named. Raises NotFound."""
+    wanted = Approval.objects.select_related("decision", "thread__started_by")
+    wanted = wanted.annotate(has_graph=Exists(Graph.objects.filter(pk=OuterRef("graph_id"))))
+    left_out = [name for name in LARGE if name not in reads]
+    approval = wanted.defer(*left_out, "thread__state", "thread__metadata").filter(pk=approval_id).first()
+    if approval is None:
+        raise NotFound("There is no such approval.")
+    return approval
+
+
+def lock(seen: Approval) -> Locked:
+    """Lock the thread and the approval, in this order, and read both again."""
+    thread = Thread.objects.select_related("started_by").locked(seen.thread_id)
+    approvals = audit_rows.with_marks(Approval.objects.all(), LARGE).select_for_update(of=("self",))
+    # What the graph is given for a plain verdict on a question is made from the question itself.
+    left_out = LARGE if answers.is_edited_beside(seen) else ("state",)
+    approvals = approvals.select_related("claimed_by", "decision").defer(*left_out)
+    approval = approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).get(pk=seen.pk)
+    now, voters = getattr(approval, "read_at"), list(getattr(approval, "voters"))  # noqa: B009
+    return Locked(thread, approval, Rule.of(approval.rule), now=now, voters=voters)
+
+
+def _voters() -> "QuerySet[Vote, int]":
+    return Vote.objects.counting().filter(approval=OuterRef("pk")).order_by().values_list("voter_id", flat=True)
