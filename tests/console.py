@@ -84,7 +84,12 @@ class Console:
         self.env = {**os.environ, **env, "PORT": str(self.port)}
         self.options = options
         self.process: subprocess.Popen[bytes] | forks.Forked | None = None
-        self._tokens = dict(servers.tokens()) if servers.is_copy(self.env["DATABASE_URL"]) else {}
+        self._tokens = dict(servers.tokens()) if servers.is_copy(self.database_url) else {}
+
+    @property
+    def database_url(self) -> str:
+        """The URL of its database, which is embedded if it was given none."""
+        return self.env["DATABASE_URL"] or servers.embedded_url(Path(self.env["DATA_DIR"]))
 
     def start(self, *, is_forked: bool = True) -> "Console":
         command = ["manage.py", "serve", *self.options]
@@ -153,10 +158,10 @@ class Console:
         self._tokens.update(zip(usernames, self.manage("shell", "-v", "0", "-c", script).stdout.split(), strict=True))
 
     def link(self, username: str) -> str:
-        if not servers.is_copy(self.env["DATABASE_URL"]):
+        if not servers.is_copy(self.database_url):
             return self.manage("signin_link", username).stdout.strip()
         token = secrets.token_urlsafe(24)  # what make_link does, in any database and without a process
-        with psycopg.connect(self.env["DATABASE_URL"], autocommit=True) as database:
+        with psycopg.connect(self.database_url, autocommit=True) as database:
             database.execute(_NEW_LINK, [hashlib.sha256(token.encode()).hexdigest(), username])
         return f"{self.url}/sign-in/{token}/"
 

@@ -125,12 +125,18 @@ def fill_own(folder: Path) -> None:
     with (data / "postgresql.conf").open("a") as configuration:
         configuration.write("fsync = off\n")
     server.ensure_postgres_running()
-    url = f"postgresql://postgres@/postgres?host={data}"
+    url = embedded_url(folder)
     dump = [server.bin_path / "pg_dump", "--format=custom", url_of(TEMPLATE)]
     restore = [server.bin_path / "pg_restore", "--exit-on-error", f"--dbname={url}"]
     with subprocess.Popen(dump, stdout=subprocess.PIPE) as dumping:
         subprocess.run(restore, stdin=dumping.stdout, check=True)
     server.stop()
+    _copies.add(url)
+
+
+def embedded_url(folder: Path) -> str:
+    """Return the URL of the PostgreSQL that is embedded in a data folder."""
+    return f"postgresql://postgres@/postgres?host={folder / 'postgres'}"
 
 
 def is_copy(url: str) -> bool:

@@ -23,7 +23,8 @@ def own_postgres(database: str, data_dir: Path) -> Iterator[Path]:
     folder = _folder(data_dir)
     servers.fill_own(folder)
     yield folder
-    stop_postgres(folder)
+    if (folder / "postgres" / "postmaster.pid").exists():
+        stop_postgres(folder)
 
 
 def _folder(data_dir: Path) -> Path:

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from approvals.conf import embedded
 from tests import servers
-from tests.console import ROOT, Console, stop_postgres, wait_for
+from tests.console import ROOT, Console, wait_for
 from tests.outages import Cut, Proxy, RedisServer
 
 GAVE_UP = "the worker stopped"
@@ -46,16 +45,12 @@ class Broken:
     def folder(self) -> Path:
         return Path(self.console.env["DATA_DIR"])
 
-    @property
-    def database(self) -> str:
-        return f"postgresql://postgres@/postgres?host={self.folder / 'postgres'}"
-
     def kill_postgres(self) -> None:
         os.kill(int((self.folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
 
     def execute(self, *statements: str) -> None:
         with psycopg.connect(
-            self.database, autocommit=True, options="-c default_transaction_read_only=off"
+            self.console.database_url, autocommit=True, options="-c default_transaction_read_only=off"
         ) as database:
             for statement in statements:
                 database.execute(statement)
@@ -71,26 +66,14 @@ class Broken:
 
 
 @pytest.fixture(scope="module")
-def broken(database: str, data_dir: Path) -> Iterator[Broken]:
-    folder = Path(tempfile.mkdtemp(prefix="broken-", dir=data_dir))
-    folder.chmod(0o755)
-    with RedisServer(folder) as server:
-        console = Console({"DATA_DIR": str(folder), "DATABASE_URL": "", "REDIS_URL": server.url}, "--demo").start()
-        with signed_in(console) as browser:
+def broken(own_postgres: Path) -> Iterator[Broken]:
+    with RedisServer(own_postgres) as server:
+        console = Console({"DATA_DIR": str(own_postgres), "DATABASE_URL": "", "REDIS_URL": server.url}).start()
+        with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as browser:
+            browser.get(console.link("alice")).raise_for_status()
             yield Broken(console, server, browser)
         if console.process and console.process.poll() is None:
             assert console.stop() == 0
-        stop_postgres(folder)
-
-
-@contextmanager
-def signed_in(console: Console) -> Iterator[httpx.Client]:
-    """Open alice's browser, by the link that was printed when the console started."""
-    link = re.search(r"alice +reviewer +(\S+)", console.log.read_text())
-    assert link is not None
-    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as browser:
-        browser.get(link[1]).raise_for_status()
-        yield browser
 
 
 def ballot(approval: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +97,6 @@ def check_unavailable(answer: httpx.Response, sentence: str = "The database does
 
 def test_a_run_of_many_steps_does_not_wait_for_a_redis_that_hangs(broken: Broken) -> None:
     console = broken.console
-    console.make_tokens("alice", "olga")
 
     def carry_out() -> None:
         thread_id = console.start_run("stepping", {"text": "many"})
@@ -259,7 +241,7 @@ def test_a_database_without_free_connections_is_waited_for(broken: Broken) -> No
 @contextmanager
 def every_connection_of(broken: Broken) -> Iterator[None]:
     """Take each connection the server has; those the console holds, one after the other."""
-    taken: list[psycopg.Connection[Any]] = [psycopg.connect(broken.database, autocommit=True)]
+    taken: list[psycopg.Connection[Any]] = [psycopg.connect(broken.console.database_url, autocommit=True)]
     others = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND NOT pid = ANY(%s)"
@@ -267,7 +249,7 @@ def every_connection_of(broken: Broken) -> Iterator[None]:
     try:
         while True:
             try:
-                taken.append(psycopg.connect(broken.database, autocommit=True))
+                taken.append(psycopg.connect(broken.console.database_url, autocommit=True))
             except psycopg.OperationalError:
                 if not taken[0].execute(others, [[each.info.backend_pid for each in taken]]).fetchall():
                     break

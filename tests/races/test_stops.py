@@ -8,9 +8,9 @@ from tests.graphs import times_run
 
 
 def test_a_node_that_blocks_its_thread_does_not_keep_the_server_from_stopping(
-    own_console: Callable[..., Console],
+    own_console: Callable[..., Console], own_postgres: Path
 ) -> None:
-    console = own_console("--demo", DATABASE_URL="").start()
+    console = own_console(DATA_DIR=str(own_postgres), DATABASE_URL="").start()
     data_dir = Path(console.env["DATA_DIR"])
     approvals = console.pause_all("blocking", [{"seconds": 120}] * 7)
     with console.api("alice") as alice:
@@ -26,7 +26,6 @@ def test_a_node_that_blocks_its_thread_does_not_keep_the_server_from_stopping(
     assert console.stop() == 0
     wait_for(lambda: not Path(f"/proc/{postgres}").exists(), seconds=10, what="PostgreSQL to stop")
 
-    console.options = ()
     console.start()
     for approval in approvals:
         run = console.run_of(approval["id"], until=("held",), seconds=20)

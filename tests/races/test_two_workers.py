@@ -1,13 +1,12 @@
 """Workers with different graphs over one database: each works on its own, and neither hides the other's."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.console import ROOT, Console, wait_for
 
 
@@ -19,13 +18,9 @@ def other_worker(own_console: Callable[..., Console], tmp_path: Path) -> Iterato
     only_gated = tmp_path / "gated.json"
     only_gated.write_text(json.dumps({"graphs": {"gated": f"{ROOT}/tests/graphs.py:gated"}}))
     console = own_console(LANGGRAPH_JSON=str(only_refund)).start()
-    worker = subprocess.Popen(
-        [sys.executable, "manage.py", "procrastinate", "worker"],
-        cwd=ROOT,
-        env={**console.env, "LANGGRAPH_JSON": str(only_gated)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (tmp_path / "worker.log").open("w") as log:
+        env = {**console.env, "LANGGRAPH_JSON": str(only_gated)}
+        worker = forks.start(["manage.py", "procrastinate", "worker"], env, log.fileno())
     yield console
     worker.terminate()
     worker.wait(timeout=30)
