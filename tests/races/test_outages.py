@@ -28,8 +28,8 @@ from tests import servers
 from tests.console import ROOT, Console, wait_for
 from tests.outages import Cut, Proxy, RedisServer
 
-GAVE_UP = "the worker stopped"
-"""What the log says once Procrastinate's worker has given up, because the database was gone for so long."""
+GAVE_UP = "stopping worker"
+"""What the log says once Procrastinate's worker has given up, because the database is gone."""
 pytestmark = pytest.mark.timeout(180)
 
 
