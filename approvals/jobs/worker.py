@@ -23,9 +23,7 @@ from approvals.jobs import tasks as _tasks  # noqa: F401 - registers them; a web
 logger = logging.getLogger(__name__)
 
 NODE_THREADS = "node"
-GRACE_SECONDS = 8
-"""How long runs may go on after a stop was requested; recovery takes up the rest."""
-LONGEST_STOP_SECONDS = GRACE_SECONDS + 2
+LONGEST_STOP_SECONDS = settings.GRACE_SECONDS + 2
 """Time limit for signing off at the database, which may be gone."""
 
 
@@ -78,7 +76,7 @@ async def _work() -> None:
             install_signal_handlers=False,
             listen_notify=True,
             fetch_job_polling_interval=settings.JOB_POLL_SECONDS,
-            shutdown_graceful_timeout=GRACE_SECONDS,
+            shutdown_graceful_timeout=settings.GRACE_SECONDS,
             delete_jobs="successful",
         )
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
@@ -20,14 +21,12 @@ from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.urls import postgres_params
 from tests.console import ROOT, Console, wait_for
+from tests.scale import tries
 
-OUTSIDE, OURS = 28, 12
+OUTSIDE, OURS = tries(14, full=28), tries(6, full=12)
 """Threads that each kind of writer has."""
-WATCHED_SECONDS = 5
+WATCHED_SECONDS = tries(2, full=5)
 LIMIT_SECONDS = 60
-NODE_SECONDS = 15
-"""How long our worker is inside a node: it comes out, and writes, after its thread was removed. After 20 s without its
-lease it would have been stopped."""
 pytestmark = pytest.mark.timeout(240)
 _COUNT_SQL = " UNION ALL ".join(
     f"SELECT thread_id, count(*) FROM {table} WHERE thread_id = ANY(%(ids)s) GROUP BY 1"
@@ -97,27 +96,27 @@ def names(kind: str, count: int) -> list[str]:
     return [f"{kind}-{uuid.uuid4()}" for _ in range(count)]
 
 
-def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> None:
-    """Wait until every writer is at work. The console need not know the threads of others yet."""
-    with ThreadPoolExecutor(4) as pool:
-        list(
-            pool.map(
-                lambda each: console.start_run("gated", {"seconds": NODE_SECONDS, "flag": True}, thread_id=each), ours
-            )
-        )
-    wait_for(lambda: len(rows.of([*outside, *ours])) == len([*outside, *ours]), what="everybody to write")
+@contextmanager
+def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> Iterator[None]:
+    """Wait until every writer is at work. Ours is inside a node until the block ends, and writes when it comes out.
+
+    The console need not know the threads of others yet.
+    """
+    with NamedTemporaryFile() as held, ThreadPoolExecutor(4) as pool:
+        input = {"text": held.name, "flag": True}
+        list(pool.map(lambda each: console.start_run("gated", input, thread_id=each), ours))
+        wait_for(lambda: len(rows.of([*outside, *ours])) == len([*outside, *ours]), what="everybody to write")
+        yield
 
 
-def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
+def test_nothing_is_left_of_threads_that_were_cleaned_while_they_were_run(
     console: Console, database: str, rows: Rows
 ) -> None:
     outside, ours = names("agents", OUTSIDE), names("ours", OURS)
     with agents(database, outside) as process:
-        begun(console, rows, outside, ours)
-        clean(console, [*outside, *ours])
-        since = time.monotonic()
+        with begun(console, rows, outside, ours):
+            clean(console, [*outside, *ours])
         wait_for(lambda: not rows.of([*outside, *ours]), seconds=LIMIT_SECONDS, what="the rows to go")
-        gone_after = time.monotonic() - since
         fenced = {"action": "run.fenced", "limit": 100}
         came_back = []
         with console.api("erin") as erin:
@@ -132,7 +131,6 @@ def test_nothing_is_left_of_forty_threads_that_were_cleaned_while_they_were_run(
             time.sleep(0.1)
         runs = told(process)
     assert came_back == []
-    assert gone_after < LIMIT_SECONDS
     assert all(gone > 5 for _, _, gone in runs.values()), "each agent went on, and was told"
     with console.api("root") as root:
         states = [root.get(f"/threads/{each}").json()["cleaned_at"] is not None for each in [*outside, *ours]]
@@ -183,8 +181,8 @@ def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Cal
     outside, ours = names("agents", 3), names("ours", 3)
     wait_for(lambda: httpx.get(f"{console.url}/readyz").status_code == 200, seconds=60, what="it to be ready")
     with open_rows(console.env["DATABASE_URL"]) as rows, agents(console.env["DATABASE_URL"], outside) as process:
-        begun(console, rows, outside, ours)
-        clean(console, [*outside, *ours])
+        with begun(console, rows, outside, ours):
+            clean(console, [*outside, *ours])
         wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=90, what="all of them to come back")
         runs = told(process)
     assert [gone for _, _, gone in runs.values()] == [0, 0, 0]

@@ -17,8 +17,6 @@ from approvals.models import Run, Thread
 logger = logging.getLogger(__name__)
 
 SWEEP_SIZE = 200
-MOVING_SECONDS = 15.0
-"""One that never stands still is read this often, and one that nobody knows at once: it can be seen, and cleaned."""
 
 
 def store_lost_threads() -> None:
@@ -35,7 +33,7 @@ def sweep() -> None:
     with checkpoints.open_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=settings.SETTLED_SECONDS)
         moving = tables.threads_to_index(limit=SWEEP_SIZE)
-    lately = Thread.objects.filter(pk__in=moving, updated_at__gt=Now() - timedelta(seconds=MOVING_SECONDS))
+    lately = Thread.objects.filter(pk__in=moving, updated_at__gt=Now() - timedelta(seconds=settings.MOVING_SECONDS))
     moved += set(moving).difference(moved, lately.values_list("pk", flat=True))
     held = set(Run.objects.filter(thread_id__in=moved, status__in=ACTIVE_RUNS).values_list("thread_id", flat=True))
     cleaned = set(Thread.objects.filter(pk__in=moved, cleaned_at__isnull=False).values_list("pk", flat=True))
