@@ -71,11 +71,6 @@ class Cache:
         self._believed: LRUCache[str, dict[Here, tuple[str, StampedCheckpoint]]] = LRUCache(_MOST_BELIEVED)
         self._gathering: dict[StampedCheckpoint, asyncio.Task[Parts | None]] = {}
 
-    @property
-    def state(self) -> str:
-        """ "ok", or "bypassed" while Redis is slow or gone."""
-        return "bypassed" if self.entries.is_bypassed else "ok"
-
     def near(self, here: Here) -> Parts | None:
         """Return what this process found there last. Only its stamp says whether that is still current."""
         return self._near.get(here)
@@ -326,7 +321,7 @@ class CachedPostgresSaver(PostgresSaver):
 async def open_cache(
     pool: Pool, redis_url: str, *, ttl_seconds: int, near_bytes: int = NEAR_BYTES
 ) -> AsyncIterator[Cache]:
-    """Open the cache of one process over tables that are set up. A Redis that is down is bypassed until it is back."""
+    """Open the cache of one process over tables that are set up. A Redis that is down is not used until it is back."""
     signer = EntrySigner(await setup.cache_secret(pool))
     async with open_entries(redis_url, signer, ttl_seconds=ttl_seconds) as entries, listening(pool) as listener:
         cache = Cache(pool, entries, listener, near_bytes=near_bytes)

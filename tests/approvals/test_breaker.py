@@ -8,8 +8,8 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from agentcore.plain.breaker import LOOK_EVERY_SECONDS, Breaker
 from approvals.live import events, redis
-from approvals.live.redis import LOOK_EVERY_SECONDS, Breaker
 from tests.console import wait_for
 from tests.outages import RedisServer
 
