@@ -1,7 +1,7 @@
 """Cache entries in Redis: signed bytes that are either valid or a miss, and that nobody waits long for.
 
-A circuit breaker guards every call. It is doubted after an error, and after three slow answers: one may be large, or this
-process busy. From then on Redis is not asked until the breaker has found it quick again.
+A circuit breaker guards every call. It is doubted after an error, and after three slow answers: one may be large, or
+this process busy. From then on Redis is not asked until the breaker has found it quick again.
 """
 
 import asyncio
