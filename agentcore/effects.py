@@ -26,9 +26,10 @@ from langgraph.runtime import ExecutionInfo
 from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.errors import EffectMisused
+from agentcore.plain.sqlite_tables import BUSY_SECONDS
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.postgres import PostgresSaver
-from agentcore.savers.sqlite import BUSY_SECONDS, SqliteSaver
+from agentcore.savers.sqlite import SqliteSaver
 
 LONGEST_SILENCE_SECONDS = 60
 """Time limit of an effect that does not use its connection: a worker frozen in one blocks its successor."""

@@ -13,11 +13,12 @@ from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
-from approvals.jobs import runtime  # noqa: E402
+from agentcore.plain.canary import check_serializer  # noqa: E402
+from agentcore.plain.decoding import plain_serializer  # noqa: E402
 from approvals.live.consumers import LiveConsumer  # noqa: E402
 from approvals.web.request_limit import RequestLimit  # noqa: E402
 
-runtime.check_serializers()
+check_serializer(plain_serializer())
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
     {"http": RequestLimit(http), "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}

@@ -8,26 +8,25 @@ from typing import Any
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from agentcore.plain import bound_bytes
+from agentcore.plain import bound_bytes, sqlite_tables
 from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import AgentCoreError, CheckpointsElsewhere
+from agentcore.plain.memory_tables import CheckpointMemory, MemoryTables
 from agentcore.plain.tables import Head, PostgresTables, Tables
 from agentcore.plain.urls import Memory, Postgres, Sqlite
-from agentcore.savers import sqlite
-from agentcore.savers.memory import MemorySaver, MemoryTables
 from agentcore.testing.failpoints import is_off
 from approvals.errors import Unavailable
 
-_memory: MemorySaver | None = None
+_memory: CheckpointMemory | None = None
 
 
-def keep_in_memory(saver: MemorySaver) -> None:
+def keep_in_memory(saver: CheckpointMemory) -> None:
     """Make this process the holder of the checkpoints of `memory://`."""
     global _memory
     _memory = saver
 
 
-def memory_here() -> MemorySaver:
+def memory_here() -> CheckpointMemory:
     """Return the checkpoints of `memory://`. Raises CheckpointsElsewhere in any process but the server's own."""
     if _memory is None:
         raise CheckpointsElsewhere(
@@ -70,7 +69,7 @@ def open_tables() -> Iterator[Tables]:
                 with connections[settings.CHECKPOINT_DATABASE].cursor() as cursor:
                     yield PostgresTables(cursor)
             case Sqlite(path):
-                with sqlite.open_tables(path) as tables:
+                with sqlite_tables.open_tables(path) as tables:
                     yield tables
             case Memory():
                 yield MemoryTables(memory_here())

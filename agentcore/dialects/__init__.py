@@ -27,11 +27,7 @@ from agentcore.dialects import (
     response_schema,
 )
 from agentcore.dialects.breakpoint import last_messages
-from agentcore.dialects.common import AskedQuestion
-from agentcore.graphs.cards import approval_metadata
-from agentcore.graphs.registry import Graph
-from agentcore.graphs.subgraphs import graph_at
-from agentcore.graphs.tools import tool_schemas
+from agentcore.dialects.common import AskedQuestion, GraphFacts
 from agentcore.plain import schemas
 from agentcore.plain.errors import Fault, UnreadableThread
 from agentcore.plain.json import canonical
@@ -59,7 +55,7 @@ STEP_FAILED = (
 )
 
 
-def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+def read(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
     """Return one pause for each question that the thread waits on, without secrets; empty if it waits for nobody.
 
     Raises UnreadableThread if the author's metadata or the agent's payload cannot be shown.
@@ -77,10 +73,10 @@ def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
         ) from error
 
 
-def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+def _at_gate(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
     """Read a breakpoint with the graph that stopped there, which may be a subgraph of `graph`."""
     path = snapshot.path
-    pauses = breakpoint.read(graph_at(graph, snapshot.checkpoint_ns) or graph, snapshot)
+    pauses = breakpoint.read(graph.at(snapshot.checkpoint_ns), snapshot)
     if path and not snapshot.waiting:  # nothing can be skipped where a subgraph has stopped after its last node
         pauses = [replace(pause, next=path[-1:], allowed_verdicts=("approve", "reject")) for pause in pauses]
     return [
@@ -89,9 +85,9 @@ def _at_gate(graph: Graph, snapshot: Snapshot) -> list[Pause]:
     ]
 
 
-def _pause(graph: Graph, snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
-    kind, asked = _asked(pending, tool_schemas(graph))
-    asked = _with_words(asked, approval_metadata(graph, pending.node).get("description"))
+def _pause(graph: GraphFacts, snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
+    kind, asked = _asked(pending, graph.tool_schemas())
+    asked = _with_words(asked, graph.approval_metadata(pending.node).get("description"))
     why_not = _why_not(snapshot, pending)
     return Pause(
         kind=kind,

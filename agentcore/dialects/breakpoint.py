@@ -8,19 +8,13 @@ the state has no arguments of its own.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from agentcore.dialects import hitl_batched
-from agentcore.dialects.common import just, one_of, with_arguments
-from agentcore.graphs import sends
-from agentcore.graphs.cards import approval_metadata, title_of
-from agentcore.graphs.registry import Graph
-from agentcore.graphs.tools import tool_schemas
-from agentcore.plain import schemas
+from agentcore.dialects.common import GraphFacts, just, one_of, with_arguments
+from agentcore.plain import schemas, sends
 from agentcore.plain.errors import storable
+from agentcore.plain.nodes import title_of
 from agentcore.plain.quoting import listed, named, short, told
 from agentcore.plain.types import Action, Choice, Gate, GateTask, Pause, Question, Snapshot
 
@@ -31,7 +25,7 @@ _LONGEST_OF_ALL = 300
 _LONGEST_SUMMARY = 500
 
 
-def read(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+def read(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
     """Return the pause of a thread that stopped at a breakpoint."""
     gate = snapshot.gate
     if gate is None:
@@ -74,21 +68,21 @@ def last_messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [value[-1] for value in values.values() if is_conversation(value)]
 
 
-def _request(graph: Graph, snapshot: Snapshot, gate: Gate) -> dict[str, Any]:
+def _request(graph: GraphFacts, snapshot: Snapshot, gate: Gate) -> dict[str, Any]:
     request: dict[str, Any] = {
         "when": gate.when,
         "gate": list(gate.nodes),
         "ran": list(gate.ran),
         "next": list(snapshot.next),
-        "metadata": {node: approval_metadata(graph, node) for node in snapshot.next},
+        "metadata": {node: graph.approval_metadata(node) for node in snapshot.next},
     }
     if any(task.is_sent for task in gate.tasks):
         request["tasks"] = [{"node": task.node, "is_sent": task.is_sent} for task in gate.tasks]
     return request
 
 
-def _action(graph: Graph, task: GateTask, values: dict[str, Any], *, is_each: bool) -> Action:
-    metadata = approval_metadata(graph, task.node)
+def _action(graph: GraphFacts, task: GateTask, values: dict[str, Any], *, is_each: bool) -> Action:
+    metadata = graph.approval_metadata(task.node)
     if not task.is_sent:
         return Action(
             name=task.node,
@@ -98,7 +92,7 @@ def _action(graph: Graph, task: GateTask, values: dict[str, Any], *, is_each: bo
             allowed=("approve", "reject") if is_each else VERDICTS,
         )
     tool, args = sends.call_in(task.sent), sends.args_in(task.sent)
-    schema = tool_schemas(graph).get(str(tool["name"])) if tool else _schema_of_input(graph, task.node)
+    schema = graph.tool_schemas().get(str(tool["name"])) if tool else graph.input_schema(task.node)
     name = str(tool["name"]) if tool else task.node
     return Action(
         name=name,
@@ -114,17 +108,6 @@ def _action(graph: Graph, task: GateTask, values: dict[str, Any], *, is_each: bo
 def _allowed(task: GateTask, args: Any) -> tuple[str, ...]:
     can_edit = isinstance(args, Mapping) and bool(args.keys() - set(task.opaque)) or "" not in task.opaque
     return ("approve", "edit", "reject") if can_edit and args not in ({}, None) else ("approve", "reject")
-
-
-@lru_cache(maxsize=512)
-def _schema_of_input(graph: Graph, node: str) -> dict[str, Any] | None:
-    """Return the JSON Schema of the node's input from its signature; None where that cannot be made."""
-    found = getattr(getattr(graph, "builder", None), "nodes", {}).get(node)
-    try:
-        schema = TypeAdapter(found.input_schema).json_schema() if found else None
-    except Exception:  # noqa: BLE001 - pydantic raises many kinds of errors for types without a JSON Schema
-        return None
-    return schema if schema and schema.get("properties") else None
 
 
 def _fitting(schema: dict[str, Any] | None, task: GateTask, args: Any) -> dict[str, Any] | None:
@@ -191,7 +174,7 @@ def _changed(decided: Any, shown: Any) -> Any:
     return {**decided, "edited_action": {**edited, "args": args}}
 
 
-def _titles(graph: Graph, tasks: Sequence[GateTask], actions: Sequence[Action]) -> list[str]:
+def _titles(graph: GraphFacts, tasks: Sequence[GateTask], actions: Sequence[Action]) -> list[str]:
     """Make equal titles distinct by adding arguments. A tool call always shows its arguments."""
     count = Counter(action.title for action in actions)
     return [
@@ -207,9 +190,9 @@ def _title(task: GateTask, action: Action) -> str:
     return named(action.title) if sends.call_in(task.sent) else action.title
 
 
-def _in_order(graph: Graph, task: GateTask, args: Any) -> Any:
+def _in_order(graph: GraphFacts, task: GateTask, args: Any) -> Any:
     """Sort the arguments: those that the node's author names in `show` come first."""
-    wanted = approval_metadata(graph, task.node).get("show")
+    wanted = graph.approval_metadata(task.node).get("show")
     if not isinstance(args, Mapping):
         return {"": args}
     first = [name for name in wanted if name in args] if isinstance(wanted, list | tuple) else []
@@ -232,11 +215,11 @@ def is_conversation(value: Any) -> bool:
     )
 
 
-def _summary(graph: Graph, tasks: Sequence[GateTask], values: dict[str, Any]) -> str:
+def _summary(graph: GraphFacts, tasks: Sequence[GateTask], values: dict[str, Any]) -> str:
     """Fill in the author's `summary`, such as `{amount} {currency} to {customer}`, for each task. Texts are quoted."""
     found = []
     for task in tasks:
-        template, args = approval_metadata(graph, task.node).get("summary"), sends.args_in(task.sent)
+        template, args = graph.approval_metadata(task.node).get("summary"), sends.args_in(task.sent)
         if isinstance(template, str):
             found.append(_filled(template, {**values, **args} if isinstance(args, Mapping) else values))
     return listed(found, " + ", _LONGEST_SUMMARY)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from agentcore.plain.quoting import listed, named, quoted, short, told
 from agentcore.plain.types import Action
@@ -107,3 +107,23 @@ def arguments(action: Action, place: int) -> dict[str, Any]:
     extra = {name: True for name in action.args if name not in named}
     closed = {**known, "properties": {**named, **extra}, "additionalProperties": False}
     return {**closed, "type": "object", "$id": f"urn:countersign:action:{place}"}
+
+
+class GraphFacts(Protocol):
+    """What dialects ask of a graph. `agentcore.graphs.pauses` answers from a compiled graph."""
+
+    def approval_metadata(self, node: str) -> dict[str, Any]:
+        """Return what the graph's author wrote in `add_node(..., metadata={"approval": {...}})`."""
+        ...
+
+    def tool_schemas(self) -> Mapping[str, dict[str, Any]]:
+        """Return the JSON Schema of the arguments of each tool, by name."""
+        ...
+
+    def input_schema(self, node: str) -> dict[str, Any] | None:
+        """Return the JSON Schema of what a node takes; None if it cannot be made."""
+        ...
+
+    def at(self, namespace: str) -> "GraphFacts":
+        """Return the facts of the graph that stands in a namespace."""
+        ...

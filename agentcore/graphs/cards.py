@@ -10,14 +10,13 @@ from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 
 from agentcore.graphs.registry import Graph
+from agentcore.graphs.secrets import secret_paths
 from agentcore.graphs.subgraphs import graphs_in
 from agentcore.graphs.tools import tool_names
-from agentcore.plain.masks import secret_paths
+from agentcore.plain.nodes import INTERNAL, title_of
 from agentcore.plain.thread_graphs import AGENT_KEY
 from agentcore.plain.types import Channel, GraphCard
 
-INTERNAL = ("__", "branch:", "join:", "start:")
-"""Prefix of LangGraph's internal channels."""
 _MERGING = {"Topic", "DeltaChannel"}
 _LONGEST_TYPE = 80  # characters
 _SHORT_MESSAGE = {
@@ -78,16 +77,6 @@ def approval_metadata(graph: Graph, node: str) -> dict[str, Any]:
 def is_gated(nodes: Any, name: str) -> bool:
     """Return whether `nodes`, a list of names or `*`, has the node. LangGraph's own `__start__` never pauses."""
     return not name.startswith("__") if nodes == "*" else name in (nodes or ())
-
-
-def title_of(node: str) -> str:
-    """Return a node's title: "Pay refund" for `pay_refund`.
-
-    Nodes of LangChain's middleware have a dot in their names.
-    """
-    owner, dot, _ = node.partition(".")
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", owner.removesuffix("Middleware")) if dot else node
-    return words.replace("_", " ").capitalize()
 
 
 def _node(graph: Graph, name: str) -> dict[str, Any]:

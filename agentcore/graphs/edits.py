@@ -5,7 +5,7 @@ value; a channel with a reducer takes `append` (merged by the reducer) or `repla
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,17 +17,19 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore import dialects
 from agentcore.graphs import mending, messages, per_task, questions, sandbox
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.registry import Graph
+from agentcore.graphs.secrets import secret_paths
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import graph_at
-from agentcore.plain import excerpts, masks, schemas
+from agentcore.plain import masks
 from agentcore.plain.blocked import blocked_sentence
+from agentcore.plain.edits import Edits, changes
 from agentcore.plain.errors import Ambiguous, CannotEdit, Fault, FenceLost, UnreadableThread
-from agentcore.plain.json import canonical, digest, to_plain
-from agentcore.plain.messages import is_removal
-from agentcore.plain.types import Channel, ChannelChange, Choice, Gate, GateTask, Pause, Preview, Snapshot
+from agentcore.plain.json import digest, to_plain
+from agentcore.plain.types import Choice, Gate, GateTask, Pause, Preview, Snapshot
+from agentcore.savers.large_values import check_can_be_copied
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
@@ -35,25 +37,6 @@ SENDS_WAIT = (
     "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
     " something else. Edit those arguments instead."
 )
-OPS = ("set", "append", "replace")
-Edits = Mapping[str, Mapping[str, Any]]
-
-
-def check_edits(
-    channels: Iterable[Channel], edits: Any, *, opaque: Iterable[str] = (), secrets: Iterable[str] = ()
-) -> None:
-    """Raise CannotEdit with a fault for each path. Plain values in, so a web process can call it.
-
-    A masked secret in an edit stays as it is, so the mask need not match the schema.
-    """
-    if not isinstance(edits, Mapping):
-        raise CannotEdit([Fault("", 'Send edits as {"channel": {"op": "set", "value": ...}}.')])
-    known = {channel.name: channel for channel in channels}
-    found = [fault for name, edit in edits.items() for fault in _faults(str(name), edit, known, set(opaque))]
-    faults = [fault for fault in found if not _is_of_mask(fault, edits, tuple(secrets))]
-    faults += [Fault(path, masks.TYPE_ANEW) for path in masks.lost_in(edits, tuple(secrets))]
-    if faults:
-        raise CannotEdit(faults)
 
 
 async def preview(
@@ -75,7 +58,7 @@ async def preview(
     if before is None:
         raise CannotEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
-    await excerpts.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
+    await check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
     edits = masks.restored(edits, before.values, before.secrets)
     if any(not each.is_raised for each in before.interrupts):
         await check_not_edited_already(saver, config_for(thread_id, before.checkpoint_id), edits)
@@ -105,7 +88,7 @@ async def preview_each(
     if before is None or before.gate is None or inner is None:
         raise CannotEdit([Fault("", f"Thread {thread_id} stands at no breakpoint.")])
     check_nothing_blocked(before)
-    await excerpts.check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
+    await check_can_be_copied(saver, thread_id, before.checkpoint_id, namespace=namespace)
     copy = await _copy_in_memory(saver, before)
 
     async def work() -> Snapshot:
@@ -148,7 +131,7 @@ def _asked_at(graph: Graph, after: Snapshot) -> list[Pause]:
     if after.interrupts or not after.next:
         return []
     try:
-        return dialects.read(graph, replace(after, gate=after.gate or _as_if_gated(after)))
+        return pauses_at(graph, replace(after, gate=after.gate or _as_if_gated(after)))
     except UnreadableThread:
         return []
 
@@ -209,7 +192,7 @@ async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: E
 
     With a namespace in `config` the channels are those of that subgraph.
     """
-    secrets = masks.secret_paths(graph)
+    secrets = secret_paths(graph)
     values: dict[str, Any] = {}
     inner = _graph_of(graph, config)
     if secrets or any(messages.merges_messages(inner, name) for name in edits):
@@ -286,14 +269,6 @@ def without_message_ids(plain: Any) -> Any:
     return {key: without_message_ids(item) for key, item in plain.items() if not (is_message and key == "id")}
 
 
-def changes(before: dict[str, Any], after: dict[str, Any], edits: Edits | None = None) -> Iterator[ChannelChange]:
-    """Yield each channel whose plain value differs."""
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if canonical(old) != canonical(new):  # Python takes 1, 1.0 and True for the same
-            yield ChannelChange(channel=name, before=old, after=new, op=str((edits or {}).get(name, {}).get("op", "")))
-
-
 async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
     found = await saver.aget_tuple(config_for(at.thread_id, at.checkpoint_id, at.checkpoint_ns))
     assert found is not None
@@ -319,39 +294,5 @@ def _written(graph: Graph, name: str, edit: Mapping[str, Any], there: Any) -> An
     return Overwrite(value) if edit["op"] == "replace" else value
 
 
-def _is_of_mask(fault: Fault, edits: Edits, secrets: tuple[str, ...]) -> bool:
-    return masks.is_secret(fault.path, secrets) and _at(edits, fault.path) in (masks.MASK, masks.CHANGED)
-
-
-def _at(edits: Any, path: str) -> Any:
-    """Return the value at the path of a fault."""
-    found = edits
-    for part in path.split("/"):
-        if isinstance(found, Mapping):
-            found = found.get(part)
-        else:
-            found = found[int(part)] if isinstance(found, list) and part.isdigit() and int(part) < len(found) else None
-    return found
-
-
 def _refusal(error: InvalidUpdateError) -> str:
     return f"The graph refused the edit: {str(error).partition(chr(10))[0]}"
-
-
-def _faults(name: str, edit: Any, known: dict[str, Channel], opaque: set[str]) -> Iterator[Fault]:
-    channel = known.get(name)
-    if channel is None:
-        yield Fault(name, f"The graph has no channel of this name. It has: {', '.join(known)}.")
-    elif not isinstance(edit, Mapping) or edit.keys() != {"op", "value"} or edit["op"] not in OPS:
-        yield Fault(name, 'Send {"op": "set" | "append" | "replace", "value": ...}.')
-    elif channel.is_reducer and edit["op"] == "set":
-        yield Fault(f"{name}/op", "This channel merges values: say append or replace.")
-    elif not channel.is_reducer and edit["op"] == "append":
-        yield Fault(f"{name}/op", "This channel keeps the last value: say set.")
-    elif name in opaque and edit["op"] != "append":
-        yield Fault(name, "This channel holds objects that JSON cannot carry; an edit would lose their type.")
-    else:
-        value = edit["value"]
-        if channel.merges == "messages" and edit["op"] == "append" and isinstance(value, list):
-            value = [item for item in value if not is_removal(item)]
-        yield from schemas.faults(channel.schema, value, f"{name}/value")

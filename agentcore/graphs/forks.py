@@ -20,10 +20,12 @@ from langgraph.types import StateSnapshot, _interrupt_id
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
-from agentcore.plain import excerpts, masks
+from agentcore.plain import masks
 from agentcore.plain.blocked import blocked_sentence, noting_blocked
+from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotFork, UnreadableThread
 from agentcore.plain.types import Snapshot
+from agentcore.savers.large_values import check_can_be_copied
 
 NO_CHECKPOINT = "The thread has no such checkpoint."
 
@@ -46,7 +48,7 @@ async def fork(
     thread_id: str,
     checkpoint_id: str,
     into: str,
-    edits: state_edit.Edits | None = None,
+    edits: Edits | None = None,
     as_node: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     run_key: str = "",
@@ -71,7 +73,7 @@ async def try_fork(
     *,
     thread_id: str,
     checkpoint_id: str,
-    edits: state_edit.Edits | None = None,
+    edits: Edits | None = None,
     as_node: str | None = None,
 ) -> Snapshot:
     """Return where a fork would stand, from a copy in memory. Nothing is stored. Raises what `fork` raises."""
@@ -81,9 +83,7 @@ async def try_fork(
     return await _at_head(graph, memory, thread_id)
 
 
-async def _edit(
-    graph: Graph, saver: Saver, config: RunnableConfig, edits: state_edit.Edits | None, as_node: str | None
-) -> None:
+async def _edit(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits | None, as_node: str | None) -> None:
     if edits:
         here = await _at_head(graph, saver, config["configurable"]["thread_id"])
         state_edit.check_nothing_sent(here)
@@ -145,7 +145,7 @@ async def _copy(graph: Graph, saver: Saver, target: Saver, thread_id: str, check
 
 
 async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str) -> list[_Line]:
-    await excerpts.check_can_be_copied(saver, thread_id, checkpoint_id)
+    await check_can_be_copied(saver, thread_id, checkpoint_id)
     found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
     if found is None:
         raise CannotFork(NO_CHECKPOINT)

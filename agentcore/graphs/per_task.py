@@ -25,6 +25,7 @@ from agentcore.graphs.registry import Graph
 from agentcore.plain import masks
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.json import to_plain
+from agentcore.plain.sends import args_in, call_in
 from agentcore.plain.types import Choice, GateTask, Snapshot
 
 Saver = sends.Saver
@@ -76,13 +77,13 @@ class _Decided(NextStep):
         kept = []
         for number, task, choice in decided:
             send = carried[task.place]
-            call = sends.call_in(send.arg)
+            call = call_in(send.arg)
             if choice.verdict == "reject":
                 told += [_rejection(call, choice.message)] if call else []
                 continue
             if choice.verdict == "edit":
                 send = self._edited(send, choice.args, f"decisions/{number}/edited_action/args")
-                edited |= {str(call.get("id")): (sends.call_in(send.arg) or {})["args"]} if call else {}
+                edited |= {str(call.get("id")): (call_in(send.arg) or {})["args"]} if call else {}
             kept.append(send)
         changed = self._change_messages(edited, told) if edited or told else {}
         return [_beside(send, changed) for send in kept]
@@ -92,7 +93,7 @@ class _Decided(NextStep):
         plain, values = to_plain(send.arg), self.saved.checkpoint["channel_values"]
         state = {name: to_plain(values[name]) for name in masks.channels_of(self.secrets) if name in values}
         mask = masks.Mask(self.secrets, state, *masks.states_in_sent(plain))
-        edited = sends.with_args(send, args, sends.args_in(masks.hidden_sent(mask, plain)), path)
+        edited = sends.with_args(send, args, args_in(masks.hidden_sent(mask, plain)), path)
         if masks.MASK in _text(edited.arg) and masks.MASK not in _text(send.arg):
             raise CannotEdit([Fault(path, masks.TYPE_ANEW)])
         return edited
@@ -182,7 +183,7 @@ def _block(block: Any, edited: Mapping[str, Any]) -> Any:
 
 def _beside(send: Send, changed: Mapping[str, AIMessage]) -> Send:
     """Put the changed message into the state that is sent along with a call."""
-    if not changed or not isinstance(send.arg, Mapping) or sends.call_in(send.arg) is None:
+    if not changed or not isinstance(send.arg, Mapping) or call_in(send.arg) is None:
         return send
     arg = {**send.arg, "state": _with_messages(send.arg.get("state"), changed)}
     return Send(send.node, arg, timeout=send.timeout)

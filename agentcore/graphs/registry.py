@@ -10,12 +10,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import json
 import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,23 +22,10 @@ from dotenv import dotenv_values
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
-from agentcore.plain.blocked import ClassName
 from agentcore.plain.errors import RegistryError, without_secrets
+from agentcore.plain.langgraph_json import GraphEntry, read_content, read_entries
 
 Graph = Pregel[Any, Any, Any, Any]
-
-
-@dataclass(frozen=True)
-class GraphEntry:
-    """One graph as langgraph.json names it, before anything is imported."""
-
-    id: str
-    module: str
-    attribute: str
-    allowed_modules: tuple[ClassName, ...] = ()
-
-    def __str__(self) -> str:
-        return f'graph "{self.id}" ({self.module}:{self.attribute})'
 
 
 def load_graphs(path: str | Path) -> dict[str, Graph]:
@@ -48,16 +33,6 @@ def load_graphs(path: str | Path) -> dict[str, Graph]:
     path = Path(path)
     _load_env(path)
     return {entry.id: _load(entry, path.resolve().parent) for entry in read_entries(path)}
-
-
-def read_entries(path: str | Path) -> list[GraphEntry]:
-    """Read langgraph.json and import nothing: safe in a web process."""
-    content = _read(Path(path))
-    graphs = content.get("graphs")
-    if not isinstance(graphs, dict) or not graphs:
-        raise RegistryError(f'{path} names no graphs. Add "graphs": {{"my_agent": "./my_agent.py:graph"}}.')
-    for_all = _allowed(_serde(content), f'{path}: "checkpointer": "serde"')
-    return [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
 
 
 def source_digest(entry: GraphEntry, root: Path) -> str:
@@ -69,75 +44,9 @@ def source_digest(entry: GraphEntry, root: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.exists() else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        raise RegistryError(f"There is no {path}. Set LANGGRAPH_JSON to the path of your langgraph.json.") from None
-    except UnicodeDecodeError:
-        raise RegistryError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
-    try:
-        content = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
-    except json.JSONDecodeError as error:
-        raise RegistryError(f"{path} is not JSON: line {error.lineno}: {error.msg}.") from None
-    if not isinstance(content, dict):
-        raise RegistryError(f'{path} must hold an object with "graphs".')
-    return content
-
-
-def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise RegistryError(f'{path} has "{key}" twice. Give each graph an id of its own.')
-        seen[key] = value
-    return seen
-
-
-def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassName, ...]) -> GraphEntry:
-    allowed = for_all
-    if isinstance(target, Mapping):
-        allowed += _allowed(target, f'{path}: graph "{graph_id}"')
-        target = target.get("path")
-    if not isinstance(target, str) or ":" not in target:
-        raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name" or "package.module:name".')
-    module, _, attribute = target.rpartition(":")
-    if not module or not attribute.isidentifier():
-        raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name", but is "{target}".')
-    return GraphEntry(graph_id, module, attribute, allowed)
-
-
-def _serde(content: Mapping[str, Any]) -> Any:
-    checkpointer = content.get("checkpointer") or {}
-    return checkpointer.get("serde") if isinstance(checkpointer, Mapping) else checkpointer
-
-
-def _allowed(section: Any, where: str) -> tuple[ClassName, ...]:
-    """Read both of LangGraph's lists. Its JSON list may split module and class at the dots."""
-    if section is not None and not isinstance(section, Mapping):
-        raise RegistryError(f'{where} must be an object with "allowed_msgpack_modules".')
-    listed: list[Any] = []
-    for name in ("allowed_msgpack_modules", "allowed_json_modules"):
-        found = (section or {}).get(name) or []
-        if not isinstance(found, list):
-            raise RegistryError(f'{where}: "{name}" must list types one by one, as [["my_agent.models", "Order"]].')
-        listed += found
-    return tuple(_class_name(item, where) for item in listed)
-
-
-def _class_name(item: Any, where: str) -> ClassName:
-    parts = ".".join(item).split(".") if isinstance(item, list) and all(isinstance(p, str) for p in item) else []
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise RegistryError(
-            f"{where}: {json.dumps(item):.80} names no type."
-            ' Type the module and the class, as ["my_agent.models", "Order"].'
-        )
-    return ".".join(parts[:-1]), parts[-1]
-
-
 def _load_env(path: Path) -> None:
     """Apply the `env` of langgraph.json, a file or an object. Variables that are set already win."""
-    env = _read(path).get("env")
+    env = read_content(path).get("env")
     if isinstance(env, str):
         if not (path.parent / env).is_file():
             raise RegistryError(f'{path}: "env" names {env}, and there is no such file. The path is relative to it.')

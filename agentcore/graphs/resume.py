@@ -21,6 +21,7 @@ from agentcore.graphs.snapshots import Saver, config_for, read_places, snapshot,
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.graphs.tools import Watch
 from agentcore.plain import bound_bytes, masks
+from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.json import canonical, to_plain
 from agentcore.plain.types import NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
@@ -330,7 +331,7 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
     return await _go_on(at, None, here.checkpoint_id) if here.waiting or at.namespace else Finished(here)
 
 
-async def _edited(at: _At, edits: state_edit.Edits | None, as_node: str | None) -> Snapshot:
+async def _edited(at: _At, edits: Edits | None, as_node: str | None) -> Snapshot:
     await state_edit.apply(at.graph, at.saver, _config(at, namespace=at.namespace), edits, as_node)
     return await _after_edit(at)
 

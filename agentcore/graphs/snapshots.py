@@ -17,19 +17,22 @@ from psycopg import DatabaseError, DataError
 from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import questions, sends
-from agentcore.graphs.cards import INTERNAL, is_gated
+from agentcore.graphs.cards import is_gated
 from agentcore.graphs.questions import PendingTask
 from agentcore.graphs.registry import Graph
+from agentcore.graphs.secrets import secret_paths
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain.blocked import noting_blocked
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import UnreadableThread, without_secrets
-from agentcore.plain.excerpts import LARGEST_READ, channel_saver, cut, cut_state, page_reader
+from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
 from agentcore.plain.json import canonical, has_objects, to_plain
-from agentcore.plain.masks import Mask, hidden_sent, secret_paths, states_in_sent
+from agentcore.plain.masks import Mask, hidden_sent, states_in_sent
 from agentcore.plain.namespaces import path_of
+from agentcore.plain.nodes import INTERNAL
 from agentcore.plain.thread_graphs import claims_in, tools_in
 from agentcore.plain.types import Gate, GateTask, Look, PendingInterrupt, Shown, Snapshot, Traits
+from agentcore.savers.large_values import channel_saver, page_reader
 
 Saver = BaseCheckpointSaver[Any]
 

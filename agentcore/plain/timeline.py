@@ -8,17 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentcore.graphs import edits
-from agentcore.plain import masks
+from agentcore.plain import edits, masks
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
 from agentcore.plain.json import to_plain
+from agentcore.plain.memory_tables import MemoryTables
+from agentcore.plain.nodes import INTERNAL
+from agentcore.plain.sqlite_tables import SqliteTables
 from agentcore.plain.tables import PostgresTables, Tables, object_in, texts_cut
-from agentcore.savers.memory import MemoryTables
-from agentcore.savers.sqlite import SqliteTables
 
-INTERNAL = ("__", "branch:", "join:", "start:")
-"""Prefix of LangGraph's internal channels."""
 _TASKS = "__pregel_tasks"
 LARGEST_LISTED = 256 * 2**10
 """Stored bytes, packed, of a checkpoint that is read for a list. PostgreSQL knows them without unpacking it."""

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from psycopg import DatabaseError
 
-from agentcore.graphs.questions import Saver
 from agentcore.plain.errors import FenceLost, NotItsThread, ThreadCleaned, ThreadHeld
+from agentcore.savers.base import Saver
 from agentcore.testing.failpoints import is_off
 
 HELD_SQL = "countersign_held(%s, %s)"

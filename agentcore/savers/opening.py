@@ -8,10 +8,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from agentcore.graphs.snapshots import Saver
 from agentcore.plain.errors import BadRedisUrl, DatabaseUnreachable, without_secrets
 from agentcore.plain.urls import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
 from agentcore.savers import setup
+from agentcore.savers.base import Saver
 from agentcore.savers.cache import Cache, CachedPostgresSaver, Reads, open_cache
 from agentcore.savers.memory import open_memory
 from agentcore.savers.postgres import PostgresSaver, check_quickly, note_use, prepare_if_direct

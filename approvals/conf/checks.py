@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from agentcore.graphs import registry
+from agentcore.plain import langgraph_json
 from agentcore.plain.errors import RegistryError
 from agentcore.plain.urls import Memory, Sqlite
 from approvals import checkpoints
@@ -14,7 +14,7 @@ from approvals import checkpoints
 @register(Tags.compatibility)
 def check_langgraph_json(app_configs: Any, **kwargs: Any) -> list[Error]:
     try:
-        registry.read_entries(settings.LANGGRAPH_JSON)
+        langgraph_json.read_entries(settings.LANGGRAPH_JSON)
     except RegistryError as error:
         return [Error(str(error), hint="See docs/how-to/own-graph.md.", id="countersign.E001")]
     return []

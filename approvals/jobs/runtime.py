@@ -10,14 +10,16 @@ from pathlib import Path
 
 from django.conf import settings
 
-from agentcore.graphs import cards, registry
+from agentcore.graphs import allowlist, cards, registry
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, with_serializer
+from agentcore.plain import sqlite_tables
 from agentcore.plain.canary import check_serializer
 from agentcore.plain.decoding import plain_serializer
+from agentcore.plain.langgraph_json import read_entries
 from agentcore.plain.types import GraphCard, Serializer
 from agentcore.plain.urls import Memory, Postgres, Sqlite
-from agentcore.savers import allowlist, opening, sqlite
+from agentcore.savers import opening, sqlite
 from agentcore.savers.cache import Cache, Reads, open_cache
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.serializers import strict_serializer
@@ -64,7 +66,7 @@ def check_serializers() -> None:
 def graph_cards() -> list[GraphCard]:
     """Return the cards of the loaded graphs, for web processes."""
     root = Path(settings.LANGGRAPH_JSON).resolve().parent
-    entries = {entry.id: entry for entry in registry.read_entries(settings.LANGGRAPH_JSON)}
+    entries = {entry.id: entry for entry in read_entries(settings.LANGGRAPH_JSON)}
     return [
         cards.card(graph_id, graph, code_digest=registry.source_digest(entries[graph_id], root))
         for graph_id, graph in load_graphs().items()
@@ -105,6 +107,7 @@ async def _open_savers() -> AsyncIterator[Callable[[Reads], Saver]]:
                 yield lambda reads: saver
         case Memory():
             memory = checkpoints.memory_here()
+            assert isinstance(memory, MemorySaver)
             yield lambda reads: memory
 
 
@@ -125,7 +128,7 @@ def keep_checkpoints() -> Iterator[None]:
     """
     match settings.CHECKPOINT_STORE:
         case Sqlite(path):
-            with sqlite.hold(path):
+            with sqlite_tables.hold(path):
                 yield
         case Memory():
             checkpoints.keep_in_memory(MemorySaver(strict_serializer()))

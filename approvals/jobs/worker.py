@@ -49,6 +49,14 @@ async def running() -> AsyncIterator[None]:
         nodes.shutdown(wait=False, cancel_futures=True)
 
 
+@asynccontextmanager
+async def running_until_exit() -> AsyncIterator[None]:
+    """Work as `running` does; then, if nodes still block threads, end the process."""
+    async with running():
+        yield
+    leave_blocked_nodes()
+
+
 async def _work_on() -> None:
     """Work until cancelled.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from agentcore.graphs.cards import title_of
+from agentcore.plain.nodes import title_of
 from approvals.actions.threads import whole_values
 from approvals.domain import folds, permissions, policies, voters
 from approvals.domain.answers import BREAKPOINT, given, is_about_actions, is_edited_beside, is_sent, takes_answer

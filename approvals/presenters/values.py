@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentcore.dialects.breakpoint import is_conversation
-from agentcore.graphs.edits import changes
+from agentcore.plain.edits import changes
 from agentcore.plain.excerpts import is_excerpt
 from agentcore.plain.quoting import named
 from approvals.domain.folds import Fold, fold_of, is_shown_as_items

@@ -8,13 +8,15 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from agentcore.plain.memory_tables import MemoryTables
+from agentcore.plain.sqlite_tables import open_tables
 from agentcore.plain.tables import PostgresTables, Tables
 from agentcore.plain.urls import postgres_params
 from agentcore.savers.cache import CachedPostgresSaver, open_cache
-from agentcore.savers.memory import MemorySaver, MemoryTables
+from agentcore.savers.memory import MemorySaver
 from agentcore.savers.opening import open_checkpointer, open_pool
 from agentcore.savers.serializers import strict_serializer
-from agentcore.savers.sqlite import SqliteSaver, open_tables
+from agentcore.savers.sqlite import SqliteSaver
 
 KINDS = ["memory", "sqlite", "postgres", "cached", "cached notified", "cached in Redis alone"]
 ON_POSTGRES = KINDS[2:]

@@ -18,9 +18,10 @@ from langgraph.types import Send
 from pydantic import BaseModel
 from typing_extensions import TypeAliasType, TypedDict
 
-from agentcore.graphs.registry import load_graphs, read_entries
+from agentcore.graphs.allowlist import allowlists, declared_types
+from agentcore.graphs.registry import load_graphs
 from agentcore.plain.errors import RegistryError
-from agentcore.savers.allowlist import allowlists, declared_types
+from agentcore.plain.langgraph_json import read_entries
 
 
 class Colour(enum.Enum):

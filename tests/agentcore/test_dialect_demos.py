@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from agentcore import effect_key
 from agentcore.demo import assistant, branches, desk, inbox, model, onboarding, outbox, questions
 from agentcore.demo.cases import QUESTIONS, Case
-from agentcore.savers.allowlist import declared_types
+from agentcore.graphs.allowlist import declared_types
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.opening import open_checkpointer
 from agentcore.savers.serializers import strict_serializer

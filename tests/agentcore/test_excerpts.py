@@ -8,22 +8,15 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from agentcore import dialects
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs import forks, snapshots
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import run_until_pause
-from agentcore.plain import excerpts
 from agentcore.plain.errors import UnreadableThread
-from agentcore.plain.excerpts import (
-    LARGEST_PART,
-    LARGEST_READ,
-    LONGEST_TEXT,
-    cut,
-    has_excerpt,
-    is_excerpt,
-    longest_read,
-)
+from agentcore.plain.excerpts import LARGEST_PART, LARGEST_READ, LONGEST_TEXT, cut, has_excerpt, is_excerpt
 from agentcore.plain.tables import StoredValue
+from agentcore.savers import large_values
+from agentcore.savers.large_values import longest_read
 from agentcore.savers.opening import open_checkpointer
 from tests import graphs
 
@@ -49,7 +42,7 @@ async def test_a_large_value_is_an_excerpt_and_the_gate_is_seen_all_the_same(dat
     assert excerpt["size"] >= len(LONG.encode())
     assert "é" * 900 in excerpt["head"]
     assert channel in found.opaque
-    [pause] = dialects.read(graphs.gated, found)
+    [pause] = pauses_at(graphs.gated, found)
     assert pause.allowed_verdicts
     assert len(json.dumps([pause.request, found.values])) < 100_000
 
@@ -81,7 +74,7 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
 ) -> None:
     found = await paused(database, {"notes": ["x" * 1_000]})
     where = {"thread_id": found.thread_id, "checkpoint_id": found.checkpoint_id}
-    monkeypatch.setattr(excerpts, "LARGEST_WHOLE", 900)
+    monkeypatch.setattr(large_values, "LARGEST_WHOLE", 900)
     async with open_checkpointer(database) as saver:
         with pytest.raises(UnreadableThread, match="too large to be copied"):
             edits = {"text": {"op": "set", "value": "y"}}
@@ -93,7 +86,7 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
 
 async def test_a_saver_that_skims_cannot_write(database: str) -> None:
     async with open_checkpointer(database) as saver:
-        skimmer = excerpts.ExcerptSaver(saver, 10)  # type: ignore[arg-type]
+        skimmer = large_values.ExcerptSaver(saver, 10)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="only looks"):
             await skimmer.aput_writes({"configurable": {"thread_id": "x"}}, [("text", "x")], "task")
         with pytest.raises(TypeError, match="only looks"):
@@ -101,7 +94,7 @@ async def test_a_saver_that_skims_cannot_write(database: str) -> None:
 
 
 def test_the_librarys_statement_is_still_the_one_that_is_changed() -> None:
-    assert "large:" in excerpts._select(10)
+    assert "large:" in large_values._select(10)
     assert "large:" not in AsyncPostgresSaver.SELECT_SQL
 
 

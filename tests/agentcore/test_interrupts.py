@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from agentcore import dialects
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import run_until_pause
 from agentcore.plain.json import digest
 from agentcore.plain.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
@@ -57,7 +58,7 @@ def question(value: Any, **more: Any) -> Any:
 async def read(graph: Any, input: dict[str, Any]) -> list[Pause]:
     outcome = await run_until_pause(graph, InMemorySaver(), thread_id=str(uuid.uuid4()), input=input)
     assert isinstance(outcome, Paused), outcome
-    return dialects.read(graph, outcome.snapshot)
+    return pauses_at(graph, outcome.snapshot)
 
 
 async def test_a_gate_is_shown_as_its_author_wrote_it() -> None:
@@ -150,7 +151,7 @@ async def test_a_thread_that_waits_for_nobody_asks_nothing() -> None:
     await run_until_pause(graphs.gated, saver, thread_id="t", input={"text": "x"})
     finished = await run_until_pause(graphs.gated, saver, thread_id="t", input=None)
     assert isinstance(finished, Finished)
-    assert dialects.read(graphs.gated, finished.snapshot) == []
+    assert pauses_at(graphs.gated, finished.snapshot) == []
 
 
 # Questions of interrupt()
@@ -161,7 +162,7 @@ def pause_of(value: Any, *, schema: Any = None, path: tuple[str, ...] = ("ask",)
     asked = PendingInterrupt(id="0" * 32, value=value, node=path[0], response_schema=schema, path=path)
     values = {"messages": messages} if messages else {}
     here = Snapshot("t", "", "c", None, None, 1, "loop", {}, values, path[:1], interrupts=(asked,))
-    [pause] = dialects.read(graphs.gated, here)
+    [pause] = pauses_at(graphs.gated, here)
     return pause
 
 

@@ -10,6 +10,7 @@ from agentcore.graphs import cards
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.edits import check_edits
 from agentcore.plain.errors import CannotEdit
 from tests.edited import graph
 
@@ -27,7 +28,7 @@ async def edited(op: str, *items: dict[str, Any]) -> list[Any]:
     model = AIMessage("I look it up.", id="m2", tool_calls=CALLS, response_metadata={"model": "x"})
     await with_saver(graph, saver).aupdate_state(config_for("t"), {"messages": [model]})
     edits = {"messages": {"op": op, "value": list(items)}}
-    state_edit.check_edits(CHANNELS, edits)
+    check_edits(CHANNELS, edits)
     seen = await state_edit.preview(graph, saver, config_for("t"), edits)
     await state_edit.apply(graph, saver, config_for("t"), edits)
     state = await with_saver(graph, saver).aget_state(config_for("t"))

@@ -9,9 +9,9 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
-from agentcore import dialects
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs import resume
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import outcome, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import Hold
@@ -88,7 +88,7 @@ depths = pytest.mark.parametrize("depth", nested.DEPTHS)
 async def test_each_gate_is_seen_and_passed_by_its_own_decision_alone(saver: Saver, way: str, depth: int) -> None:
     run = await started(way, depth, saver)
     gate = await run.gate()
-    [pause] = dialects.read(run.graph, await run.here())
+    [pause] = pauses_at(run.graph, await run.here())
     assert pause.checkpoint_ns == gate.checkpoint_ns
     assert (pause.next, pause.path) == (("wire",), ("sub",) * depth)
     assert [action.args["amount"] for action in pause.actions] == [5]
@@ -184,7 +184,7 @@ async def test_gates_and_a_question_side_by_side_are_decided_one_by_one(saver: S
     run = Run(nested.side_by_side(), saver)
     assert isinstance(await run.start({"amount": 5}), Paused)
     here = await run.here()
-    [question, left, right] = dialects.read(run.graph, here)
+    [question, left, right] = pauses_at(run.graph, here)
     assert [pause.next for pause in (question, left, right)] == [("ask",), ("pay",), ("post",)]
     assert not here.running
     given = await run.decide("respond", here, interrupt_id=question.interrupt_id, answer="yes")
@@ -218,7 +218,7 @@ async def test_an_agent_as_a_node_stops_before_its_tools(saver: Saver) -> None:
     run = Run(nested.agent_as_node(), saver)
     assert isinstance(await run.start({"messages": [("user", "pay ann")]}), Paused)
     gate = await run.gate()
-    [pause] = dialects.read(run.graph, await run.here())
+    [pause] = pauses_at(run.graph, await run.here())
     assert (pause.path, pause.tools) == (("agent",), ("wire_money",))
     assert isinstance(await run.start(), Paused)
     assert isinstance(await run.decide("approve", gate), Finished)

@@ -19,8 +19,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, StateSnapshot, interrupt
 from typing_extensions import TypedDict
 
-from agentcore import dialects
 from agentcore.graphs import resume
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import Failed, Finished, Pause, Snapshot
@@ -146,7 +146,7 @@ def asked_in(state: StateSnapshot) -> Iterator[str]:
 async def check(build: Build, saver: InMemorySaver) -> tuple[Snapshot, list[Pause]]:
     here = await snapshot(build.graph, saver, "t")
     assert here is not None
-    pauses = dialects.read(build.graph, here)
+    pauses = pauses_at(build.graph, here)
     state = await with_saver(build.graph, saver).aget_state(config_for("t"), subgraphs=True)
     assert sorted(p.interrupt_id for p in pauses if p.interrupt_id) == sorted(asked_in(state))
     assert bool(pauses) == bool(state.next), "LangGraph stands before something exactly where somebody is asked"

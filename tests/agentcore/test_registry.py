@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from agentcore.graphs.registry import GraphEntry, load_graphs, read_entries, source_digest
+from agentcore.graphs.registry import load_graphs, source_digest
 from agentcore.plain.errors import RegistryError
+from agentcore.plain.langgraph_json import GraphEntry, read_entries
 
 GRAPH = """
 from typing_extensions import TypedDict

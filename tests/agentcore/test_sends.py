@@ -25,6 +25,7 @@ from typing_extensions import TypedDict
 from agentcore import dialects
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs import per_task, resume
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import CannotEdit
@@ -89,7 +90,7 @@ def run(work: Any) -> Any:
 async def pause_of(graph: Any, saver: Any, thread: str = "t") -> tuple[Snapshot, Pause]:
     stopped = await run_until_pause(graph, saver, thread_id=thread, input={"seed": "s"})
     assert isinstance(stopped, Paused), stopped
-    [pause] = dialects.read(graph, stopped.snapshot)
+    [pause] = pauses_at(graph, stopped.snapshot)
     return stopped.snapshot, pause
 
 
@@ -285,7 +286,7 @@ def test_the_message_of_a_prebuilt_agent_agrees_with_the_calls_that_are_made(mak
         stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
         assert isinstance(stopped, Paused)
         here = stopped.snapshot
-        [pause] = dialects.read(graph, here)
+        [pause] = pauses_at(graph, here)
         assert [(action.name, action.args, action.call_id) for action in pause.actions] == [
             ("send_mail", {"to": to}, f"call-{to}") for to in ("ann", "ben", "cy")
         ]
@@ -316,7 +317,7 @@ async def test_the_calls_of_an_agent_inside_a_graph_are_decided_where_they_wait(
     stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
     assert isinstance(stopped, Paused)
     [here] = stopped.snapshot.inner
-    [pause] = dialects.read(graph, stopped.snapshot)
+    [pause] = pauses_at(graph, stopped.snapshot)
     assert (pause.path, len(pause.actions)) == (("desk",), 3)
     kinds: list[Any] = [{"type": "reject"}, edit(pause, 1, {"to": "bob"}), {"type": "approve"}]
     answer = decided(pause, kinds)

@@ -17,8 +17,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain import sqlite_tables
 from agentcore.plain.errors import CheckpointsElsewhere, FileUnusable, UnsafeSerializer
-from agentcore.savers import sqlite
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.sqlite import SqliteSaver, open_sqlite
 from tests import forks, graphs
@@ -85,7 +85,7 @@ async def test_another_process_is_refused_until_the_first_is_killed(file: Path) 
             await opens(file)
         assert f"Process {holder.pid} has {file} open" in str(refused.value)
         assert "Stop it first, or keep the checkpoints in PostgreSQL" in str(refused.value)
-        with pytest.raises(CheckpointsElsewhere), sqlite.open_tables(file):
+        with pytest.raises(CheckpointsElsewhere), sqlite_tables.open_tables(file):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=10)
@@ -105,10 +105,10 @@ async def test_whatever_else_this_process_does_with_the_file_the_others_stay_out
 ) -> None:
     """The system drops the lock of a process with the first of its handles that is closed."""
     if again == "tables":
-        with sqlite.open_tables(file) as tables:
+        with sqlite_tables.open_tables(file) as tables:
             assert tables.is_set_up()
     elif again == "a hold":
-        with sqlite.hold(file):
+        with sqlite_tables.hold(file):
             pass
     else:
         with pytest.raises(CheckpointsElsewhere):
@@ -147,7 +147,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path) -> Non
     file.write_text("Dear diary, " * 100)
     with pytest.raises(FileUnusable, match=f"{file} is not a SQLite database. Name another file"):
         asyncio.run(opens(file))
-    with pytest.raises(FileUnusable, match="is not a SQLite database"), sqlite.open_tables(file) as tables:
+    with pytest.raises(FileUnusable, match="is not a SQLite database"), sqlite_tables.open_tables(file) as tables:
         tables.is_set_up()
     assert file.read_text().startswith("Dear diary")
 
@@ -169,16 +169,16 @@ def test_a_folder_that_is_gone_is_said_and_not_made_again(tmp_path: Path) -> Non
 
 
 def test_tables_of_a_file_that_is_not_there_make_none(file: Path) -> None:
-    with pytest.raises(FileUnusable, match="cannot be opened"), sqlite.open_tables(file):
+    with pytest.raises(FileUnusable, match="cannot be opened"), sqlite_tables.open_tables(file):
         pass
     assert not file.exists()
 
 
 def test_tables_before_the_set_up_are_said_to_be_missing(file: Path) -> None:
     file.touch()
-    with sqlite.open_tables(file) as tables:
+    with sqlite_tables.open_tables(file) as tables:
         assert not tables.is_set_up()
-    with pytest.raises(FileUnusable, match="no such table: checkpoints"), sqlite.open_tables(file) as tables:
+    with pytest.raises(FileUnusable, match="no such table: checkpoints"), sqlite_tables.open_tables(file) as tables:
         tables.read_head("t")
 
 

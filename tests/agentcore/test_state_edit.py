@@ -24,6 +24,7 @@ from agentcore.graphs import cards
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.plain.edits import changes, check_edits
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.tables import PostgresTables
 from agentcore.plain.types import Paused, Preview, Snapshot
@@ -52,7 +53,7 @@ def replace(value: Any) -> dict[str, Any]:
 def faults(edits: Any, channels: Any = GATED, opaque: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the sentence for each path that is refused; empty if the edit is taken."""
     try:
-        state_edit.check_edits(channels, edits, opaque=opaque)
+        check_edits(channels, edits, opaque=opaque)
     except CannotEdit as error:
         json.dumps([fault.as_dict() for fault in error.faults], allow_nan=False)
         return {fault.path: fault.message for fault in error.faults}
@@ -284,7 +285,7 @@ def test_the_preview_of_any_refund_is_what_happens(database: str, paused_at: flo
     assert (seen.values_before, seen.next_before) == (before.values, before.next)
     assert (seen.values, seen.next) == (after.values, after.next)
     assert seen.digest == state_edit.result_digest(after)
-    assert seen.diff == tuple(state_edit.changes(before.values, after.values, edits))
+    assert seen.diff == tuple(changes(before.values, after.values, edits))
     assert {change.channel for change in seen.diff} <= edits.keys()
     assert after.next == (("pay_refund",) if after.values["amount"] <= after.values["limit"] else ("senior_desk",))
 
@@ -439,5 +440,5 @@ async def test_the_digest_names_values_and_what_comes_next(saver: Saver, thread_
     ("old", "new"), [(1, 1.0), (1, True), ([1], [True]), ({"a": 0}, {"a": False}), (None, ""), (0.0, -0.0)], ids=str
 )
 def test_a_change_that_python_takes_for_none_is_shown(old: Any, new: Any) -> None:
-    [change] = state_edit.changes({"c": old, "same": [1, {"a": None}]}, {"c": new, "same": [1, {"a": None}]})
+    [change] = changes({"c": old, "same": [1, {"a": None}]}, {"c": new, "same": [1, {"a": None}]})
     assert (change.channel, change.before, change.after) == ("c", old, new)

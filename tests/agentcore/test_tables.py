@@ -20,11 +20,12 @@ from psycopg.conninfo import make_conninfo
 from agentcore import once
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, with_saver
-from agentcore.plain import bound_bytes
+from agentcore.plain import bound_bytes, sqlite_tables
+from agentcore.plain.memory_tables import MemoryTables
 from agentcore.plain.tables import Head, PostgresTables, Tables
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import sqlite
-from agentcore.savers.memory import MemorySaver, MemoryTables
+from agentcore.savers.memory import MemorySaver
 from agentcore.savers.opening import open_checkpointer
 from agentcore.savers.serializers import strict_serializer
 from tests import graphs, standing
@@ -116,11 +117,11 @@ def of_postgres(connection: psycopg.Connection[tuple[Any, ...]], saver: Saver) -
 
 def of_sqlite(file: Path, saver: Saver) -> Store:
     def execute(query: str, parameters: list[Any]) -> int:
-        with sqlite.open_tables(file) as tables:
+        with sqlite_tables.open_tables(file) as tables:
             query = query.replace("checkpoint_writes", "writes").replace("blob)", "value)")
             return tables.connection.execute(query, parameters).rowcount
 
-    return Store(saver, lambda: sqlite.open_tables(file), execute)
+    return Store(saver, lambda: sqlite_tables.open_tables(file), execute)
 
 
 def of_memory(saver: MemorySaver) -> Store:

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.memory_tables import MemoryTables
 from agentcore.plain.urls import Memory
-from agentcore.savers.memory import MemorySaver, MemoryTables
+from agentcore.savers.memory import MemorySaver
 from agentcore.savers.serializers import strict_serializer
 from tests import forks, servers
 from tests.checks import PRODUCTION

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentcore.graphs import cards
-from agentcore.graphs import edits as state_edit
+from agentcore.plain import edits as state_edit
 from agentcore.plain.masks import MASK
 from approvals.forms.edits import EditForm
 from tests.console import Console

@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import snapshots
 from agentcore.graphs.resume import INVALID_EDIT, RunContext
-from agentcore.plain import masks
+from agentcore.graphs.secrets import secret_paths
 from agentcore.plain.errors import CannotEdit, CannotFork, FenceLost, UnreadableThread
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Failed, Outcome
@@ -75,7 +75,7 @@ async def _run(work: Work) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
     mask = Mask(())
     try:
-        decrypted = kind_of(work.taken.kind).decrypted(work.taken, masks.secret_paths(work.graph))
+        decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         mask = await _mask_for(work)
         outcome = await _enter(work, Steps(work.taken, mask))
@@ -90,7 +90,7 @@ async def _run(work: Work) -> Outcome:
 
 async def _mask_for(work: Work) -> Mask:
     """Know the secrets of a run before it begins: what its tools are called with, or an error says, may hold them."""
-    secrets = masks.secret_paths(work.graph)
+    secrets = secret_paths(work.graph)
     if not secrets:
         return Mask(())
     here = await snapshots.snapshot(work.graph, work.saver, work.taken.thread_id)

@@ -7,8 +7,8 @@ from typing import Any
 from django.db import DataError
 from django.utils import timezone
 
-from agentcore import dialects
 from agentcore.graphs import resume, snapshots
+from agentcore.graphs.pauses import pauses_at
 from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
@@ -68,7 +68,7 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
         if head is None or before is None or snapshot is None:
             return None
         is_asking = isinstance(outcome, Paused | Mismatch) or _has_done_nothing(outcome) or bool(snapshot.interrupts)
-        pauses = dialects.read(work.graph, snapshot) if is_asking else []
+        pauses = pauses_at(work.graph, snapshot) if is_asking else []
         is_bound = bool(pauses) or isinstance(outcome, Failed)
         found = await indexing.bind(thread_id, before, snapshot) if is_bound else None
         seen = Seen(snapshot, pauses, head, found)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from django.db import connection
 
-from agentcore.graphs import edits as state_edit
+from agentcore.plain import edits as state_edit
 from agentcore.plain import timeline
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.json import digest

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from agentcore import dialects
 from agentcore.graphs import snapshots
+from agentcore.graphs.pauses import pauses_at
+from agentcore.graphs.secrets import secret_paths
 from agentcore.plain import masks, thread_graphs
 from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import UnreadableThread
@@ -42,7 +43,7 @@ async def index_thread(thread_id: str) -> None:
             return await _list_unread(worker, thread_id, bond, head, GRAPH_GONE.format(graph_id))
         try:
             snapshot = await snapshots.snapshot(graph, worker.saver(graph_id), thread_id)
-            pauses = dialects.read(graph, snapshot) if snapshot else []
+            pauses = pauses_at(graph, snapshot) if snapshot else []
         except UnreadableThread as error:
             return await _list_unread(worker, thread_id, bond, head, str(error))
         if snapshot is None:
@@ -107,9 +108,7 @@ async def _list_unread(
     found = await _looked(worker, thread_id, head.checkpoint_id)
     values = found.values if found else {}
     here = [worker.graphs[bond.graph_id]] if bond.graph_id in worker.graphs else worker.graphs.values()
-    secrets = [
-        path for graph in here for path in masks.secret_paths(graph)
-    ]  # of any graph, if nobody knows which it is
+    secrets = [path for graph in here for path in secret_paths(graph)]  # of any graph, if nobody knows which it is
     mask = masks.Mask(secrets, values)
     if bond.uncertain:
         questions = tuple(mask.anywhere(list(bond.uncertain.questions)))

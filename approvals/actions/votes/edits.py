@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agentcore.graphs import edits as state_edit
+from agentcore.plain import edits as state_edit
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import GraphCard
 from approvals.domain import answers, editable, policies, secrets

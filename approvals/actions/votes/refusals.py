@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 from uuid import UUID
 
-from agentcore.graphs import edits
+from agentcore.plain import edits
 from approvals.actions.workers import inquiries
 from approvals.enums import ApprovalStatus
 from approvals.errors import Stale, Superseded

@@ -8,6 +8,7 @@ from typing import Any
 from agentcore import dialects
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs import forks, snapshots
+from agentcore.graphs.secrets import secret_paths
 from agentcore.plain import masks
 from agentcore.plain.errors import Ambiguous, CannotEdit, CannotFork, UnreadableThread
 from agentcore.plain.json import to_plain
@@ -45,7 +46,7 @@ async def _preview(
     *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
 ) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
-    edits = secrets.decrypted(edits, masks.secret_paths(graph), thread_id)
+    edits = secrets.decrypted(edits, secret_paths(graph), thread_id)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     with _as_refusal():
         return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
@@ -104,7 +105,7 @@ async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | N
 async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    edits = secrets.decrypted(edits, masks.secret_paths(graph), thread_id)
+    edits = secrets.decrypted(edits, secret_paths(graph), thread_id)
     saver = worker.saver(graph_id)
     try:
         found = await forks.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)
@@ -120,9 +121,9 @@ async def _secrets_of(graph_id: str) -> tuple[str, ...]:
     """Return the secret paths of the graph; those of all graphs while the thread's graph is not certain."""
     if not graph_id:
         graphs = (await runtime.worker()).graphs.values()
-        return tuple(path for graph in graphs for path in masks.secret_paths(graph))
+        return tuple(path for graph in graphs for path in secret_paths(graph))
     graph, _ = await _loaded(graph_id)
-    return masks.secret_paths(graph)
+    return secret_paths(graph)
 
 
 async def _loaded(graph_id: str) -> tuple[Any, runtime.WorkerRuntime]:

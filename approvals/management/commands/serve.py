@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import uvicorn
@@ -17,10 +18,11 @@ from psycopg_pool import PoolTimeout
 from agentcore.plain.errors import AgentCoreError
 from approvals import checkpoints
 from approvals.database import in_database
-from approvals.jobs import runtime, worker
 from approvals.models import Graph
 
 APPLICATION = "approvals.asgi:application"
+Beside = Callable[[], AbstractAsyncContextManager[None]]
+"""What runs beside the web, in its event loop."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -64,8 +66,14 @@ class Command(BaseCommand):
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         listening = _listen(host, port)
         try:
+            if no_worker:
+                self._start(listening, beside=contextlib.nullcontext, demo=demo)
+                return
+            # Imported here: it loads LangGraph, which a process of web alone does without.
+            from approvals.jobs import runtime, worker
+
             with runtime.keep_checkpoints():
-                self._start(listening, with_worker=not no_worker, demo=demo)
+                self._start(listening, beside=worker.running_until_exit, demo=demo)
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         except (OperationalError, PoolTimeout) as error:
@@ -75,19 +83,19 @@ class Command(BaseCommand):
                 "The database lacks tables. Type: manage.py migrate, then setup_checkpointer."
             ) from error
 
-    def _start(self, listening: socket.socket, *, with_worker: bool, demo: bool) -> None:
+    def _start(self, listening: socket.socket, *, beside: Beside, demo: bool) -> None:
         if demo:
             call_command("migrate", verbosity=0)
             call_command("setup_checkpointer", verbosity=0)
             call_command("demo", links=True)
         with contextlib.suppress(KeyboardInterrupt):
             with asyncio.Runner(loop_factory=uvicorn.Config(APPLICATION).get_loop_factory()) as runner:
-                runner.run(self._serve(listening, with_worker=with_worker))
+                runner.run(self._serve(listening, beside))
 
-    async def _serve(self, listening: socket.socket, *, with_worker: bool) -> None:
+    async def _serve(self, listening: socket.socket, beside: Beside) -> None:
         host, port = listening.getsockname()[:2]
         await in_database(Graph.objects.exists)()  # refuse to serve a database without our tables
-        async with worker.running() if with_worker else contextlib.nullcontext():
+        async with beside():
             config = uvicorn.Config(
                 APPLICATION,
                 lifespan="off",  # Channels' router knows no lifespan scope
@@ -99,4 +107,3 @@ class Command(BaseCommand):
             self.stdout.write(f"Countersign serves on http://{host}:{port}  (Ctrl-C stops it)")
             self.stdout.flush()
             await _Server(config).serve([listening])
-        worker.leave_blocked_nodes()

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from agentcore import dialects
 from agentcore.graphs import resume
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.resume import RunContext
 from agentcore.plain.json import digest
 from agentcore.plain.types import Failed, Outcome, Pause, Paused, Snapshot
@@ -112,7 +112,7 @@ def _changes_stored(taken: TakenRun, checkpoint_id: str) -> list[str]:
 
 
 async def _may_pass(taken: TakenRun, run: RunContext, here: Snapshot) -> bool:
-    return await in_database(_is_enough)(taken, dialects.read(run.graph, here))
+    return await in_database(_is_enough)(taken, pauses_at(run.graph, here))
 
 
 def _is_enough(taken: TakenRun, pauses: list[Pause]) -> bool:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
-from agentcore.graphs.registry import Graph, GraphEntry, read_entries
+from agentcore.graphs.registry import Graph
 from agentcore.plain.blocked import ClassName
 from agentcore.plain.errors import RegistryError
+from agentcore.plain.langgraph_json import GraphEntry, read_entries
 
 logger = logging.getLogger(__name__)
 

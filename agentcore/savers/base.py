@@ -1,0 +1,7 @@
+"""The type of every saver."""
+
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+Saver = BaseCheckpointSaver[Any]
