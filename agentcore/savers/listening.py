@@ -1,6 +1,6 @@
 """Listening for changes: LISTEN on the checkpoint tables, and a heartbeat that proves that notifications arrive.
 
-One connection listens. It holds the listener locks of the threads that somebody reads: see `listeners`.
+One connection listens. It holds the listener locks of the threads that somebody reads: see `listener_locks`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import AsyncConnection, Error, sql
 from psycopg.conninfo import make_conninfo
 
-from agentcore.savers import listeners
+from agentcore.savers import listener_locks
 from agentcore.savers.setup import Pool
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class ChangeListener:
 
         Changes between two sessions were not received, so what was read in one may be outdated in another.
         """
-        lock = listeners.lock_of(mark)
+        lock = listener_locks.lock_of(mark)
         self._wanted[lock] = time.monotonic()
         return self._held.get(lock) if self.is_heard else None
 
@@ -91,15 +91,15 @@ class ChangeListener:
         for lock in [lock for lock, asked_at in self._wanted.items() if now - asked_at > IDLE_SECONDS]:
             del self._wanted[lock]
             if self._held.pop(lock, None):
-                await listeners.release(connection, [lock])
+                await listener_locks.release(connection, [lock])
         missing = self._wanted.keys() - self._held.keys()
         if not missing:
             return
         try:
             async with asyncio.timeout(_HOLD_SECONDS):
-                await listeners.hold(connection, missing)
+                await listener_locks.hold(connection, missing)
         except TimeoutError:  # somebody has been writing all this time; try again
-            await listeners.release(connection, missing)
+            await listener_locks.release(connection, missing)
         else:
             self._held.update({lock: uuid.uuid4().hex for lock in missing})
 

@@ -1,6 +1,6 @@
 """What we add to LangGraph's checkpoint tables: one head row a thread, and triggers that record and notify changes."""
 
-from agentcore.savers import listeners
+from agentcore.savers.listener_locks import LOCKS
 
 VERSION = 4
 """Count up when INSTALL changes: a database that has this number, or a higher one, is left as it is."""
@@ -132,7 +132,7 @@ DECLARE
     mark text := md5(convert_to(thread_id, 'UTF8'));
     bell int := get_byte(decode(left(mark, 2), 'hex'), 0);
 BEGIN
-    IF (CASE WHEN pg_try_advisory_lock({listeners.LOCKS}, bell) THEN NOT pg_advisory_unlock({listeners.LOCKS}, bell)
+    IF (CASE WHEN pg_try_advisory_lock({LOCKS}, bell) THEN NOT pg_advisory_unlock({LOCKS}, bell)
         ELSE true END) THEN
         PERFORM pg_notify('countersign_changes', mark);
     END IF;

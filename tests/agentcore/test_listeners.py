@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.urls import postgres_params
-from agentcore.savers import listeners
-from agentcore.savers.listeners import lock_of
+from agentcore.savers import listener_locks
+from agentcore.savers.listener_locks import lock_of
 from agentcore.savers.listening import CHANGES, listening, mark_of
 from agentcore.savers.opening import open_pool, saver_over
 from agentcore.savers.setup import setup
@@ -108,14 +108,14 @@ async def heard(listener: Session) -> list[str]:
 async def test_every_change_in_a_thread_is_told_once(
     writer: Session, listener: Session, thread_id: str, statement: str
 ) -> None:
-    await listeners.hold(listener)
+    await listener_locks.hold(listener)
     changed = await writer.execute(statement, [thread_id])
     assert changed.rowcount > 0
     assert await heard(listener) == [mark_of(thread_id)]
 
 
 async def test_a_transaction_tells_of_each_thread_once(writer: Session, listener: Session, thread_id: str) -> None:
-    await listeners.hold(listener)
+    await listener_locks.hold(listener)
     other = f"t-{uuid.uuid4()}"
     async with writer.transaction():
         for namespace in ("a", "b", "c"):
@@ -127,14 +127,14 @@ async def test_a_transaction_tells_of_each_thread_once(writer: Session, listener
 
 
 async def test_what_is_rolled_back_is_not_told(writer: Session, listener: Session, thread_id: str) -> None:
-    await listeners.hold(listener)
+    await listener_locks.hold(listener)
     async with writer.transaction(force_rollback=True):
         await writer.execute(CHECKPOINT, [thread_id, "a"])
     assert await heard(listener) == []
 
 
 async def test_a_row_that_changes_threads_is_told_to_both(writer: Session, listener: Session, thread_id: str) -> None:
-    await listeners.hold(listener)
+    await listener_locks.hold(listener)
     other = f"t-{uuid.uuid4()}"
     await writer.execute("UPDATE checkpoints SET thread_id = %s WHERE thread_id = %s", [other, thread_id])
     assert sorted(await heard(listener)) == sorted([mark_of(thread_id), mark_of(other)])
@@ -153,7 +153,7 @@ async def test_what_langgraph_deletes_is_told(own_database: dict[str, str], list
         saver = saver_over(pool)
         for each in ids:
             await with_saver(graphs.gated, saver).ainvoke({"text": "x"}, config_for(each))
-        await listeners.hold(listener)
+        await listener_locks.hold(listener)
         await saver.aprune([ids[0]], strategy="keep_latest")
         assert await heard(listener) == [mark_of(ids[0])]
         await saver.adelete_thread(ids[1])
@@ -164,13 +164,13 @@ async def test_nobody_is_told_of_a_thread_whose_bell_nobody_holds(
     writer: Session, listener: Session, thread_id: str
 ) -> None:
     lock = lock_of(mark_of(thread_id))
-    await listeners.hold(listener, [each for each in listeners.ALL if each != lock])
+    await listener_locks.hold(listener, [each for each in listener_locks.ALL if each != lock])
     await writer.execute(CHECKPOINT, [thread_id, "a"])
     assert await heard(listener) == []
-    await listeners.hold(listener, [lock])
+    await listener_locks.hold(listener, [lock])
     await writer.execute(CHECKPOINT, [thread_id, "b"])
     assert await heard(listener) == [mark_of(thread_id)]
-    await listeners.release(listener, [lock])
+    await listener_locks.release(listener, [lock])
     await writer.execute(CHECKPOINT, [thread_id, "c"])
     assert await heard(listener) == []
 
@@ -192,10 +192,10 @@ async def test_who_tries_a_bell_lets_go_of_it(writer: Session, listener: Session
 async def test_the_last_of_two_who_hold_a_bell_still_hears(
     own_database: dict[str, str], writer: Session, listener: Session, thread_id: str
 ) -> None:
-    await listeners.hold(listener)
+    await listener_locks.hold(listener)
     async with connected(own_database) as other:
         await other.execute(f"LISTEN {CHANGES}")
-        await listeners.hold(other)
+        await listener_locks.hold(other)
         await writer.execute(CHECKPOINT, [thread_id, "a"])
         assert await heard(other) == await heard(listener) == [mark_of(thread_id)]
     await writer.execute(CHECKPOINT, [thread_id, "b"])
@@ -206,7 +206,7 @@ async def test_holding_waits_for_those_who_found_nobody(writer: Session, listene
     """Their commit is told to nobody: it must be there to read when `hold` returns."""
     async with writer.transaction():
         await writer.execute(CHECKPOINT, [thread_id, "a"])
-        holding = asyncio.create_task(listeners.hold(listener))
+        holding = asyncio.create_task(listener_locks.hold(listener))
         assert not (await asyncio.wait([holding], timeout=0.3))[0]
     await asyncio.wait_for(holding, 5)
     assert await heard(listener) == []
@@ -216,7 +216,7 @@ async def test_who_writes_from_an_old_snapshot_tells_too(writer: Session, listen
     async with writer.transaction():
         await writer.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         await writer.execute("SELECT 1")
-        await asyncio.wait_for(listeners.hold(listener), 5)
+        await asyncio.wait_for(listener_locks.hold(listener), 5)
         await writer.execute(CHECKPOINT, [thread_id, "a"])
     assert await heard(listener) == [mark_of(thread_id)]
 
@@ -244,13 +244,13 @@ async def test_whatever_cannot_be_read_when_the_bells_are_held_is_told_later(
             for session, each in zip(sessions, ids, strict=True):
                 writing.create_task(write(session, each))
             await asyncio.sleep(0.015)
-            await listeners.hold(listener)
+            await listener_locks.hold(listener)
             found = await listener.execute("SELECT thread_id FROM checkpoints WHERE thread_id = ANY(%s)", [[*ids]])
             there = {row[0] for row in await found.fetchall()}
         marks = set(await heard(listener))
         assert {each for each in ids - there if mark_of(each) not in marks} == set()
         read, told = read | there, told | (marks & {mark_of(each) for each in ids})
-        await listeners.release(listener, listeners.ALL)
+        await listener_locks.release(listener, listener_locks.ALL)
     assert len(read) > 10
     assert len(told) > 10
     for session in sessions:
@@ -262,7 +262,7 @@ async def test_changes_are_told_while_somebody_asks_for_them(
 ) -> None:
     changed: asyncio.Queue[str] = asyncio.Queue()
     mark, other = mark_of(thread_id), f"{thread_id} of nobody"
-    while listeners.lock_of(mark_of(other)) == listeners.lock_of(mark):
+    while listener_locks.lock_of(mark_of(other)) == listener_locks.lock_of(mark):
         other += "."
     async with open_pool(own_database) as pool, listening(pool) as listener, asyncio.timeout(20):
         listener.on_change = changed.put_nowait
@@ -277,7 +277,7 @@ async def test_changes_are_told_while_somebody_asks_for_them(
             "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        while await (await writer.execute(is_held, [listeners.LOCKS, listeners.lock_of(mark)])).fetchone():  # noqa: ASYNC110 - a lock
+        while await (await writer.execute(is_held, [listener_locks.LOCKS, listener_locks.lock_of(mark)])).fetchone():  # noqa: ASYNC110 - a lock
             await asyncio.sleep(0.01)
         await writer.execute(CHECKPOINT, [thread_id, "b"])
         monkeypatch.undo()

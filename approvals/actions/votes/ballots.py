@@ -1,4 +1,4 @@
-"""What one person sends to vote, and what the same ballot was answered before."""
+"""A ballot: what one person sends to vote, and the earlier result of the same ballot."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,7 +35,7 @@ class Ballot:
 
 @dataclass(frozen=True)
 class Voted:
-    """The vote and what came of it. `is_replay`: the same key had been answered before."""
+    """The vote and its result. `is_replay`: the same key was answered before."""
 
     vote: Vote
     decision: Decision | None
@@ -44,7 +44,7 @@ class Voted:
 
 
 def read(ballot: Ballot, edits: Any) -> Ballot:
-    """Return the ballot with its edits as they were read: encrypted."""
+    """Return the ballot with its edits read and encrypted."""
     more = ["answered"] if ballot.is_answered and ballot.answer is None else []
     more += ["as asked"] if ballot.is_as_asked else []
     said = [ballot.verdict, ballot.seen_digest, edits, ballot.answer, ballot.as_node, ballot.comment, *more]
@@ -52,7 +52,10 @@ def read(ballot: Ballot, edits: Any) -> Ballot:
 
 
 def answered_before(approval: Approval, ballot: Ballot, by: User) -> Voted | None:
-    """Return what the same ballot with the same key came to. Raises KeyReused for another ballot, and Invalid."""
+    """Return the earlier result of the same ballot with the same key.
+
+    Raises KeyReused for another ballot, and Invalid.
+    """
     if ballot.idempotency_key is None:
         return None
     if not (0 < len(ballot.idempotency_key) <= LONGEST_KEY and ballot.idempotency_key.isprintable()):

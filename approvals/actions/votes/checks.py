@@ -1,4 +1,4 @@
-"""What can be said against a vote: of the question, of the person, of the thread, and of what the ballot says."""
+"""The checks of a vote: of the question, the person, the thread, and the ballot."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def check_open(approval: Approval, thread: Thread) -> None:
 
 
 def why_refused(approval: Approval, ballot: Ballot, edits: Edits) -> Refusal | None:
-    """Return what `check_content` raises: it is raised under the lock, after all that may be said of the question."""
+    """Return what `check_content` raises. It is raised later, under the lock, after all checks of the question."""
     try:
         check_content(approval, ballot, edits)
     except Refusal as refused:
@@ -69,7 +69,7 @@ def why_refused(approval: Approval, ballot: Ballot, edits: Edits) -> Refusal | N
 
 
 def check_open_to(approval: Approval, by: User) -> None:
-    """Raise what `check_open` does. People who may not vote here are not told what became of it: Denied."""
+    """Raise what `check_open` does; Denied for people who may not vote here, so that they do not learn the outcome."""
     try:
         check_open(approval, approval.thread)
     except Refusal:
@@ -79,9 +79,10 @@ def check_open_to(approval: Approval, by: User) -> None:
 
 
 def check_content(approval: Approval, ballot: Ballot, edits: Edits) -> None:
-    """Raise InvalidEdit or InvalidAnswer for what the graph cannot take: it would stay with the thread for good.
+    """Raise InvalidEdit or InvalidAnswer for content that the graph cannot take: it would stay with the thread for
+    good.
 
-    It needs no lock: `check_ballot` refuses if the question was stored anew since.
+    It needs no lock: `check_ballot` refuses the ballot if the question was stored anew since.
     """
     if has_excerpt([ballot.edits, ballot.answer]):
         raise InvalidAnswer("An excerpt stands here for a value that is too long to be shown: send the value itself.")
@@ -108,7 +109,7 @@ def check_answer(approval: Approval, answer: Any) -> None:
 
 
 def check_person(here: Locked, verdict: str, by: User) -> vouching.Log:
-    """Raise Denied unless this person may cast such a vote, this moment. Return what the log says of all concerned."""
+    """Raise Denied unless this person may cast such a vote now. Return what the log says of everybody concerned."""
     permissions.check_again(by, permissions.for_verdict(verdict))
     check_voter(here, by, verdict)
     token = permissions.token_of(by)
@@ -120,7 +121,7 @@ def check_person(here: Locked, verdict: str, by: User) -> vouching.Log:
 def check_ballot(
     here: Locked, seen: Approval, ballot: Ballot, log: vouching.Log, by: User, *, refused: Refusal | None
 ) -> None:
-    """Raise what stands in the way of this ballot. `seen` and `refused` are from before the lock."""
+    """Raise whatever prevents this ballot from counting. `seen` and `refused` are from before the lock."""
     if not is_off("one_decision"):
         check_open(here.approval, here.thread)
     check_question(log, here)
@@ -145,7 +146,7 @@ def check_voter(here: Locked, by: User, verdict: str = "approve") -> None:
 
 
 def _check_vouched(log: vouching.Log, by: User) -> None:
-    """Raise Denied where the log knows nothing of a role or the token that the vote rests on."""
+    """Raise Denied if the log does not have a role or the token that the vote rests on."""
     sentence = vouching.why_not_person(log, by.pk, by.get_username(), permissions.memberships_of(by))
     if sentence := sentence or vouching.why_not_token(log, permissions.token_of(by), by.pk):
         raise Denied(sentence, permission="vouched")

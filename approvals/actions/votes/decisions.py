@@ -1,4 +1,4 @@
-"""The outcome of an approval: the decision, the run that carries it out, its job and its entry."""
+"""The decision on an approval, stored with the run that carries it out, its job and its entry."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from approvals.models import Decision, Run, Vote
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was decided, by whom, and the vote that completed it: none if its time ran out."""
+    """What was decided, by whom, and the vote that completed it; none if the deadline passed."""
 
     verdict: str
     by: str
@@ -27,7 +27,7 @@ class Outcome:
 
     @property
     def makes_author(self) -> bool:
-        """What was proposed is in the thread from here on."""
+        """Whether the proposed content becomes part of the thread, so that its proposer is an author from then on."""
         return bool(self.proposal.by) and not self.proposal.is_plain
 
 

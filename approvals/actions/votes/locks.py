@@ -1,7 +1,7 @@
-"""Lock a thread and one of its approvals, for whoever votes, claims or closes.
+"""Lock a thread and one of its approvals, to vote, claim or close.
 
-Lock order: thread row, approval row, audit head; the whole of it is in docs/explanation/decisions.md. Counting votes is
-reading too, so it happens under the thread's lock.
+Lock order: thread row, approval row, audit head; docs/explanation/decisions.md has all of it. Counting votes happens
+under the thread's lock as well, because it reads what others write.
 """
 
 from collections.abc import Collection
@@ -28,7 +28,7 @@ CONTENT = ("request", "actions", "answer_schema")
 
 @dataclass(frozen=True)
 class Locked:
-    """A thread and its approval while their rows are locked, with the database's time."""
+    """A thread and its approval with locked rows, and the database's time."""
 
     thread: Thread
     approval: Approval
@@ -41,7 +41,7 @@ class Locked:
 
 
 def find(approval_id: UUID, *, reads: Collection[str] = ()) -> Approval:
-    """Return the approval, with its thread and of its large columns those that are named. Raises NotFound."""
+    """Return the approval with its thread, and the named ones of its large columns. Raises NotFound."""
     wanted = Approval.objects.select_related("decision", "thread__started_by")
     wanted = wanted.annotate(has_graph=Exists(Graph.objects.filter(pk=OuterRef("graph_id"))))
     left_out = [name for name in LARGE if name not in reads]

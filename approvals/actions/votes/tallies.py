@@ -1,4 +1,4 @@
-"""Count a vote: what is voted on, which votes on it count, and what they come to."""
+"""Count a vote: the proposal, the votes that count on it, and the result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ NOTHING_PREVIEWED = "You name a preview, and there is no edit that could lead th
 
 
 def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouching.Log, by: User) -> Voted:
-    """Store the vote and its entry, count, and settle the approval if that is enough. `tried` is the preview."""
+    """Store the vote and its entry, count, and settle the approval if the votes are enough. `tried` is the preview."""
     ballot, votes = _bind(here, ballot, tried), _standing(here, log)
     if any(vote.voter_id == by.pk for vote in votes):
         raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
@@ -48,7 +48,7 @@ def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouch
 
 
 def end(here: Locked, votes: Sequence[Vote], why: VoteEnd) -> None:
-    """Let votes no longer count."""
+    """End votes: they no longer count."""
     if not votes:
         return
     Vote.objects.filter(pk__in=[vote.pk for vote in votes]).update(ended_at=here.now, ended_as=why)
@@ -78,12 +78,12 @@ def _proposed(ballot: Ballot) -> Proposal:
 
 
 def _agrees(ballot: Ballot, standing: Proposal) -> bool:
-    """Return whether the ballot votes for what is proposed or, if nothing is, for what the agent asks."""
+    """Return whether the ballot votes for the proposal or, if there is none, for what the agent asks."""
     return standing.is_plain if ballot.is_as_asked else _proposed(ballot).agrees_with(standing)
 
 
 def _bind(here: Locked, ballot: Ballot, preview: dict[str, Any] | None) -> Ballot:
-    """Bind a ballot to what its edit leads to; without one, to what the proposal shows that it agrees with."""
+    """Bind a ballot to what its edit leads to; without an edit, to what the proposal shows."""
     if ballot.verdict == Verdict.REJECT:
         return replace(ballot, seen_preview="")
     proposal = here.approval.proposal or {}
@@ -102,9 +102,9 @@ def _bind(here: Locked, ballot: Ballot, preview: dict[str, Any] | None) -> Ballo
 
 
 def _standing(here: Locked, log: vouching.Log) -> list[Vote]:
-    """Return the votes that count, oldest first; those of people who may no longer vote count no more.
+    """Return the votes that count, oldest first. Votes of people who may no longer vote end here.
 
-    Raises Altered where they are not those that were cast, Unvouched where the log knows nothing of a voter's role.
+    Raises Altered if they differ from the votes in the log, Unvouched if the log does not have a voter's role.
     """
     cast = list(here.approval.votes.counting().select_related("voter").order_by("created_at"))
     if sentence := vouching.why_not_votes(log, here.approval, cast):
@@ -143,7 +143,7 @@ def _outcome(here: Locked, proposal: Proposal, votes: Sequence[Vote]) -> Outcome
 
 
 def _needs_others(here: Locked, proposal: Proposal) -> str:
-    """Return who proposed this, if the policy lets them not approve it themselves."""
+    """Return who proposed this, if the policy does not count them as an approver."""
     return proposal.by if here.rule.edit_needs_another and not proposal.is_plain else ""
 
 

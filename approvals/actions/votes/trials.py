@@ -1,4 +1,4 @@
-"""Have the real graph try an edit on a copy: for a preview, and for each ballot with an edit before it is counted."""
+"""Have the real graph try an edit on a copy: for a preview, and for each ballot with an edit before it counts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ SHOWN = ("next_before", "next", "diff", "title", "summary", "actions", "digest")
 
 @dataclass(frozen=True)
 class Tried:
-    """What a ballot leads to, or why it is refused: raised under the lock, once nothing else stands in the way."""
+    """What a ballot leads to, or why it is refused. The refusal is raised under the lock, after all other checks."""
 
     preview: dict[str, Any] | None = None
     refused: Refusal | None = None
@@ -45,9 +45,9 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = N
 
 
 def of_ballot(approval: Approval, ballot: Ballot, edits: Edits, by: User) -> Tried:
-    """Have the graph try what a ballot says, without a lock: a worker answers meanwhile.
+    """Have the graph try a ballot, without a lock, because a worker answers meanwhile.
 
-    Raises Unavailable when no worker answers and there is an edit. To skip needs none.
+    Raises Unavailable if no worker answers and there is an edit. A skip needs no worker.
     """
     if not permissions.can_vote(by, ballot.verdict):
         return Tried()
@@ -63,7 +63,7 @@ def of_ballot(approval: Approval, ballot: Ballot, edits: Edits, by: User) -> Tri
 
 
 def _try(approval: Approval, ballot: Ballot, edits: Edits) -> dict[str, Any] | None:
-    """Return what the ballot leads to; None where it says nothing that could be tried."""
+    """Return what the ballot leads to; None if it has nothing to try."""
     is_skip = ballot.verdict == Verdict.SKIP and Verdict.SKIP in approval.allowed_verdicts
     if ballot.edits or is_skip and not approval.blocked:  # a state of which types were not built cannot be tried
         skipped = approval.next[0] if is_skip else ""

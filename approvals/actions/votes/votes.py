@@ -1,4 +1,4 @@
-"""Vote on an approval. One transaction decides; everything after it can be done again from what it stored."""
+"""Vote on an approval. One transaction decides; everything after it can be repeated from what it stored."""
 
 from uuid import UUID
 
@@ -17,11 +17,11 @@ from approvals.models import Approval, Vote
 
 
 def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
-    """Cast a vote and, when it decides, hand the thread to its graph.
+    """Cast a vote. If it decides, queue the run that carries the decision out.
 
-    An edit is bound to what it leads to. Raises NotFound, Denied, AlreadyDecided, AlreadyVoted, Claimed, Superseded,
-    Expired, Stale, OtherPreview, Busy, KeyReused, InvalidEdit, InvalidAnswer or Invalid; whatever is raised, nothing
-    was stored.
+    A vote with an edit is bound to what the edit leads to. Raises NotFound, Denied, AlreadyDecided, AlreadyVoted,
+    Claimed, Superseded, Expired, Stale, OtherPreview, Busy, KeyReused, InvalidEdit, InvalidAnswer or Invalid; nothing
+    is stored then.
     """
     permissions.check_view(by)
     seen = locks.find(approval_id, reads=locks.CONTENT if ballot.edits or ballot.is_answered or ballot.as_node else ())
@@ -32,7 +32,7 @@ def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         return answered
     try:
         if not is_off("one_decision"):
-            checks.check_open_to(seen, by)  # what is over stays over: no need to wait in line for the lock
+            checks.check_open_to(seen, by)  # a closed approval stays closed: do not wait for the lock
         refused = checks.why_refused(seen, ballot, edits)
         tried = Tried() if refused else trials.of_ballot(seen, ballot, edits, by)
         with audit.transaction():
@@ -41,7 +41,7 @@ def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         alterations.note(seen, refusal.detail["columns"], by=by)
         raise
     except (Stale, Superseded) as refusal:
-        # Only after the rollback: reading the thread again is a job, and a job of a failed transaction is never run.
+        # Only after the rollback: indexing the thread is a job, and a rolled-back job never runs.
         raise refusals.explained(refusal, approval_id=approval_id) from None
     reach("decide.committed")
     return voted
