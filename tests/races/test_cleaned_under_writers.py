@@ -105,7 +105,8 @@ def begun(console: Console, rows: Rows, outside: list[str], ours: list[str]) -> 
     with NamedTemporaryFile() as held, ThreadPoolExecutor(4) as pool:
         input = {"text": held.name, "flag": True}
         list(pool.map(lambda each: console.start_run("gated", input, thread_id=each), ours))
-        wait_for(lambda: len(rows.of([*outside, *ours])) == len([*outside, *ours]), what="everybody to write")
+        everybody = [*outside, *ours]
+        wait_for(lambda: len(rows.of(everybody)) == len(everybody), seconds=90, what="everybody to write")
         yield
 
 
@@ -140,7 +141,7 @@ def test_nothing_is_left_of_threads_that_were_cleaned_while_they_were_run(
 def test_a_thread_that_never_stands_still_is_listed_all_the_same(console: Console, database: str) -> None:
     [thread_id] = names("restless", 1)
     with agents(database, [thread_id]) as process, console.api("alice") as alice:
-        wait_for(lambda: alice.get(f"/threads/{thread_id}").status_code == 200, seconds=40, what="it to be listed")
+        wait_for(lambda: alice.get(f"/threads/{thread_id}").status_code == 200, seconds=90, what="it to be listed")
         assert process.poll() is None
         seen = alice.get(f"/threads/{thread_id}").json()["checkpoint_id"]
         wait_for(
