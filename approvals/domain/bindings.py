@@ -4,9 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agentcore.plain import thread_graphs
-from agentcore.plain.types import Shown, Traits
-from approvals import audit
-from approvals.audit.rows import BINDING
+from agentcore.plain.types import Traits
 from approvals.enums import Binding
 from approvals.errors import Unbound
 from approvals.models import Graph, Thread
@@ -63,31 +61,6 @@ def fitting(thread: Thread) -> list[str]:
 def to_run(thread: Thread, graph_id: str) -> None:
     """Bind a thread without checkpoints to the graph that the console is about to run. The caller saves the thread."""
     thread.graph_id, thread.bound_by = graph_id, Binding.RUN
-
-
-def found(thread: Thread, graph_id: str, how: str, shown: Shown) -> None:
-    """Bind a thread to the graph that its checkpoints name. The caller holds the thread's lock and saves it."""
-    thread.graph_id, thread.bound_by, thread.claims = graph_id, Binding(how), shown.claims
-    record(thread, actor=audit.WORKER, actor_kind="system")
-
-
-def record(thread: Thread, *, actor: str, actor_kind: str = "person", reason: str = "", fits: bool = True) -> None:
-    """Append the audit entry that says which graph the thread was bound to, and how that was known."""
-    audit.append(
-        "thread.bound",
-        actor=actor,
-        actor_kind=actor_kind,
-        thread_id=thread.pk,
-        object={
-            "graph": thread.graph_id,
-            "how": thread.bound_by,
-            "claims": thread.claims,
-            "checkpoint": thread.checkpoint_id,
-            "fits": fits,
-        },
-        texts={"reason": reason} if reason else None,
-        rows=audit.told(thread, *BINDING),
-    )
 
 
 def contested(thread: Thread, metadata: dict[str, Any]) -> Uncertain | None:

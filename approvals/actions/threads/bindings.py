@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from approvals import checkpoints
-from approvals.actions.threads.records import LONGEST_ID
+from approvals.actions.threads.records import LONGEST_ID, record_binding
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, Binding
@@ -80,7 +80,7 @@ def _bind(thread: Thread, graph_id: str, reason: str, fits: bool, by: User) -> N
     thread.save()
     queue.enqueue("index_thread", queue=queue.graph_queue(graph_id), priority=queue.URGENT, thread_id=thread.pk)
     events.publish(thread_id=thread.pk)
-    bindings.record(thread, actor=by.get_username(), reason=reason, fits=fits)
+    record_binding(thread, actor=by.get_username(), reason=reason, fits=fits)
 
 
 def _read(thread: Thread) -> Thread:

@@ -20,12 +20,13 @@ from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
 from approvals.actions.runs import interference
 from approvals.actions.runs.metadata import RUN_KEY
+from approvals.audit.rows import BINDING
 from approvals.domain import answers, bindings, folds, notices, policies
 from approvals.domain.bindings import Uncertain
 from approvals.domain.rulebook import Rulebook
 from approvals.domain.run_traits import traits_of
 from approvals.domain.spoofing import findings
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus, VoteEnd
+from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunStatus, ThreadStatus, VoteEnd
 from approvals.live import events
 from approvals.models import Approval, Run, Thread, Vote
 
@@ -74,10 +75,37 @@ def _tie(thread: Thread, bond: FoundBinding, head: Head) -> bool:
         return thread.graph_id == bond.graph_id
     if bond.shown:
         thread.checkpoint_id = head.checkpoint_id
-        bindings.found(thread, bond.graph_id, bond.how, bond.shown)
+        _bind_found(thread, bond.graph_id, bond.how, bond.shown)
     else:
         thread.graph_id = ""
     return True
+
+
+def _bind_found(thread: Thread, graph_id: str, how: str, shown: Shown) -> None:
+    """Bind a thread to the graph that its checkpoints name. The caller holds the thread's lock and saves it."""
+    thread.graph_id, thread.bound_by, thread.claims = graph_id, Binding(how), shown.claims
+    record_binding(thread, actor=audit.WORKER, actor_kind="system")
+
+
+def record_binding(
+    thread: Thread, *, actor: str, actor_kind: str = "person", reason: str = "", fits: bool = True
+) -> None:
+    """Append the audit entry that says which graph the thread was bound to, and how that was known."""
+    audit.append(
+        "thread.bound",
+        actor=actor,
+        actor_kind=actor_kind,
+        thread_id=thread.pk,
+        object={
+            "graph": thread.graph_id,
+            "how": thread.bound_by,
+            "claims": thread.claims,
+            "checkpoint": thread.checkpoint_id,
+            "fits": fits,
+        },
+        texts={"reason": reason} if reason else None,
+        rows=audit.told(thread, *BINDING),
+    )
 
 
 def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
