@@ -54,7 +54,7 @@ class PendingTask:
         return any(self.has_answered(interrupt) for interrupt in self.task.interrupts)
 
 
-async def read_places(
+async def read_pending_tasks(
     saver: Saver, state: StateSnapshot, path: tuple[str, ...] = (), root: str | None = None
 ) -> list[PendingTask]:
     """Return every task that waits or has failed; `state` comes with its subgraphs."""
@@ -68,7 +68,7 @@ async def read_places(
             continue
         here = (*path, task.name)
         if isinstance(task.state, StateSnapshot) and task.state.tasks:
-            found += await read_places(saver, task.state, here, root or task.id)
+            found += await read_pending_tasks(saver, task.state, here, root or task.id)
         else:
             namespace = "|".join(filter(None, [config["configurable"]["checkpoint_ns"], f"{task.name}:{task.id}"]))
             found.append(PendingTask(root or task.id, config, task, here, namespace, _listed(answers.get(task.id))))

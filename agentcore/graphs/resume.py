@@ -17,7 +17,7 @@ from agentcore.graphs import mending, per_task, questions
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.runs import UNFINISHED, OnStep, outcome, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, read_places, snapshot, subgraph_snapshot
+from agentcore.graphs.snapshots import Saver, config_for, read_pending_tasks, snapshot, subgraph_snapshot
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.graphs.tools import Watch
 from agentcore.plain import bound_bytes, masks
@@ -393,6 +393,6 @@ _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _
 
 async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:
     """Ask the waiting questions anew: remove the answer that a node failed with. Runs nothing."""
-    places = await read_places(graph, saver, config_for(thread_id))
+    places = await read_pending_tasks(graph, saver, config_for(thread_id))
     await questions.take_back(saver, places)
     return await outcome(graph, saver, thread_id)

@@ -161,11 +161,11 @@ async def _recorded(*arguments: Any) -> Snapshot:
     return await asyncio.to_thread(_record, *arguments)
 
 
-async def read_places(graph: Graph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
+async def read_pending_tasks(graph: Graph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
     """Return the tasks that wait or failed at a checkpoint, those in subgraphs too."""
     with _unreadable():
         state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
-        return await questions.read_places(saver, state)
+        return await questions.read_pending_tasks(saver, state)
 
 
 async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
@@ -173,7 +173,7 @@ async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, belo
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
         # A task keeps the question that its subgraph has asked before it came to a breakpoint.
-        places = [place for place in await questions.read_places(saver, state) if not _is_at_gate(place, below)]
+        places = [place for place in await questions.read_pending_tasks(saver, state) if not _is_at_gate(place, below)]
     record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(

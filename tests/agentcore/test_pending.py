@@ -15,7 +15,7 @@ from agentcore.dialects import POISONED, STEP_FAILED
 from agentcore.graphs import edits as state_edit
 from agentcore.graphs import questions, resume
 from agentcore.graphs.resume import Answer
-from agentcore.graphs.snapshots import config_for, read_places, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, read_pending_tasks, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, PendingInterrupt, Snapshot
 from tests import dialects
@@ -182,14 +182,14 @@ async def test_a_node_that_said_nothing_has_ended_all_the_same(saver: Any) -> No
     thread = await Thread(graph_of(quiet, dialects.right), saver).start()
     assert (await thread.here()).next == ("right",)
     bound = await with_saver(thread.graph, saver).aget_state(config_for(thread.thread_id), subgraphs=True)
-    assert [place.path for place in await questions.read_places(saver, bound)] == [("right",)]
+    assert [place.path for place in await questions.read_pending_tasks(saver, bound)] == [("right",)]
     await thread.answer("R")
     assert await thread.got() == [{"right": "R", "amount": 1}]
 
 
 async def test_each_question_of_a_fan_out_has_an_id_of_its_own(saver: Any) -> None:
     thread = await Thread(dialects.fanned, saver).start()
-    places = await read_places(thread.graph, saver, config_for(thread.thread_id))
+    places = await read_pending_tasks(thread.graph, saver, config_for(thread.thread_id))
     asked = list(questions.iter_pending(places))
     assert len({each.id for each in asked}) == len(asked) == 20
     assert [place.ids(1) for place in places] == [[each.id] for each in asked]

@@ -63,7 +63,7 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
     seen: Seen | None = None
     thread_id = work.taken.thread_id
     for _ in range(_TRIES):
-        head, before = await in_database(indexing.read_place)(thread_id)
+        head, before = await in_database(indexing.read_head_and_bound)(thread_id)
         snapshot = await snapshots.snapshot(work.graph, work.saver, thread_id)
         if head is None or before is None or snapshot is None:
             return None

@@ -29,7 +29,7 @@ async def index_thread(thread_id: str) -> None:
     """Update our rows to the thread's head. Does nothing while a run holds it: the run will do it."""
     worker = await runtime.worker()
     for tried in range(1, _TRIES + 1):
-        head, before = await in_database(read_place)(thread_id)
+        head, before = await in_database(read_head_and_bound)(thread_id)
         if head is None or before is None:
             return await in_database(records.store_gone)(thread_id)
         bond = await _bond(worker, thread_id, head)
@@ -58,7 +58,7 @@ async def index_thread(thread_id: str) -> None:
     return None
 
 
-def read_place(thread_id: str) -> tuple[Head | None, Bound | None]:
+def read_head_and_bound(thread_id: str) -> tuple[Head | None, Bound | None]:
     """Read where the thread stands, and the versions of all rows that its tasks can read."""
     return checkpoints.read_head(thread_id), checkpoints.read_bound(thread_id)
 
