@@ -1,4 +1,4 @@
-"""Types that a checkpoint names and that were not built: how they are named, collected and told to people."""
+"""Types that a checkpoint names and that were not built: their names, collected and reported to people."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def noting_blocked() -> Iterator[set[str]]:
 
 
 def note_blocked(named: str) -> None:
-    """Tell whoever collects, and otherwise the log, once for each name."""
+    """Report a name to whoever collects names, else log it once."""
     noted = _noted.get()
     if noted is None:
         _warn(named)

@@ -71,7 +71,7 @@ class Breaker:
                 self._begin_to_look()
 
     def end(self) -> None:
-        """Look no more: nobody uses this breaker from now on."""
+        """Stop looking: nobody uses this breaker any more."""
         self._ended.set()
 
     def _begin_to_look(self) -> None:

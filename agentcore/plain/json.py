@@ -1,4 +1,4 @@
-"""Plain data: what JSON can carry. Its one text, its digest, and how any value becomes plain."""
+"""Plain data, which JSON can carry: its canonical text, its digest, and the conversion of other values."""
 
 import dataclasses
 import datetime as dt
@@ -34,7 +34,7 @@ def digest(value: Any) -> str:
 
 
 def to_plain(value: Any, depth: int = 0) -> Any:
-    """Return `value` as data that JSON can carry. What JSON has no word for becomes `{"__type__": ..., ...}`."""
+    """Return `value` as data that JSON can carry. Other types become `{"__type__": ..., ...}`."""
     if depth > DEEPEST:
         return {"__type__": "too deep"}
     if value is None or isinstance(value, bool | str) and not isinstance(value, enum.Enum):
@@ -61,7 +61,7 @@ def _is_short(value: int) -> bool:
 
 
 def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    """Keep every item: a key that is no text is written as JSON, and marked where a text key reads the same."""
+    """Keep every item. A key that is no text is written as JSON, and marked if a text key is the same."""
     plain = {str(key): to_plain(item, depth + 1) for key, item in value.items() if type(key) is str}
     for key, item in value.items():
         if type(key) is not str:
@@ -120,7 +120,7 @@ def _type_name(value: Any) -> str:
 
 
 def has_objects(value: Any, depth: int = 0) -> bool:
-    """True if a value holds something JSON has no word for, so that an edit would lose it; messages do not."""
+    """Return whether a value holds types that JSON does not have, which an edit would lose. Messages do not count."""
     if is_message(value) or value is None or type(value) in (bool, str):
         return False
     if type(value) is int:

@@ -1,4 +1,4 @@
-"""Messages of a conversation as plain data, and LangChain's own, recognised without importing LangChain."""
+"""Messages as plain data, and LangChain's messages, recognised without importing LangChain."""
 
 import sys
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ REMOVAL = {"type": "remove", "content": ""}
 
 
 def is_removal(item: Any) -> bool:
-    """Whether this plain data takes a message out, by its id, where `add_messages` merges it."""
+    """Return whether this plain data removes a message by its id, where `add_messages` merges it."""
     return isinstance(item, Mapping) and {**item, "id": ""} == {**REMOVAL, "id": ""} and isinstance(item["id"], str)
 
 
 def is_message(value: Any) -> bool:
-    """True for a message of LangChain. A process that has not imported its class has no instance of it."""
+    """Return whether the value is a LangChain message. A process without LangChain has no instance of one."""
     base = getattr(sys.modules.get("langchain_core.messages.base"), "BaseMessage", None)
     return base is not None and isinstance(value, base)

@@ -1,4 +1,4 @@
-"""How LangGraph writes objects into a checkpoint: as extensions of msgpack, and in early versions as JSON.
+"""How LangGraph stores objects in a checkpoint: as msgpack extensions, and in early versions as JSON.
 
 The codes are LangGraph's own (`langgraph.checkpoint.serde.jsonplus`); a test keeps them equal.
 """
