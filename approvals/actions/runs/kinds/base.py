@@ -27,7 +27,7 @@ class Kind(ABC):
         return []
 
     def why_not(self, taken: TakenRun) -> Failed | None:
-        """Return why nothing may be run, or an empty string. One query."""
+        """Return the failure if nothing may be run, else None. It may query."""
         return None
 
     @abstractmethod
