@@ -5,13 +5,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test check fix bench lock
+.PHONY: run test test-quick check fix bench lock
 
 run: $(VENV)/.run
 	@exec $(PY) manage.py serve --demo
 
 test: $(VENV)/.dev
 	$(PY) -m pytest $(ARGS)
+
+test-quick: $(VENV)/.dev
+	$(PY) -m pytest --quick tests/approvals tests/agentcore tests/docs $(ARGS)
 
 check: $(VENV)/.dev
 	@$(PY) -m tests.checks

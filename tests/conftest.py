@@ -47,6 +47,23 @@ def _begin_run() -> None:
     os.environ.update({servers.RUN_DIR: run, "TEST_REDIS_PORT": str(free_port())})
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="no browser, no kills, and no console but for the main flow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not for every day, if only what is quick was asked for."""
+    if config.getoption("quick"):
+        left_out = [item for item in items if not _is_quick(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _is_quick(item)]
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    needs_much = not {"console", "own_console", "browser", "arena"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return bool(item.get_closest_marker("quick")) or not (needs_much or item.get_closest_marker("slow"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find or install the programs before any test begins: that may take longer than a test may."""
     needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}

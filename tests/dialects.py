@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from tests.graphs import leave_mark, times_run
+from tests.scale import tries
 
 
 class State(TypedDict, total=False):
@@ -213,8 +214,12 @@ async def region(state: State, config: RunnableConfig) -> State:
     return {"got": [{str(state["ask"]): interrupt({"question": f"budget of {state['ask']}?"})}]}
 
 
+FANNED = tries(6, full=20)
+"""How many questions one step of the graph `fanned` asks."""
+
+
 def _fan(state: State) -> list[Send]:
-    return [Send("region", {"ask": number}) for number in range(20)]
+    return [Send("region", {"ask": number}) for number in range(FANNED)]
 
 
 def _parallel() -> StateGraph[Any, Any, Any, Any]:

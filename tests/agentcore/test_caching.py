@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,6 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.conninfo import make_conninfo
 
 from agentcore.graphs.snapshots import config_for
-from agentcore.plain.breaker import LONGEST_WAIT_SECONDS
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import cache_entries, setup
 from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
@@ -26,6 +24,7 @@ from agentcore.savers.opening import open_checkpointer, open_pool
 from agentcore.savers.reads import CheckpointReader
 from agentcore.savers.serializers import strict_serializer
 from tests.outages import RedisServer
+from tests.scale import tries
 
 BIG = [{"text": "x" * 1_000, "number": number} for number in range(300)]
 
@@ -232,9 +231,9 @@ async def test_a_hung_redis_costs_a_moment_and_then_nothing(
         for _ in range(cache_entries.SLOW_ANSWERS):
             await saver.cache.entries.get([b"anything"])
         await become(saver.cache, is_closed=False)
-        begun = time.monotonic()
-        assert await saver.cache.entries.get([b"anything"]) == {}
-        assert time.monotonic() - begun < LONGEST_WAIT_SECONDS / 2, "behind an open breaker Redis is not even asked"
+        with pytest.raises(StopIteration) as answered:  # behind an open breaker Redis is not asked: nothing is awaited
+            saver.cache.entries.get([b"anything"]).send(None)
+        assert answered.value.value == {}
         own_redis.go_on()
         await become(saver.cache, is_closed=True)
         assert await value_of(saver, thread_id) == [19]
@@ -402,20 +401,23 @@ async def test_a_blob_that_another_stored_meanwhile_is_not_missing(
             await reader.cache.entries.written()
 
 
+MANY = tries(4_000, full=12_000)
+
+
 @pytest.mark.parametrize("is_cached", [True, False])
 async def test_thousands_of_writes_and_channels_are_kept(
     is_cached: bool, database: str, own_redis: RedisServer, thread_id: str
 ) -> None:
-    values = {f"channel {number}": [number] for number in range(12_000)}
+    values = {f"channel {number}": [number] for number in range(MANY)}
     checkpoint = empty_checkpoint()
     checkpoint["channel_values"], checkpoint["channel_versions"] = values, dict.fromkeys(values, "1")
     async with open_checkpointer(database, redis_url=own_redis.url if is_cached else None) as saver:
         saved = await saver.aput(config_for(thread_id), checkpoint, {}, dict.fromkeys(values, "1"))
-        await saver.aput_writes(saved, [("many", {"number": number}) for number in range(8_000)], "task")
+        await saver.aput_writes(saved, [("many", {"number": number}) for number in range(MANY)], "task")
         for _ in range(2):
             found = await saver.aget_tuple(config_for(thread_id))
             assert found and found.checkpoint["channel_values"] == values
-            assert [value["number"] for _, _, value in found.pending_writes or []] == list(range(8_000))
+            assert [value["number"] for _, _, value in found.pending_writes or []] == list(range(MANY))
 
 
 async def test_an_empty_id_means_the_latest(database: str, own_redis: RedisServer, thread_id: str) -> None:

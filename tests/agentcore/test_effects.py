@@ -515,6 +515,7 @@ async def test_an_effect_may_not_commit_half_of_itself(saver: Any, session: Any)
     assert session.execute("SELECT count(*) FROM bookings WHERE key = 'half'").fetchone() == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "booked"), [("before the effect", 0), ("in the effect", 0), ("after the effect", 1)])
 async def test_a_process_that_is_killed_around_it_books_once(
     database: str, session: Any, thread_id: str, tmp_path: Path, where: str, booked: int

@@ -24,6 +24,7 @@ from agentcore.plain.json import digest
 from agentcore.plain.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
 from tests import graphs
 from tests.console import refund as a_refund
+from tests.scale import tries
 
 
 class State(TypedDict, total=False):
@@ -473,7 +474,7 @@ def payloads(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 @given(payloads(), anything)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(60, full=300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(asked: Any, answer: Any) -> None:
     value, schema = asked
     pause = pause_of(value, schema=schema)
@@ -488,7 +489,7 @@ def test_whatever_an_agent_asks_is_shown_and_whatever_comes_back_is_checked(aske
 
 
 @given(anything)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(60, full=200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_payload_at_all_is_shown(value: Any) -> None:
     assert pause_of(value).request["value"] == value
 
@@ -518,7 +519,7 @@ def decided(draw: st.DrawFn) -> tuple[Any, list[Choice]]:
 
 
 @given(decided())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(60, full=300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_fits_and_is_read_back_as_it_was_chosen(asked: tuple[Pause, list[Choice]]) -> None:
     pause, choices = asked
     answer = dialects.write(question_of(pause), choices)

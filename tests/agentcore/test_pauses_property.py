@@ -24,8 +24,11 @@ from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import Failed, Finished, Pause, Snapshot
+from tests.scale import tries
 
-GRAPHS = 300
+GRAPHS = tries(60, full=300)
+LEAST = tries(10, full=100)
+"""Each kind of node comes up more often than this."""
 SEED = 20261129
 MOST_DECISIONS = 12
 
@@ -196,5 +199,6 @@ def test_what_is_asked_is_what_langgraph_stands_at_and_what_is_shown_is_what_run
     kinds: Counter[str] = Counter()
     for seed in range(SEED, SEED + GRAPHS):
         kinds += asyncio.run(story(seed))
-    assert all(kinds[kind] > 100 for kind in ("plain", "ask", "send", "sub", "called", "before", "after")), kinds
-    assert kinds["inside"] > 300
+    tried = ("plain", "ask", "send", "sub", "called", "before", "after")
+    assert all(kinds[kind] > LEAST for kind in tried), kinds
+    assert kinds["inside"] > GRAPHS

@@ -15,8 +15,9 @@ from agentcore.graphs import edits as state_edit
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import CannotEdit
+from tests.scale import tries
 
-CASES = 500
+CASES = tries(60, full=500)
 
 
 def keep_longest(left: str, right: str) -> str:

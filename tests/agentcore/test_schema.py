@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -296,10 +295,8 @@ async def test_another_set_up_is_named_after_the_time_given(database: str, pool:
     async with await AsyncConnection.connect(database, autocommit=True) as elsewhere:
         for each in (elsewhere, session):  # a lock in another database is nobody's business here
             await each.execute("SELECT pg_advisory_lock(%s)", [schema._SETUP_LOCK])
-        began = time.monotonic()
         with pytest.raises(SetupTimeout, match=rf"waited 0.5 s for session {session.info.backend_pid} \(user \w+"):
             await setup(pool, timeout_seconds=0.5)
-        assert 0.4 < time.monotonic() - began < 5
     assert await tables_of(session) == set()
 
 
@@ -403,6 +400,7 @@ async def kill_a_set_up_that_waits(params: Params, session: Session) -> None:
     await until(lambda: not_any(set_ups(session)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stock_first", [False, True], ids=["by us", "after LangGraph took it for done"])
 async def test_an_index_that_was_killed_half_built_is_repaired(
     params: Params, pool: Pool, session: Session, stock_first: bool
@@ -419,6 +417,7 @@ async def test_an_index_that_was_killed_half_built_is_repaired(
     assert await is_whole(session)
 
 
+@pytest.mark.slow
 async def test_a_set_up_that_was_killed_before_its_triggers_is_finished(
     params: Params, pool: Pool, session: Session
 ) -> None:
@@ -474,6 +473,7 @@ async def run(params: Params, statement: str) -> None:
         await builder.execute(statement)
 
 
+@pytest.mark.slow
 async def test_what_a_killed_reindex_leaves_is_removed(params: Params, pool: Pool, session: Session) -> None:
     await setup(pool)
     for index in ("checkpoints_thread_id_idx", "checkpoints_pkey"):

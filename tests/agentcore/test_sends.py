@@ -35,8 +35,9 @@ from agentcore.savers.serializers import strict_serializer
 from agentcore.testing import failpoints
 from tests import sending
 from tests.agentcore.savers import KINDS, open_saver
+from tests.scale import tries
 
-CASES = 100
+CASES = tries(25, full=100)
 
 
 class State(TypedDict, total=False):

@@ -79,6 +79,7 @@ async def opens(file: Path) -> bool:
         return True
 
 
+@pytest.mark.slow
 async def test_another_process_is_refused_until_the_first_is_killed(file: Path) -> None:
     with held_elsewhere(file) as holder:
         with pytest.raises(CheckpointsElsewhere) as refused:

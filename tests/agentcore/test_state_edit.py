@@ -32,6 +32,7 @@ from agentcore.plain.urls import postgres_params
 from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
 from tests import graphs
 from tests.console import refund as a_refund
+from tests.scale import tries
 
 GATED = cards.card("gated", graphs.gated).channels
 REFUND = cards.card("refund", refund.graph).channels
@@ -254,7 +255,7 @@ def test_what_passes_the_check_can_be_stored_and_comes_back(value: Any) -> None:
 NOTES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), max_size=2)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(10, full=25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     paused_at=st.floats(1, 1_000),
     edits=st.fixed_dictionaries(

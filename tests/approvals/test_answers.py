@@ -147,11 +147,11 @@ def test_an_edit_that_comes_with_an_answer_is_seen_by_the_other_node_and_by_who_
 def test_twenty_questions_of_one_fan_out_are_each_answered(console: Console, data_dir: Path) -> None:
     thread_id = console.pause("d_fanned", {"amount": 1})["thread_id"]
     waiting = asked(console, thread_id)
-    assert set(waiting) == {f"Question: “budget of {number}?”" for number in range(20)}
-    for number in reversed(range(20)):
+    assert set(waiting) == {f"Question: “budget of {number}?”" for number in range(dialects.FANNED)}
+    for number in reversed(range(dialects.FANNED)):
         run = answer(console, waiting[f"Question: “budget of {number}?”"], number * 10)
         assert run["status"] == ("paused" if number else "finished")
-    assert values(console, thread_id)["got"] == [{str(number): number * 10} for number in range(20)]
+    assert values(console, thread_id)["got"] == [{str(number): number * 10} for number in range(dialects.FANNED)]
     assert times_run(data_dir, thread_id, "before") == 1
 
 

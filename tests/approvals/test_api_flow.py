@@ -12,6 +12,7 @@ import pytest
 from tests.console import Console, refund
 from tests.graphs import times_run
 
+pytestmark = pytest.mark.quick
 LOWER = {"amount": {"op": "set", "value": 80.0}}
 
 

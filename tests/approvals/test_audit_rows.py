@@ -13,10 +13,10 @@ import pytest
 
 from tests import audit_logs, histories
 from tests.histories import person
-from tests.scale import IS_FULL
+from tests.scale import tries
 
 SEED = 20261129
-HISTORIES = 100 if IS_FULL else 6
+HISTORIES = tries(2, full=100)
 STEPS = 60
 
 

@@ -64,7 +64,7 @@ def running(back_end: str, data_dir: Path) -> Iterator[Console]:
     folder = Path(tempfile.mkdtemp(prefix="back-end-", dir=data_dir))
     url = {"postgresql": "", "sqlite": f"sqlite:///{folder}/checkpoints.db", "memory": "memory://"}[back_end]
     env = {"DATA_DIR": str(folder), "DATABASE_URL": servers.clone(), "CHECKPOINT_URL": url, "REDIS_URL": ""}
-    started = Console(env, "--demo").start()
+    started = Console(env).start()
     try:
         yield started
     finally:
@@ -216,14 +216,14 @@ def test_web_and_worker_cannot_be_two_processes(console: Console, command: tuple
 
 @only("sqlite", "memory")
 def test_demo_threads_asked_for_beside_a_server_are_run_by_the_server(console: Console) -> None:
-    done = console.manage("demo", "--threads", "18")
+    done = console.manage("demo", "--threads", "2")
     assert "2 new threads. The server, which has the checkpoints, runs them." in done.stdout
     with console.api("alice") as alice:
 
         def all_paused() -> bool:
             found = alice.post("/threads/search", json={"limit": 100}).json()
             demo = [each["status"] for each in found if each["thread_id"].startswith("demo-")]
-            return len(demo) == 18 and set(demo) == {"interrupted"}
+            return len(demo) == 2 and set(demo) == {"interrupted"}
 
         wait_for(all_paused, what="the two threads to pause")
 

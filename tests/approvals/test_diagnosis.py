@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.urls import postgres_params
-from tests import dialects, graphs, holding, outside
-from tests.console import ROOT, Console, wait_for
+from tests import dialects, forks, graphs, holding, outside
+from tests.console import Console, wait_for
 from tests.voting import vote
 
 WAITS = ("waiting", "breakpoint")
@@ -269,7 +268,7 @@ class Workers:
 
     def __init__(self, console: Console, folder: Path) -> None:
         self.console, self.folder = console, folder
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forks.Forked | None = None
 
     def write(self, *, graph: str = "mine", node: str = "act", remark: str = "") -> None:
         """Write the graph's file and langgraph.json."""
@@ -277,14 +276,13 @@ class Workers:
         (self.folder / "langgraph.json").write_text(json.dumps({"graphs": {graph: "./mine.py:graph"}}))
 
     def start(self) -> None:
-        command = [sys.executable, "manage.py", "procrastinate", "worker"]
         with (self.folder / "worker.log").open("a") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.console.env, stdout=log, stderr=log)
+            self.process = forks.start(["manage.py", "procrastinate", "worker"], self.console.env, log.fileno())
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         assert self.process is not None
         os.kill(self.process.pid, number)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def restart(self, **changes: str) -> None:
         self.kill(signal.SIGTERM)
@@ -300,7 +298,7 @@ graph = _builder(prepare=prepare, {0}=act).compile(interrupt_before=["{0}"], nam
 
 @pytest.fixture
 def workers(own_console: Callable[..., Console], tmp_path: Path) -> Iterator[Workers]:
-    env = {"LANGGRAPH_JSON": str(tmp_path / "langgraph.json"), "LEASE_SECONDS": "5", "PYTHONPATH": str(ROOT)}
+    env = {"LANGGRAPH_JSON": str(tmp_path / "langgraph.json"), "LEASE_SECONDS": "3"}
     console = own_console("--no-worker", **env)
     made = Workers(console, tmp_path)
     made.write()
@@ -324,7 +322,7 @@ def test_a_worker_that_is_killed_in_a_node_is_found_dead_and_a_person_asked(work
     wait_for(
         lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], seconds=90, what="the graph's card"
     )
-    approval = console.pause("mine", {"seconds": 6})
+    approval = console.pause("mine", {"seconds": 3})
     thread_id = approval["thread_id"]
     vote(console, "alice", approval).raise_for_status()
     wait_for(lambda: diagnosis(console, thread_id)["facts"].get("Node") == "Act", what="the node to begin")

@@ -20,9 +20,10 @@ from benchmarks.history import fill, rows_read
 from tests.approvals.test_fork import approve, finished, forked, read
 from tests.console import Console
 from tests.graphs import gated
+from tests.scale import tries
 
-SIZES = (10, 1_000)
-HUGE = {"random": secrets.token_hex(10_000_000), "repeated": "x" * 30_000_000}
+SIZES = (10, tries(300, full=1_000))
+HUGE = {"random": secrets.token_hex(tries(2_000_000, full=10_000_000)), "repeated": "x" * 30_000_000}
 """Texts that LangGraph keeps in the row of the checkpoint itself; PostgreSQL packs the second into a hundredth."""
 
 
@@ -93,20 +94,20 @@ def test_the_whole_page_takes_as_many_queries_for_a_long_thread(threads: dict[in
             history.page(thread, size=9)
         return len(queries)
 
-    assert screen(10) == screen(1_000) <= 4
+    assert screen(SIZES[0]) == screen(SIZES[1]) <= 4
 
 
 def test_every_page_of_a_long_thread_follows_the_one_before(threads: dict[int, str]) -> None:
-    ids, before, seen = ids_of(threads[1_000]), "", []
+    ids, before, seen = ids_of(threads[SIZES[1]]), "", []
     while True:
         with connection.cursor() as cursor:
-            found = timeline.read_page(PostgresTables(cursor), threads[1_000], limit=150, before=before)
+            found = timeline.read_page(PostgresTables(cursor), threads[SIZES[1]], limit=150, before=before)
         if not found:
             break
         seen += [moment.checkpoint_id for moment in found]
         before = seen[-1]
     assert seen == ids
-    assert len(seen) == 1_000
+    assert len(seen) == SIZES[1]
 
 
 def test_the_timeline_is_the_history_that_langgraph_tells(database: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests import nested, outside
 from tests.console import Console, wait_for
+from tests.scale import IS_FULL, share
 from tests.voting import code_of, read, vote
 
 WAYS = [f"n_{way}_{depth}" for way in nested.WAYS for depth in nested.DEPTHS]
@@ -24,7 +25,7 @@ def runs_of(thread_id: str) -> list[Any]:
     return list(Run.objects.filter(thread_id=thread_id).order_by("created_at"))
 
 
-@pytest.mark.parametrize("graph", WAYS)
+@pytest.mark.parametrize("graph", WAYS if IS_FULL else ["n_plain_3", "n_own_1", "n_called_2"])
 def test_each_gate_asks_and_is_decided_by_itself(console: Console, graph: str) -> None:
     depth = int(graph[-1])
     first = console.pause(graph, {"amount": 5})
@@ -53,7 +54,7 @@ def test_each_gate_asks_and_is_decided_by_itself(console: Console, graph: str) -
     assert [line for line in log if line.startswith(("wire", "book"))] == ["wire 7", "book 7"]
 
 
-@pytest.mark.parametrize("graph", ["n_plain_2", "n_own_1", "n_called_3"])
+@pytest.mark.parametrize("graph", share(["n_plain_2", "n_own_1", "n_called_3"], 1, of=2))
 def test_a_rejection_ends_the_thread_and_a_skip_passes_the_node(console: Console, graph: str) -> None:
     rejected = console.pause(graph, {"amount": 5})
     assert vote(console, "alice", rejected, "reject", comment="no").status_code == 201
@@ -64,7 +65,7 @@ def test_a_rejection_ends_the_thread_and_a_skip_passes_the_node(console: Console
     assert console.pending(skipped["thread_id"])["next"] == ["book"]
 
 
-@pytest.mark.parametrize("graph", ["n_plain_1", "n_own_2", "n_called_2"])
+@pytest.mark.parametrize("graph", share(["n_plain_1", "n_own_2", "n_called_2"], 0, of=2))
 def test_what_crashed_behind_the_gate_is_retried_as_it_was_decided(console: Console, graph: str) -> None:
     approval = console.pause(graph, {"amount": nested.UNLUCKY})
     assert vote(console, "alice", approval).status_code == 201
@@ -125,7 +126,7 @@ def test_an_agent_as_a_node_stops_before_its_tool(console: Console) -> None:
     assert console.run_of(approval["id"])["status"] == "finished"
 
 
-@pytest.mark.parametrize("graph", ["n_plain_1", "n_own_2", "n_called_1"])
+@pytest.mark.parametrize("graph", share(["n_plain_1", "n_own_2", "n_called_1"], 1, of=2))
 def test_a_pause_of_an_agent_outside_is_an_approval_too(console: Console, database: str, graph: str) -> None:
     thread_id = f"t-{uuid.uuid4()}"
     outside.run(database, getattr(nested, graph), thread_id, {"amount": 5}, graph_id=graph)

@@ -6,7 +6,6 @@ Each is stored for real, past every check: the bytes are put into the checkpoint
 import asyncio
 import json
 import math
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -27,12 +26,13 @@ from tests.approvals.test_blocked import pages
 from tests.console import Console, wait_for
 from tests.crafted import _COPY
 from tests.holding import Foreign, agent_holds
+from tests.scale import IS_FULL
 
 pytestmark = pytest.mark.timeout(600)
 Row = tuple[str, bytes]
 SERDE = JsonPlusSerializer(allowed_msgpack_modules=True)
-SLOWEST_SECONDS = 10.0
-"""For a page of the worst of them, on a busy machine."""
+MOST_BYTES = 2_000_000
+"""Of a page, whatever it shows."""
 
 
 def packed(value: Any) -> Row:
@@ -99,6 +99,8 @@ VALUES: dict[str, Callable[[], Row]] = {
 }
 CUT = ("a million keys", "an image of 10 MB", "a text of 30 MB")
 """What is too long for a page; bytes are shown by size and digest whatever they are."""
+HEAVY = {*CUT, "5,000 deep", "odd keys"}
+"""While these are there others are decided too; FULL=1: while any is."""
 STRUCTURES = {
     "missing blob": "DELETE FROM checkpoint_blobs WHERE thread_id = %(new)s AND channel = 'anything'",
     "wrong channel versions": "UPDATE checkpoints SET checkpoint = jsonb_set(checkpoint, '{channel_versions}',"
@@ -114,6 +116,12 @@ STRUCTURES = {
     "a checkpoint id that is no time": "UPDATE checkpoints SET checkpoint_id = 'zz/../%%00' || checkpoint_id"
     " WHERE thread_id = %(new)s",
 }
+TRIED = {*VALUES, *STRUCTURES} if IS_FULL else {*VALUES, *STRUCTURES} - {
+    "javascript link", "ANSI escapes", "formulas", "2^53+1", "100,000 deep", "300 deep", "lc of a constructor",
+    "vanished class", "pickle", "msgpack that ends early", "no bytes", "bytes of 10 MB", "an image of 10 MB",
+    "channel versions that are a list", "a checkpoint that is a number", "a checkpoint of another version",
+}  # fmt: skip
+"""By default one of each sort."""
 _VALUE = (
     "UPDATE checkpoint_blobs SET type = %(type)s, blob = %(content)s WHERE thread_id = %(new)s AND channel = 'anything'"
 )
@@ -151,9 +159,9 @@ def store(database: str, console: Console) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def stored(store: Store) -> dict[str, str]:
     """Store all of them at once; return the threads' ids. Each is then listed while the others are there too."""
-    values = {name: row() for name, row in VALUES.items()}
+    values = {name: row() for name, row in VALUES.items() if name in TRIED}
     made = {name: store.put(_VALUE, type=type, content=content) for name, (type, content) in values.items()}
-    return made | {name: store.put(query) for name, query in STRUCTURES.items()}
+    return made | {name: store.put(query) for name, query in STRUCTURES.items() if name in TRIED}
 
 
 @pytest.fixture(autouse=True)
@@ -167,16 +175,16 @@ def no_traceback(console: Console) -> Iterator[None]:
     assert "Traceback" not in written, written[-4_000:]
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", [name for name in VALUES if name in TRIED])
 def test_a_value_that_nobody_expected(console: Console, store: Store, stored: dict[str, str], name: str) -> None:
-    go_through(console, store, stored[name], is_cut=name in CUT)
+    go_through(console, store, stored[name], is_cut=name in CUT, has_neighbour=IS_FULL or name in HEAVY)
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("name", [name for name in STRUCTURES if name in TRIED])
 def test_a_checkpoint_that_is_not_as_it_should_be(
     console: Console, store: Store, stored: dict[str, str], name: str
 ) -> None:
-    go_through(console, store, stored[name])
+    go_through(console, store, stored[name], has_neighbour=IS_FULL)
 
 
 def test_a_thousand_questions_at_once(console: Console, store: Store) -> None:
@@ -218,7 +226,7 @@ def test_a_thread_id_of_10_kilobytes_is_left_alone(console: Console, store: Stor
         assert browser.get("/threads/").status_code == 200
 
 
-def go_through(console: Console, store: Store, thread_id: str, *, is_cut: bool = False) -> None:
+def go_through(console: Console, store: Store, thread_id: str, *, has_neighbour: bool, is_cut: bool = False) -> None:
     """Do with the thread what people can do with it; every answer is one that we meant to give."""
     path = f"/threads/{thread_id}"
     with console.api("alice") as alice, console.api("root") as root, pages(console, "alice") as browser:
@@ -227,12 +235,12 @@ def go_through(console: Console, store: Store, thread_id: str, *, is_cut: bool =
         state, history = alice.get(f"{path}/state"), alice.post(f"{path}/history")
         assert {state.status_code, history.status_code} <= {200, 409}, (state.text[:500], history.text[:500])
         for page in (f"{path}/", f"{path}/history/", f"/threads/?q={thread_id}", "/"):
-            since = time.monotonic()
-            assert browser.get(page).status_code == 200, page
-            assert time.monotonic() - since < SLOWEST_SECONDS, page
+            shown = browser.get(page)
+            assert (shown.status_code, len(shown.content) < MOST_BYTES) == (200, True), (page, len(shown.content))
         for asked in alice.get("/approvals", params={"thread_id": thread_id, "status": "pending"}).json()["items"]:
             assert decide(alice, browser, asked) or not is_cut
-        decide_a_neighbour(console)
+        if has_neighbour:
+            decide_a_neighbour(console)
         with pages(console, "root") as admin:
             copy = admin.get(f"{path}/force-clean/export/")
             assert copy.status_code == 200
@@ -276,11 +284,9 @@ def decide(alice: Any, browser: Any, asked: dict[str, Any]) -> list[str]:
 
 
 def decide_a_neighbour(console: Console) -> None:
-    """Other threads are as quick as before."""
-    since = time.monotonic()
+    """Other threads are decided as before."""
     approval = console.pause("gated", {"text": "a neighbour"})
     with console.api("alice") as alice:
         ballot = {"verdict": "approve", "seen_digest": approval["digest"]}
         assert alice.post(f"/approvals/{approval['id']}/votes", json=ballot).status_code == 201
     assert console.run_of(approval["id"])["status"] == "finished"
-    assert time.monotonic() - since < SLOWEST_SECONDS

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from approvals.domain.authors import Author
 from approvals.domain.policies import Rule, Voters
+from tests.scale import tries
 
 NOW = datetime(2026, 1, 31, 14, 0, tzinfo=UTC)
 PEOPLE = ("voter-ana", "voter-ben", "voter-cy")
@@ -68,7 +69,7 @@ memberships = st.dictionaries(
 """Hours from the question to the moment at which somebody was put into a group."""
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(40, full=150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rule=rules,
     authors=authors,
