@@ -10,10 +10,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, wait_for
+from tests.scale import some
 
 SignIn = Callable[..., Page]
 Look = Callable[..., None]
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
+LOOKS = some({"wide": {}, "dark phone": PHONE}, "dark phone")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def sign() -> None:
     signing.sign()
 
 
-@pytest.mark.parametrize("options", [{}, PHONE], ids=["wide", "dark phone"])
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_each_page_fits_its_screen(look_at: Look, decided: dict[str, Any], options: dict[str, Any]) -> None:
     look_at("root", ["/audit/", f"/audit/{decided['vote.cast']}/", f"/approvals/{decided['id']}/receipt/"], **options)
 

@@ -7,10 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, refund
+from tests.scale import some
 
 SignIn = Callable[..., Page]
 Look = Callable[..., None]
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
+LOOKS = some({"wide": {}, "dark phone": PHONE}, "dark phone")
 PATHS = ["", "{checkpoint_id}/", "{checkpoint_id}/fork/", "{checkpoint_id}/replay/"]
 
 
@@ -52,7 +54,7 @@ def test_somebody_looks_back_compares_forks_and_runs(
     expect(olga.locator("[data-channel=amount] .after")).to_contain_text("20")
 
 
-@pytest.mark.parametrize("options", [{}, PHONE], ids=["wide", "dark phone"])
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_every_page_fits(look_at: Look, approved: dict[str, Any], options: dict[str, Any]) -> None:
     history = f"/threads/{approved['thread_id']}/history/"
     look_at("root", [history + path.format(**approved) for path in PATHS], **options)

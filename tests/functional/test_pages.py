@@ -6,10 +6,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, refund
+from tests.scale import some
 
 SignIn = Callable[..., Page]
 Look = Callable[..., None]
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
+LOOKS = some({"wide": {}, "dark phone": PHONE}, "dark phone")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize("options", [{}, PHONE], ids=["wide", "dark phone"])
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_every_page_opens(look_at: Look, approval: dict[str, object], options: dict[str, object]) -> None:
     look_at("root", [path.format(**approval) for path in PATHS], **options)
 

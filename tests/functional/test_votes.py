@@ -6,11 +6,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, refund
+from tests.scale import some
 from tests.voting import LOWER, make_overdue, policy, read, vote
 
 SignIn = Callable[..., Page]
 Look = Callable[..., None]
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
+LOOKS = some({"wide": {}, "dark phone": PHONE}, "dark phone")
 
 
 def open_approval(page: Page, console: Console, approval: dict[str, object]) -> Page:
@@ -228,7 +230,7 @@ def test_an_admin_writes_a_policy_and_it_counts_for_the_next_question(console: C
         Policy.objects.filter(node="act").delete()
 
 
-@pytest.mark.parametrize("options", [{}, PHONE], ids=["wide", "dark phone"])
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_the_new_pages_fit_and_break_no_rule(console: Console, look_at: Look, options: dict[str, object]) -> None:
     with policy("voting", approvals=2, people=["alice"], groups=["reviewer"], deadline_minutes=30):
         approval = console.pause("voting", {"text": "pages"})
