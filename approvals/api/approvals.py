@@ -36,7 +36,7 @@ from approvals.domain import queries
 from approvals.enums import ApprovalStatus, Verdict
 from approvals.errors import NotFound, Refusal
 from approvals.models import Approval, ApprovalQuerySet, Vote
-from approvals.presenters.exports import whole_of
+from approvals.web.downloads import whole_of
 
 router = Router(tags=["approvals"])
 MOST_APPROVALS = 100

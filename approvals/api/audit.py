@@ -17,7 +17,7 @@ from approvals.api.fields import PlainObject, QueryFilters, Text
 from approvals.audit.filters import Filters as Asked
 from approvals.domain import permissions
 from approvals.models import AuditEntry
-from approvals.presenters.exports import download
+from approvals.web.downloads import download
 
 router = Router(tags=["audit"])
 MOST_ENTRIES = 1_000

@@ -16,7 +16,8 @@ from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
 from approvals.domain.text import plain_visible
 from approvals.forms.fields import FaultsForm, FieldGroup, FlatEditForm, ShapedField, normal, title_of, widget_for
-from approvals.forms.schema import SchemaForm, name_for
+from approvals.forms.parts import name_for
+from approvals.forms.schema import SchemaForm
 from approvals.forms.values import MISSING, read, same, shape_for, show
 
 MOST_MESSAGES = 30

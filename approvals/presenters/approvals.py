@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from agentcore.plain.nodes import title_of
-from approvals.actions.threads import whole_values
 from approvals.domain import folds, permissions, policies, voters
 from approvals.domain.answers import BREAKPOINT, given, is_about_actions, is_edited_beside, is_sent, takes_answer
 from approvals.domain.permissions import User
@@ -237,10 +236,11 @@ def shown_first(actions: Iterable[ActionShown]) -> list[str]:
     return [argument.name for action in actions for argument in action.arguments]
 
 
-def choices_of(approval: Approval, by: User, *, is_voted: bool, now: datetime, untrue: str = "") -> Choices:
+def choices_of(
+    approval: Approval, by: User, *, is_voted: bool, now: datetime, untrue: str = "", unopened: Sequence[str] = ()
+) -> Choices:
     """The approval comes with its `thread__started_by` and `claimed_by`. `untrue`: why nobody may rely on its row."""
     why_none = untrue or why_not_vote_at_all(approval, by, is_voted=is_voted, now=now)
-    unopened = whole_values.unopened(approval, by)
     verdicts = ("approve", "reject", "skip", "respond")
     approve, reject, skip, answer = (_choice(approval, by, verdict, why_none, unopened) for verdict in verdicts)
     why_not_skip = why_not_claim(approval, by, "skip") or policies.why_not_edit(waiting=approval.next)

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from approvals.audit import ACTIONS
 from approvals.audit.chain import entry_hash, text_digest
-from approvals.audit.receipts import note_on
 from approvals.domain.text import json_text
 from approvals.models import AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
 
@@ -74,11 +73,10 @@ class ChainShown:
     is_late: bool
 
 
-def chain() -> ChainShown:
-    signed = SignedHead.objects.order_by("-id").first()
+def chain_of(*, check: AuditCheck | None, head: AuditHead | None, signed: SignedHead | None) -> ChainShown:
     return ChainShown(
-        check=AuditCheck.objects.filter(pk=1).first(),
-        head=AuditHead.objects.filter(pk=1).first(),
+        check=check,
+        head=head,
         signed=signed,
         is_late=signed is None or timezone.now() - signed.signed_at > LATE,
     )
@@ -109,7 +107,7 @@ def entry_of(entry: AuditEntry) -> EntryShown:
     )
 
 
-def texts_of(entry: AuditEntry) -> list[TextShown]:
+def texts_of(entry: AuditEntry, texts: Iterable[AuditText]) -> list[TextShown]:
     digests = _body(entry).get("digests") or {}
     return [
         TextShown(
@@ -119,12 +117,8 @@ def texts_of(entry: AuditEntry) -> list[TextShown]:
             text.erased_at,
             text.erased_by,
         )
-        for text in AuditText.objects.filter(seq=entry.seq).order_by("name")
+        for text in texts
     ]
-
-
-def note_of(entry: AuditEntry) -> str:
-    return note_on(entry.seq) or ""
 
 
 def _sentence(entry: AuditEntry, body: dict[str, Any]) -> str:

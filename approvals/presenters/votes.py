@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals.domain import folds, voters
+from approvals.domain import folds
 from approvals.domain.permissions import User
 from approvals.domain.policies import Proposal, Rule
 from approvals.domain.text import json_text
@@ -87,7 +87,7 @@ class TallyShown:
         return max(0, self.needed - self.so_far)
 
 
-def tally_of(approval: Approval, votes: Sequence[Vote], by: User, *, now: datetime) -> TallyShown:
+def tally_of(approval: Approval, votes: Sequence[Vote], by: User, *, voters: int, now: datetime) -> TallyShown:
     """The votes come with their `voter`, oldest first."""
     rule = Rule.of(approval.rule)
     counting = [vote for vote in votes if vote.ended_at is None]
@@ -101,7 +101,7 @@ def tally_of(approval: Approval, votes: Sequence[Vote], by: User, *, now: dateti
         who=who_votes(rule),
         sentences=sentences_of(rule),
         needs_reason=rule.needs_reason,
-        problem=_problem(approval, rule) if approval.is_pending else "",
+        problem=_problem(approval, rule, voters) if approval.is_pending else "",
         due_at=approval.due_at,
         at_deadline=_at_deadline(approval, rule) if approval.is_pending else "",
         escalated_to=escalated_to(rule) if approval.escalated_at else "",
@@ -124,15 +124,11 @@ def _vote(vote: Vote) -> VoteShown:
     )
 
 
-def _problem(approval: Approval, rule: Rule) -> str:
+def _problem(approval: Approval, rule: Rule, voters: int) -> str:
     """Return a sentence if too few people may vote for it ever to be approved."""
-    is_escalated = approval.escalated_at is not None
-    number = voters.count(
-        rule, without=voters.owners(approval.thread, rule), asked_at=approval.asked_at, is_escalated=is_escalated
-    )
-    if number >= rule.approvals or not approval.allowed_verdicts:
+    if voters >= rule.approvals or not approval.allowed_verdicts:
         return ""
-    people = {0: "nobody may vote", 1: "only 1 person may vote"}.get(number, f"only {number} people may vote")
+    people = {0: "nobody may vote", 1: "only 1 person may vote"}.get(voters, f"only {voters} people may vote")
     needed = "1 approval is needed" if rule.approvals == 1 else f"{rule.approvals} approvals are needed"
     return f"{needed}, but {people}: ask an admin."
 

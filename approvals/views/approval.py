@@ -11,9 +11,10 @@ from django.views.decorators.http import require_GET, require_safe
 from agentcore.plain.json import digest
 from approvals.actions.threads import whole_values
 from approvals.actions.votes import alterations
-from approvals.domain import permissions, policies
+from approvals.domain import permissions, policies, voters
 from approvals.domain.answers import BREAKPOINT, choices_of, takes_answer
 from approvals.domain.permissions import User
+from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
@@ -60,7 +61,7 @@ def standing(request: Request, approval_id: UUID) -> HttpResponse:
     found = get_approval(request.user, approval_id)
     if not found.is_pending:
         return render(request, "approval.html#closed", {"approval": found, "row": row_of(found)})
-    context = vote_context(request, found)
+    context = vote_context(request, found, graph_of(found))
     if request.GET.get("seen") != found.digest:
         is_same_question = request.GET.get("asked") == found.shown_digest
         return render(request, "approval.html#proposed", context | {"is_same_question": is_same_question})
@@ -134,35 +135,41 @@ def with_bar(context: dict[str, Any]) -> dict[str, Any]:
     return context | drawing | {"bar": bar, "on_screen": seen}
 
 
-def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
+def edit_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
+    """Return the context of the forms and of the decision bar: all that a fragment with a form shows."""
     actions = approvals.actions_of(found, graph)
-    same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
-    together = row_list(same_thread.filter(checkpoint_id=found.checkpoint_id)) if found.interrupt_id else []
     return {
-        "approval": found,
-        "row": row_of(found),
-        "thread": found.thread,
         "graph": graph,
         "actions": actions,
         "drawing": approvals.picture_of(found, graph),
-        "asked_by": asked_by(found),
-        "asked_together": together,
-        "conversations": conversations_of(found.state),
-        "warnings": approvals.warnings_of(found),
         "notice": policies.why_not_edit_blocked(blocked=found.blocked),
-        "state": state_of(found.state),
-        "request_json": json_text(found.request),
         "editing": editing,
         "groups": list(editing.form.groups(approvals.shown_first(actions))),
         "answering": None,
         "key": uuid4(),
+        **vote_context(request, found, graph),
+    }
+
+
+def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
+    """Return the context of the whole page."""
+    same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
+    together = row_list(same_thread.filter(checkpoint_id=found.checkpoint_id)) if found.interrupt_id else []
+    return {
+        **edit_context(request, found, graph, editing),
+        "thread": found.thread,
+        "asked_by": asked_by(found),
+        "asked_together": together,
+        "conversations": conversations_of(found.state),
+        "warnings": approvals.warnings_of(found),
+        "state": state_of(found.state),
+        "request_json": json_text(found.request),
         "decision": decision_of(found),
         "next_titles": approvals.titles_of(found.next, graph),
         "others": row_list(same_thread.exclude(pk__in=[item.id for item in together])),
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
         **side_context(request, str(found.pk)),
-        **vote_context(request, found),
         **run_context(request, found, graph),
     }
 
@@ -172,25 +179,38 @@ def answer_context(answering: Answering | None) -> dict[str, Any]:
     return {"answering": answering, "answer_groups": list(answering.edit.groups()) if answering else []}
 
 
-def vote_context(request: Request, found: Approval) -> dict[str, Any]:
+def vote_context(request: Request, found: Approval, graph: Graph | None) -> dict[str, Any]:
     """Return the context of the votes: tally, proposal, claim and buttons."""
+    rule, by = Rule.of(found.rule), request.user
     votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
     now = timezone.now()
-    tally = voting.tally_of(found, votes, request.user, now=now)
-    untrue = alterations.why_not(found, request.user)
-    choices = approvals.choices_of(found, request.user, is_voted=tally.is_voted, now=now, untrue=untrue)
+    tally = voting.tally_of(found, votes, by, voters=_count_voters(found, rule), now=now)
+    parts = whole_values.parts_to_open(found)
+    opened = whole_values.opened(found, by) if parts else set()
+    untrue = alterations.why_not(found, by)
+    unopened = [part for part in parts if part not in opened]
+    is_voted = tally.is_voted
+    choices = approvals.choices_of(found, by, is_voted=is_voted, now=now, untrue=untrue, unopened=unopened)
     return {
         "approval": found,
         "row": row_of(found),
         "untrue": untrue,
         "tally": tally,
-        "seen_parts": whole_values.opened(found, request.user),
-        "proposal": voting.proposal_of(found, votes, graph_of(found)),
+        "seen_parts": opened,
+        "proposal": voting.proposal_of(found, votes, graph),
         "choices": choices,
-        "why_not_claim": permissions.why_not(request.user, "vote") or approvals.why_not_claim(found, request.user),
+        "why_not_claim": permissions.why_not(by, "vote") or approvals.why_not_claim(found, by),
         "tally_mark": digest(str(tally))[:12],
         "choices_mark": digest(str(choices))[:12],
     }
+
+
+def _count_voters(found: Approval, rule: Rule) -> int:
+    """Count the people who may vote on an open approval."""
+    if not found.is_pending:
+        return 0
+    is_escalated, owners = found.escalated_at is not None, voters.owners(found.thread, rule)
+    return voters.count(rule, without=owners, asked_at=found.asked_at, is_escalated=is_escalated)
 
 
 def row_list(found: Any) -> list[Any]:

@@ -15,10 +15,10 @@ from approvals.audit.filters import Filters
 from approvals.audit.receipts import make_receipt, note_on
 from approvals.domain import permissions
 from approvals.errors import Busy, Gone, Invalid, NotFound
-from approvals.models import Approval, AuditEntry
+from approvals.models import Approval, AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
 from approvals.presenters import audit as shown
-from approvals.presenters.exports import TYPES, download
 from approvals.views.pages import PAGE_SIZE, Request, other_query, redirect_after_post, words
+from approvals.web.downloads import TYPES, download
 
 ASKED = ("actor", "action", "thread_id", "approval", "policy", "since", "until")
 LARGEST = 2**63
@@ -41,7 +41,7 @@ def audit(request: Request) -> HttpResponse:
         "is_filtered": any(given.values()),
         "problem": problem,
         "actions": log.ACTIONS,
-        "chain": shown.chain(),
+        "chain": _chain(),
         "exports": {format: other_query(request, cursor="", format=format) for format in TYPES},
     }
     return render(request, "audit.html", context)
@@ -119,6 +119,14 @@ def asked_for(given: dict[str, str]) -> tuple[Filters, str]:
     return Filters(**asked), problem
 
 
+def _chain() -> shown.ChainShown:
+    return shown.chain_of(
+        check=AuditCheck.objects.filter(pk=1).first(),
+        head=AuditHead.objects.filter(pk=1).first(),
+        signed=SignedHead.objects.order_by("-id").first(),
+    )
+
+
 def _entry_page(request: Request, seq: int, *, problem: str = "", reason: str = "", status: int = 200) -> HttpResponse:
     permissions.check_read_audit(request.user)
     found = AuditEntry.objects.filter(pk=seq).first() if seq < LARGEST else None
@@ -126,8 +134,8 @@ def _entry_page(request: Request, seq: int, *, problem: str = "", reason: str = 
         raise NotFound("There is no such entry.")
     context = {
         "entry": shown.entry_of(found),
-        "texts": shown.texts_of(found),
-        "note": shown.note_of(found),
+        "texts": shown.texts_of(found, AuditText.objects.filter(seq=found.seq).order_by("name")),
+        "note": note_on(found.seq) or "",
         "why_not_erase": permissions.why_not(request.user, "erase_text"),
         "newest": AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first(),
         "problem": problem,

@@ -110,7 +110,8 @@ def _label(chosen_here: Sequence[ChoiceHere]) -> str:
 
 
 def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, Any]:
-    told = vote_context(request, approval)
+    graph = graph_of(approval)
+    told = vote_context(request, approval, graph)
     why_not = told["choices"].why_none if approval.is_pending else f"{told['row'].outcome} already."
     if not why_not and not {"approve", "reject"} & set(approval.allowed_verdicts):
         why_not = "This question takes an answer: open it."
@@ -118,7 +119,7 @@ def _item(request: Request, approval: Approval, chosen_here: str) -> dict[str, A
     choices_here = [ChoiceHere(value, label, word, value == chosen_here) for value, label, word in ways]
     if not any(choice.is_chosen for choice in choices_here):
         choices_here[0] = replace(choices_here[0], is_chosen=True)
-    actions = approvals.actions_of(approval, graph_of(approval))
+    actions = approvals.actions_of(approval, graph)
     return told | {
         "warnings": approvals.warnings_of(approval),
         "actions": actions,

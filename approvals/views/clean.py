@@ -7,9 +7,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals.actions.threads import cleaning
 from approvals.errors import Invalid
-from approvals.presenters.exports import download_thread
 from approvals.views.pages import Request, redirect_after_post
 from approvals.views.threads import get_thread
+from approvals.web.downloads import download_thread
 
 MOST_SUBGRAPHS = 50
 

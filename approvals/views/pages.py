@@ -19,12 +19,16 @@ class Request(HttpRequest):
     htmx: HtmxDetails
 
 
+def wants_part(request: Request) -> bool:
+    """Return whether htmx asks for a fragment. A boosted form gets the page."""
+    return bool(request.htmx) and not request.htmx.boosted
+
+
 def page_or_part(
     request: Request, template: str, part: str, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
     """Render the page, or for htmx only its fragment. A boosted form gets the page."""
-    wants_part = bool(request.htmx) and not request.htmx.boosted
-    response = render(request, f"{template}#{part}" if wants_part else template, context, status=status)
+    response = render(request, f"{template}#{part}" if wants_part(request) else template, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
 

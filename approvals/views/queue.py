@@ -25,6 +25,7 @@ from approvals.views.pages import (
     other_query,
     page_or_part,
     redirect_after_post,
+    wants_part,
     words,
 )
 
@@ -49,10 +50,18 @@ CLOSED = ("failed", "done")
 @require_safe
 def queue(request: Request) -> HttpResponse:
     permissions.check_view(request.user)
-    tab = tab_of(request)
+    context = list_context(request)
+    if not wants_part(request):
+        context |= {"graphs": list(Graph.objects.order_by("pk").values_list("pk", flat=True)), "kinds": KINDS}
+    return filtered_by_hand(request, page_or_part(request, "queue.html", "list", context))
+
+
+def list_context(request: Request) -> dict[str, Any]:
+    """Return the context of the list with its tabs, which asks for itself every few seconds."""
+    tab, asked = tab_of(request), given(request)
     lists = lists_of(filtered(request), request)
     page, cursor = page_of(lists[tab], tab, request.GET.get("cursor", ""))
-    context = {
+    return {
         "tab": tab,
         "tabs": [
             (name, word, lists[name].count(), other_query(request, tab=name, cursor="")) for name, word in TABS.items()
@@ -62,17 +71,12 @@ def queue(request: Request) -> HttpResponse:
         "here": other_query(request, tab=tab),
         "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
         "more": other_query(request, cursor=cursor) if cursor else "",
-        "graphs": list(Graph.objects.order_by("pk").values_list("pk", flat=True)),
-        "kinds": KINDS,
-        "given": given(request),
-        "is_filtered": any(given(request).values()),
+        "given": asked,
+        "is_filtered": any(asked.values()),
         "why_not_vote": permissions.why_not(request.user, "vote"),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
-        "notices": Notice.objects.filter(user_id=request.user.pk or 0, seen_at=None).order_by("-created_at")[
-            :MOST_NOTICES
-        ],
+        "notices": notices_for(request.user)[:MOST_NOTICES],
     }
-    return filtered_by_hand(request, page_or_part(request, "queue.html", "list", context))
 
 
 def tab_of(request: Request) -> str:
@@ -153,7 +157,7 @@ def side(request: Request) -> HttpResponse:
 def side_context(request: Request, current: str) -> dict[str, Any]:
     waiting = for_me(request)
     return {
-        "rows": rows_of(listed(waiting.most_urgent_first())[:SIDE_SIZE]),
+        "rows": rows_of(list(listed(waiting.most_urgent_first())[:SIDE_SIZE])),
         "current": current,
         "open_count": waiting.count(),
         "why_not_vote": permissions.why_not(request.user, "vote"),

@@ -24,6 +24,7 @@ from approvals.views.answering import Answering, answered_with, answering_of, re
 from approvals.views.approval import (
     answer_context,
     decision_of,
+    edit_context,
     get_approval,
     graph_of,
     next_up,
@@ -32,7 +33,7 @@ from approvals.views.approval import (
     with_bar,
 )
 from approvals.views.editing import Editing, ask_preview, editing_of, show_faults, switched
-from approvals.views.pages import Request, page_or_part, redirect_after_post
+from approvals.views.pages import Request, page_or_part, redirect_after_post, wants_part
 
 CHANGED = "This form was changed. Here is what that leads to: look at it, then send it."
 OTHERWISE = "This leads to something else than the preview showed. Here is what it leads to now."
@@ -230,7 +231,7 @@ def preview(request: Request, approval_id: UUID) -> HttpResponse:
         editing = switched(found, graph, editing)
     elif editing.edits is not None and graph is not None and not editing.is_redrawn:
         ask_preview(found, graph, editing, by=request.user)
-    context = page_context(request, found, graph, editing) | {
+    context = _form_context(request, found, graph, editing) | {
         "is_edit_open": True,
         "comment": request.POST.get("comment", ""),
         "seen_digest": request.POST.get("seen_digest"),
@@ -251,7 +252,7 @@ def answer(request: Request, approval_id: UUID) -> HttpResponse:
         answering.problem = OLD_PAGE
     else:
         answering = reviewed(found, graph, request.POST, by=request.user)
-    context = page_context(request, found, graph, editing_of(found, graph)) | {
+    context = _form_context(request, found, graph, editing_of(found, graph)) | {
         **answer_context(answering),
         "is_answer_open": True,
         "problem": "" if answering.is_fine else answering.problem or AT_FAULT,
@@ -259,6 +260,11 @@ def answer(request: Request, approval_id: UUID) -> HttpResponse:
         "seen_digest": request.POST.get("seen_digest"),
     }
     return page_or_part(request, "approval.html", "answer", with_bar(context), status=200 if answering.is_fine else 422)
+
+
+def _form_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
+    """Return what the answer to a form shows: its fragment and the bar, or without scripts the page."""
+    return (edit_context if wants_part(request) else page_context)(request, found, graph, editing)
 
 
 def _is_old(request: Request, found: Approval) -> bool:
@@ -298,14 +304,15 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
     )
     if not isinstance(refused, Conflict | Gone):
         raise refused
-    context = vote_context(request, found) | {
+    graph = graph_of(found)
+    context = vote_context(request, found, graph) | {
         "refusal": refused,
         "is_proposed": found.is_pending and ballot.seen_digest != found.digest,
         "decision": decision_of(found),
         "changed": differences_of(refused.detail.get("changed") or []),
         "newer": newer_than(found, refused),
-        "next_nodes": approvals.titles_of(refused.detail["next"], graph_of(found)) if "next" in refused.detail else "",
-        "seen_next": approvals.titles_of(found.next, graph_of(found)),
+        "next_nodes": approvals.titles_of(refused.detail["next"], graph) if "next" in refused.detail else "",
+        "seen_next": approvals.titles_of(found.next, graph),
         "draft_edits": json_text(edits) if edits else "",
         "draft_answer": json_text(ballot.answer) if ballot.answer is not None else "",
         "comment": ballot.comment,

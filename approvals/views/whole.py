@@ -7,8 +7,8 @@ from django.http import HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_GET, require_POST
 
 from approvals.actions.threads import whole_values
-from approvals.presenters.exports import whole_of
 from approvals.views.pages import Request, redirect_after_post
+from approvals.web.downloads import whole_of
 
 
 @require_GET

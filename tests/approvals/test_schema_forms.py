@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from approvals.forms.schema import SchemaForm, name_for
+from approvals.forms.parts import name_for
+from approvals.forms.schema import SchemaForm
 from approvals.forms.values import MISSING, same
 from tests.scale import tries
 

@@ -111,9 +111,14 @@ def of_thread(*, thread_id: str, part: str, by: User) -> Whole:
     return _whole(thread.pk, thread.graph_id, thread.checkpoint_id, part)
 
 
+def parts_to_open(approval: Approval) -> list[str]:
+    """Return what is cut or folded: a yes is taken only from people who have opened all of it."""
+    return [*approval.cut, *folded(approval)]
+
+
 def unopened(approval: Approval, by: User) -> list[str]:
     """Return the cut and folded parts that this person has not opened in their present version."""
-    needed = [*approval.cut, *folded(approval)]
+    needed = parts_to_open(approval)
     seen = opened(approval, by) if needed else set()
     return [part for part in needed if part not in seen]
 
