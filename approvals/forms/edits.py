@@ -12,22 +12,45 @@ from django.forms.utils import ErrorDict
 from agentcore.dialects.breakpoint import is_conversation
 from agentcore.plain.messages import REMOVAL, is_removal
 from agentcore.plain.types import Channel
+from approvals.domain import editable, policies
 from approvals.domain import secrets as encryption
 from approvals.domain.policies import Rule
 from approvals.domain.text import plain_visible
-from approvals.forms.fields import FaultsForm, FieldGroup, FlatEditForm, ShapedField, normal, title_of, widget_for
+from approvals.forms.fields import (
+    FaultsForm,
+    FieldGroup,
+    ShapedField,
+    hint,
+    normal,
+    notes_on,
+    title_of,
+    widget_for,
+    zone_of,
+)
 from approvals.forms.parts import name_for
 from approvals.forms.schema import SchemaForm
-from approvals.forms.values import MISSING, read, same, shape_for, show
+from approvals.forms.values import MISSING, can_show, read, same, shape_for, show
 
 MOST_MESSAGES = 30
 """The newest; earlier ones are edited as JSON."""
 ROLES = {"human": "Person", "ai": "Agent", "system": "System", "tool": "Tool"}
 Edit = tuple[str, Any]
+_MERGED = {
+    "appends": "Added at the end by the graph.",
+    "messages": "Added at the end by the graph.",
+    "adds": "Added to what is there by the graph.",
+    "keys": "Its keys are put beside those that are there, or in their place.",
+    "other": "Merged with what is there by the graph.",
+}
 
 
-class EditForm(FlatEditForm):
-    """Knows objects, lists, messages and secrets. `edits()` are the changed channels, new secrets sealed."""
+class EditForm(FaultsForm):
+    """A field, a form in parts, a talk or a secret for each channel; `edits()` are the changed ones.
+
+    A channel that merges can be appended to or replaced. New secrets are encrypted.
+    """
+
+    SET, APPEND, REPLACE = "edit-", "append-", "replace-"
 
     def __init__(
         self,
@@ -44,14 +67,33 @@ class EditForm(FlatEditForm):
         self.parts: dict[str, SchemaForm] = {}
         self.talks: dict[str, TalkForm] = {}
         self.given = data
-        super().__init__(channels, state, opaque=opaque, rule=rule, data=data)
+        super().__init__(data)
+        self.channels, self.state, self.opaque, self.rule = channels, state, set(opaque), rule
+        self.closed = [each.name for each in channels if not editable.is_ajar(rule.may_edit, [each.name])]
+        self._base: dict[str, Any] = {}
+        for channel in channels:
+            if channel.name not in self.closed:
+                self._add(channel)
 
     def _add(self, channel: Channel) -> None:
         if channel.merges == "messages" and is_conversation(self.state.get(channel.name)):
             prefix = name_for("talk", channel.name)
             self.talks[channel.name] = TalkForm(self.state[channel.name], prefix=prefix, data=self.given)
         else:
-            super()._add(channel)
+            self._add_fields(channel)
+
+    def _add_fields(self, channel: Channel) -> None:
+        value = self.state.get(channel.name, MISSING)
+        if not channel.is_reducer:
+            if channel.name not in self.opaque:
+                self._add_field(self.SET, channel, value, "")
+            return
+        note = f"{_MERGED.get(channel.merges, _MERGED['other'])} Leave it empty to add nothing."
+        if is_conversation(value) or "messages" in channel.name:
+            note += ' A message looks like [{"type": "human", "content": "..."}].'
+        self._add_field(self.APPEND, channel, MISSING, note)
+        if channel.name not in self.opaque:
+            self._add_field(self.REPLACE, channel, value, "Puts this in place of everything that is there.")
 
     def _add_field(self, prefix: str, channel: Channel, value: Any, note: str) -> None:
         if channel.name in self.secrets:
@@ -59,7 +101,22 @@ class EditForm(FlatEditForm):
         elif form := self._in_parts(prefix, channel, value):
             self.parts[prefix + channel.name] = form
         else:
-            super()._add_field(prefix, channel, value, note)
+            self._add_flat(prefix, channel, value, note)
+
+    def _add_flat(self, prefix: str, channel: Channel, value: Any, note: str) -> None:
+        shape = shape_for(channel.schema, value)
+        text = show(shape, value)
+        notes = [note, *notes_on(shape, value)]
+        words = {self.SET: "{}", self.APPEND: "Append to {}", self.REPLACE: "Replace {}"}[prefix]
+        field = ShapedField(
+            shape,
+            widget=widget_for(shape, text=text, schema=channel.schema if prefix == self.SET else None, blank="(unset)"),
+            label=words.format(title_of(channel.name, channel.schema)) + zone_of(shape),
+            help_text=hint(channel.schema, *notes) if prefix == self.SET else " ".join(filter(None, notes)),
+            initial=text,
+        )
+        name = prefix + channel.name
+        self.fields[name], self._base[name] = field, value
 
     def _in_parts(self, prefix: str, channel: Channel, value: Any) -> SchemaForm | None:
         is_added = prefix == self.APPEND and channel.schema.get("type") == "array"
@@ -90,9 +147,19 @@ class EditForm(FlatEditForm):
             self.data = {**{key: self.data[key] for key in self.data}, name: field.encrypted(self.data[name])}
 
     def _is_changed(self, name: str) -> bool:
-        if isinstance(self.fields[name], SecretField):
+        field = self.fields[name]
+        if isinstance(field, SecretField):
             return bool(self.data.get(name))
-        return super()._is_changed(name)
+        assert isinstance(field, ShapedField)
+        if name not in self.data:
+            return False
+        text, base = normal(self.data[name]), self._base[name]
+        if text == normal(show(field.shape, base)):
+            return False
+        try:
+            return not same(read(field.shape, text), base)
+        except ValueError:
+            return True
 
     @property
     def errors(self) -> ErrorDict:
@@ -105,14 +172,49 @@ class EditForm(FlatEditForm):
         )
 
     def groups(self, first: Sequence[str] = ()) -> Iterator[FieldGroup]:
-        for group in super().groups(first):
-            names = [prefix + group.name for prefix in (self.SET, self.APPEND, self.REPLACE)]
+        """Yield the channels in order, those named in `first` before the others."""
+        order = {name: place for place, name in enumerate(first)}
+        for channel in sorted(self.channels, key=lambda channel: order.get(channel.name, len(order))):
+            if channel.name in self.closed:
+                continue
+            names = [prefix + channel.name for prefix in (self.SET, self.APPEND, self.REPLACE)]
+            why_not = "This channel holds objects that JSON cannot carry; an edit would lose their type."
+            group = FieldGroup(
+                channel.name,
+                title_of(channel.name, channel.schema),
+                [self[name] for name in names if name in self.fields],
+                why_not if channel.name in self.opaque else self._why_closed(channel.name),
+                channel.type,
+                channel.words or ("merges" if channel.is_reducer else "replaces"),
+            )
             group.parts = [self.parts[name] for name in names if name in self.parts]
-            group.talk = self.talks.get(group.name)
+            group.talk = self.talks.get(channel.name)
             yield group
 
+    @property
+    def why_closed(self) -> str:
+        """Say of which channels there are no fields, because the policy lets nobody change them."""
+        names = ", ".join(self.closed)
+        return f"{policies.why_closed(self.rule)} Not: {names}." if names else ""
+
+    def _why_closed(self, name: str) -> str:
+        """Of a channel of which only a part may be changed: its fields stay."""
+        return "" if editable.is_open(self.rule.may_edit, [name]) else policies.why_closed(self.rule)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name in self._base:
+            if name in cleaned and cleaned[name] is MISSING and self._is_changed(name):
+                self.add_error(name, "This cannot be left empty.")
+        for channel in self.channels:
+            both = [prefix + channel.name for prefix in (self.APPEND, self.REPLACE)]
+            if all(name in self._base and self._is_changed(name) for name in both):
+                self.add_error(both[1], "Append or replace, not both.")
+        return cleaned
+
     def edits(self) -> dict[str, Any]:
-        found = super().edits()
+        """Return `{channel: {"op", "value"}}` of what was changed; call it when the form is valid."""
+        found = self._flat_edits()
         for name, form in self.parts.items():
             if (value := form.value()) is not MISSING and not same(value, form.given):
                 op, _, channel = name.partition("-")
@@ -125,7 +227,17 @@ class EditForm(FlatEditForm):
             encryption.encrypted({name: found[name] for name in order if name in found}, self.secrets, self.thread_id)
         )
 
+    def _flat_edits(self) -> dict[str, Any]:
+        ops = {self.SET: "set", self.APPEND: "append", self.REPLACE: "replace"}
+        return {
+            channel.name: {"op": op, "value": self.cleaned_data[prefix + channel.name]}
+            for channel in self.channels
+            for prefix, op in ops.items()
+            if prefix + channel.name in self._base and self._is_changed(prefix + channel.name)
+        }
+
     def texts_of(self, edits: Mapping[str, Any]) -> dict[str, str] | None:
+        """Return the data this form would have sent for these edits; None if it has no way to say them."""
         own: dict[str, str] = {}
         flat: dict[str, Any] = {}
         for channel, edit in edits.items():
@@ -134,8 +246,20 @@ class EditForm(FlatEditForm):
                 flat[channel] = edit
             else:
                 own |= texts
-        rest = super().texts_of(flat)
+        rest = self._flat_texts(flat)
         return None if rest is None else rest | own
+
+    def _flat_texts(self, edits: Mapping[str, Any]) -> dict[str, str] | None:
+        texts = {name: self.fields[name].initial or "" for name in self._base}
+        prefixes = {"set": self.SET, "append": self.APPEND, "replace": self.REPLACE}
+        for channel, edit in edits.items():
+            if not isinstance(edit, Mapping) or edit.keys() != {"op", "value"} or edit["op"] not in prefixes:
+                return None
+            field = self.fields.get(prefixes[edit["op"]] + str(channel))
+            if not isinstance(field, ShapedField) or not can_show(field.shape, edit["value"]):
+                return None
+            texts[prefixes[edit["op"]] + channel] = show(field.shape, edit["value"])
+        return texts
 
     def _part_texts(self, channel: str, edit: Any) -> dict[str, str] | None:
         if not isinstance(edit, Mapping) or edit.keys() != {"op", "value"}:
@@ -157,6 +281,16 @@ class EditForm(FlatEditForm):
                 return True
         return any(talk.change(do) for talk in self.talks.values())
 
+    def field_at(self, path: str) -> str | None:
+        names = [
+            channel.name for channel in self.channels if path == channel.name or path.startswith(f"{channel.name}/")
+        ]
+        if not names:
+            return None
+        fields = [prefix + max(names, key=len) for prefix in (self.SET, self.APPEND, self.REPLACE)]
+        changed = [name for name in fields if name in self._base and self._is_changed(name)]
+        return next(iter(changed), next((name for name in fields if name in self.fields), None))
+
     def add_faults(self, faults: Iterable[Mapping[str, str]], message: str = "") -> None:
         others = []
         for fault in faults:
@@ -173,7 +307,7 @@ class EditForm(FlatEditForm):
 
 
 class SecretField(ShapedField):
-    """A new value for a secret. Its text is a seal as soon as it has been sent once."""
+    """A new value for a secret. Its text is encrypted once it has been sent."""
 
     def __init__(self, channel: Channel, thread_id: str, *, label: str, is_there: bool) -> None:
         self.channel, self.thread_id = channel, thread_id
@@ -183,7 +317,7 @@ class SecretField(ShapedField):
         super().__init__(shape, widget=widget, label=label, help_text=told, initial="")
 
     def encrypted(self, text: Any) -> str:
-        """Return the seal of what was typed; what cannot be read stays, to be mended."""
+        """Return what was typed, encrypted. What cannot be read stays as it is, to be corrected."""
         try:
             value = read(self.shape, normal(text)) if text and not encryption.is_encrypted(text) else text
         except ValueError:
