@@ -22,7 +22,18 @@ CHECKS = {
     "django": ["python", "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
     "migrations": ["python", "manage.py", "makemigrations", "--check", "--dry-run"],
     "docs": ["python", "manage.py", "export_docs", "--check"],
-    "words": ["python", "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "tests/docs/test_glossary.py"],
+    "words": [
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/docs/test_glossary.py",
+        "tests/docs/test_presenters.py",
+    ],
 }
 
 
