@@ -330,7 +330,7 @@ def test_a_vote_whose_commit_was_cut_off_is_sent_again_and_counts_once(
 def test_a_console_that_is_told_to_stop_while_it_starts_leaves_no_database_behind(
     own_console: Callable[..., Console],
 ) -> None:
-    console = own_console("--demo")
+    console = own_console("--demo", DATABASE_URL="")
     folder = Path(console.env["DATA_DIR"]) / "postgres"
     with subprocess.Popen([sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, env=console.env) as process:
         try:
