@@ -185,9 +185,9 @@ def vote_context(request: Request, found: Approval, graph: Graph | None) -> dict
     votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
     now = timezone.now()
     tally = voting.tally_of(found, votes, by, voters=_count_voters(found, rule), now=now)
+    untrue = alterations.why_not(found, by)  # before the proposal is read: one that nobody made may have any shape
     parts = whole_values.parts_to_open(found)
     opened = whole_values.opened(found, by) if parts else set()
-    untrue = alterations.why_not(found, by)
     unopened = [part for part in parts if part not in opened]
     is_voted = tally.is_voted
     choices = approvals.choices_of(found, by, is_voted=is_voted, now=now, untrue=untrue, unopened=unopened)
