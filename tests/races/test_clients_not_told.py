@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests import servers
 from tests.checker import Action, History, complaints, read_facts
 from tests.console import free_port, wait_for
 from tests.copies import Paused
@@ -190,7 +191,7 @@ def test_a_client_that_goes_away_while_its_vote_is_counted_sends_again_and_hears
 def test_a_vote_whose_commit_was_cut_off_is_found_by_its_key(arena: Arena, token: str, other: int) -> None:
     """PostgreSQL committed, and the web process never heard of it."""
     history, threads = History(), arena.paused(tries(12, full=400))
-    proxy = Proxy(str(arena.folder / "postgres" / ".s.PGSQL.5432"))
+    proxy = Proxy(str(servers.socket()))
     proxy.cut = "after"
     with web_through(arena, proxy) as cut_off:
         for paused in threads:
