@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentcore.effects import effect_key, once
-    from agentcore.graphs.edits import preview
     from agentcore.graphs.registry import load_graphs
+    from agentcore.graphs.state_edits import preview
     from agentcore.savers.cache import CachedPostgresSaver
     from agentcore.savers.opening import open_checkpointer
 
@@ -32,9 +32,9 @@ def _module_of(name: str) -> ModuleType:
 
             return effects
         case "preview":
-            from agentcore.graphs import edits
+            from agentcore.graphs import state_edits
 
-            return edits
+            return state_edits
         case "load_graphs":
             from agentcore.graphs import registry
 

@@ -75,7 +75,7 @@ def _fill(count: int) -> None:
     """Copy entries in, as append makes them, and sign them."""
     from django.db import connection
 
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
     from approvals.models import AuditEntry, AuditHead
 
     _fill_runs(count)

@@ -263,14 +263,14 @@ class History:
         deadlines.close_overdue()
 
     def erase(self) -> None:
-        from approvals.actions.log.texts import erase_text
+        from approvals.actions.audit_log.texts import erase_text
         from approvals.models import AuditText
 
         if text := self.one_of(AuditText.objects.filter(name="comment"), by="seq"):
             erase_text(seq=text.seq, name="comment", reason="asked for", by=person("root"))
 
     def sign(self) -> None:
-        from approvals.actions.log import signing
+        from approvals.actions.audit_log import signing
 
         signing.sign()
 

@@ -10,7 +10,7 @@ from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 
 from agentcore.graphs.registry import Graph
-from agentcore.graphs.secrets import secret_paths
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.subgraphs import graphs_in
 from agentcore.graphs.tools import tool_names
 from agentcore.plain.nodes import INTERNAL, title_of

@@ -17,7 +17,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateSnapshot, _interrupt_id
 
-from agentcore.graphs import edits as state_edit
+from agentcore.graphs import state_edits
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.plain import masks
@@ -86,10 +86,10 @@ async def try_fork(
 async def _edit(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits | None, as_node: str | None) -> None:
     if edits:
         here = await _at_head(graph, saver, config["configurable"]["thread_id"])
-        state_edit.check_nothing_sent(here)
+        state_edits.check_nothing_sent(here)
         edits = masks.restored(edits, here.values, here.secrets)
     if edits or as_node:
-        await state_edit.apply(graph, saver, config, edits or None, as_node)
+        await state_edits.apply(graph, saver, config, edits or None, as_node)
 
 
 async def stand_again(

@@ -12,8 +12,7 @@ from langgraph.graph import END
 from langgraph.types import Command
 
 from agentcore.dialects.hitl_batched import choice_in
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import mending, per_task, questions
+from agentcore.graphs import mending, per_task, questions, state_edits
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.runs import UNFINISHED, OnStep, outcome, run_until_pause
@@ -146,9 +145,9 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
         return conflict
     try:
         if answer.edits and not is_edited:
-            state_edit.check_nothing_blocked(here)
+            state_edits.check_nothing_blocked(here)
             if answer.verdict == "approve" and not answer.interrupt_id:
-                state_edit.check_nothing_sent(here)
+                state_edits.check_nothing_sent(here)
             answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
         if answer.interrupt_id.startswith(questions.RAISED):
             return await _answer_raised(at, here, answer, is_edited)
@@ -199,8 +198,8 @@ def _is_ours(run: RunContext, here: Snapshot) -> bool:
 async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
     if answer.edits and not is_edited:
         here = await _edited(at, answer.edits, answer.as_node)
-    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Mismatch(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if answer.result_digest and state_edits.result_digest(here) != answer.result_digest:
+        return Mismatch(answer.result_digest, state_edits.result_digest(here), NOT_AS_SHOWN)
     if answer.edits and here.gate and at.may_pass and not await at.may_pass(here):
         return Paused(here)
     return await _go_on(at, None, here.checkpoint_id)
@@ -217,14 +216,16 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     if not answer.edits:
         return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}), here.checkpoint_id)
     here_config = config_for(at.thread_id)
-    writes = await state_edit.writes_of(at.graph, at.saver, here_config, answer.edits)
+    writes = await state_edits.writes_of(at.graph, at.saver, here_config, answer.edits)
     update = questions.signed(writes, at.run)
     if at.is_retried and await questions.is_signed(at.saver, here_config, at.run):
         update = []  # this run's own, from before a crash
     else:
-        await state_edit.check_not_edited_already(at.saver, here_config, answer.edits)
+        await state_edits.check_not_edited_already(at.saver, here_config, answer.edits)
     if update and answer.result_digest:
-        found = await state_edit.preview(at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits)
+        found = await state_edits.preview(
+            at.graph, at.saver, config_for(at.thread_id, here.checkpoint_id), answer.edits
+        )
         if found.digest != answer.result_digest:
             return Mismatch(answer.result_digest, found.digest, NOT_AS_SHOWN)
     return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
@@ -242,10 +243,10 @@ async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: boo
     elif answer.edits:
         if answer.result_digest:
             place = config_for(at.thread_id, here.checkpoint_id)
-            found = await state_edit.preview(at.graph, at.saver, place, answer.edits)
+            found = await state_edits.preview(at.graph, at.saver, place, answer.edits)
             if found.digest != answer.result_digest:
                 return Mismatch(answer.result_digest, found.digest, NOT_AS_SHOWN)
-        writes = await state_edit.writes_of(at.graph, at.saver, config_for(at.thread_id), answer.edits)
+        writes = await state_edits.writes_of(at.graph, at.saver, config_for(at.thread_id), answer.edits)
         await mending.mend(at.graph, at.saver, _config(at, namespace=""), writes)
         here = await _after_edit(at)
     return await _go_on(at, None, here.checkpoint_id)
@@ -278,7 +279,7 @@ async def _end_or_go(at: _At, here: Snapshot, route: Mapping[str, Any] | None, r
     """End the thread, or go to the node that is named for rejections, when nothing else waits."""
     if route is None:
         if at.namespace:
-            await state_edit.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
+            await state_edits.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
         return await outcome(at.graph, at.saver, at.thread_id)
     told = {route["reason_to"]: reason} if "reason_to" in route else None
     if at.namespace:
@@ -308,11 +309,11 @@ async def _decide_each(at: _At, here: Snapshot, answer: Answer, is_edited: bool)
         return _gone(here)
     choices = [choice_in(each) for each in answer.answer["decisions"]]
     if not is_edited:
-        state_edit.check_nothing_blocked(here)
+        state_edits.check_nothing_blocked(here)
         await per_task.write(inner, at.saver, _config(at, namespace=at.namespace), at_gate, choices)
         here = await _after_edit(at)
-    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Mismatch(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if answer.result_digest and state_edits.result_digest(here) != answer.result_digest:
+        return Mismatch(answer.result_digest, state_edits.result_digest(here), NOT_AS_SHOWN)
     if any(choice.verdict != "reject" for choice in choices):
         return await _go_on(at, None, here.checkpoint_id)
     told = "\n".join(filter(None, [answer.reason, *(choice.message for choice in choices)]))
@@ -323,8 +324,8 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
     """Count the node as done with the edits as its output. A gate behind it still holds."""
     if not is_edited:
         here = await _edited(at, answer.edits, answer.as_node or here.waiting[0])
-    if answer.result_digest and state_edit.result_digest(here) != answer.result_digest:
-        return Mismatch(answer.result_digest, state_edit.result_digest(here), NOT_AS_SHOWN)
+    if answer.result_digest and state_edits.result_digest(here) != answer.result_digest:
+        return Mismatch(answer.result_digest, state_edits.result_digest(here), NOT_AS_SHOWN)
     # An `after` gate seen here is the one just answered: no node has run since, and LangGraph would not stop again.
     if here.interrupts or (here.gate and here.gate.when == "before"):
         return Paused(here)
@@ -332,7 +333,7 @@ async def _skip(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Out
 
 
 async def _edited(at: _At, edits: Edits | None, as_node: str | None) -> Snapshot:
-    await state_edit.apply(at.graph, at.saver, _config(at, namespace=at.namespace), edits, as_node)
+    await state_edits.apply(at.graph, at.saver, _config(at, namespace=at.namespace), edits, as_node)
     return await _after_edit(at)
 
 

@@ -20,7 +20,7 @@ from agentcore.graphs import questions, sends
 from agentcore.graphs.cards import is_gated
 from agentcore.graphs.questions import PendingTask
 from agentcore.graphs.registry import Graph
-from agentcore.graphs.secrets import secret_paths
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain.blocked import noting_blocked
 from agentcore.plain.decoding import plain_serializer

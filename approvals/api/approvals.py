@@ -10,7 +10,7 @@ from ninja.responses import Status
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from approvals.actions.threads import whole_values
-from approvals.actions.votes import alterations, bulk, claims, trials, votes
+from approvals.actions.votes import alterations, bulk, claims, previews, votes
 from approvals.actions.votes import ballots as action
 from approvals.actions.votes.ballots import Voted
 from approvals.api import cursors
@@ -190,7 +190,7 @@ def preview_edits(request: HttpRequest, approval_id: UUID, trial: Trial) -> Prev
     """
     edits = trial.edits if trial.edits is not None else {}
     as_node = trial.as_node or ""
-    given = trials.preview(
+    given = previews.preview(
         approval_id=approval_id, edits=edits, as_node=as_node, answer=trial.answer, by=person(request)
     )
     return PreviewOut(**given)

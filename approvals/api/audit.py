@@ -8,8 +8,8 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, Field
 
-from approvals.actions.log.receipts import give_receipt
-from approvals.actions.log.verification import verify_audit
+from approvals.actions.audit_log.receipts import give_receipt
+from approvals.actions.audit_log.verification import verify_audit
 from approvals.api import cursors
 from approvals.api.auth import person
 from approvals.api.errors import answers

@@ -17,7 +17,7 @@ from django.http import HttpRequest, JsonResponse
 from approvals import checkpoints
 from approvals.errors import Unavailable
 from approvals.jobs import queue
-from approvals.live import redis as breaker
+from approvals.live import breaker
 from approvals.models import Graph
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,7 @@ from django.forms.utils import ErrorDict
 from agentcore.dialects.breakpoint import is_conversation
 from agentcore.plain.messages import REMOVAL, is_removal
 from agentcore.plain.types import Channel
-from approvals.domain import editable, policies
-from approvals.domain import secrets as encryption
+from approvals.domain import editable, encryption, policies
 from approvals.domain.policies import Rule
 from approvals.domain.text import plain_visible
 from approvals.forms.fields import (

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from procrastinate.contrib.django import app
 
-from approvals.actions.log import signing, verification
+from approvals.actions.audit_log import signing, verification
 from approvals.actions.runs import execution, recovery
 from approvals.actions.threads import cleaning, indexing, retirement, sweeps
 from approvals.actions.votes import deadlines

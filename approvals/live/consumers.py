@@ -14,7 +14,7 @@ from django.db import Error
 
 from approvals.database import in_database
 from approvals.domain import permissions
-from approvals.live import events, redis
+from approvals.live import breaker, events
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         self.tasks = [asyncio.create_task(work()) for work in (self._listen, self._watch_redis, self._beat)]
 
     async def disconnect(self, code: int) -> None:
-        if redis.redis.is_closed:
+        if breaker.redis.is_closed:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(LONGEST_JOIN_SECONDS):
                     for topic in self.topics:
@@ -77,14 +77,14 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def _join(self) -> bool:
         """Subscribe to the groups again: a restarted Redis has forgotten who subscribed."""
-        if not redis.redis.is_closed:
+        if not breaker.redis.is_closed:
             return False
         try:
             async with asyncio.timeout(LONGEST_JOIN_SECONDS):
                 for topic in self.topics:
                     await self.layer.group_add(topic, self.channel)
         except Exception:  # noqa: BLE001 - a Redis that is gone shows as errors of redis-py, asyncio and Python itself
-            redis.redis.doubt()
+            breaker.redis.doubt()
             return False
         self.joined.set()
         return True
@@ -94,16 +94,16 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             try:
                 message = await self.layer.receive(self.channel)
             except Exception:  # noqa: BLE001 - as above
-                redis.redis.doubt()
+                breaker.redis.doubt()
                 self.joined.clear()
             else:
                 await self._tell(message["topic"])
 
     async def _watch_redis(self) -> None:
-        known = redis.redis.state()
+        known = breaker.redis.state()
         while await asyncio.sleep(LOOK_SECONDS, result=True):
             is_back = not self.joined.is_set() and await self._join()
-            if known != (known := redis.redis.state()) or is_back:
+            if known != (known := breaker.redis.state()) or is_back:
                 await self._tell_everything()
 
     async def _beat(self) -> None:

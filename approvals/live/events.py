@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
-from approvals.live import redis
+from approvals.live import breaker
 
 logger = logging.getLogger(__name__)
 
@@ -34,22 +34,22 @@ def publish(*, thread_id: str = "", is_queue_changed: bool = True) -> None:
 
 
 def _tell(topics: list[str]) -> None:
-    if not redis.redis.is_closed or len(_on_their_own) >= MOST_ON_THEIR_OWN:
+    if not breaker.redis.is_closed or len(_on_their_own) >= MOST_ON_THEIR_OWN:
         return
     try:
         async_to_sync(_send)(topics)
     except Exception as error:  # noqa: BLE001 - Redis may be gone in many ways; the decision stands and pages poll
         logger.debug("could not tell open pages of a change (%s)", type(error).__name__)
-        redis.redis.doubt()
+        breaker.redis.doubt()
 
 
 async def _send(topics: list[str]) -> None:
     """Send to each topic, but wait only a moment. A slower message may still arrive."""
     sending = asyncio.create_task(_send_all(topics))
-    await asyncio.wait([sending], timeout=redis.redis.patience_seconds)
+    await asyncio.wait([sending], timeout=breaker.redis.patience_seconds)
     if sending.done():
         return sending.result()
-    redis.redis.doubt()
+    breaker.redis.doubt()
     _on_their_own.add(sending)
     sending.add_done_callback(_forget)
 

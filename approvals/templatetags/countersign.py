@@ -13,7 +13,7 @@ from approvals.domain import folds, queries
 from approvals.domain import text as texts
 from approvals.domain.permissions import User, roles_of
 from approvals.domain.text import visible
-from approvals.live import redis
+from approvals.live import breaker
 from approvals.models import Approval
 from approvals.presenters.approvals import ActionShown, told_of
 from approvals.presenters.values import label_of
@@ -110,7 +110,7 @@ def open_changes() -> int:
 @register.simple_tag
 def live_notice() -> str:
     """Return a sentence while the Redis breaker is open, else an empty one. Asking Redis itself would be a wait."""
-    if redis.redis.state() in ("ok", "off"):
+    if breaker.redis.state() in ("ok", "off"):
         return ""
     return "Live updates are off: changes show within 15 s. Decisions are not affected."
 

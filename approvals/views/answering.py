@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals.actions.votes import trials
+from approvals.actions.votes import previews
 from approvals.domain import answers
 from approvals.domain.permissions import User
 from approvals.errors import InvalidAnswer, InvalidEdit, Refusal
@@ -87,10 +87,10 @@ def _review(found: Approval, graph: Graph | None, answering: Answering, answer: 
     is_plain = answering.form.is_plain_approval
     try:
         if found.kind == answers.BREAKPOINT and graph:
-            given = trials.preview(approval_id=found.pk, edits={}, answer=answer, by=by)
+            given = previews.preview(approval_id=found.pk, edits={}, answer=answer, by=by)
             answering.preview = None if is_plain else preview_of(found, given, graph)
         elif edits and graph:
-            given = trials.preview(approval_id=found.pk, edits=edits, by=by)
+            given = previews.preview(approval_id=found.pk, edits=edits, by=by)
             answering.preview, answering.edits = preview_of(found, given, graph), edits
     except InvalidAnswer as refused:
         answering.problem = refused.message

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import audit as log
-from approvals.actions.log import receipts, texts, verification
+from approvals.actions.audit_log import receipts, texts, verification
 from approvals.audit.filters import Filters
 from approvals.audit.receipts import make_receipt, note_on
 from approvals.domain import permissions

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals.actions.votes import trials
+from approvals.actions.votes import previews
 from approvals.actions.votes.edits import origins
-from approvals.domain import secrets
+from approvals.domain import encryption
 from approvals.domain.answers import BREAKPOINT
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
@@ -70,7 +70,7 @@ def _forms_of(found: Approval, graph: Graph | None, *, post: Any, edits: dict[st
     if post is not None and mode == "json":
         json_form = json_form_of(post)
         secret = graph.record.secrets if graph else ()
-        given = secrets.encrypted(json_form.value(), secret, found.thread_id) if json_form.is_valid() else None
+        given = encryption.encrypted(json_form.value(), secret, found.thread_id) if json_form.is_valid() else None
         return Editing(edit_form(found, graph), json_form, "json", given)
     if post is not None:
         form = edit_form(found, graph, post)
@@ -117,7 +117,7 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
         editing.problem = "Nothing is changed yet."
         return
     try:
-        given = trials.preview(approval_id=found.pk, edits=editing.edits, as_node=editing.as_node, by=by)
+        given = previews.preview(approval_id=found.pk, edits=editing.edits, as_node=editing.as_node, by=by)
     except InvalidEdit as refused:
         if refused.detail.get("ambiguous"):
             editing.nodes, editing.problem = origins(found), WHICH_NODE

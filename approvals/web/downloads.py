@@ -9,7 +9,7 @@ from typing import IO
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
-from approvals.actions.log.copies import export_audit
+from approvals.actions.audit_log.copies import export_audit
 from approvals.actions.threads.copies import export_thread
 from approvals.actions.threads.whole_values import Whole
 from approvals.audit.filters import Filters

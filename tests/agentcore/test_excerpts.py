@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import forks, snapshots
+from agentcore.graphs import forks, snapshots, state_edits
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import run_until_pause
 from agentcore.plain.errors import UnreadableThread
@@ -78,7 +77,7 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
     async with open_checkpointer(database) as saver:
         with pytest.raises(UnreadableThread, match="too large to be copied"):
             edits = {"text": {"op": "set", "value": "y"}}
-            await state_edit.preview(graphs.gated, saver, snapshots.config_for(**where), edits)
+            await state_edits.preview(graphs.gated, saver, snapshots.config_for(**where), edits)
         with pytest.raises(UnreadableThread, match="too large to be copied"):
             await forks.fork(graphs.gated, saver, **where, into=f"{found.thread_id}-fork")
         assert await snapshots.snapshot(graphs.gated, saver, f"{found.thread_id}-fork") is None

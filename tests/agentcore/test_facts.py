@@ -22,7 +22,7 @@ from langgraph.types import Command, Overwrite, Send, _interrupt_id, interrupt
 from typing_extensions import TypedDict
 
 from agentcore.demo import refund
-from agentcore.graphs import edits, questions, runs, sends
+from agentcore.graphs import questions, runs, sends, state_edits
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers.opening import open_pool, saver_over
 from tests import graphs
@@ -185,7 +185,7 @@ async def stored(saver: Saver, thread_id: str) -> list[tuple[str, str, Any]]:
 def test_the_private_names_we_use_are_still_called_so() -> None:
     assert (_constants.RESUME, _constants.NULL_TASK_ID) == ("__resume__", "00000000-0000-0000-0000-000000000000")
     assert (questions.RESUME, questions.NULL_TASK_ID) == (_constants.RESUME, _constants.NULL_TASK_ID)
-    assert MISSING is edits.MISSING
+    assert MISSING is state_edits.MISSING
     assert MISSING is not None
     assert list(inspect.signature(_interrupt_id).parameters) == ["ns", "answered"]
 

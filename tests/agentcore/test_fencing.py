@@ -16,7 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 
-from agentcore.graphs import edits, resume
+from agentcore.graphs import resume, state_edits
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver, with_serializer
@@ -124,7 +124,7 @@ async def test_who_holds_the_thread_runs_it_to_its_end(store: Store, thread_id: 
     saver = store.held(thread_id)
     assert isinstance(await run(graphs.gated, saver, thread_id, {"text": "x"}), Paused)
     edit = {"notes": {"op": "append", "value": ["edited"]}}
-    await edits.apply(graphs.gated, saver, config_for(thread_id), edit)
+    await state_edits.apply(graphs.gated, saver, config_for(thread_id), edit)
     assert isinstance(await run(graphs.gated, saver, thread_id), Finished)
     assert await notes(store, thread_id) == ["prepared", "edited", "acted"]
     await saver.adelete_thread(thread_id)
@@ -167,7 +167,7 @@ async def put_very_many_writes(saver: Saver, thread_id: str) -> None:
 
 
 async def edit_state(saver: Saver, thread_id: str) -> None:
-    await edits.apply(graphs.gated, saver, config_for(thread_id), {"text": {"op": "set", "value": "zombie"}})
+    await state_edits.apply(graphs.gated, saver, config_for(thread_id), {"text": {"op": "set", "value": "zombie"}})
 
 
 async def go_on(saver: Saver, thread_id: str) -> None:
@@ -457,7 +457,7 @@ async def test_every_checkpoint_of_a_run_names_it_also_those_of_an_edit_and_of_a
     saver, told = store.held(thread_id), {"run": "r-1", "fence": 1}
     await run_until_pause(graph, saver, thread_id=thread_id, input={"text": "x"}, metadata=told)
     config = config_for(thread_id) | {"metadata": told}
-    await edits.apply(graph, saver, config, {"text": {"op": "set", "value": "y"}}, "last")
+    await state_edits.apply(graph, saver, config, {"text": {"op": "set", "value": "y"}}, "last")
     listed = [each async for each in store.saver.alist({"configurable": {"thread_id": thread_id}})]
     assert len({each.config["configurable"]["checkpoint_ns"] for each in listed}) == 2
     assert {each.metadata["source"] for each in listed} == {"input", "loop", "update"}

@@ -6,8 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from agentcore.graphs import cards
-from agentcore.graphs import edits as state_edit
+from agentcore.graphs import cards, state_edits
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.edits import check_edits
@@ -29,8 +28,8 @@ async def edited(op: str, *items: dict[str, Any]) -> list[Any]:
     await with_saver(graph, saver).aupdate_state(config_for("t"), {"messages": [model]})
     edits = {"messages": {"op": op, "value": list(items)}}
     check_edits(CHANNELS, edits)
-    seen = await state_edit.preview(graph, saver, config_for("t"), edits)
-    await state_edit.apply(graph, saver, config_for("t"), edits)
+    seen = await state_edits.preview(graph, saver, config_for("t"), edits)
+    await state_edits.apply(graph, saver, config_for("t"), edits)
     state = await with_saver(graph, saver).aget_state(config_for("t"))
     assert len(seen.values["messages"]) == len(state.values["messages"])
     return list(state.values["messages"])

@@ -10,8 +10,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import resume
+from agentcore.graphs import resume, state_edits
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import outcome, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
@@ -126,7 +125,7 @@ async def test_an_edit_is_tried_and_made_where_the_gate_stands(saver: Saver, way
     gate = await run.gate()
     edits = {"amount": {"op": "set", "value": 7}}
     at = config_for(run.thread_id, gate.checkpoint_id, gate.checkpoint_ns)
-    tried = await state_edit.preview(run.graph, saver, at, edits)
+    tried = await state_edits.preview(run.graph, saver, at, edits)
     assert (tried.values["amount"], tried.next) == (7, ("wire",))
     assert await run.gate() == gate
     done = await run.decide("approve", gate, edits=edits, result_digest=tried.digest)

@@ -12,8 +12,7 @@ from langgraph.types import Command, interrupt
 
 from agentcore import dialects as interrupts
 from agentcore.dialects import POISONED, STEP_FAILED
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import questions, resume
+from agentcore.graphs import questions, resume, state_edits
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.snapshots import config_for, read_pending_tasks, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
@@ -259,7 +258,7 @@ async def test_a_second_edit_of_the_same_channel_is_refused_and_harms_nothing(sa
     thread = await Thread(dialects.parallel, saver).start()
     await thread.answer("L", "left?", amount=put(5))
     refused = await thread.answer("R", "right?", amount=put(6))
-    assert refused == Failed("InvalidEdit", f"amount: {state_edit.EDITED_ALREADY}")
+    assert refused == Failed("InvalidEdit", f"amount: {state_edits.EDITED_ALREADY}")
     assert isinstance(await thread.answer("R", "right?"), Finished)
     assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]
 
@@ -290,7 +289,7 @@ async def test_an_edit_is_not_applied_again_when_its_bad_answer_is_taken_back(sa
     thread = await Thread(dialects.parallel, saver).start(got=["first"])
     assert isinstance(await thread.answer("fail", "right?", got=put(["edited"], "append")), Failed)
     await thread.ask_again()
-    found = await state_edit.preview(thread.graph, saver, config_for(thread.thread_id), {"amount": put(7)})
+    found = await state_edits.preview(thread.graph, saver, config_for(thread.thread_id), {"amount": put(7)})
     assert (found.values["got"], found.values["amount"]) == (["first", "edited"], 7)
     await thread.answer("L", "left?")
     await thread.answer("R", "right?")

@@ -11,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from agentcore.graphs import edits as state_edit
+from agentcore.graphs import state_edits
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import CannotEdit
@@ -117,12 +117,12 @@ def test_the_preview_of_any_edit_of_any_graph_is_what_happens(
         stored = everything(saver)
         refused, seen = "", None
         try:
-            seen = await state_edit.preview(graph, saver, config, edit, as_node)
+            seen = await state_edits.preview(graph, saver, config, edit, as_node)
         except CannotEdit as error:
             refused = str(error)
         assert everything(saver) == stored
         try:
-            await state_edit.apply(graph, saver, config, edit, as_node)
+            await state_edits.apply(graph, saver, config, edit, as_node)
         except CannotEdit as error:
             assert str(error) == refused
             return
@@ -130,8 +130,8 @@ def test_the_preview_of_any_edit_of_any_graph_is_what_happens(
         after = await snapshot(graph, saver, "t")
         assert seen is not None and after is not None
         assert (seen.values_before, seen.next_before) == (before.values, before.next)
-        assert state_edit.without_message_ids(seen.values) == state_edit.without_message_ids(after.values)
+        assert state_edits.without_message_ids(seen.values) == state_edits.without_message_ids(after.values)
         assert seen.next == after.next
-        assert seen.digest == state_edit.result_digest(after)
+        assert seen.digest == state_edits.result_digest(after)
 
     asyncio.run(story())

@@ -13,8 +13,7 @@ from typing_extensions import TypedDict
 
 from agentcore.demo import operations, refund
 from agentcore.demo.cases import CASES
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import resume
+from agentcore.graphs import resume, state_edits
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
 from agentcore.plain.types import Failed, Finished, Gate, Mismatch, Outcome, Paused, Snapshot, Step
@@ -129,7 +128,7 @@ async def test_an_approved_edit_is_what_the_node_gets(saver: Saver) -> None:
     worker = Worker(refund.graph, saver)
     paused = await worker.pause(a_refund(amount=640))
     edits = edit("set", 80.0, "amount")
-    seen = await state_edit.preview(refund.graph, saver, config_for(worker.thread_id), edits)
+    seen = await state_edits.preview(refund.graph, saver, config_for(worker.thread_id), edits)
     assert seen.next == ("pay_refund",)
     outcome = await worker.resume(Answer("approve", edits=edits, result_digest=seen.digest), head=paused.checkpoint_id)
     assert isinstance(outcome, Finished)
@@ -166,7 +165,7 @@ async def test_an_edit_by_someone_else_is_not_taken_for_ours(worker: Worker) -> 
 async def test_an_edit_that_led_elsewhere_than_shown_runs_nothing(saver: Saver) -> None:
     worker = Worker(refund.graph, saver)
     paused = await worker.pause(a_refund(amount=640))
-    shown = await state_edit.preview(refund.graph, saver, config_for(worker.thread_id), edit("set", 80.0, "amount"))
+    shown = await state_edits.preview(refund.graph, saver, config_for(worker.thread_id), edit("set", 80.0, "amount"))
     answer = Answer("approve", edits=edit("set", 81.0, "amount"), result_digest=shown.digest)
     outcome = await worker.resume(answer, head=paused.checkpoint_id)
     assert isinstance(outcome, Mismatch)

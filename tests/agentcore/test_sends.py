@@ -23,8 +23,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from agentcore import dialects
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import per_task, resume
+from agentcore.graphs import per_task, resume, state_edits
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
@@ -167,7 +166,7 @@ def test_what_is_shown_for_each_task_is_what_its_node_is_given(
                 wanted.append((action.name, args if place < len(sent) else "s"))
         answer = decided(pause, decisions)
         choices = dialects.choices_in(Question("breakpoint", None, []), answer.answer)
-        preview = await state_edit.preview_each(graph, saver, config_for("t", here.checkpoint_id), choices)
+        preview = await state_edits.preview_each(graph, saver, config_for("t", here.checkpoint_id), choices)
         assert len(preview.sent) == len([name for name, _ in wanted if name == "pay"])
         answer = resume.Answer("respond", answer=answer.answer, result_digest=preview.digest)
         came = await carry_out(graph, saver, here, answer)
@@ -230,7 +229,7 @@ def test_an_edit_of_the_state_is_refused_where_sends_wait(kind: str) -> None:
         here, _ = await pause_of(graph, saver)
         edits = {"seed": {"op": "set", "value": "other"}}
         with pytest.raises(CannotEdit, match="by a Send"):
-            await state_edit.preview(graph, saver, config_for("t", here.checkpoint_id), edits)
+            await state_edits.preview(graph, saver, config_for("t", here.checkpoint_id), edits)
         came = await carry_out(graph, saver, here, resume.Answer("approve", edits=edits))
         assert isinstance(came, Failed) and came.error == "InvalidEdit"
         assert (await snapshot(graph, saver, "t")) == here
@@ -324,7 +323,7 @@ async def test_the_calls_of_an_agent_inside_a_graph_are_decided_where_they_wait(
     answer = decided(pause, kinds)
     place = config_for("t", here.checkpoint_id, here.checkpoint_ns)
     choices = dialects.choices_in(Question("breakpoint", None, []), answer.answer)
-    preview = await state_edit.preview_each(graph, saver, place, choices)
+    preview = await state_edits.preview_each(graph, saver, place, choices)
     answer = resume.Answer("respond", answer=answer.answer, result_digest=preview.digest)
     came = await carry_out(graph, saver, here, answer)
     assert isinstance(came, Finished), came

@@ -20,8 +20,7 @@ from typing_extensions import TypedDict
 
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
-from agentcore.graphs import cards
-from agentcore.graphs import edits as state_edit
+from agentcore.graphs import cards, state_edits
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.plain.edits import changes, check_edits
@@ -242,7 +241,7 @@ def test_what_passes_the_check_can_be_stored_and_comes_back(value: Any) -> None:
 
     async def story() -> Any:
         await run_until_pause(graph, saver, thread_id="t", input={"anything": 1})
-        await state_edit.apply(graph, saver, config_for("t"), {"anything": set_to(value)})
+        await state_edits.apply(graph, saver, config_for("t"), {"anything": set_to(value)})
         return (await with_saver(graph, saver).aget_state(config_for("t"))).values["anything"]
 
     assert asyncio.run(story()) == value
@@ -277,15 +276,15 @@ def test_the_preview_of_any_refund_is_what_happens(database: str, paused_at: flo
         async with open_pool(database) as pool:
             saver, thread_id = saver_over(pool), f"t-{uuid.uuid4()}"
             before = await pause(refund.graph, saver, thread_id, a_refund(amount=paused_at))
-            seen = await state_edit.preview(refund.graph, saver, config_for(thread_id), edits)
-            await state_edit.apply(refund.graph, saver, config_for(thread_id), edits)
+            seen = await state_edits.preview(refund.graph, saver, config_for(thread_id), edits)
+            await state_edits.apply(refund.graph, saver, config_for(thread_id), edits)
             return before, seen, await at_head(refund.graph, saver, thread_id)
 
     assert faults(edits, REFUND) == {}
     before, seen, after = asyncio.run(story())
     assert (seen.values_before, seen.next_before) == (before.values, before.next)
     assert (seen.values, seen.next) == (after.values, after.next)
-    assert seen.digest == state_edit.result_digest(after)
+    assert seen.digest == state_edits.result_digest(after)
     assert seen.diff == tuple(changes(before.values, after.values, edits))
     assert {change.channel for change in seen.diff} <= edits.keys()
     assert after.next == (("pay_refund",) if after.values["amount"] <= after.values["limit"] else ("senior_desk",))
@@ -300,10 +299,10 @@ async def test_the_preview_of_each_demo_is_what_happens(saver: Saver, thread_id:
         "support": {"draft": set_to("Let us talk.")},
         "operations": {"plan": set_to(["do nothing"])},
     }[case.graph_id]
-    seen = await state_edit.preview(graph, saver, config_for(thread_id), edits)
-    await state_edit.apply(graph, saver, config_for(thread_id), edits)
+    seen = await state_edits.preview(graph, saver, config_for(thread_id), edits)
+    await state_edits.apply(graph, saver, config_for(thread_id), edits)
     after = await at_head(graph, saver, thread_id)
-    assert (seen.values, seen.next, seen.digest) == (after.values, after.next, state_edit.result_digest(after))
+    assert (seen.values, seen.next, seen.digest) == (after.values, after.next, state_edits.result_digest(after))
     changed = [name for name, edit in edits.items() if before.values[name] != edit["value"]]
     assert [change.channel for change in seen.diff] == changed
 
@@ -312,13 +311,13 @@ async def test_an_added_message_leads_to_what_was_shown(saver: Saver, thread_id:
     """LangGraph gives it a random id; with that in the digest no approval of such an edit was ever carried out."""
     await pause(support.graph, saver, thread_id, next(case.input for case in CASES if case.graph_id == "support"))
     edits = {"messages": append([{"role": "user", "content": "hi"}])}
-    seen = await state_edit.preview(support.graph, saver, config_for(thread_id), edits)
-    await state_edit.apply(support.graph, saver, config_for(thread_id), edits)
+    seen = await state_edits.preview(support.graph, saver, config_for(thread_id), edits)
+    await state_edits.apply(support.graph, saver, config_for(thread_id), edits)
     after = await at_head(support.graph, saver, thread_id)
     assert after.values["messages"][-1]["content"] == "hi"
-    assert state_edit.result_digest(after) == seen.digest
+    assert state_edits.result_digest(after) == seen.digest
     other = {"messages": append([{"role": "user", "content": "hi!"}])}
-    assert (await state_edit.preview(support.graph, saver, config_for(thread_id), other)).digest != seen.digest
+    assert (await state_edits.preview(support.graph, saver, config_for(thread_id), other)).digest != seen.digest
 
 
 def all_rows(database: str, thread_id: str) -> list[Any]:
@@ -338,13 +337,13 @@ async def test_a_preview_touches_nothing(database: str, saver: Saver, thread_id:
     before = all_rows(database, thread_id)
     edits = {"amount": set_to(80.0), "risk_notes": append(["looked at"])}
     try:
-        seen = await state_edit.preview(refund.graph, saver, config_for(thread_id), edits, as_node)
+        seen = await state_edits.preview(refund.graph, saver, config_for(thread_id), edits, as_node)
     except CannotEdit:
         assert as_node == "no_such_node"
     else:
         assert seen.values["amount"] == 80.0
     assert all_rows(database, thread_id) == before
-    await state_edit.apply(refund.graph, saver, config_for(thread_id), edits)
+    await state_edits.apply(refund.graph, saver, config_for(thread_id), edits)
     assert all_rows(database, thread_id) != before  # the control: the rows do show an edit
 
 
@@ -357,36 +356,36 @@ async def test_append_merges_replace_puts_in_place_and_set_keeps_the_last(saver:
         ({"notes": replace(["only"])}, ["only"]),
         ({"notes": replace([])}, []),
     ]:
-        assert (await state_edit.preview(graphs.gated, saver, config, edits)).values["notes"] == notes
-        await state_edit.apply(graphs.gated, saver, config, edits)
+        assert (await state_edits.preview(graphs.gated, saver, config, edits)).values["notes"] == notes
+        await state_edits.apply(graphs.gated, saver, config, edits)
         assert (await at_head(graphs.gated, saver, thread_id)).values["notes"] == notes
-    await state_edit.apply(graphs.gated, saver, config, {"text": set_to("y")})
+    await state_edits.apply(graphs.gated, saver, config, {"text": set_to("y")})
     assert (await at_head(graphs.gated, saver, thread_id)).values["text"] == "y"
 
 
 async def test_the_preview_of_an_earlier_checkpoint_starts_there(saver: Saver, thread_id: str) -> None:
     first = await pause(graphs.gated, saver, thread_id, {"text": "x"})
-    await state_edit.apply(graphs.gated, saver, config_for(thread_id), {"notes": append(["later"])})
+    await state_edits.apply(graphs.gated, saver, config_for(thread_id), {"notes": append(["later"])})
     config = config_for(thread_id, first.checkpoint_id)
-    seen = await state_edit.preview(graphs.gated, saver, config, {"text": set_to("y")})
+    seen = await state_edits.preview(graphs.gated, saver, config, {"text": set_to("y")})
     assert seen.values == {"text": "y", "notes": ["prepared"]}
 
 
 async def test_a_thread_without_a_checkpoint_cannot_be_edited(saver: Saver, thread_id: str) -> None:
     with pytest.raises(CannotEdit, match="no checkpoint"):
-        await state_edit.preview(graphs.gated, saver, config_for(thread_id), {"text": set_to("y")})
+        await state_edits.preview(graphs.gated, saver, config_for(thread_id), {"text": set_to("y")})
 
 
 async def test_parallel_branches_ask_which_node_the_edit_comes_from(saver: Saver, thread_id: str) -> None:
     before = await pause(graphs.branching, saver, thread_id, {"text": "x"})
     edits = {"text": set_to("y")}
     with pytest.raises(CannotEdit, match="as_node"):
-        await state_edit.preview(graphs.branching, saver, config_for(thread_id), edits)
+        await state_edits.preview(graphs.branching, saver, config_for(thread_id), edits)
     with pytest.raises(CannotEdit, match="as_node"):
-        await state_edit.apply(graphs.branching, saver, config_for(thread_id), edits)
+        await state_edits.apply(graphs.branching, saver, config_for(thread_id), edits)
     assert await at_head(graphs.branching, saver, thread_id) == before
-    seen = await state_edit.preview(graphs.branching, saver, config_for(thread_id), edits, as_node="left")
-    await state_edit.apply(graphs.branching, saver, config_for(thread_id), edits, as_node="left")
+    seen = await state_edits.preview(graphs.branching, saver, config_for(thread_id), edits, as_node="left")
+    await state_edits.apply(graphs.branching, saver, config_for(thread_id), edits, as_node="left")
     after = await at_head(graphs.branching, saver, thread_id)
     assert (seen.values, seen.next) == (after.values, after.next)
     assert after.values["text"] == "y"
@@ -395,7 +394,7 @@ async def test_parallel_branches_ask_which_node_the_edit_comes_from(saver: Saver
 async def test_a_node_that_is_not_there_is_refused(saver: Saver, thread_id: str) -> None:
     await pause(graphs.gated, saver, thread_id, {"text": "x"})
     with pytest.raises(CannotEdit, match="nobody"):
-        await state_edit.apply(graphs.gated, saver, config_for(thread_id), {"text": set_to("y")}, as_node="nobody")
+        await state_edits.apply(graphs.gated, saver, config_for(thread_id), {"text": set_to("y")}, as_node="nobody")
 
 
 @pytest.mark.parametrize("raised", [IndexError, ZeroDivisionError, KeyError, ValueError, RuntimeError, AssertionError])
@@ -412,7 +411,7 @@ async def test_a_routing_that_raises_is_a_refused_edit(saver: Saver, thread_id: 
     builder.add_conditional_edges("first", route, ["nothing"])
     graph = builder.compile(interrupt_before=["nothing"])
     before = await pause(graph, saver, thread_id, {"anything": "good"})
-    for edit in (state_edit.preview, state_edit.apply):
+    for edit in (state_edits.preview, state_edits.apply):
         with pytest.raises(CannotEdit, match=raised.__name__) as caught:
             await edit(graph, saver, config_for(thread_id), {"anything": set_to("bad")})
         assert "hunter2canary" not in str(caught.value)
@@ -423,7 +422,7 @@ async def test_the_digest_names_values_and_what_comes_next(saver: Saver, thread_
     await pause(refund.graph, saver, thread_id, a_refund(amount=640))
 
     async def digest_of(edits: Any, as_node: str | None = None) -> str:
-        return (await state_edit.preview(refund.graph, saver, config_for(thread_id), edits, as_node)).digest
+        return (await state_edits.preview(refund.graph, saver, config_for(thread_id), edits, as_node)).digest
 
     assert await digest_of({"amount": set_to(80.0)}) == await digest_of({"amount": set_to(80.0)})
     others = [

@@ -11,8 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import sandbox
+from agentcore.graphs import author_code, state_edits
 from agentcore.graphs.runs import run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import Ambiguous, CannotEdit
@@ -89,7 +88,7 @@ async def refusal(graph: Any, saver: InMemorySaver, edits: Any = SET) -> str:
 
     ticking = asyncio.create_task(tick())
     with pytest.raises(CannotEdit) as caught:
-        await state_edit.preview(graph, saver, config_for("t"), edits, limit_seconds=0.5)
+        await state_edits.preview(graph, saver, config_for("t"), edits, limit_seconds=0.5)
     ticking.cancel()
     assert await snapshot(graph, saver, "t") == before
     assert repr(dict(saver.storage)) == stored
@@ -112,7 +111,7 @@ async def refusal(graph: Any, saver: InMemorySaver, edits: Any = SET) -> str:
 async def test_routing_that_fails_or_hangs_is_told_and_does_no_harm(route: Any, said: str) -> None:
     graph, saver = await at_the_gate(with_routing(route))
     assert said in await refusal(graph, saver)
-    unedited = await state_edit.preview(graph, saver, config_for("t"), {"text": {"op": "set", "value": "stay"}})
+    unedited = await state_edits.preview(graph, saver, config_for("t"), {"text": {"op": "set", "value": "stay"}})
     assert unedited.next == ("second",)
 
 
@@ -132,7 +131,7 @@ async def trials_over() -> None:
 async def test_after_a_few_that_block_for_good_no_more_are_begun_until_they_end() -> None:
     graph, saver = await at_the_gate(with_routing(when_edited(lambda: released.wait(30))))
     said = ""
-    for _ in range(5 * sandbox.MOST_STUCK):  # on a busy machine not each of them gets as far as the routing
+    for _ in range(5 * author_code.MOST_STUCK):  # on a busy machine not each of them gets as far as the routing
         if "hang in this worker" in said:
             break
         said = await refusal(graph, saver)
@@ -140,13 +139,13 @@ async def test_after_a_few_that_block_for_good_no_more_are_begun_until_they_end(
     released.set()
     await trials_over()
     with pytest.raises(CannotEdit) as caught:  # what was a bool is no node
-        await state_edit.preview(graph, saver, config_for("t"), SET)
+        await state_edits.preview(graph, saver, config_for("t"), SET)
     assert "hang" not in str(caught.value)
 
 
 async def test_a_preview_that_nobody_waits_for_any_more_is_cancelled() -> None:
     graph, saver = await at_the_gate(with_routing(wait_for_ever))
-    task = asyncio.create_task(state_edit.preview(graph, saver, config_for("t"), SET, limit_seconds=30))
+    task = asyncio.create_task(state_edits.preview(graph, saver, config_for("t"), SET, limit_seconds=30))
     await asyncio.sleep(0.3)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -159,11 +158,11 @@ async def test_its_own_timeout_is_not_taken_for_ours() -> None:
         raise TimeoutError("of the graph")
 
     with pytest.raises(TimeoutError, match="of the graph"):
-        await sandbox.apart(work)
+        await author_code.apart(work)
 
 
 async def test_an_edit_that_may_come_from_either_branch_is_told_as_ambiguous() -> None:
     saver = InMemorySaver()
     await run_until_pause(graphs.branching, saver, thread_id="t", input={"text": "x"})
     with pytest.raises(Ambiguous):
-        await state_edit.preview(graphs.branching, saver, config_for("t"), SET)
+        await state_edits.preview(graphs.branching, saver, config_for("t"), SET)

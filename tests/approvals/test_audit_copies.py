@@ -22,8 +22,8 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 @pytest.fixture(scope="module")
 def taken(database: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole export, a part of one, a table for people, and the public key."""
-    from approvals.actions.log import signing
-    from approvals.actions.log.copies import export
+    from approvals.actions.audit_log import signing
+    from approvals.actions.audit_log.copies import export
     from approvals.audit.filters import Filters
 
     folder = tmp_path_factory.mktemp("taken")
@@ -211,7 +211,7 @@ def decided(console: Console) -> dict[str, Any]:
 
 def signed_receipt(console: Console, approval_id: str) -> dict[str, Any]:
     """Sign now instead of waiting for the minute."""
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
 
     with console.api("alice") as alice:
 

@@ -213,7 +213,7 @@ def writing(alias: str, seed: int) -> Iterator[None]:
 def clean_or_erase(dice: random.Random) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.log.texts import erase_text
+    from approvals.actions.audit_log.texts import erase_text
     from approvals.actions.threads.cleaning import force_clean
     from approvals.models import AuditText, Vote
 
@@ -228,7 +228,7 @@ def clean_or_erase(dice: random.Random) -> None:
 
 
 def sign() -> int:
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
 
     return signing.sign()
 
@@ -242,7 +242,7 @@ def test_a_log_is_signed_after_a_hundred_entries_or_a_minute_also_when_it_is_qui
 
     from django.db import connection
 
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
     from approvals.models import SignedHead
 
     assert signing.sign_if_due() == 1  # the first time: the key is made
@@ -261,7 +261,7 @@ def test_a_log_is_signed_after_a_hundred_entries_or_a_minute_also_when_it_is_qui
 
 
 def test_a_burst_is_signed_in_notes_of_a_thousand(alias: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
     from approvals.models import SignedHead
 
     monkeypatch.setattr(signing, "MOST_LISTED", 10)
@@ -274,7 +274,7 @@ def test_a_burst_is_signed_in_notes_of_a_thousand(alias: str, folder: Path, monk
 def test_two_that_sign_at_once_sign_one_after_the_other(alias: str, folder: Path) -> None:
     from django.db import connection
 
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
 
     audit_logs.grow(5, SEED)
     with connection.cursor() as cursor:
@@ -335,7 +335,7 @@ def test_a_log_that_is_broken_is_not_signed(alias: str, folder: Path, caplog: py
 def test_who_has_another_key_does_not_sign_and_says_so_once(
     alias: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
     from approvals.models import SignedHead
 
     sign()
@@ -380,7 +380,7 @@ def test_a_file_of_another_log_is_never_gone_on_with(
 
 
 def test_a_new_key_goes_on_where_the_old_one_stopped(alias: str, folder: Path) -> None:
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
     from approvals.models import AuditEntry
 
     audit_logs.grow(5, SEED)
@@ -403,7 +403,7 @@ def test_a_new_key_goes_on_where_the_old_one_stopped(alias: str, folder: Path) -
 def test_an_erased_comment_is_gone_everywhere_and_the_log_is_intact(alias: str, folder: Path) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.log.texts import erase_text
+    from approvals.actions.audit_log.texts import erase_text
     from approvals.models import AuditEntry, AuditText, Decision, Draft, Thread, Vote
 
     word = "the customer's illness"
@@ -421,7 +421,7 @@ def test_an_erased_comment_is_gone_everywhere_and_the_log_is_intact(alias: str, 
 def test_who_is_no_admin_and_who_gives_no_reason_erases_nothing(alias: str, folder: Path) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.log.texts import erase_text
+    from approvals.actions.audit_log.texts import erase_text
     from approvals.errors import Denied, Gone, Invalid, NotFound
     from approvals.models import AuditEntry
 
@@ -443,7 +443,7 @@ def test_who_is_no_admin_and_who_gives_no_reason_erases_nothing(alias: str, fold
 def test_a_comment_that_a_run_may_still_need_waits(alias: str, folder: Path) -> None:
     from django.contrib.auth.models import User
 
-    from approvals.actions.log.texts import erase_text
+    from approvals.actions.audit_log.texts import erase_text
     from approvals.errors import Busy
     from approvals.models import AuditEntry, Run
 

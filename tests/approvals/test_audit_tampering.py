@@ -37,7 +37,7 @@ class Base:
 @pytest.fixture(scope="module")
 def base(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
     from approvals import audit
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
     from approvals.audit import notes
     from approvals.models import AuditEntry, SignedHead
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from agentcore.plain.breaker import LONGEST_WAIT_SECONDS, LOOK_EVERY_SECONDS, Breaker
-from approvals.live import events, redis
+from approvals.live import breaker, events
 from tests.console import wait_for
 from tests.outages import RedisServer
 
@@ -49,7 +49,7 @@ class Asked(Breaker):
 def own_breaker(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
     """Messages of this process go over a Redis that may be broken."""
     layer = {**settings.CHANNEL_LAYERS["default"], "CONFIG": {"hosts": [server.url]}}
-    monkeypatch.setattr(redis, "redis", asked := Asked(server.url))
+    monkeypatch.setattr(breaker, "redis", asked := Asked(server.url))
     with override_settings(CHANNEL_LAYERS={"default": layer}):
         yield asked
 

@@ -159,15 +159,15 @@ def test_an_encrypted_secret_stays_so_elsewhere(console: Console, alice: httpx.C
 
 
 def test_encrypted_secrets_tell_neither_value_nor_length() -> None:
-    from approvals.domain import secrets
+    from approvals.domain import encryption
 
     short, long, again = (
-        secrets.encrypted({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"]
+        encryption.encrypted({"k": {"op": "set", "value": value}}, ["k"], "t")["k"]["value"]
         for value in ("a", "b" * 200, "a")
     )
     assert len(short) == len(long)
-    assert short == again != secrets.encrypted({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
-    assert secrets.decrypted({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
+    assert short == again != encryption.encrypted({"k": {"op": "set", "value": "a"}}, ["k"], "other")["k"]["value"]
+    assert encryption.decrypted({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
 
 
 def test_the_digest_is_over_the_real_bytes(console: Console, alice: httpx.Client, canaries: Canaries) -> None:

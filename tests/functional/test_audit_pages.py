@@ -33,7 +33,7 @@ def decided(console: Console) -> dict[str, Any]:
 
 def sign() -> None:
     """Sign now instead of waiting for the minute."""
-    from approvals.actions.log import signing
+    from approvals.actions.audit_log import signing
 
     signing.sign()
 

@@ -16,7 +16,7 @@ from django.db import connection, connections
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers import opening
 from approvals import audit, checkpoints
-from approvals.actions.log import signing
+from approvals.actions.audit_log import signing
 from approvals.actions.people.sign_in import make_token
 from approvals.actions.runs import controls, execution, recovery
 from approvals.actions.runs.starts import start_run

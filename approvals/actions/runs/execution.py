@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import snapshots
 from agentcore.graphs.resume import INVALID_EDIT, RunContext
-from agentcore.graphs.secrets import secret_paths
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain.errors import CannotEdit, CannotFork, FenceLost, UnreadableThread
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Failed, Outcome

@@ -10,7 +10,7 @@ from approvals import audit, checkpoints
 from approvals.actions.runs import queueing
 from approvals.actions.votes import alterations
 from approvals.audit.rows import BINDING
-from approvals.domain import authors, bindings, permissions, policies, secrets
+from approvals.domain import authors, bindings, encryption, permissions, policies
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import RunKind
@@ -46,7 +46,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         if input is None and (sentence := why_not_go_on(thread)):
             raise Invalid(sentence)
         alterations.check_thread(thread)
-        kept = secrets.encrypted_input(input, graph.record.secrets, thread.pk)
+        kept = encryption.encrypted_input(input, graph.record.secrets, thread.pk)
         run = Run(thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username())
         changed = ["started_by_id"]
         if not thread.bound_by:

@@ -14,8 +14,7 @@ from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
-from approvals.domain import authors, bindings, permissions
-from approvals.domain import secrets as encryption
+from approvals.domain import authors, bindings, encryption, permissions
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from agentcore.graphs import snapshots
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.secrets import secret_paths
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks, thread_graphs
 from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import UnreadableThread

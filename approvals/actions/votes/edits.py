@@ -6,7 +6,7 @@ from typing import Any
 from agentcore.plain import edits as state_edit
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import GraphCard
-from approvals.domain import answers, editable, policies, secrets
+from approvals.domain import answers, editable, encryption, policies
 from approvals.domain.policies import Rule
 from approvals.errors import InvalidEdit, Refusal, Unavailable
 from approvals.models import Approval, Graph
@@ -33,7 +33,7 @@ class Edits:
         else:
             card = _card(approval)
             is_known = card is not None
-        value = secrets.encrypted(given, card.secrets, approval.thread_id) if card else given
+        value = encryption.encrypted(given, card.secrets, approval.thread_id) if card else given
         try:
             _check_pause(approval, value, as_node, is_skip=is_skip)
             if not is_known:
@@ -71,7 +71,7 @@ def _check_pause(approval: Approval, edits: Any, as_node: str, *, is_skip: bool)
 
 
 def _check_channels(approval: Approval, edits: Any, card: GraphCard) -> None:
-    plain = secrets.decrypted(edits, card.secrets, approval.thread_id)
+    plain = encryption.decrypted(edits, card.secrets, approval.thread_id)
     try:
         state_edit.check_edits(card.channels, plain, opaque=approval.opaque, secrets=card.secrets)
     except CannotEdit as error:

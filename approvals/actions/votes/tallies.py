@@ -8,12 +8,13 @@ from django.contrib.auth.models import User as Person
 
 from agentcore.testing.failpoints import reach
 from approvals import audit
+from approvals.actions.people import notices
 from approvals.actions.votes import decisions
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.actions.votes.decisions import Outcome
 from approvals.actions.votes.locks import Locked
 from approvals.audit import vouching
-from approvals.domain import notices, permissions, policies, voters
+from approvals.domain import permissions, policies, voters
 from approvals.domain.permissions import User
 from approvals.domain.policies import Proposal
 from approvals.enums import Verdict, VoteEnd

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from agentcore.testing.failpoints import is_off, reach
 from approvals import audit
-from approvals.actions.votes import alterations, ballots, checks, locks, refusals, tallies, trials
+from approvals.actions.votes import alterations, ballots, checks, late_votes, locks, previews, tallies
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.actions.votes.edits import Edits
-from approvals.actions.votes.trials import Tried
+from approvals.actions.votes.previews import Tried
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.enums import Verdict, VoteEnd
@@ -34,7 +34,7 @@ def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         if not is_off("one_decision"):
             checks.check_open_to(seen, by)  # a closed approval stays closed: do not wait for the lock
         refused = checks.why_refused(seen, ballot, edits)
-        tried = Tried() if refused else trials.of_ballot(seen, ballot, edits, by)
+        tried = Tried() if refused else previews.of_ballot(seen, ballot, edits, by)
         with audit.transaction():
             voted = _cast(seen, ballot, tried, refused, by)
     except Altered as refusal:
@@ -42,7 +42,7 @@ def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
         raise
     except (Stale, Superseded) as refusal:
         # Only after the rollback: indexing the thread is a job, and a rolled-back job never runs.
-        raise refusals.explained(refusal, approval_id=approval_id) from None
+        raise late_votes.explained(refusal, approval_id=approval_id) from None
     reach("decide.committed")
     return voted
 

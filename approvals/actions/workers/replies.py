@@ -6,15 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from agentcore import dialects
-from agentcore.graphs import edits as state_edit
-from agentcore.graphs import forks, snapshots
-from agentcore.graphs.secrets import secret_paths
+from agentcore.graphs import forks, snapshots, state_edits
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks
 from agentcore.plain.errors import Ambiguous, CannotEdit, CannotFork, UnreadableThread
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Question
 from approvals.database import in_database
-from approvals.domain import secrets
+from approvals.domain import encryption
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import runtime
 from approvals.models import Inquiry
@@ -46,10 +45,10 @@ async def _preview(
     *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
 ) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
-    edits = secrets.decrypted(edits, secret_paths(graph), thread_id)
+    edits = encryption.decrypted(edits, secret_paths(graph), thread_id)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     with _as_refusal():
-        return asdict(await state_edit.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
+        return asdict(await state_edits.preview(graph, worker.saver(graph_id), config, edits, as_node or None))
 
 
 async def _preview_each(
@@ -59,7 +58,7 @@ async def _preview_each(
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     choices = dialects.choices_in(Question("breakpoint", None, []), answer)
     with _as_refusal():
-        return asdict(await state_edit.preview_each(graph, worker.saver(graph_id), config, choices))
+        return asdict(await state_edits.preview_each(graph, worker.saver(graph_id), config, choices))
 
 
 @contextmanager
@@ -105,7 +104,7 @@ async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | N
 async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
     graph, worker = await _loaded(graph_id)
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    edits = secrets.decrypted(edits, secret_paths(graph), thread_id)
+    edits = encryption.decrypted(edits, secret_paths(graph), thread_id)
     saver = worker.saver(graph_id)
     try:
         found = await forks.try_fork(graph, saver, **where, edits=edits or None, as_node=as_node or None)

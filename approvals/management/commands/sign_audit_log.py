@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from approvals.actions.log import signing
+from approvals.actions.audit_log import signing
 from approvals.errors import Unavailable
 
 

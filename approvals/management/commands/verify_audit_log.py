@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from psycopg_pool import PoolTimeout
 
 from approvals import audit
-from approvals.actions.log import verification
+from approvals.actions.audit_log import verification
 from approvals.audit import folder
 from approvals.audit.export import verify_export
 from approvals.audit.notes import BadNote, PublicKey, newest_in, open_note

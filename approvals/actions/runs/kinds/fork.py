@@ -14,7 +14,7 @@ from agentcore.plain.types import Finished, Outcome, Paused
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun
-from approvals.domain import secrets as encryption
+from approvals.domain import encryption
 from approvals.models import Run
 
 

@@ -16,7 +16,7 @@ from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import Decided, TakenRun
 from approvals.database import in_database
-from approvals.domain import secrets as encryption
+from approvals.domain import encryption
 from approvals.domain.policies import Rule
 from approvals.domain.rulebook import Rulebook
 from approvals.enums import OnCrash

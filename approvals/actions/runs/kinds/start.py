@@ -9,7 +9,7 @@ from agentcore.graphs.resume import RunContext
 from agentcore.plain.types import Outcome
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.taken import TakenRun
-from approvals.domain import secrets as encryption
+from approvals.domain import encryption
 
 
 class StartKind(Kind):

@@ -17,10 +17,10 @@ from langgraph.types import Overwrite
 from psycopg import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore.graphs import mending, messages, per_task, questions, sandbox
+from agentcore.graphs import author_code, mending, messages, per_task, questions
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.registry import Graph
-from agentcore.graphs.secrets import secret_paths
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain import masks
@@ -46,7 +46,7 @@ async def preview(
     edits: Edits,
     as_node: str | None = None,
     *,
-    limit_seconds: float = sandbox.LIMIT_SECONDS,
+    limit_seconds: float = author_code.LIMIT_SECONDS,
 ) -> Preview:
     """Return the preview of an edit, from the real graph on a copy in memory. Nothing is stored.
 
@@ -79,7 +79,7 @@ async def preview_each(
     config: RunnableConfig,
     choices: Sequence[Choice],
     *,
-    limit_seconds: float = sandbox.LIMIT_SECONDS,
+    limit_seconds: float = author_code.LIMIT_SECONDS,
 ) -> Preview:
     """Return the preview of deciding each task of a gate by itself, on a copy in memory. Nothing is stored."""
     thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
@@ -103,10 +103,10 @@ async def preview_each(
 
 async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_seconds: float) -> Snapshot:
     try:
-        return await sandbox.apart(work, limit_seconds=limit_seconds)
-    except (sandbox.TrialTooLong, sandbox.TrialsStuck) as error:
+        return await author_code.apart(work, limit_seconds=limit_seconds)
+    except (author_code.TrialTooLong, author_code.TrialsStuck) as error:
         raise CannotEdit([Fault("", f"The graph's own routing or reducers did not answer. {error}")]) from error
-    except sandbox.TrialStopped as error:
+    except author_code.TrialStopped as error:
         raise CannotEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
 
 
