@@ -316,7 +316,7 @@ def _why_no_edit(approval: Approval) -> str:
 
 
 def preview_of(approval: Approval, given: Mapping[str, Any], graph: Graph | None) -> PreviewShown:
-    """`given` is what `trials.preview` answered, or what of it stands with a proposal."""
+    """`given` is what `previews.preview` answered, or what of it stands with a proposal."""
     titles = channel_titles(graph)
     is_rerouted = list(given["next_before"]) != list(given["next"])
     noted = Noted(approval.kind, given["next"], marks_of(given["actions"], None, {}))
