@@ -10,9 +10,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
-from agentcore import dialects as interrupts
 from agentcore.dialects import POISONED, STEP_FAILED
 from agentcore.graphs import questions, resume, state_edits
+from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.snapshots import config_for, read_pending_tasks, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
@@ -113,7 +113,7 @@ async def test_an_answer_that_a_node_failed_with_is_seen_and_taken_back(saver: A
     here = await thread.here()
     assert (here.interrupts[0].id, here.interrupts[0].is_poisoned) == (asked.id, True)
     assert here.answers == {asked.id: "many"}
-    [pause] = interrupts.read(graph, here)
+    [pause] = pauses_at(graph, here)
     assert (pause.allowed_verdicts, pause.why_not) == ((), POISONED)
     assert await thread.bare(Command(resume={asked.id: 4})) == "TypeError", "the control: it is given the bad one"
 
@@ -152,11 +152,11 @@ async def test_asking_again_keeps_what_others_of_the_step_have_done(saver: Any) 
 async def test_a_question_beside_a_poisoned_one_waits_until_that_is_mended(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start()
     await thread.answer("fail", "right?")
-    left, right = interrupts.read(thread.graph, await thread.here())
+    left, right = pauses_at(thread.graph, await thread.here())
     assert (left.why_not, right.why_not) == (STEP_FAILED, POISONED)
     assert left.allowed_verdicts == right.allowed_verdicts == ()
     await thread.ask_again()
-    assert [each.why_not for each in interrupts.read(thread.graph, await thread.here())] == ["", ""]
+    assert [each.why_not for each in pauses_at(thread.graph, await thread.here())] == ["", ""]
     await thread.answer("L", "left?")
     assert isinstance(await thread.answer("R", "right?"), Finished)
 
@@ -190,7 +190,7 @@ async def test_each_question_of_a_fan_out_has_an_id_of_its_own(saver: Any) -> No
     thread = await Thread(dialects.fanned, saver).start()
     places = await read_pending_tasks(thread.graph, saver, config_for(thread.thread_id))
     asked = list(questions.iter_pending(places))
-    assert len({each.id for each in asked}) == len(asked) == 20
+    assert len({each.id for each in asked}) == len(asked) == dialects.FANNED
     assert [place.ids(1) for place in places] == [[each.id] for each in asked]
 
 
