@@ -688,7 +688,7 @@ def _brief(approval: Approval) -> dict[str, Any]:
         "notice": policies.why_not_edit_blocked(blocked=approval.blocked),
         "warnings": [WarningOut(**mark) for mark in approval.marks],
         "required_votes": approval.required_votes,
-        "approvals_so_far": getattr(approval, "approvals_so_far"),  # noqa: B009 - of `inbox.with_tally`
+        "approvals_so_far": getattr(approval, "approvals_so_far"),  # noqa: B009 - of `queries.with_tally`
         "due_at": approval.due_at,
         "escalated_at": approval.escalated_at,
         "claim": _claim(approval),

@@ -1,7 +1,7 @@
 """Carry out a run, in a worker: take the lease, enter the graph, note its steps, store how it stopped.
 
 `entered_at` is committed before the graph is called. So after a crash the row itself says whether a node may have been
-running: without it the run simply starts again, with it `recover_runs` looks before anything is done twice.
+running: without it the run simply starts again, with it `recovery` looks before anything is done twice.
 """
 
 import asyncio
