@@ -17,6 +17,7 @@ from agentcore.plain.tables import StoredValue
 from agentcore.savers import large_values
 from agentcore.savers.large_values import longest_read
 from agentcore.savers.opening import open_checkpointer
+from agentcore.savers.postgres import PostgresSaver
 from tests import graphs
 
 LONG = "é" * (LARGEST_READ // 2 + 1)
@@ -83,13 +84,14 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
         assert await snapshots.snapshot(graphs.gated, saver, f"{found.thread_id}-fork") is None
 
 
-async def test_a_saver_that_skims_cannot_write(database: str) -> None:
+async def test_a_saver_that_reads_with_excerpts_cannot_write(database: str) -> None:
     async with open_checkpointer(database) as saver:
-        skimmer = large_values.ExcerptSaver(saver, 10)  # type: ignore[arg-type]
+        assert isinstance(saver, PostgresSaver)
+        reading = large_values.ExcerptSaver(saver, 10)
         with pytest.raises(TypeError, match="only looks"):
-            await skimmer.aput_writes({"configurable": {"thread_id": "x"}}, [("text", "x")], "task")
+            await reading.aput_writes({"configurable": {"thread_id": "x"}}, [("text", "x")], "task")
         with pytest.raises(TypeError, match="only looks"):
-            await snapshots.with_saver(graphs.gated, skimmer).ainvoke({"text": "x"}, snapshots.config_for("x"))
+            await snapshots.with_saver(graphs.gated, reading).ainvoke({"text": "x"}, snapshots.config_for("x"))
 
 
 def test_the_librarys_statement_is_still_the_one_that_is_changed() -> None:

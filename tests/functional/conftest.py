@@ -79,7 +79,7 @@ def sign_in(browser: Browser, console: Console) -> Iterator[SignIn]:
             complaints.append(message.text)
 
     def open_page(username: str, *, link: str = "", is_live: bool = True, **options: object) -> Page:
-        contexts.append(browser.new_context(reduced_motion="reduce", **options))  # type: ignore[arg-type]
+        contexts.append(browser.new_context(reduced_motion="reduce", **options))  # type: ignore[arg-type]  # as the caller gives them
         if not link:
             contexts[-1].add_cookies([{"name": "sessionid", "value": begin_session(username), "url": console.url}])
         page = contexts[-1].new_page()
