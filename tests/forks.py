@@ -26,7 +26,9 @@ ROOT = Path(__file__).parent.parent
 LIBRARIES = (
     "langgraph.graph langgraph.types langgraph.checkpoint.memory langgraph.checkpoint.postgres.aio"
     " langgraph.checkpoint.sqlite.aio langchain.agents.middleware langsmith psycopg psycopg_pool redis.asyncio"
-    " jsonschema uvicorn websockets uvloop httptools cryptography.fernet procrastinate pydantic django.core.management"
+    " jsonschema uvicorn websockets uvloop httptools cryptography.fernet cryptography.hazmat.primitives.serialization"
+    " procrastinate pydantic channels.auth channels_redis.pubsub servestatic.middleware"
+    " confusable_homoglyphs.confusables django.contrib.admin django.core.management django.db.backends.postgresql.base"
     " django.db.models django.forms django.http django.template django.views.generic"
 ).split()
 READY = b"ready"

@@ -8,6 +8,7 @@ the task ends. A failed task keeps them too, so every later answer fails with th
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -46,10 +47,15 @@ class PendingTask:
         """Return the ids of the task's first `count` interrupts."""
         return [_interrupt_id(self.namespace, index) for index in range(count)]
 
-    def has_answered(self, interrupt: Interrupt) -> bool:
-        return interrupt.id in self.ids(len(self.answers))
+    @cached_property
+    def answered(self) -> dict[str, None]:
+        """The ids of the interrupts with an answer, in order. Computed once: a node may ask a thousand questions."""
+        return dict.fromkeys(self.ids(len(self.answers)))
 
-    @property
+    def has_answered(self, interrupt: Interrupt) -> bool:
+        return interrupt.id in self.answered
+
+    @cached_property
     def is_poisoned(self) -> bool:
         return any(self.has_answered(interrupt) for interrupt in self.task.interrupts)
 
@@ -90,7 +96,7 @@ def iter_pending(places: list[PendingTask]) -> Iterator[PendingInterrupt]:
                 response_schema=to_plain(getattr(interrupt, "response_schema", None)),
                 path=place.path,
                 is_poisoned=place.has_answered(interrupt),
-                after=() if place.is_poisoned else tuple(place.ids(len(place.answers))),
+                after=() if place.is_poisoned else tuple(place.answered),
             )
 
 
@@ -122,7 +128,7 @@ def answers_in(places: list[PendingTask]) -> dict[str, Any]:
     return {
         interrupt_id: to_plain(answer)
         for place in places
-        for interrupt_id, answer in zip(place.ids(len(place.answers)), place.answers, strict=True)
+        for interrupt_id, answer in zip(place.answered, place.answers, strict=True)
     }
 
 

@@ -8,16 +8,11 @@ metadata, or else by the name of its agent, if the tools and channels it shows a
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agentcore.plain.types import GraphCard, Shown, Traits
+from agentcore.plain.types import Shown, Traits
 
 GRAPH_KEY = "graph_id"
 AGENT_KEY = "lc_agent_name"
 """Where `create_agent(name=...)` writes its name into the metadata of every checkpoint."""
-
-
-def traits_of(card: GraphCard) -> Traits:
-    nodes = frozenset(str(node["id"]) for node in card.nodes)
-    return Traits(card.agent, nodes, frozenset(card.all_channels), frozenset(card.tools))
 
 
 def claims_in(metadata: Mapping[str, Any]) -> dict[str, str]:

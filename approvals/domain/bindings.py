@@ -29,8 +29,14 @@ class Uncertain:
 
 
 def traits_here() -> dict[str, Traits]:
-    """Return the traits of every graph that a worker has published."""
-    return {graph.pk: thread_graphs.traits_of(graph.record) for graph in Graph.objects.all()}
+    """Return the traits of every graph that a worker has published. Cards are large, so only these fields are read."""
+    cards = Graph.objects.values_list("pk", "card__agent", "card__nodes", "card__all_channels", "card__tools")
+    return {
+        graph_id: Traits(
+            agent or "", frozenset(str(node["id"]) for node in nodes), frozenset(channels or ()), frozenset(tools or ())
+        )
+        for graph_id, agent, nodes, channels, tools in cards
+    }
 
 
 def check(thread: Thread) -> None:
