@@ -76,8 +76,16 @@ class Worker(models.Model):
 class ThreadQuerySet(models.QuerySet["Thread"]):
     def locked(self, thread_id: str) -> Thread:
         """Return the thread and lock its row: before any other row that is its own. Raises Thread.DoesNotExist."""
-        thread = self.select_for_update(of=("self",)).get(pk=thread_id)
-        reach("thread.locked")
+        thread = self.find_locked(thread_id)
+        if thread is None:
+            raise self.model.DoesNotExist(f"no thread {thread_id}")
+        return thread
+
+    def find_locked(self, thread_id: str) -> Thread | None:
+        """Do what `locked` does; return None if there is no such thread."""
+        thread = self.select_for_update(of=("self",)).filter(pk=thread_id).first()
+        if thread is not None:
+            reach("thread.locked")
         return thread
 
 

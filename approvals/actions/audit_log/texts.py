@@ -21,7 +21,7 @@ def erase_text(*, seq: int, name: str, reason: str, by: User) -> None:
     if entry is None:
         raise NotFound("There is no such entry.")
     with transaction.atomic():
-        Thread.objects.select_for_update().filter(pk=entry.thread_id).first()
+        Thread.objects.find_locked(entry.thread_id)
         permissions.check_again(by, "erase_text")
         text = AuditText.objects.select_for_update().filter(seq=seq, name=name).first()
         _check(entry, text)

@@ -31,7 +31,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
     if input is not None:
         check_input(graph, input)
     with audit.transaction():
-        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "start_run")
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")

@@ -28,7 +28,7 @@ def bind_thread(*, thread_id: str, graph_id: str, reason: str = "", by: User) ->
     """
     permissions.check_bind(by)
     with transaction.atomic():
-        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "bind")
         _check(thread, thread_id)
         assert thread is not None

@@ -430,7 +430,7 @@ def _close(approval: Approval, ended: audit.Told) -> None:
 def store_gone(thread_id: str) -> None:
     """Store that the agent deleted its checkpoints: the open questions are superseded."""
     checkpoints.mark_indexed(thread_id, None)
-    thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+    thread = Thread.objects.find_locked(thread_id)
     if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
         return
     thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE

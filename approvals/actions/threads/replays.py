@@ -22,7 +22,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
     """
     permissions.check_replay(by)
     with audit.transaction():
-        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "replay")
         if thread is None:
             raise NotFound("There is no such thread.")

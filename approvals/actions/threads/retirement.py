@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef
 from django.db.models.functions import Now
 
 from approvals import checkpoints
@@ -15,7 +15,7 @@ from approvals.domain import outages, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ThreadStatus
 from approvals.errors import Invalid
-from approvals.models import Approval, Run, Thread
+from approvals.models import Approval, Run, Thread, ThreadQuerySet
 
 BY_ITSELF = "retention"
 """The actor of what a worker removes because of RETENTION_DAYS."""
@@ -58,7 +58,7 @@ def retire_by_itself() -> int:
     return _retire(settings.RETENTION_DAYS, "", by=BY_ITSELF, kind="system", until=until)
 
 
-def over(days: int, graph_id: str = "") -> "QuerySet[Thread]":
+def over(days: int, graph_id: str = "") -> ThreadQuerySet:
     """Select threads whose graph reached its end that long ago and that nothing of ours holds."""
     if not 0 < days <= LONGEST_DAYS:
         raise Invalid(f"Say how many days, from 1 to {LONGEST_DAYS}.")
@@ -88,7 +88,7 @@ def _retire(days: int, graph_id: str, *, by: str, kind: str, until: float) -> in
 def _retire_one(thread_id: str, days: int, *, by: str, kind: str) -> bool:
     """Check again under the lock: the thread may have been started anew, or moved by its agent."""
     with transaction.atomic():
-        thread = over(days).select_for_update(of=("self",)).filter(pk=thread_id).first()
+        thread = over(days).find_locked(thread_id)
         head = checkpoints.read_head(thread_id)
         if thread is None or head is None or head.checkpoint_id != thread.checkpoint_id:
             return False

@@ -18,7 +18,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
     """
     permissions.check_retry_run(by)
     with audit.transaction():
-        thread = Thread.objects.select_for_update().filter(pk=thread_id).first()
+        thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "retry_run")
         if thread is None:
             raise NotFound("There is no such thread.")

@@ -28,7 +28,7 @@ NOTHING_PREVIEWED = "You name a preview, and there is no edit that could lead th
 
 def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouching.Log, by: User) -> Voted:
     """Store the vote and its entry, count, and settle the approval if the votes are enough. `tried` is the preview."""
-    ballot, votes = _bind(here, ballot, tried), _standing(here, log)
+    ballot, votes = _bind(here, ballot, tried), _counting_votes(here, log)
     if any(vote.voter_id == by.pk for vote in votes):
         raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
     proposal = Proposal(**here.approval.proposal) if here.approval.proposal else Proposal()
@@ -102,7 +102,7 @@ def _bind(here: Locked, ballot: Ballot, preview: dict[str, Any] | None) -> Ballo
     return replace(ballot, seen_preview=leads_to, preview=preview)
 
 
-def _standing(here: Locked, log: vouching.Log) -> list[Vote]:
+def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
     """Return the votes that count, oldest first. Votes of people who may no longer vote end here.
 
     Raises Altered if they differ from the votes in the log, Unvouched if the log does not have a voter's role.
