@@ -26,8 +26,8 @@ from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import Failed, Finished, Pause, Snapshot
 from tests.scale import tries
 
-GRAPHS = tries(60, full=300)
-LEAST = tries(10, full=100)
+GRAPHS = tries(30, full=300)
+LEAST = tries(5, full=100)
 """Each kind of node comes up more often than this."""
 SEED = 20261129
 MOST_DECISIONS = 12

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-import sys
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,8 +23,7 @@ from agentcore.savers import triggers
 from agentcore.savers.opening import open_pool, saver_over
 from agentcore.savers.setup import Pool, setup
 from agentcore.savers.setup_blockers import Patience
-from tests import graphs
-from tests.console import ROOT
+from tests import forks, graphs
 
 LANGGRAPHS = {"checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_migrations"}
 TABLES = LANGGRAPHS | set(triggers.TABLES)
@@ -391,12 +390,12 @@ async def test_a_set_up_that_fails_gives_the_lock_back(
 
 async def kill_a_set_up_that_waits(params: Params, session: Session) -> None:
     """Start a set-up in a process, kill it as soon as it waits, and go on when PostgreSQL has seen that it is gone."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SET_UP, json.dumps(params), cwd=ROOT)
+    process = forks.start(["-c", SET_UP, json.dumps(params)], os.environ, 2)
     try:
         await until(lambda: set_ups(session, waiting=True))
     finally:
         process.kill()
-        await process.wait()
+        process.wait()
     await until(lambda: not_any(set_ups(session)))
 
 

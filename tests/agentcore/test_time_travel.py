@@ -22,8 +22,11 @@ from agentcore.plain.urls import postgres_params
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.sqlite import SqliteSaver
 from tests.agentcore.savers import KINDS, open_saver
+from tests.scale import share
 
 Saver = BaseCheckpointSaver[Any]
+STORES = KINDS[:4]
+"""The others differ in what they read, not in what they store."""
 STEPS = 50
 RUN_KEY = "countersign_run"
 
@@ -131,9 +134,7 @@ async def dump(saver: Any, database: str, thread_id: str) -> Any:
         ]
 
 
-@pytest.mark.parametrize(
-    "kind", KINDS[:4], indirect=True
-)  # the others differ in what they read, not in what they store
+@pytest.mark.parametrize("kind", STORES, indirect=True)
 async def test_a_fork_at_each_of_fifty_checkpoints_runs_to_the_same_end(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:
@@ -143,7 +144,7 @@ async def test_a_fork_at_each_of_fifty_checkpoints_runs_to_the_same_end(
         before = await dump(saver, database, origin)
         checkpoints = await history(long, saver, origin, limit=100)
         assert len(checkpoints) == STEPS
-        for checkpoint in checkpoints:
+        for checkpoint in share(checkpoints, STORES.index(kind), of=len(STORES)):
             forked = thread()
             here = await forks.fork(long, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked)
             assert (here.values, here.waiting) == (checkpoint.values, checkpoint.waiting)

@@ -7,7 +7,7 @@ docs/reference/commands.md and whose class Django wants to be called `Command`; 
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,10 +21,10 @@ def modules() -> list[Path]:
     return [path.relative_to(ROOT) for path in found if not LEFT_OUT & set(path.relative_to(ROOT).parts)]
 
 
-def public_classes(module: Path) -> Iterator[str]:
-    for node in ast.parse((ROOT / module).read_text()).body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield node.name
+@cache
+def public_classes(module: Path) -> list[str]:
+    nodes = ast.parse((ROOT / module).read_text()).body
+    return [node.name for node in nodes if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
 
 
 def words_in(name: str) -> set[str]:
