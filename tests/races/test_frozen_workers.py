@@ -53,7 +53,7 @@ def checkpoints(arena: Arena, threads: list[str]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("half", range(tries(1, full=20)))  # each process has connections: twenty at once are too many
 def test_a_worker_that_thaws_after_it_was_replaced_writes_nothing_and_pays_nothing(arena: Arena, half: int) -> None:
-    history, found = frozen(arena, [*WRITES_LATER] * 2)
+    history, found = frozen(arena, [*WRITES_LATER] * tries(1, full=2))
     threads = [paused.thread_id for paused, _, _ in found]
     arena.wait_for_leases()
     replaced(arena, [run for _, run, _ in found])

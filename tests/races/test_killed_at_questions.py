@@ -21,6 +21,8 @@ from tests.races.questions import asked, call, copied
 from tests.scale import IS_FULL, share, tries
 
 SEED = 20261128
+AGAIN = 0.5 if IS_FULL else 0.2
+"""Which part of them dies once more."""
 TIMES = tries(1, full=10)
 AT_A_TIME = 3
 STEPS = ("run.claimed", "run.entered", "run.stopped", "run.settled")
@@ -196,7 +198,7 @@ def test_a_worker_that_dies_at_any_step_of_an_answer_gives_it_once_and_to_its_qu
             assert trial.status == ("finished" if trial.kind == "one" else "paused"), (trial, trial.status)
 
     dice = random.Random(SEED)
-    again = [trial for trial in found if trial.status in ("held", "queued") and dice.random() < 0.5]
+    again = [trial for trial in found if trial.status in ("held", "queued") and dice.random() < AGAIN]
     arena.call("retry", [trial.run_id for trial in again if trial.status == "held"])
     arena.call("due_now", [trial.run_id for trial in again])
     places = [*STEPS, *(f"{at}@{number}" for at in PENDING for number in (1, 2, 3))]
@@ -327,62 +329,52 @@ def test_a_question_is_asked_again_once_though_the_worker_that_does_it_dies(
 # Asked on
 
 
-@pytest.mark.parametrize(
-    ("kind", "at", "status"),
-    [
-        ("turns", "run.stopped", "paused"),
-        ("beside", "run.stopped", "paused"),
-        ("later", "work:paying", "held"),
-    ],
-)
-def test_only_what_may_have_been_running_when_the_worker_died_is_in_doubt(
-    arena: Arena, waiting: list[str], kind: str, at: str, status: str
-) -> None:
+def test_only_what_may_have_been_running_when_the_worker_died_is_in_doubt(arena: Arena, waiting: list[str]) -> None:
     """Much of it happens at one checkpoint: the questions there tell which nodes were done, and which were not."""
     history = History()
-    [trial] = trials(arena, history, kind, 1, EDITS)
-    assert trial.dies(at)
-    recovered(arena, [trial])
-    assert trial.status == status
-    gone_on(arena, [trial.run_id])
-    check(arena, history, [trial])
+    cases = [("turns", "run.stopped", "paused"), ("beside", "run.stopped", "paused"), ("later", "work:paying", "held")]
+    made = [trials(arena, history, kind, 1, EDITS)[0] for kind, _, _ in cases]
+    for trial, (_, at, _) in zip(made, cases, strict=True):
+        assert trial.dies(at)
+    recovered(arena, made)
+    assert [(trial.kind, *trial.died_at, trial.status) for trial in made] == cases
+    gone_on(arena, [trial.run_id for trial in made])
+    check(arena, history, made)
 
 
-@pytest.mark.parametrize("graph", ["one", "one_resuming"])
-def test_a_node_that_had_ended_before_its_step_was_stored_is_not_in_doubt(
-    arena: Arena, waiting: list[str], graph: str
-) -> None:
+def test_a_node_that_had_ended_before_its_step_was_stored_is_not_in_doubt(arena: Arena, waiting: list[str]) -> None:
     """Both are written at the same time. Here the step's checkpoint is the one that was not written."""
     history = History()
-    [trial] = trials(arena, history, graph, 1, EDITS)
-    assert trial.dies("saver.after_writes@2")
-    assert trial.has_ended("ask")
-    with arena.database() as database:
-        database.execute("SET session_replication_role = replica")  # as if it had never been written
-        newer = "checkpoint_id > (SELECT resume_from FROM approvals_run WHERE id = %s)"
-        gone = f"DELETE FROM checkpoints WHERE thread_id = %s AND {newer}"
-        database.execute(gone, [trial.thread_id, trial.run_id])
-    recovered(arena, [trial])
-    assert trial.status == "queued"
-    gone_on(arena, [trial.run_id])
-    check(arena, history, [trial])
+    made = [trials(arena, history, graph, 1, EDITS)[0] for graph in ("one", "one_resuming")]
+    for trial in made:
+        assert trial.dies("saver.after_writes@2")
+        assert trial.has_ended("ask")
+        with arena.database() as database:
+            database.execute("SET session_replication_role = replica")  # as if it had never been written
+            newer = "checkpoint_id > (SELECT resume_from FROM approvals_run WHERE id = %s)"
+            gone = f"DELETE FROM checkpoints WHERE thread_id = %s AND {newer}"
+            database.execute(gone, [trial.thread_id, trial.run_id])
+    recovered(arena, made)
+    assert [trial.status for trial in made] == ["queued", "queued"]
+    gone_on(arena, [trial.run_id for trial in made])
+    check(arena, history, made)
 
 
 # A held answer, and another one
 
 
-@pytest.mark.parametrize("at", ["run.entered", "left:paid"])
-def test_while_an_answer_is_held_the_other_question_waits(arena: Arena, waiting: list[str], at: str) -> None:
+def test_while_an_answer_is_held_the_other_question_waits(arena: Arena, waiting: list[str]) -> None:
     """Its run would go on with the held answer's node, that may have acted already, before a person said so."""
-    history = History()
-    [trial] = trials(arena, history, "beside", 1, {})
-    assert trial.dies(at)
-    recovered(arena, [trial])
-    assert trial.status == "held"
-    right = asked(arena, trial.thread_id)["right?"]
-    assert call(arena, "answer", [(right, "B", {})]) == [{"refused": "busy"}]
-    gone_on(arena, [trial.run_id])
-    check(arena, history, [trial])
+    history, places = History(), ["run.entered", "left:paid"]
+    made = trials(arena, history, "beside", len(places), {})
+    for trial, at in zip(made, places, strict=True):
+        assert trial.dies(at)
+    recovered(arena, made)
+    assert [trial.status for trial in made] == ["held", "held"]
+    rights = [asked(arena, trial.thread_id)["right?"] for trial in made]
+    assert call(arena, "answer", [(right, "B", {}) for right in rights]) == [{"refused": "busy"}] * len(places)
+    gone_on(arena, [trial.run_id for trial in made])
+    check(arena, history, made)
 
 
 # Frozen

@@ -15,7 +15,7 @@ WRITES = [f"{at}@{number}" for number in (1, 2) for at in AT_WRITES]
 IN_NODE = ("pay:began", "pay:paid")
 PLACES = (*STEPS, *WRITES, *IN_NODE)
 GRAPHS = ("inside", "inside_own")
-"""Usually they divide the places between them."""
+"""Usually each dies at another third of the places."""
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -36,13 +36,13 @@ def paused_inside(arena: Arena, graph: str, count: int) -> list[Paused]:
 def test_a_worker_that_dies_behind_a_gate_in_a_subgraph_does_what_was_decided_and_no_more(
     arena: Arena, graph: str
 ) -> None:
-    places = share(PLACES, GRAPHS.index(graph), of=len(GRAPHS))
+    places = share(PLACES, GRAPHS.index(graph), of=3)
     waiting = paused_inside(arena, graph, len(places))
     assert len(waiting) == len(places)
     votes: list[dict[str, Any]] = arena.call("votes", [(each, "alice", "approve") for each in waiting])
     runs = [answer["run"] for answer in votes]
     killed = [arena.fork("carry_out", [run], **where(place)).died() for run, place in zip(runs, places, strict=True)]
-    assert sum(killed) >= len(places) - len(WRITES) // 2
+    assert sum(killed) >= len(places) - len(set(WRITES).intersection(places)) // 2
     arena.end_leases()
     arena.call("recover", runs)
     statuses = dict(arena.rows("SELECT id::text, status FROM approvals_run WHERE id::text = ANY(%s)", runs))

@@ -1,6 +1,7 @@
 """Workers die at each step of a run, and again while they recover. Nothing is lost, nothing is done twice unasked.
 
-Usually three plans divide the places between them; `FULL=1` dies everywhere, for each verdict, ten times.
+Usually three plans divide the places between them, and a third of the threads loses a second worker; `FULL=1` dies
+everywhere, for each verdict, ten times.
 """
 
 import itertools
@@ -135,7 +136,7 @@ def killed_again(arena: Arena, trials: list[Trial]) -> None:
     """Let them go on, and kill their workers at another place."""
     dice = random.Random(SEED)
     places = [*STEPS[:4], *IN_NODES, *(f"{at}@{number}" for at in WRITES for number in (1, 2))]
-    again = [(trial, dice.choice(places)) for trial in trials if trial.status in ("held", "queued")]
+    again = [(trial, dice.choice(places)) for trial in share(trials, 0, of=3) if trial.status in ("held", "queued")]
     arena.call("retry", [trial.run_id for trial, _ in again if trial.status == "held"])
     arena.call("due_now", [trial.run_id for trial, _ in again])
     with ThreadPoolExecutor(AT_A_TIME) as killers:
@@ -157,9 +158,9 @@ def ended(arena: Arena, trials: list[Trial]) -> None:
 
     def are_over() -> bool:
         states = dict(arena.rows(of, names_of(trials)))
-        arena.call("retry", [run for run, status in states.items() if status == "held"])
-        arena.call("due_now", [run for run, status in states.items() if status == "queued"])
-        time.sleep(0.3)
+        for work, of_status in (("retry", "held"), ("due_now", "queued")):
+            if found := [run for run, status in states.items() if status == of_status]:
+                arena.call(work, found)
         return set(states.values()) <= {"finished", "superseded"}
 
     try:
@@ -196,13 +197,13 @@ def test_a_worker_that_dies_at_any_step_loses_nothing_and_repeats_no_more_than_i
     facts = read_facts(arena.rows, arena.folder / "ran", names_of(trials), arena.call("verify"))
     theirs = {trial.paused.thread_id for trial in trials}
     assert len(theirs) >= tries(20, full=1_000)
-    assert history.faults.total() >= tries(30, full=2_000), history.faults
+    assert history.faults.total() >= tries(20, full=2_000), history.faults
     print(f"seed {SEED}: {len(theirs)} threads, {history.faults.total()} kills, {dict(history.faults)}")  # noqa: T201
     assert complaints(history, facts) == []
 
 
 def test_a_worker_that_dies_on_the_way_to_a_gate_is_replaced_and_the_question_is_asked(arena: Arena) -> None:
-    places = [*STEPS[:4], *(f"{at}@{number}" for at in WRITES for number in (1, 2, 3))]
+    places = share([*STEPS[:4], *(f"{at}@{number}" for at in WRITES for number in (1, 2, 3))], 0, of=2)
     threads = [f"on-the-way-{number}" for number in range(len(places))]
     runs = arena.call("start", "asking", threads)
     died = [
