@@ -10,31 +10,50 @@ from typing import Any
 
 import psycopg
 
+from tests import servers
+
+_TEMPLATE = "countersign_audit"
 PEOPLE = {"alice": "reviewer", "bob": "reviewer", "erin": "auditor", "root": "admin"}
 
 
 @contextmanager
 def own_database(url: str) -> Iterator[str]:
     """Make a database with our tables and people and yield its alias; other threads `use` it as well."""
+    servers.make_template(_TEMPLATE, _fill)
+    name = f"audit_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        with _known(name), use(name):
+            yield name
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _fill(name: str) -> None:
+    """Make our tables and people in an empty database."""
     from django.contrib.auth.models import Group, User
     from django.core.management import call_command
-    from django.db import connections
 
     from approvals import checkpoints
 
-    name = f"audit_{uuid.uuid4().hex}"
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        connections.settings[name] = {**connections.settings["default"], "NAME": name}
-        with use(name):
-            call_command("migrate", verbosity=0)
-            asyncio.run(_make_checkpoint_tables(checkpoints.params()))
-            for person, role in PEOPLE.items():
-                User.objects.create(username=person).groups.add(Group.objects.get(name=role))
-            yield name
-            connections["default"].close_pool()
-        del connections.settings[name]
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with _known(name), use(name):
+        call_command("migrate", verbosity=0)
+        asyncio.run(_make_checkpoint_tables(checkpoints.params()))
+        for person, role in PEOPLE.items():
+            User.objects.create(username=person).groups.add(Group.objects.get(name=role))
+
+
+@contextmanager
+def _known(name: str) -> Iterator[None]:
+    """Let Django know the database by its name, until the block ends."""
+    from django.db import connections
+
+    connections.settings[name] = {**connections.settings["default"], "NAME": name}
+    try:
+        yield
+    finally:
+        connections[name].close()  # a migration asks by its name
+        connections[name].close_pool()
+        del connections[name], connections.settings[name]
 
 
 async def _make_checkpoint_tables(params: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,8 @@ class Forked:
         self._report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             message = json.dumps({"args": args, "env": dict(env)}).encode()
-            socket.send_fds(_door(), [message], [stdout, stderr, theirs.fileno()])
+            with _one_at_a_time:
+                socket.send_fds(_door(), [message], [stdout, stderr, theirs.fileno()])
         self.pid = int(self._report.recv(100))
 
     def poll(self) -> int | None:
@@ -113,6 +115,7 @@ def _door() -> socket.socket:
 
 
 _forking: list[subprocess.Popen[bytes]] = []
+_one_at_a_time = threading.Lock()
 
 
 def end() -> None:

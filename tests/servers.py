@@ -106,6 +106,17 @@ def clone() -> str:
     return url
 
 
+def make_template(name: str, set_up: Callable[[str], None]) -> None:
+    """Make a database that others are copied from, unless it is there; `set_up` fills the one of the name it gets."""
+    unfinished = f"{name}_unfinished"
+    with _only_one(), _admin() as admin:
+        if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            return
+        admin.execute(f"CREATE DATABASE {unfinished}")
+        set_up(unfinished)
+        admin.execute(f"ALTER DATABASE {unfinished} RENAME TO {name}")
+
+
 def new_database(template: str = "template1") -> str:
     """Make a database, by default an empty one; return its URL."""
     name = f"own_{uuid.uuid4().hex}"

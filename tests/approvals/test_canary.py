@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tests import forks
 from tests.console import free_port
+from tests.scale import IS_FULL
 
 BROKEN = {
     "strict": "from agentcore.savers import strict_serializer as strict;"
@@ -32,11 +34,13 @@ def manage(database: str, command: str, *, before: str = "", **env: str) -> subp
 
 BUILDS_NOTHING = ("strict", "web alone")
 """A process of web alone has no serializer that builds objects."""
+USUAL = {("strict", "serve"), ("neutral", "web alone"), ("neutral", "worker alone"), ("strict", "set-up")}
+"""Each command, and each serializer with and without a web server. FULL=1: every pair."""
 
 
 @pytest.mark.parametrize(
     ("what", "command"),
-    [(what, command) for what in BROKEN for command in COMMANDS if (what, command) != BUILDS_NOTHING],
+    [pair for pair in product(BROKEN, COMMANDS) if (IS_FULL or pair in USUAL) and pair != BUILDS_NOTHING],
 )
 def test_a_serializer_that_builds_anything_stops_the_start(database: str, what: str, command: str) -> None:
     done = manage(database, command, before=BROKEN[what])
@@ -45,7 +49,7 @@ def test_a_serializer_that_builds_anything_stops_the_start(database: str, what: 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "worker alone"])
+@pytest.mark.parametrize("command", ["serve", "worker alone"] if IS_FULL else ["worker alone"])
 def test_the_list_of_one_graph_is_checked_as_it_is_used(database: str, tmp_path: Path, command: str) -> None:
     path = tmp_path / "langgraph.json"
     entry = {"path": "tests.holding:graph", "allowed_msgpack_modules": [["agentcore.plain.canary", "Canary"]]}

@@ -26,13 +26,17 @@ from tests.approvals.test_blocked import pages
 from tests.console import Console, wait_for
 from tests.crafted import _COPY
 from tests.holding import Foreign, agent_holds
-from tests.scale import IS_FULL
+from tests.scale import IS_FULL, tries
 
 pytestmark = pytest.mark.timeout(600)
 Row = tuple[str, bytes]
 SERDE = JsonPlusSerializer(allowed_msgpack_modules=True)
 MOST_BYTES = 2_000_000
 """Of a page, whatever it shows."""
+MANY_KEYS = tries(400_000, full=1_000_000)
+LONG = tries(17_000_000, full=30_000_000)
+"""Longer than what is read for a page, and the text than what a worker reads in one piece."""
+MANY_QUESTIONS = tries(150, full=1_000)
 
 
 def packed(value: Any) -> Row:
@@ -69,7 +73,7 @@ VALUES: dict[str, Callable[[], Row]] = {
     "5,000 deep": lambda: nested(5_000),
     "100,000 deep": lambda: nested(100_000),
     "300 deep": lambda: nested(300),
-    "a million keys": lambda: ("msgpack", ormsgpack.packb({str(number): number for number in range(1_000_000)})),
+    "very many keys": lambda: ("msgpack", ormsgpack.packb({str(number): number for number in range(MANY_KEYS)})),
     "odd keys": lambda: keyed("", "__proto__", "__class__", "lc", "__interrupt__", "__overwrite__", "{{7*7}}", "a.b/c"),
     "only __overwrite__": lambda: packed({"__overwrite__": [1]}),
     "lc of a constructor": lambda: as_json('{"lc": 2, "type": "constructor", "id": ["os", "system"], "args": ["x"]}'),
@@ -95,9 +99,9 @@ VALUES: dict[str, Callable[[], Row]] = {
     # Sizes.
     "an image of 10 MB": lambda: packed([{"type": "image", "data": "data:image/png;base64," + "iVBORw0K" * 1_250_000}]),
     "bytes of 10 MB": lambda: packed(b"\x89PNG" * 2_500_000),
-    "a text of 30 MB": lambda: packed(["x" * 30_000_000]),
+    "a text of many MB": lambda: packed(["x" * LONG]),
 }
-CUT = ("a million keys", "an image of 10 MB", "a text of 30 MB")
+CUT = ("very many keys", "an image of 10 MB", "a text of many MB")
 """What is too long for a page; bytes are shown by size and digest whatever they are."""
 HEAVY = {*CUT, "5,000 deep", "odd keys"}
 """While these are there others are decided too; FULL=1: while any is."""
@@ -187,10 +191,12 @@ def test_a_checkpoint_that_is_not_as_it_should_be(
     go_through(console, store, stored[name], has_neighbour=IS_FULL)
 
 
-def test_a_thousand_questions_at_once(console: Console, store: Store) -> None:
+def test_many_questions_at_once(console: Console, store: Store) -> None:
     """Of one task, in one row; one of them has a description that reads backwards."""
     approval = console.pause("asking", {"text": "x"})
-    asked = [Interrupt(value={"question": f"{number} \u202e?"}, id=uuid.uuid4().hex) for number in range(1_000)]
+    asked = [
+        Interrupt(value={"question": f"{number} \u202e?"}, id=uuid.uuid4().hex) for number in range(MANY_QUESTIONS)
+    ]
     type, content = packed(asked)
     query = "UPDATE checkpoint_writes SET type = %s, blob = %s WHERE thread_id = %s AND channel = '__interrupt__'"
     assert store.connection.execute(query, [type, content, approval["thread_id"]]).rowcount == 1
@@ -198,15 +204,15 @@ def test_a_thousand_questions_at_once(console: Console, store: Store) -> None:
         pending = {"thread_id": approval["thread_id"], "status": "pending"}
 
         def all_of_them() -> bool:
-            return bool(alice.get("/approvals", params=pending).json()["count"] == 1_000)
+            return bool(alice.get("/approvals", params=pending).json()["count"] == MANY_QUESTIONS)
 
-        wait_for(all_of_them, seconds=60, what="a thousand approvals")
+        wait_for(all_of_them, seconds=60, what=f"{MANY_QUESTIONS} approvals")
     with pages(console, "alice") as browser, console.api("root") as root:
         for page in (f"/threads/{approval['thread_id']}/", "/", f"/threads/?q={approval['thread_id']}"):
             assert browser.get(page).status_code == 200
         decide_a_neighbour(console)
         removed = root.request("DELETE", f"/threads/{approval['thread_id']}", json={"reason": "poison"})
-        assert removed.json()["approvals"] == 1_000
+        assert removed.json()["approvals"] == MANY_QUESTIONS
     assert store.rows(approval["thread_id"]) == 0
 
 
