@@ -1,12 +1,14 @@
 """A real browser. Its pages fail the test if a script errs or the content policy refuses something."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests import programs
 from tests.console import Console
@@ -64,37 +66,82 @@ def begin_session(username: str) -> str:
     return client.cookies["sessionid"].value
 
 
+class Windows:
+    """Pages, each in a browser context of its own. The next test uses them again: a new one costs as four loads do."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.complaints: list[str] = []
+        self._browser = browser
+        self._free: dict[str, list[Page]] = defaultdict(list)
+        self._used: list[tuple[str, Page]] = []
+
+    def open(self, *, is_live: bool, is_own: bool, options: dict[str, Any]) -> Page:
+        """Return a page without cookies that shows nothing. One that is its `own` is closed when the test ends."""
+        kind = "" if is_own else repr((is_live, options))
+        page = self._free[kind].pop() if self._free[kind] else self._make(is_live, options)
+        self._used.append((kind, page))
+        return page
+
+    def _make(self, is_live: bool, options: dict[str, Any]) -> Page:
+        page = self._browser.new_context(reduced_motion="reduce", **options).new_page()
+        if not is_live:
+            page.route_web_socket("**/ws/live/**", lambda socket: socket.close())
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        return page
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(EXPECTED):
+            self.complaints.append(message.text)
+
+    def take_back(self) -> list[str]:
+        """Empty what was used; return what the pages complained of."""
+        complaints = list(self.complaints)
+        for kind, page in self._used:
+            if kind:
+                _empty(page)
+                self._free[kind].append(page)
+            else:
+                page.context.close()
+        self._used.clear()
+        self.complaints.clear()  # a request that ended with its page is no fault
+        return complaints
+
+
+def _empty(page: Page) -> None:
+    """Leave for a page without scripts of the same site: anywhere else would end the process that draws the page."""
+    if page.url.startswith("http"):
+        page.goto(urljoin(page.url, "/healthz"))
+        page.evaluate("sessionStorage.clear(); localStorage.clear()")
+    page.context.clear_cookies()
+
+
+@pytest.fixture(scope="session")
+def windows(launched: Launched) -> Windows:
+    return Windows(launched.browser)
+
+
 @pytest.fixture
-def sign_in(browser: Browser, console: Console) -> Iterator[SignIn]:
+def sign_in(browser: Browser, windows: Windows, console: Console) -> Iterator[SignIn]:
     """Return a page of a person who is signed in, in a browser of their own.
 
     The page is empty. One that is not `is_live` has no socket: it hears of others when it asks, every 15 s. With a
-    one-time `link` they sign in by that, at any console, and see the queue.
+    one-time `link` they sign in by that, at any console, and see the queue. A test that changes the page itself (its
+    clock, its scripts, its handlers, the medium) asks for one that `is_own`, which no other test sees.
     """
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
 
-    def listen(message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(EXPECTED):
-            complaints.append(message.text)
-
-    def open_page(username: str, *, link: str = "", is_live: bool = True, **options: object) -> Page:
-        contexts.append(browser.new_context(reduced_motion="reduce", **options))  # type: ignore[arg-type]  # as the caller gives them
-        if not link:
-            contexts[-1].add_cookies([{"name": "sessionid", "value": begin_session(username), "url": console.url}])
-        page = contexts[-1].new_page()
-        if not is_live:
-            page.route_web_socket("**/ws/live/**", lambda socket: socket.close())
-        page.on("console", listen)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+    def open_page(
+        username: str, *, link: str = "", is_live: bool = True, is_own: bool = False, **options: object
+    ) -> Page:
+        page = windows.open(is_live=is_live, is_own=is_own, options=options)
         if link:
             page.goto(link)
+        else:
+            page.context.add_cookies([{"name": "sessionid", "value": begin_session(username), "url": console.url}])
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    assert windows.take_back() == []
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ def test_what_is_odd_is_drawn_flagged_and_never_run(console: Console, sign_in: S
         }
     ]
     approval = console.pause("d_legacy", {"ask": asked})
-    page = sign_in("alice")
+    page = sign_in("alice", is_own=True)
     page.on("dialog", lambda dialog: pytest.fail(f"it ran: {dialog.message}"))
     opened(page, console, approval)
     expect(page.locator("#warnings h2")).to_contain_text("warnings")

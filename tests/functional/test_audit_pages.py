@@ -117,7 +117,7 @@ def test_a_reviewer_prints_the_receipt_and_downloads_it(
         bob.goto(f"{console.url}/approvals/{decided['id']}/receipt/")
         return bob.locator("#pending").count() == 0
 
-    bob = sign_in("bob")
+    bob = sign_in("bob", is_own=True)
     wait_for(is_signed, what="the receipt to be signed")
     expect(bob.locator("main")).to_contain_text("Decided: approve, by bob.")
     bob.emulate_media(media="print")

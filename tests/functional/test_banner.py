@@ -40,7 +40,8 @@ def test_a_notice_comes_and_goes_with_redis_and_the_page_goes_on(
     console: Console, other: Console, server: RedisServer, sign_in: SignIn
 ) -> None:
     approval = console.pause("gated", {"text": "while redis hangs"})
-    pages = [sign_in("alice", **options) for options in LOOKS]  # a cookie is good at every port of its host
+    # A cookie is good at every port of its host.
+    pages = [sign_in("alice", is_own=True, **options) for options in LOOKS]
     for page in pages:
         page.clock.install()
         page.goto(f"{other.url}/?q={approval['thread_id']}")

@@ -154,7 +154,7 @@ def test_a_page_that_somebody_else_decided_disables_its_bar_and_says_why_in_it(
     console: Console, sign_in: SignIn, way: str
 ) -> None:
     approval = console.pause("refund", refund(900))
-    carol = sign_in("carol")
+    carol = sign_in("carol", is_own=way == "by polling")
     if way == "by polling":
         carol.add_init_script("window.WebSocket = class extends EventTarget { close() {} };")
         carol.clock.install()

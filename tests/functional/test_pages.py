@@ -40,7 +40,7 @@ def test_every_page_opens(look_at: Look, approval: dict[str, object], options: d
 
 def test_the_page_follows_without_a_socket(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("refund", refund(640))
-    bob = sign_in("bob", is_live=False)
+    bob = sign_in("bob", is_live=False, is_own=True)
     bob.clock.install()
     bob.goto(f"{console.url}/?q={approval['thread_id']}")
     expect(bob.locator(f"#row-{approval['id']}")).to_be_visible()
