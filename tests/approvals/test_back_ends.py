@@ -22,6 +22,7 @@ from tests import forks, servers
 from tests.checks import PRODUCTION
 from tests.console import Console, free_port, refund, wait_for
 from tests.graphs import gated
+from tests.scale import IS_FULL, share
 
 AGENT = """
 import asyncio, sys
@@ -78,6 +79,11 @@ def console(request: pytest.FixtureRequest, consoles: Callable[[str], Console]) 
 
 def only(*names: str) -> Any:
     return pytest.mark.parametrize("console", names, indirect=True)
+
+
+def some_of(usual: str, *, also: str) -> list[str]:
+    """Return a back end of those that do the same by default, FULL=1 both."""
+    return [usual, also] if IS_FULL else [usual]
 
 
 def place(console: Console) -> str:
@@ -183,7 +189,7 @@ def test_while_the_server_has_the_file_other_commands_are_refused_and_say_who_ha
         ("force_clean_thread", thread_id, "--reason", "A test.", "--yes"),
         ("serve", "--port", str(free_port())),
     ]
-    for command in commands:
+    for command in share(commands, 0, of=2):
         refused = console.manage(*command, check=False)
         assert refused.returncode == 1, command
         assert f"Process {console.process.pid} has {place(console)} open" in refused.stderr
@@ -214,7 +220,7 @@ def test_web_and_worker_cannot_be_two_processes(console: Console, command: tuple
     assert "Web and worker cannot be two. Type: manage.py serve" in refused.stderr
 
 
-@only("sqlite", "memory")
+@only(*some_of("sqlite", also="memory"))
 def test_demo_threads_asked_for_beside_a_server_are_run_by_the_server(console: Console) -> None:
     done = console.manage("demo", "--threads", "2")
     assert "2 new threads. The server, which has the checkpoints, runs them." in done.stdout
@@ -228,7 +234,7 @@ def test_demo_threads_asked_for_beside_a_server_are_run_by_the_server(console: C
         wait_for(all_paused, what="the two threads to pause")
 
 
-@only("postgresql", "sqlite")
+@only(*some_of("sqlite", also="postgresql"))
 def test_a_paused_thread_outlives_a_power_cut(console: Console) -> None:
     approval = console.pause("refund", refund(640))
     console.kill()

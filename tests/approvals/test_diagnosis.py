@@ -316,14 +316,29 @@ def pages(console: Console, username: str) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.timeout(400)
-def test_a_worker_that_is_killed_in_a_node_is_found_dead_and_a_person_asked(workers: Workers) -> None:
+def test_workers_that_are_gone_and_graphs_that_were_renamed_or_changed(workers: Workers) -> None:
+    """One console and its worker go through all of it: each start of a worker costs seconds."""
     console = workers.console
     workers.start()
     wait_for(
         lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], seconds=90, what="the graph's card"
     )
+    lost = a_worker_that_is_killed_in_a_node_is_found_dead(workers)
+    queued = a_run_without_a_worker_says_so(console)
+    workers.start()
+    held = until(console, lost, "held", seconds=90)
+    assert held["health"] == "crashed" and "See whether its effect happened" in held["sentence"]
+    take(console, held, "retry")
+    until(console, lost, "done", seconds=90)
+    asked = until(console, queued, "breakpoint", seconds=90)
+    assert "changed" not in asked["sentence"]
+    a_graph_that_was_renamed_or_changed_is_named(workers, queued)
+
+
+def a_worker_that_is_killed_in_a_node_is_found_dead(workers: Workers) -> str:
+    console = workers.console
     approval = console.pause("mine", {"seconds": 3})
-    thread_id = approval["thread_id"]
+    thread_id = str(approval["thread_id"])
     vote(console, "alice", approval).raise_for_status()
     wait_for(lambda: diagnosis(console, thread_id)["facts"].get("Node") == "Act", what="the node to begin")
     workers.kill()
@@ -339,32 +354,22 @@ def test_a_worker_that_is_killed_in_a_node_is_found_dead_and_a_person_asked(work
         what="the worker to be thought dead",
     )
     assert not alone["is_moving"] and "manage.py procrastinate worker" in alone["steps"][0]
-    workers.start()
-    held = until(console, thread_id, "held", seconds=90)
-    assert held["health"] == "crashed" and "See whether its effect happened" in held["sentence"]
-    take(console, held, "retry")
-    until(console, thread_id, "done", seconds=90)
+    return thread_id
 
 
-@pytest.mark.timeout(400)
-def test_a_run_without_a_worker_and_a_graph_that_was_renamed_or_changed(workers: Workers) -> None:
-    console = workers.console
-    workers.start()
-    wait_for(
-        lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], seconds=90, what="the graph's card"
-    )
-    workers.kill(signal.SIGTERM)
-    # No worker at all.
+def a_run_without_a_worker_says_so(console: Console) -> str:
     thread_id = console.start_run("mine", {"text": "x"})
     queued = until(console, thread_id, "no_worker", seconds=90)
     assert (queued["health"], queued["is_moving"]) == ("unknown", False)
     assert "no worker is alive" in queued["sentence"] and queued["actions"][0]["action"] == "worker"
     shown = console.manage("diagnose_thread", thread_id, "--as", "erin", check=False)
     assert shown.returncode == 1 and "1. Start a worker (whoever runs the console)" in shown.stdout
-    workers.start()
-    asked = until(console, thread_id, "breakpoint", seconds=90)
-    assert "changed" not in asked["sentence"]
-    # Renamed, while a question waits.
+    return thread_id
+
+
+def a_graph_that_was_renamed_or_changed_is_named(workers: Workers, thread_id: str) -> None:
+    """A question of it waits meanwhile."""
+    console = workers.console
     workers.restart(graph="renamed")
     gone = until(console, thread_id, "graph_gone", seconds=90)
     assert gone["health"] == "unknown" and "no worker has its graph mine, which is gone or renamed" in gone["sentence"]

@@ -637,11 +637,13 @@ def test_a_list_of_lists_cannot_be_grown_without_end() -> None:
 
 
 def test_a_large_value_is_json_where_it_is_large() -> None:
-    value = {"rows": [{"a": 1}] * 10_000, "keys": {str(n): n for n in range(10_000)}, "one": 1}
+    many = tries(2_000, full=10_000)
+    value = {"rows": [{"a": 1}] * many, "keys": {str(n): n for n in range(many)}, "one": 1}
     form = posted(None, value)
     assert len(form.fields) < 10
     assert exactly(value_of(form), value)
-    wide = [[{"a": n, "b": [n] * 20} for n in range(50)] for _ in range(50)]
+    size = tries(20, full=50)
+    wide = [[{"a": n, "b": [n] * 20} for n in range(size)] for _ in range(size)]
     assert exactly(value_of(posted(None, wide)), wide)
 
 

@@ -82,15 +82,8 @@ def test_a_port_that_is_taken_is_said(database: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = subprocess.run(
-            [sys.executable, "manage.py", "serve", "--no-worker", "--port", str(taken.getsockname()[1])],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = ["manage.py", "serve", "--no-worker", "--port", str(taken.getsockname()[1])]
+        done = forks.run(command, env={**os.environ, "DATABASE_URL": database})
     assert done.returncode == 1
     assert "Type: PORT=" in done.stderr
     assert "serves on" not in done.stdout
