@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from django.conf import settings
+from django.db import connection
 from procrastinate.contrib.django import app
 
 from approvals.actions.threads.sweeps import store_lost_threads
@@ -75,6 +76,8 @@ async def _work_on() -> None:
 
 
 async def _work() -> None:
+    # A pool that opens while the database is gone tries less and less often, and gives up after half a minute.
+    await in_database(connection.ensure_connection)()
     # Not replace_connector: the web half of this process defers jobs inside Django's transactions.
     own = app.with_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
     async with own.open_async():
