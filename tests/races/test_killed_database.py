@@ -18,7 +18,7 @@ from tests.races.forked import Arena, open_arena
 from tests.races.test_clients_not_told import check, send, web
 from tests.scale import tries
 
-KILLS = tries(2, full=30)
+KILLS = tries(1, full=30)
 SEGMENT = 16 * 1024 * 1024
 """Bytes of a file of PostgreSQL's write-ahead log: where that cannot be written, the server stops, as it must."""
 UNANSWERED = (500, 503)
@@ -114,7 +114,7 @@ def limit(arena: Arena, size: int | None) -> None:
 
 
 def test_a_full_disk_leaves_a_vote_whole_or_not_there(arena: Arena, token: str) -> None:
-    history, threads = History(), arena.paused(tries(12, full=40))
+    history, threads = History(), arena.paused(tries(6, full=40))
     refused = []
     with web(arena) as (_, port):
         with full_disk(arena):
