@@ -161,7 +161,9 @@ if RETENTION_DAYS > 36_500:
         "RETENTION_DAYS must be a number of days up to 36500, such as 365, or 0 to keep threads."
     )
 
-# Polling intervals of a worker, in seconds. No environment variables: only tests use shorter ones.
+# Intervals of workers and sockets, in seconds. No environment variables: only tests use shorter ones.
+SOCKET_BEAT_SECONDS = 20.0
+"""This often an open page's socket joins its groups anew, and the person's rights are checked again."""
 SWEEP_SECONDS = 5
 SETTLED_SECONDS = 3.0
 """A thread that keeps moving is indexed after standing still for this long. A vote meanwhile is refused as stale."""

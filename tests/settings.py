@@ -1,6 +1,9 @@
 """The settings of what tests start: the console's own, but it looks for work more often."""
 
+import os
+
 from approvals.settings import *  # noqa: F403
+from approvals.settings import DATABASES
 
 SWEEP_SECONDS = 1
 SETTLED_SECONDS = 1.0
@@ -12,3 +15,7 @@ JOB_POLL_SECONDS = 0.5
 BEGIN_AGAIN_SECONDS = 0.5
 GRACE_SECONDS = 2.0
 MOVING_SECONDS = 3.0
+
+SOCKET_BEAT_SECONDS = float(os.environ.get("TEST_SOCKET_BEAT_SECONDS") or 20)
+for _each in DATABASES.values():  # how long a request waits for a connection: less where a test takes the server away
+    _each["OPTIONS"]["pool"]["timeout"] = float(os.environ.get("TEST_POOL_SECONDS") or 5)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.contrib.auth import get_user
 from django.db import Error
 
@@ -18,7 +19,6 @@ from approvals.live import breaker, events
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 20.0
 LOOK_SECONDS = 1.0
 LONGEST_JOIN_SECONDS = 1.0
 LONGEST_SECONDS = 8 * 3600.0
@@ -108,7 +108,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def _beat(self) -> None:
         began = time.monotonic()
-        while await asyncio.sleep(HEARTBEAT_SECONDS, result=True):
+        while await asyncio.sleep(settings.SOCKET_BEAT_SECONDS, result=True):
             await self._join()
             if time.monotonic() - began > LONGEST_SECONDS:
                 return await self.close(TOO_OLD)
