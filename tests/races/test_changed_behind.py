@@ -1,4 +1,7 @@
-"""What is stored is changed behind a question: between the look at it and the vote, or between vote and run."""
+"""What is stored is changed behind a question: between the look at it and the vote, or between vote and run.
+
+Usually each kind of change happens at one of the two moments; `FULL=1` has each at both.
+"""
 
 import asyncio
 import json
@@ -20,6 +23,7 @@ from tests.behind import HARMLESS, INNER, KINDS, Kind, blob, inline
 from tests.console import Console, wait_for
 from tests.copies import copy_paused, tell
 from tests.dialects import did
+from tests.scale import share
 
 GRAPHS = ("s_at_gate", "s_sent", "s_deep", "s_own", "s_again", "s_apart")
 Rows = list[tuple[Any, ...]]
@@ -101,11 +105,11 @@ def asked_now(approvals: list[Any]) -> list[bool]:
     return [Approval.objects.pending().filter(thread=each.thread_id).exclude(pk=each.pk).exists() for each in approvals]
 
 
-def check_asked_anew(approvals: list[Any]) -> None:
-    expected = by_name(KINDS, [not kind.is_gone for kind in KINDS])
+def check_asked_anew(kinds: list[Kind], approvals: list[Any]) -> None:
+    expected = by_name(kinds, [not kind.is_gone for kind in kinds])
 
     def differing() -> set[str]:
-        return {name for name, is_asked in by_name(KINDS, asked_now(approvals)).items() if is_asked != expected[name]}
+        return {name for name, is_asked in by_name(kinds, asked_now(approvals)).items() if is_asked != expected[name]}
 
     with suppress(AssertionError):
         wait_for(lambda: not differing(), seconds=20)
@@ -122,13 +126,14 @@ def test_a_vote_on_what_was_changed_since_is_refused_and_asked_anew(
 ) -> None:
     from approvals.models import Decision
 
-    approvals = copies(rows, waiting, KINDS)
-    for kind, approval in zip(KINDS, approvals, strict=True):
+    kinds = share(KINDS, 0, of=2)
+    approvals = copies(rows, waiting, kinds)
+    for kind, approval in zip(kinds, approvals, strict=True):
         kind.change(rows, approval.thread_id)
-    answers = by_name(KINDS, voted_on(console, approvals))
+    answers = by_name(kinds, voted_on(console, approvals))
     assert {name: each.text for name, each in answers.items() if each.status_code not in (409, 410)} == {}
     assert not Decision.objects.filter(approval__in=approvals).exists()
-    check_asked_anew(approvals)
+    check_asked_anew(kinds, approvals)
     assert not any(did(each.thread_id, data_dir) for each in approvals)
 
 
@@ -154,13 +159,14 @@ def decided_and_changed(rows: psycopg.Connection[Any], kinds: list[Kind], approv
 def test_a_run_enters_nothing_that_was_changed_since_the_vote(
     console: Console, rows: psycopg.Connection[Any], waiting: dict[str, str], data_dir: Path
 ) -> None:
-    approvals = copies(rows, waiting, KINDS)
-    decided_and_changed(rows, KINDS, approvals)
-    stopped = by_name(KINDS, ended(approvals))
+    kinds = share(KINDS, 1, of=2)
+    approvals = copies(rows, waiting, kinds)
+    decided_and_changed(rows, kinds, approvals)
+    stopped = by_name(kinds, ended(approvals))
     assert {name: status for name, status in stopped.items() if status not in ("superseded", "failed")} == {}
-    done = by_name(KINDS, [did(each.thread_id, data_dir) for each in approvals])
+    done = by_name(kinds, [did(each.thread_id, data_dir) for each in approvals])
     assert {name: what for name, what in done.items() if what} == {}
-    check_asked_anew(approvals)
+    check_asked_anew(kinds, approvals)
 
 
 def test_what_changes_nothing_that_is_read_refuses_nothing(

@@ -23,9 +23,9 @@ from agentcore.plain.urls import postgres_params
 from tests.console import ROOT, Console, wait_for
 from tests.scale import tries
 
-OUTSIDE, OURS = tries(14, full=28), tries(6, full=12)
+OUTSIDE, OURS = tries(5, full=28), tries(3, full=12)
 """Threads that each kind of writer has."""
-WATCHED_SECONDS = tries(2, full=5)
+WATCHED_SECONDS = tries(1, full=5)
 LIMIT_SECONDS = 60
 pytestmark = pytest.mark.timeout(240)
 _COUNT_SQL = " UNION ALL ".join(

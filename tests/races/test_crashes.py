@@ -1,7 +1,7 @@
 """The server is killed as by a power cut; what was decided goes on, or asks a person. Nothing is lost, nothing twice.
 
 One story, told once because a dead worker's lease takes a while to end: decisions in flight, a burst of them, a
-run before its gate, kill -9; ten decisions that no worker takes, kill -9; then `manage.py serve` again.
+run before its gate, kill -9; decisions that no worker takes, kill -9; then `manage.py serve` again.
 """
 
 import tempfile
@@ -19,6 +19,8 @@ from tests.console import Console, wait_for
 from tests.graphs import times_run
 from tests.scale import tries
 
+COUNT = tries(4, full=10)
+"""Decisions that stay queued, and decisions of a burst."""
 LEASE_SECONDS = tries(3, full=5)
 LEASE_AND_LOOK = 60.0  # seconds at most: the lease of a dead worker ends, and at the next look another takes over
 pytestmark = pytest.mark.timeout(240)
@@ -57,8 +59,8 @@ def story(database: str, data_dir: Path) -> Iterator[Story]:
         console,
         slow=console.pause("gated", {"seconds": 60}),
         edited=console.pause("gated", {"seconds": 5}),
-        queued=console.pause_all("gated", [{"seconds": 0}] * 10),
-        burst=console.pause_all("gated", [{"seconds": 0.3}] * 10),
+        queued=console.pause_all("gated", [{"seconds": 0}] * COUNT),
+        burst=console.pause_all("gated", [{"seconds": 0.3}] * COUNT),
         starting=console.start_run("gated", {"flag": True, "seconds": 5}),
     )
     told.vote(told.slow)
@@ -91,7 +93,7 @@ def story(database: str, data_dir: Path) -> Iterator[Story]:
     assert console.stop() == 0
 
 
-def test_ten_queued_decisions_are_carried_out_once(story: Story) -> None:
+def test_queued_decisions_are_carried_out_once(story: Story) -> None:
     for approval in story.queued:
         assert story.run(approval, "finished")["attempts"] == 1
         assert story.ran(approval["thread_id"]) == 1
