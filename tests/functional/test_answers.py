@@ -22,7 +22,7 @@ OPTIONS = {
     "dark phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "has_touch": True},
     "without scripts": {"java_script_enabled": False},
 }
-LOOKS = some(OPTIONS, "dark phone", "without scripts")
+LOOKS = some(OPTIONS, "without scripts")  # on a phone: test_sends
 
 
 def said(calls: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ CALLS = [
 CHEAP = {"amount": {"op": "set", "value": 85.0}}
 SCRIPTS = {"with scripts": {}, "without": {"java_script_enabled": False}}
 MOSTLY = some(SCRIPTS, "with scripts")
+BARE = some(SCRIPTS, "without")  # the same buttons with scripts: test_another_proposal_is_looked_at
+WAYS = {way: way for way in ("by push", "by polling", "by going back")}
+USUAL_WAYS = some(WAYS, "by polling", "by going back")  # others here hear by push
 PRIMARY = ".bar [data-primary]:visible"
 
 
@@ -45,7 +48,7 @@ def outbox(console: Console, thread_id: str) -> list[str]:
 # The four screens
 
 
-@pytest.mark.parametrize("options", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("options", BARE.values(), ids=BARE)
 def test_what_is_set_to_reject_is_not_approved_with_all_the_others(
     console: Console, sign_in: SignIn, options: dict[str, Any]
 ) -> None:
@@ -149,7 +152,7 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     assert outbox(console, approval["thread_id"]) == ["refund"]
 
 
-@pytest.mark.parametrize("way", ["by push", "by polling", "by going back"])
+@pytest.mark.parametrize("way", USUAL_WAYS)
 def test_a_page_that_somebody_else_decided_disables_its_bar_and_says_why_in_it(
     console: Console, sign_in: SignIn, way: str
 ) -> None:
@@ -219,7 +222,7 @@ def test_another_proposal_is_looked_at_and_what_was_typed_comes_along(console: C
     expect(carol.locator("#as-asked")).to_contain_text("the votes for that no longer count")
 
 
-@pytest.mark.parametrize("options", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("options", MOSTLY.values(), ids=MOSTLY)
 def test_what_a_rejection_leaves_out_is_said_and_as_it_was_asked_is_asked(
     console: Console, sign_in: SignIn, options: dict[str, Any]
 ) -> None:

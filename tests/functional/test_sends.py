@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console
-from tests.functional.test_answers import LOOKS, choose, opened
+from tests.functional.test_answers import OPTIONS, choose, opened
 from tests.graphs import times_run
+from tests.scale import some
 
 SignIn = Callable[..., Page]
+LOOKS = some(OPTIONS, "dark phone")  # without scripts: test_answers
 
 
 @pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)

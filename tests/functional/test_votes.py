@@ -235,7 +235,7 @@ def test_the_new_pages_fit_and_break_no_rule(console: Console, look_at: Look, op
     with policy("voting", approvals=2, people=["alice"], groups=["reviewer"], deadline_minutes=30):
         approval = console.pause("voting", {"text": "pages"})
         vote(console, "bob", approval, edits=LOWER, comment="By phone.").raise_for_status()
-        pages = ["/", "/?tab=open", "/?tab=failed", "/approvals/{id}/", "/approvals/bulk/?id={id}"]
+        pages = ["/?tab=open", "/?tab=failed", "/approvals/{id}/", "/approvals/bulk/?id={id}"]
         admin = ["/admin/", "/admin/approvals/policy/", "/admin/approvals/policy/add/", "/admin/auth/user/"]
         look_at("alice", [path.format(**approval) for path in pages], **options)
         look_at("root", admin, **options)
