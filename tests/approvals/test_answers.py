@@ -16,6 +16,7 @@ from tests.console import Console, wait_for
 from tests.dialects import did
 from tests.edited import drifting
 from tests.graphs import times_run
+from tests.scale import IS_FULL, share
 from tests.voting import code_of, make_overdue, policy, read, vote
 
 ENDED = ("finished", "paused", "failed", "held", "superseded")
@@ -341,7 +342,7 @@ def test_a_question_beside_one_that_failed_waits_and_says_why(console: Console) 
     assert values(console, thread_id)["got"] == [{"left": "L", "amount": 1}, {"right": "R", "amount": 1}]
 
 
-@pytest.mark.parametrize("given", ["A", None, 2**60])
+@pytest.mark.parametrize("given", ["A", None, 2**60] if IS_FULL else [None, 2**60])
 def test_after_a_failure_the_same_answer_is_given_again_and_the_next_question_is_asked(
     console: Console, data_dir: Path, given: Any
 ) -> None:
@@ -397,7 +398,9 @@ def test_a_question_that_somebody_else_poisoned_says_so_and_is_mended(console: C
     assert values(console, thread_id) == {"amount": 1, "got": [4]}
 
 
-@pytest.mark.parametrize(("graph_id", "graph"), [("d_poisonable", dialects.poisonable), ("d_deep", dialects.deep)])
+@pytest.mark.parametrize(
+    ("graph_id", "graph"), share([("d_poisonable", dialects.poisonable), ("d_deep", dialects.deep)], 1, of=2)
+)
 def test_a_thread_that_came_poisoned_is_listed_and_mended(
     console: Console, database: str, graph_id: str, graph: Any
 ) -> None:

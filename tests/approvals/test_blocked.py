@@ -44,7 +44,8 @@ def asked(waiting: dict[str, dict[str, Any]]) -> dict[str, Any]:
 @contextmanager
 def pages(console: Console, username: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as client:
-        client.get(console.link(username)).raise_for_status()
+        signed_in = client.get(console.link(username), follow_redirects=False)  # not on to the queue: it is long
+        assert signed_in.status_code == 302
         yield client
 
 

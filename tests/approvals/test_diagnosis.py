@@ -7,7 +7,6 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.urls import postgres_params
 from tests import dialects, forks, graphs, holding, outside
+from tests.approvals.test_blocked import pages
 from tests.console import Console, wait_for
 from tests.voting import vote
 
@@ -306,13 +306,6 @@ def workers(own_console: Callable[..., Console], tmp_path: Path) -> Iterator[Wor
     yield made
     if made.process and made.process.poll() is None:
         made.kill(signal.SIGTERM)
-
-
-@contextmanager
-def pages(console: Console, username: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as client:
-        client.get(console.link(username)).raise_for_status()
-        yield client
 
 
 @pytest.mark.timeout(400)
