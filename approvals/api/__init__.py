@@ -6,6 +6,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
@@ -38,6 +39,11 @@ class _Renderer(JSONRenderer):
 class _Api(NinjaAPI):
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
+
+    def get_openapi_schema(self, **given: Any) -> OpenAPISchema:
+        schema = super().get_openapi_schema(**given)
+        errors.describe(schema)
+        return schema
 
 
 api = _Api(
