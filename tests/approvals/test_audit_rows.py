@@ -16,7 +16,7 @@ from tests.histories import person
 from tests.scale import tries
 
 SEED = 20261129
-HISTORIES = tries(1, full=100)
+HISTORIES = tries(2, full=100)
 STEPS = 60
 
 
