@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,12 +16,21 @@ from hypothesis import settings
 
 from tests import forks, programs, servers
 from tests.console import Console, free_port
-from tests.scale import IS_FULL
+
+SLOW_FIXTURES = {"console", "own_console", "browser", "arena"}
+QUICK_CASES = 4
+"""So many cases of each test are for every day."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before anything imports Django."""
-    settings.register_profile("countersign", derandomize=not IS_FULL)  # the same cases every time, unless all are tried
+    if config.getoption("quick"):
+        os.environ["QUICK"] = "1"
+    from tests import scale  # which reads it
+
+    # The same examples every time, unless all are tried.
+    examples = scale.tries(50, full=100)
+    settings.register_profile("countersign", derandomize=not scale.IS_FULL, max_examples=examples)
     settings.load_profile("countersign")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
@@ -48,20 +58,32 @@ def _begin_run() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="no browser, no kills, and no console but for the main flow")
+    parser.addoption("--quick", action="store_true", help="what is for every day: see `_for_every_day`")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not for every day, if only what is quick was asked for."""
     if config.getoption("quick"):
-        left_out = [item for item in items if not _is_quick(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _is_quick(item)]
+        kept = _for_every_day(items)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
 
 
-def _is_quick(item: pytest.Item) -> bool:
-    needs_much = not {"console", "own_console", "browser", "arena"}.isdisjoint(getattr(item, "fixturenames", ()))
-    return bool(item.get_closest_marker("quick")) or not (needs_much or item.get_closest_marker("slow"))
+def _for_every_day(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Choose what needs no console or browser, or is marked `quick`, and is not marked `slow`.
+
+    Of each test with many cases take a few: the first and the last, and between them at even distances.
+    """
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        needs_much = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("quick") or not (needs_much or item.get_closest_marker("slow")):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    return {item for of_one_test in cases.values() for item in _few(of_one_test)}
+
+
+def _few(cases: list[pytest.Item]) -> list[pytest.Item]:
+    last = len(cases) - 1
+    return [cases[round(number * last / (QUICK_CASES - 1))] for number in range(QUICK_CASES)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -1,4 +1,7 @@
-"""How often the long tests try. `FULL=1 make test` tries as often as the documentation says; usually a part of it."""
+"""How often the long tests try. `FULL=1 make test` tries as often as the documentation says; usually a part of it.
+
+`make test-quick` tries a tenth of what is usual, and of each test with many cases a few (tests/conftest.py).
+"""
 
 import os
 from collections.abc import Sequence
@@ -7,10 +10,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 IS_FULL = os.environ.get("FULL") == "1"
+IS_QUICK = os.environ.get("QUICK") == "1"
+"""Set by `pytest --quick`."""
 
 
 def tries(usual: int, *, full: int) -> int:
-    return full if IS_FULL else usual
+    return full if IS_FULL else -(-usual // 10) if IS_QUICK else usual
 
 
 def some(cases: dict[str, T], *usual: str) -> dict[str, T]:

@@ -15,6 +15,8 @@ from tests import audit_logs, histories
 from tests.histories import person
 from tests.scale import tries
 
+pytestmark = pytest.mark.slow
+
 SEED = 20261129
 HISTORIES = tries(2, full=100)
 STEPS = 60

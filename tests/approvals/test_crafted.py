@@ -17,6 +17,8 @@ from tests.crafted import FIRE, Planted, marks_in, plant
 from tests.holding import Foreign, agent_holds
 from tests.scale import IS_FULL, share
 
+pytestmark = pytest.mark.slow
+
 CONTROL = """
 import asyncio, sys
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver

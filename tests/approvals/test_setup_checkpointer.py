@@ -10,6 +10,8 @@ from agentcore.savers.setup import _SETUP_LOCK
 from tests import forks, servers
 from tests.console import free_port
 
+pytestmark = pytest.mark.slow
+
 READY = "The checkpoint tables are ready.\n"
 
 

@@ -12,6 +12,8 @@ import pytest
 from tests import forks
 from tests.console import ROOT, free_port
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hunter2-canary"
 WRONG = [
     ({"PORT": "eighty"}, "PORT must be a whole number, such as PORT=8000"),
