@@ -1,10 +1,12 @@
 """Agents of another process: each runs its graph on its thread again and again, with LangGraph's own saver.
 
-Reads the threads' ids from its first line; when its input ends, says of each how often it ran, and was refused.
+Gets the threads' ids as JSON; when it is terminated, says of each how often it ran, was refused, and was told that its
+thread is gone.
 """
 
 import asyncio
 import json
+import signal
 import sys
 from contextlib import suppress
 
@@ -29,12 +31,12 @@ async def keep_running(saver: AsyncPostgresSaver, thread_id: str, counts: dict[s
             await asyncio.sleep(0.2)
 
 
-async def main(url: str) -> None:
-    ids = json.loads(sys.stdin.readline())
-    counts = {each: [0, 0, 0] for each in ids}
+async def main(url: str, ids: list[str]) -> None:
+    counts, is_told = {each: [0, 0, 0] for each in ids}, asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_told.set)
     async with AsyncPostgresSaver.from_conn_string(make_conninfo("", **postgres_params(url))) as saver:
         tasks = [asyncio.create_task(keep_running(saver, each, counts)) for each in ids]
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await is_told.wait()
         for task in tasks:
             task.cancel()
         for task in tasks:
@@ -44,4 +46,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))

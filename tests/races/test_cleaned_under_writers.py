@@ -4,15 +4,15 @@ Both go on writing, the agents for as long as the test lasts. Not a row is left,
 """
 
 import json
-import subprocess
-import sys
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from tempfile import NamedTemporaryFile
-from typing import Any
+from dataclasses import dataclass
+from tempfile import NamedTemporaryFile, TemporaryFile
+from typing import IO, Any
 
 import httpx
 import psycopg
@@ -20,7 +20,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.urls import postgres_params
-from tests.console import ROOT, Console, wait_for
+from tests import forks
+from tests.console import Console, wait_for
 from tests.scale import tries
 
 OUTSIDE, OURS = tries(5, full=28), tries(3, full=12)
@@ -47,18 +48,32 @@ class Rows:
         return counts
 
 
+@dataclass
+class Agents:
+    """The process that runs graphs, and the file it writes to."""
+
+    process: forks.Forked
+    output: IO[str]
+
+    def told(self) -> dict[str, list[int]]:
+        """Stop them; return of each how often it ran, was refused, and was told that its thread is gone."""
+        self.process.terminate()
+        assert self.process.wait(30) == 0
+        self.output.seek(0)
+        return dict(json.load(self.output))
+
+
 @contextmanager
-def agents(url: str, ids: list[str]) -> Iterator[subprocess.Popen[str]]:
+def agents(url: str, ids: list[str]) -> Iterator[Agents]:
     """Run the graphs of these threads from another process until the block ends."""
-    command = [sys.executable, "-m", "tests.races.running_writer", url]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(ids) + "\n")
-        process.stdin.flush()
+    with TemporaryFile("w+") as output:
+        command = ["-m", "tests.races.running_writer", url, json.dumps(ids)]
+        process = forks.Forked(command, os.environ, output.fileno(), 2)
         try:
-            yield process
+            yield Agents(process, output)
         finally:
-            process.stdin.close()  # it ends with its input
+            process.kill()
+            process.wait(30)
 
 
 @contextmanager
@@ -71,13 +86,6 @@ def open_rows(url: str) -> Iterator[Rows]:
 def rows(database: str) -> Iterator[Rows]:
     with open_rows(database) as found:
         yield found
-
-
-def told(process: subprocess.Popen[str]) -> dict[str, list[int]]:
-    """Stop the agents; return of each how often it ran, was refused, and was told that its thread is gone."""
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.close()
-    return dict(json.loads(process.stdout.read()))
 
 
 def clean(console: Console, ids: list[str]) -> None:
@@ -114,7 +122,7 @@ def test_nothing_is_left_of_threads_that_were_cleaned_while_they_were_run(
     console: Console, database: str, rows: Rows
 ) -> None:
     outside, ours = names("agents", OUTSIDE), names("ours", OURS)
-    with agents(database, outside) as process:
+    with agents(database, outside) as wild:
         with begun(console, rows, outside, ours):
             clean(console, [*outside, *ours])
         wait_for(lambda: not rows.of([*outside, *ours]), seconds=LIMIT_SECONDS, what="the rows to go")
@@ -130,7 +138,7 @@ def test_nothing_is_left_of_threads_that_were_cleaned_while_they_were_run(
         while time.monotonic() < until:
             came_back += rows.of([*outside, *ours]).items()
             time.sleep(0.1)
-        runs = told(process)
+        runs = wild.told()
     assert came_back == []
     assert all(gone > 5 for _, _, gone in runs.values()), "each agent went on, and was told"
     with console.api("root") as root:
@@ -140,9 +148,9 @@ def test_nothing_is_left_of_threads_that_were_cleaned_while_they_were_run(
 
 def test_a_thread_that_never_stands_still_is_listed_all_the_same(console: Console, database: str) -> None:
     [thread_id] = names("restless", 1)
-    with agents(database, [thread_id]) as process, console.api("alice") as alice:
+    with agents(database, [thread_id]) as wild, console.api("alice") as alice:
         wait_for(lambda: alice.get(f"/threads/{thread_id}").status_code == 200, seconds=90, what="it to be listed")
-        assert process.poll() is None
+        assert wild.process.poll() is None
         seen = alice.get(f"/threads/{thread_id}").json()["checkpoint_id"]
         wait_for(
             lambda: alice.get(f"/threads/{thread_id}").json()["checkpoint_id"] != seen, seconds=60, what="another look"
@@ -181,9 +189,9 @@ def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Cal
     console = own_console(COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
     outside, ours = names("agents", 3), names("ours", 3)
     wait_for(lambda: httpx.get(f"{console.url}/readyz").status_code == 200, seconds=60, what="it to be ready")
-    with open_rows(console.env["DATABASE_URL"]) as rows, agents(console.env["DATABASE_URL"], outside) as process:
+    with open_rows(console.env["DATABASE_URL"]) as rows, agents(console.env["DATABASE_URL"], outside) as wild:
         with begun(console, rows, outside, ours):
             clean(console, [*outside, *ours])
         wait_for(lambda: len(rows.of([*outside, *ours])) == 6, seconds=90, what="all of them to come back")
-        runs = told(process)
+        runs = wild.told()
     assert [gone for _, _, gone in runs.values()] == [0, 0, 0]

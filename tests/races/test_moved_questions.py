@@ -23,6 +23,7 @@ from tests.copies import Paused
 from tests.races import asking
 from tests.races.forked import Arena
 from tests.races.questions import asked, call, copied
+from tests.scale import IS_FULL, some
 from tests.voting import code_of, read, vote
 
 Move = Callable[[Any, Any, Any, str], Awaitable[Any]]
@@ -62,6 +63,8 @@ MOVES: dict[str, Move] = {
     "replays the question": _replay_here,
     "deletes": lambda graph, saver, config, question: saver.adelete_thread(config["configurable"]["thread_id"]),
 }
+USUAL = some(MOVES, "answers with an edit", "jumps", "skips", "forks", "replays the question", "deletes")
+"""One of each sort: an answer, a run, an edit, an older checkpoint, the same one, and nothing at all."""
 ASKS_ON = {"answers by id": "second?", "answers": "second?", "answers with an edit": "second?"}
 ASKS_ON |= dict.fromkeys(("restarts", "jumps", "replays", "replays the question"), "first?")
 
@@ -96,13 +99,23 @@ def open_on(console: Console, thread_id: str) -> dict[str, dict[str, Any]]:
         }
 
 
-@pytest.mark.parametrize("move", MOVES)
-def test_an_answer_to_a_question_that_the_agent_moved_is_refused(console: Console, database: str, move: str) -> None:
-    approval = console.pause("d_in_turn", {"amount": 1})
+@pytest.fixture(scope="module")
+def moved(console: Console, database: str) -> dict[str, dict[str, Any]]:
+    """By the way in which the agent moved it: a question, whose answer was refused at once."""
+    approvals = dict(zip(USUAL, console.pause_all("d_in_turn", [{"amount": 1}] * len(USUAL)), strict=True))
+    for move, approval in approvals.items():
+        agent(database, dialects.in_turn, approval["thread_id"], approval["interrupt_id"], USUAL[move])
+        refused = vote(console, "alice", approval, "respond", answer="from the console")
+        assert code_of(refused) in ((409, "stale"), (410, "superseded")), (move, refused.text)
+    return approvals
+
+
+@pytest.mark.parametrize("move", USUAL)
+def test_an_answer_to_a_question_that_the_agent_moved_is_refused(
+    console: Console, moved: dict[str, dict[str, Any]], move: str
+) -> None:
+    approval = moved[move]
     thread_id = approval["thread_id"]
-    agent(database, dialects.in_turn, thread_id, approval["interrupt_id"], MOVES[move])
-    refused = vote(console, "alice", approval, "respond", answer="from the console")
-    assert code_of(refused) in ((409, "stale"), (410, "superseded")), refused.text
     after = read(console, approval)
     assert (after["decision"], after["votes"], after["run"]) == (None, [], None)
     if move not in ASKS_ON:
@@ -180,10 +193,11 @@ def notes(arena: Arena, graph: Any, thread_id: str) -> Any:
     return found[0].values.get("notes", [])
 
 
-LATE_MOVES = ("answers by id", "answers", "restarts", "edits", "ends", "forks", "replays", "deletes")
+USUAL_LATE_MOVES = ["answers", "restarts", "edits", "replays", "deletes"]
+OTHER_LATE_MOVES = ["answers by id", "ends", "forks"]
 
 
-@pytest.mark.parametrize("move", LATE_MOVES)
+@pytest.mark.parametrize("move", USUAL_LATE_MOVES + OTHER_LATE_MOVES * IS_FULL)
 def test_an_answer_that_was_accepted_is_not_given_to_what_the_agent_asks_by_then(
     arena: Arena, waiting: dict[str, str], move: str
 ) -> None:
