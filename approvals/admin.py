@@ -19,7 +19,7 @@ from django.utils.decorators import method_decorator
 from approvals.actions.people import changes, policies
 from approvals.actions.people import people as change_person
 from approvals.domain import context, editable, permissions, rulebook, voters
-from approvals.domain.policies import MOST_APPROVALS, MOST_MINUTES, Rule, Voters
+from approvals.domain.policies import MOST_APPROVALS, MOST_MINUTES, POLICY_FIELDS, Rule, Voters
 from approvals.enums import ChangeKind
 from approvals.errors import NotFound
 from approvals.models import AuditEntry, Policy, PolicyVersion
@@ -319,7 +319,7 @@ class PolicyAdmin(_ForAdmins):
     def proposed(self, obj: Policy, form: Any) -> Any:
         given = form.cleaned_data
         return {
-            **{name: getattr(obj, name) for name in policies.FIELDS},
+            **{name: getattr(obj, name) for name in POLICY_FIELDS},
             "people": sorted(person.get_username() for person in given["people"]),
             **{name: sorted(group.name for group in given[name]) for name in ("groups", "escalate_to")},
         }
@@ -332,7 +332,7 @@ class PolicyAdmin(_ForAdmins):
         policies.remove_policy(obj, by=request.user)
 
     def versions(self, found: Policy) -> list[Version]:
-        return versions_of(PolicyVersion.objects.filter(policy_id=found.pk).order_by("version"))
+        return versions_of(list(PolicyVersion.objects.filter(policy_id=found.pk).order_by("version")))
 
 
 class PersonForm(_PersonForm):
@@ -399,7 +399,7 @@ class PersonAdmin(_ForAdmins):
         change_person.note_change(form.instance, before=form.before, by=request.user)
 
     def versions(self, found: User) -> list[Version]:
-        return entries_of(_entries("person", found.username))
+        return entries_of(list(_entries("person", found.username)))
 
 
 @admin.register(Group, site=site)
@@ -427,7 +427,7 @@ class GroupAdmin(_ForAdmins):
         change_person.remove_group(obj, by=request.user)
 
     def versions(self, found: Group) -> list[Version]:
-        return entries_of(_entries("group", found.name))
+        return entries_of(list(_entries("group", found.name)))
 
 
 def _entries(kind: str, name: str) -> QuerySet[AuditEntry]:

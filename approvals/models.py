@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -457,11 +458,18 @@ class Change(models.Model):
     closed_at = models.DateTimeField(null=True)
     reason = models.TextField(blank=True)
 
+    OPEN_DAYS = 7
+
     class Meta:
         indexes = [models.Index(fields=["-proposed_at"], name="changes_newest")]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.name}"
+
+    @property
+    def open_until(self) -> datetime:
+        """When nobody can confirm or refuse it any more."""
+        return self.proposed_at + timedelta(days=self.OPEN_DAYS)
 
 
 class Membership(models.Model):

@@ -1,9 +1,11 @@
-"""The settings of what tests start: the console's own, but it looks for work more often."""
+"""The settings of what tests start: the console's own, but it looks for work more often, and
+a presenter that reads rows fails."""
 
 import os
 
 from approvals.settings import *  # noqa: F403
 from approvals.settings import DATABASES
+from tests import statements
 
 SWEEP_SECONDS = 1
 SETTLED_SECONDS = 1.0
@@ -19,3 +21,5 @@ MOVING_SECONDS = 3.0
 SOCKET_BEAT_SECONDS = float(os.environ.get("TEST_SOCKET_BEAT_SECONDS") or 20)
 for _each in DATABASES.values():  # how long a request waits for a connection: less where a test takes the server away
     _each["OPTIONS"]["pool"]["timeout"] = float(os.environ.get("TEST_POOL_SECONDS") or 5)
+
+statements.watch_every_connection()

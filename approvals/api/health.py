@@ -56,9 +56,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 class _Question:
-    """A check that runs in a thread of its own, one at a time: a database that hangs blocks that thread and nobody
-    else.
-    """
+    """A check that runs in a thread of its own, one at a time. A hanging database blocks only that thread."""
 
     def __init__(self, part: Callable[[], Any], *, unknown: Any) -> None:
         self._part = part

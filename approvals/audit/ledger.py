@@ -97,7 +97,7 @@ def _vote_differs(vote: Any, seq: int, record: dict[str, Any], texts: dict[int, 
 
 
 def _is_of_another(vote: Any, actor: str) -> bool:
-    """A name that nobody has any more was changed since; people may be renamed."""
+    """Return whether the vote is of another person. A name that belongs to no person is taken as renamed."""
     return vote.voter__username != actor and get_user_model().objects.filter(username=actor).exists()
 
 

@@ -20,6 +20,10 @@ SENDS_WAIT = (
 LONGEST_COMMENT = 5_000
 MOST_APPROVALS = 50
 MOST_MINUTES = 366 * 24 * 60
+POLICY_FIELDS = (
+    "graph_id", "node", "tool", "approvals", "one_reject_ends", "may_decide_own", "needs_reason", "deadline_minutes",
+    "on_deadline", "on_crash", "may_edit", "edit_needs_another",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Proposal:
     by: str = ""
     """Who proposed it first; who says the same later only agrees."""
     preview: Mapping[str, Any] | None = None
-    """What the edit or skip leads to, as shown to the other voters: from `edits.tried`, without whole states."""
+    """What the edit or skip leads to, from `previews.of_ballot`. The other voters see it. No whole states."""
 
     @property
     def is_plain(self) -> bool:
@@ -143,7 +147,7 @@ def content_digest(*, edits: Any, answer: Any, as_node: str) -> str:
 
 
 def bytes_digest(bound: Any) -> str:
-    """Name all stored bytes that a question is bound to, as the audit log has it; an empty text if it is to nothing."""
+    """Name all stored bytes that a question is bound to, as the audit log has it; empty if it is bound to no bytes."""
     return digest(bound) if bound else ""
 
 

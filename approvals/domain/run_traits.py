@@ -8,13 +8,13 @@ from approvals.enums import RunKind
 @dataclass(frozen=True)
 class RunTraits:
     is_watched: bool = True
-    """Whether it is looked for what others wrote to the thread beside the run."""
+    """Whether the worker reports writes of other programs during the run."""
     goes_on_from_head: bool = False
-    """Whether a retry goes on from where the thread stood when the run stopped, and from nowhere else."""
+    """Whether a retry begins only at the checkpoint at which the run stopped."""
     asks_again: bool = False
-    """Whether what was decided already is asked anew where it waits after the run."""
+    """Whether decided questions that still wait after the run are asked again."""
     leaves_waiting: bool = False
-    """Whether nodes that wait after the run are left waiting: nobody wanted them to run."""
+    """Whether nodes that wait after the run stay waiting: nobody asked for them to run."""
 
 
 _TRAITS: dict[str, RunTraits] = {

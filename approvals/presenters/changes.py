@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from approvals.actions.people import changes, policies
 from approvals.domain.permissions import User
+from approvals.domain.policies import POLICY_FIELDS
 from approvals.enums import ChangeKind, ChangeStatus
 from approvals.models import Change, Policy
 from approvals.presenters.versions import short, words_of
 
-_ORDER = [*policies.FIELDS, "people", "groups", "escalate_to", "active", "members", "on"]
+_ORDER = [*POLICY_FIELDS, "people", "groups", "escalate_to", "active", "members", "on"]
 """As the form has them; a stored object has lost the order of its keys."""
 _WORDS = {field.name: str(field.verbose_name) for field in Policy._meta.fields} | {
     "may_edit": "may be edited",
@@ -48,7 +48,7 @@ class ChangeShown:
     why_not_confirm: str
 
 
-def change_of(change: Change, by: User, *, is_open: bool) -> ChangeShown:
+def change_of(change: Change, by: User, *, is_open: bool, why_not_confirm: str = "") -> ChangeShown:
     """The change comes with `proposed_by` and `closed_by`."""
     is_late = change.status == ChangeStatus.OPEN and not is_open
     return ChangeShown(
@@ -59,14 +59,14 @@ def change_of(change: Change, by: User, *, is_open: bool) -> ChangeShown:
         is_removed=change.after is None,
         by=change.proposed_by.get_username(),
         at=change.proposed_at,
-        until=change.proposed_at + timedelta(days=changes.OPEN_DAYS),
+        until=change.open_until,
         status="expired" if is_late else str(change.status),
         word="Nobody confirmed it in time" if is_late else str(ChangeStatus(change.status).label),
         closed_by=change.closed_by.get_username() if change.closed_by else "",
         closed_at=change.closed_at,
         reason=change.reason,
         is_own=change.proposed_by_id == by.pk,
-        why_not_confirm=changes.why_not_confirm(change, by) if is_open else "",
+        why_not_confirm=why_not_confirm,
     )
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentcore.plain.timeline import Moment
-from approvals.actions.runs.metadata import RUN_KEY
-from approvals.actions.threads.history import HistoryPage, decision_of
+from approvals.domain.run_metadata import RUN_KEY, decision_of
 from approvals.enums import VERDICT_WORDS, Verdict
 from approvals.models import Graph, Thread
 from approvals.presenters.graphs import END, START, Drawing, drawing_of
+
+if TYPE_CHECKING:
+    from approvals.actions.threads.history import HistoryPage
 
 _OUTSIDE = "Outside Countersign"
 _LONGEST_WHY = 200
@@ -43,11 +45,11 @@ class Point:
     """The fork was made here: the other thread has this checkpoint too."""
 
 
-def points_of(page: HistoryPage, thread: Thread, graph: Graph | None) -> list[Point]:
+def points_of(page: "HistoryPage", thread: Thread, graph: Graph | None) -> list[Point]:
     return [point_of(moment, page, thread, graph) for moment in page.moments]
 
 
-def point_of(moment: Moment, page: HistoryPage, thread: Thread, graph: Graph | None) -> Point:
+def point_of(moment: Moment, page: "HistoryPage", thread: Thread, graph: Graph | None) -> Point:
     is_head = moment.checkpoint_id == thread.checkpoint_id
     return Point(
         id=moment.checkpoint_id,
@@ -96,7 +98,7 @@ def _title(node: str, graph: Graph | None) -> str:
     return graph.node_title(node) if graph else node
 
 
-def _cause(moment: Moment, page: HistoryPage) -> Cause:
+def _cause(moment: Moment, page: "HistoryPage") -> Cause:
     run = page.runs.get(str(moment.metadata.get(RUN_KEY)))
     if run is None:
         return Cause("A run that is no longer known" if moment.metadata.get(RUN_KEY) else _OUTSIDE)

@@ -94,7 +94,7 @@ class Row:
 
 
 def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingProxyType({})) -> list[Row]:
-    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `inbox.with_...` add.
+    """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `queries.with_...` add.
 
     `altered` says of those that are not what was asked why nobody may rely on them.
     """

@@ -134,7 +134,7 @@ def _entry_page(request: Request, seq: int, *, problem: str = "", reason: str = 
         raise NotFound("There is no such entry.")
     context = {
         "entry": shown.entry_of(found),
-        "texts": shown.texts_of(found, AuditText.objects.filter(seq=found.seq).order_by("name")),
+        "texts": shown.texts_of(found, list(AuditText.objects.filter(seq=found.seq).order_by("name"))),
         "note": note_on(found.seq) or "",
         "why_not_erase": permissions.why_not(request.user, "erase_text"),
         "newest": AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first(),

@@ -28,7 +28,7 @@ def bind_thread(request: Request, thread_id: str) -> HttpResponse:
             messages.success(request, f"This thread is of the graph {bound.graph_id} from now on.")
             return redirect_after_post("thread", thread.pk)
     fitting = bindings.fitting(thread)
-    choices = choices_of(Graph.objects.order_by("pk"), fitting)
+    choices = choices_of(list(Graph.objects.order_by("pk")), fitting)
     context = {
         "thread": thread,
         "why": bindings.why_not(thread),

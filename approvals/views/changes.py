@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.actions.people import changes as changing
 from approvals.actions.people import people
 from approvals.domain import permissions
+from approvals.domain.permissions import User
 from approvals.models import Change
 from approvals.presenters import changes as shown
 from approvals.views.pages import Request, redirect_after_post
@@ -22,15 +23,19 @@ def changes(request: Request) -> HttpResponse:
     permissions.check_set_policy(request.user)
     found = Change.objects.select_related("proposed_by", "closed_by")
     waiting = list(changing.open_changes().select_related("proposed_by", "closed_by").order_by("proposed_at"))
-    closed = found.exclude(pk__in=[change.pk for change in waiting]).order_by("-proposed_at")[:MOST_CLOSED]
+    closed = list(found.exclude(pk__in=[change.pk for change in waiting]).order_by("-proposed_at")[:MOST_CLOSED])
     context = {
         "is_on": changing.is_guarded(),
         "admins": people.count_admins(),
-        "waiting": [shown.change_of(change, request.user, is_open=True) for change in waiting],
+        "waiting": [_open(change, request.user) for change in waiting],
         "closed": [shown.change_of(change, request.user, is_open=False) for change in closed],
-        "days": changing.OPEN_DAYS,
+        "days": Change.OPEN_DAYS,
     }
     return render(request, "changes.html", context)
+
+
+def _open(change: Change, by: User) -> shown.ChangeShown:
+    return shown.change_of(change, by, is_open=True, why_not_confirm=changing.why_not_confirm(change, by))
 
 
 @require_POST

@@ -75,7 +75,7 @@ def list_context(request: Request) -> dict[str, Any]:
         "is_filtered": any(asked.values()),
         "why_not_vote": permissions.why_not(request.user, "vote"),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
-        "notices": notices_for(request.user)[:MOST_NOTICES],
+        "notices": list(notices_for(request.user)[:MOST_NOTICES]),
     }
 
 

@@ -78,7 +78,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
         if graph
         else None,
         "runs": [run_of(run, graph) for run in runs],
-        "approvals": queue.rows_of(approvals),
+        "approvals": queue.rows_of(list(approvals)),
         "state": state_of(found.state),
         "questions": [value_of(each["value"]) for each in (found.unbound or {}).get("questions", ())],
         "cut": _cut(found),

@@ -347,7 +347,7 @@ def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Inv
 
 
 def newer_than(found: Approval, refused: Refusal) -> str:
-    """Return the question that the same thread asks now, or None."""
+    """Return the question that the same thread asks now, or an empty string."""
     if refused.detail.get("approval"):
         return str(refused.detail["approval"])
     newer = Approval.objects.pending().filter(thread_id=found.thread_id).exclude(pk=found.pk)

@@ -1,58 +1,42 @@
 """Pages and fragments: how many statements each needs at most, and that no presenter causes one."""
 
+import itertools
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from tests.console import Console, refund
+from tests.statements import StatementOfPresenter, counted
 
 if TYPE_CHECKING:
     from django.test import Client
 
-PRESENTERS = str(Path(__file__).parent.parent.parent / "approvals" / "presenters")
 HTMX = {"HTTP_HX_REQUEST": "true"}
 
 
-class Statements:
-    """Counts the statements of a connection, and names the presenters that caused one."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.of_presenters: list[str] = []
-
-    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        self.count += 1
-        frame: Any = sys._getframe()
-        while frame is not None:
-            if frame.f_code.co_filename.startswith(PRESENTERS):
-                self.of_presenters.append(f"{frame.f_code.co_qualname}: {sql[:200]}")
-            frame = frame.f_back
-        return execute(sql, params, many, context)
+SEEN = (200, 204, 302)
+POST_ONLY = 405
+DRAW_NOTHING = {"thread_whole", "approval_whole", "export_audit", "export_thread", "sign_in_link"}
+"""Files, and the link that works once."""
 
 
-@contextmanager
-def counted() -> Iterator[Statements]:
-    from django.db import connection
-
-    statements = Statements()
-    with connection.execute_wrapper(statements):
-        yield statements
-
-
-@pytest.fixture(scope="module")
-def alice(console: Console) -> "Client":
+def as_(username: str) -> "Client":
     from django.contrib.auth.models import User
     from django.test import Client
 
     client = Client(HTTP_HOST="127.0.0.1")
-    client.force_login(User.objects.get(username="alice"))
+    client.force_login(User.objects.get(username=username))
     return client
+
+
+@pytest.fixture(scope="module")
+def alice(console: Console) -> "Client":
+    return as_("alice")
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +112,121 @@ def test_a_preview_of_an_edit_asks_no_presenter_for_rows(alice: "Client", addres
     assert answer.status_code == 200
     assert b'id="drawing"' in answer.content
     assert statements.of_presenters == []
+
+
+@pytest.fixture(scope="module")
+def known(console: Console) -> dict[str, list[Any]]:
+    """Return what can stand in an address, by the name of the argument: of open, decided and forked threads."""
+    from django.contrib.auth.models import User
+
+    from approvals.actions.people import policies
+    from approvals.domain.policies import POLICY_FIELDS
+    from approvals.models import AuditText, Policy, Run, Thread
+
+    waits, decided = console.pause("refund", refund()), console.pause("refund", refund())
+    asked = console.pause("asking", {"text": "Ada"})
+    ballot = {"verdict": "approve", "seen_digest": decided["digest"], "comment": "Looks right."}
+    ballot["edits"] = {"amount": {"op": "set", "value": 95.0}}
+    with console.api("alice") as api:
+        api.post(f"/approvals/{decided['id']}/votes", json=ballot).raise_for_status()
+    console.run_of(decided["id"])
+    origin = Thread.objects.get(pk=decided["thread_id"])
+    with console.api("olga") as api:
+        place = {"checkpoint_id": origin.checkpoint_id}
+        forked = api.post(f"/threads/{origin.pk}/fork", json=place)
+        forked.raise_for_status()
+    empty: dict[str, Any] = {"people": [], "groups": [], "escalate_to": []}
+    plain = {name: getattr(Policy(node=f"n-{uuid4()}"), name) for name in POLICY_FIELDS}
+    policy = policies.put_policy(0, plain | empty, by=User.objects.get(username="root"))
+    text = AuditText.objects.order_by("-seq")[0]
+    threads = [waits["thread_id"], origin.pk, asked["thread_id"], forked.json()["thread_id"]]
+    return {
+        "approval_id": [waits["id"], decided["id"], asked["id"]],
+        "thread_id": threads,
+        "checkpoint_id": [origin.checkpoint_id],
+        "run_id": [Run.objects.filter(thread=origin)[0].pk],
+        "seq": [text.seq],
+        "name": [text.name],
+        "graph_id": ["refund"],
+        "change_id": [waits["id"]],
+        "notice_id": [1],
+        "admin": [
+            "approvals/policy/",
+            f"approvals/policy/{policy.policy_id}/change/",
+            "auth/user/1/change/",
+            "auth/group/1/change/",
+        ],
+    }
+
+
+def addresses_of(known: dict[str, list[Any]]) -> Iterator[tuple[str, str]]:
+    """Yield each address of each page and fragment, with its name."""
+    from django.urls import reverse
+
+    from approvals.urls import urlpatterns
+
+    queries = {
+        "queue": ["?tab=done", "?tab=failed", "?tab=open&q=a"],
+        "approval": ["?edit=form", "?edit=json", "?answer"],
+        "bulk": [f"?id={known['approval_id'][0]}"],
+        "checkpoint": [f"?with={known['checkpoint_id'][0]}"],
+        "compare": [f"?one={known['checkpoint_id'][0]}&other={known['checkpoint_id'][0]}"],
+        "thread": ["?part=state"],
+    }
+    for pattern in urlpatterns:
+        name = getattr(pattern, "name", None)
+        if name and name not in DRAW_NOTHING:
+            wanted = pattern.pattern.converters
+            for values in itertools.product(*(known[each] for each in wanted)):
+                address = reverse(name, kwargs=dict(zip(wanted, values, strict=True)))
+                yield from ((name, address + query) for query in ["", *queries.get(name, [])])
+    yield from (("admin", f"/admin/{path}") for path in known["admin"])
+
+
+def test_no_presenter_and_no_template_reads_rows(console: Console, known: dict[str, list[Any]]) -> None:
+    people = [as_(name) for name in ("alice", "olga", "erin", "root")]
+    seen: dict[str, set[int]] = defaultdict(set)
+    for name, address in addresses_of(known):
+        for person, headers in itertools.product(people, ({}, HTMX)):
+            with counted() as statements:
+                answer = person.get(address, **headers)
+            assert statements.of_presenters == [], address
+            seen[name].add(answer.status_code)
+            if answer.status_code == POST_ONLY or (answer.status_code in SEEN and headers):
+                break
+    assert {name: found for name, found in seen.items() if not found & {*SEEN, POST_ONLY}} == {}
+
+
+def test_a_change_that_waits_and_a_closed_one_are_shown_without_a_statement_of_a_presenter(console: Console) -> None:
+    from django.contrib.auth.models import User
+
+    from approvals.actions.people import changes
+    from approvals.enums import ChangeKind
+
+    root = User.objects.get(username="root")
+    change = changes.propose(ChangeKind.GROUP, 0, "nobody", {"members": []}, by=root)
+    try:
+        assert_changes_are_shown("nobody")
+    finally:
+        changes.refuse(change_id=change.pk, by=root)
+    assert_changes_are_shown("nobody")
+
+
+def assert_changes_are_shown(name: str) -> None:
+    with counted() as statements:
+        page = as_("root").get("/changes/")
+    assert name in page.content.decode()
+    assert statements.of_presenters == []
+
+
+def test_a_statement_of_a_presenter_or_a_template_is_noticed(database: str) -> None:
+    """What is planted: a related row that the view did not select, and a QuerySet that a template evaluates."""
+    from django.template import engines
+
+    from approvals.models import Approval, Policy
+    from approvals.presenters.queue import rows_of
+
+    with pytest.raises(StatementOfPresenter, match="queue.rows_of"):
+        rows_of(Approval.objects.all())
+    with pytest.raises(StatementOfPresenter, match="queue.html"):
+        engines["django"].get_template("queue.html").render({"notices": Policy.objects.all()})

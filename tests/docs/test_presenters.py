@@ -1,51 +1,156 @@
 """Presenters turn rows into values: their code names no manager, no query and no response.
 
-tests/approvals/test_fragments.py watches the statements themselves.
+`make check` runs this file. Names cannot tell whether `approval.thread` was selected: `tests/statements.py` watches
+the statements themselves wherever a test opens a page.
 """
 
 import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from django.db.models import Manager, Model, QuerySet
 
-PRESENTERS = Path(__file__).parent.parent.parent / "approvals" / "presenters"
-QUERIES = {"objects", "filter", "exclude", "annotate", "select_related", "values_list", "exists", "first", "aggregate"}
-
-
+ROOT = Path(__file__).parent.parent.parent
+APPROVALS = ROOT / "approvals"
+PRESENTERS = APPROVALS / "presenters"
 RESPONSES = ("django.http", "django.shortcuts", "django.template", "django.db")
+MANAGERS = {"objects", "_default_manager", "_base_manager"}
+READS_ONCE = "approvals.domain.permissions"
+"""It keeps the roles of a person for the request, and each view asks it first."""
 
 
-def queries_in(source: str) -> list[str]:
-    """Return what looks like a query or a response, with its line."""
-    imported = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom | ast.Import)]
-    modules = {name: node.lineno for node in imported for name in _modules_of(node)}
-    responses = [f"{line}: {name}" for name, line in modules.items() if name.startswith(RESPONSES)]
-    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute) and node.attr in QUERIES]
-    return responses + [f"{node.lineno}: .{node.attr}" for node in found if not _is_field_of_ours(node)]
+def _public(*classes: type) -> set[str]:
+    return {name for each in classes for name in dir(each) if not name.startswith("_")}
 
 
-def _modules_of(node: ast.ImportFrom | ast.Import) -> list[str]:
-    return [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+PLAIN = _public(str, list, dict, set, tuple, int)
+QUERIES = _public(QuerySet, Manager) | {name for name in _public(Model) if not name.startswith("get_")}
+"""Methods of a QuerySet, a manager or a row. Those in PLAIN are methods of plain values too, such as `count`."""
 
 
-def _is_field_of_ours(node: ast.Attribute) -> bool:
-    """`self.first` is a property of a record."""
-    return isinstance(node.value, ast.Name) and node.value.id == "self"
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
-@pytest.mark.parametrize("path", sorted(PRESENTERS.glob("*.py")), ids=lambda path: path.stem)
+@cache
+def our_queries() -> set[str]:
+    """Return the methods of our own QuerySets, such as `pending`."""
+    classes = [node for node in ast.walk(_tree(APPROVALS / "models.py")) if isinstance(node, ast.ClassDef)]
+    found = [each for each in classes if "QuerySet" in "".join(map(ast.unparse, each.bases))]
+    return {node.name for each in found for node in each.body if isinstance(node, ast.FunctionDef)}
+
+
+@cache
+def related_names() -> set[str]:
+    """Return the names under which a row has a manager of the rows that point at it, such as `approval.votes`."""
+    named = [node for node in ast.walk(_tree(APPROVALS / "models.py")) if isinstance(node, ast.keyword)]
+    values = {node.value.value for node in named if node.arg == "related_name" and isinstance(node.value, ast.Constant)}
+    return {str(value) for value in values - {"+"}}
+
+
+def queries_in(tree: ast.AST) -> list[str]:
+    """Return what looks like a query, with its line."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in MANAGERS]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_query(node)]
+    return [f"{node.lineno}: {ast.unparse(node)[:80]}" for node in [*found, *calls]]
+
+
+def _is_query(call: ast.Call) -> bool:
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    name, receiver = call.func.attr, call.func.value
+    if name in ("count", "get"):  # of a plain value they take an argument, and none by name
+        return not call.args or bool(call.keywords)
+    if name in PLAIN:
+        return name in QUERIES and isinstance(receiver, ast.Attribute) and receiver.attr in related_names()
+    return name in QUERIES | our_queries()
+
+
+def responses_in(tree: ast.AST) -> list[str]:
+    return [f"{line}: {name}" for name, line in _imported(tree).items() if name.startswith(RESPONSES)]
+
+
+def _imported(tree: ast.AST) -> dict[str, int]:
+    """Return each module or name that is imported, in full, with its line."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name: node.lineno for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}": node.lineno for alias in node.names}
+    return found
+
+
+@cache
+def querying_functions(module: str) -> set[str]:
+    """Return the functions of one of our modules that read rows, or call one in the same module that does."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    if module == READS_ONCE or not module.startswith("approvals.") or not path.exists():
+        return set()
+    functions = [node for node in _tree(path).body if isinstance(node, ast.FunctionDef)]
+    found = {node.name for node in functions if queries_in(node)}
+    while more := {node.name for node in functions if node.name not in found and found & set(_called(node))}:
+        found |= more
+    return found
+
+
+def _called(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def calls_of_querying_functions(tree: ast.AST) -> list[str]:
+    """Return the calls of functions that read rows: `voters.count(...)`."""
+    querying = set()
+    for name in _imported(tree):
+        module, _, last = name.rpartition(".")
+        querying |= {last} & querying_functions(module)
+        querying |= {f"{last}.{function}" for function in querying_functions(name)}
+    return [name for name in _called(tree) if name in querying]
+
+
+def faults_in(tree: ast.AST) -> list[str]:
+    return responses_in(tree) + queries_in(tree) + calls_of_querying_functions(tree)
+
+
+@pytest.mark.parametrize("path", sorted(PRESENTERS.rglob("*.py")), ids=lambda path: str(path.relative_to(PRESENTERS)))
 def test_a_presenter_names_no_query(path: Path) -> None:
-    assert queries_in(path.read_text()) == []
+    assert faults_in(_tree(path)) == []
 
 
 @pytest.mark.parametrize(
     "planted",
     [
         "return Approval.objects.get(pk=1)",
+        "return Approval._default_manager.get(pk=1)",
         "return found.filter(pk=1)",
         "return thread.approvals.exclude(pk=1).first()",
+        "return thread.approvals.count()",
+        "return thread.approvals.all()",
+        "return thread.approvals.values()",
+        "return thread.approvals.pending()",
+        "return thread.approvals.order_by().values().last()",
+        "return thread.approvals.get(pk=1)",
+        "thread.save()",
+        "thread.refresh_from_db()",
+        "from approvals.domain import voters\n    return voters.count(rule, is_escalated=False)",
+        "from approvals.domain.voters import count as _count, count\n    return count(rule, is_escalated=False)",
+        "from approvals.domain import queries\n    return queries.stuck(found)",
         "from django.http import HttpResponse",
+        "from django import shortcuts",
+        "import django.db.models",
     ],
 )
 def test_a_planted_query_or_response_is_found(planted: str) -> None:
-    assert queries_in(f"def of():\n    {planted}\n") != []
+    assert faults_in(ast.parse(f"def of():\n    {planted}\n")) != []
+
+
+@pytest.mark.parametrize(
+    "plain", ["return found.get('name')", "return words.count('a')", "return rows.values()", "return self.first"]
+)
+def test_methods_of_plain_values_are_no_queries(plain: str) -> None:
+    assert faults_in(ast.parse(f"def of(self):\n    {plain}\n")) == []

@@ -53,7 +53,7 @@ def sign_if_due() -> int:
 
 
 def sign() -> int:
-    """Sign now. Return the number of notes written; None if this process may not sign, which is logged once."""
+    """Sign now. Return the number of notes written: 0 if this process may not sign, which is logged once."""
     with _only_one() as is_mine:
         if not is_mine:
             return 0

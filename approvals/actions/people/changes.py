@@ -24,7 +24,6 @@ from approvals.enums import ChangeKind, ChangeStatus
 from approvals.errors import AlreadyDecided, Conflict, Denied, Expired, Invalid, NotFound, Stale
 from approvals.models import ApiToken, Change, Policy, Safeguard
 
-OPEN_DAYS = 7
 NO_SECOND = "There {are} to confirm anything. Make somebody else an admin first."
 RULE = "the two-admin rule"
 is_guarded = people.is_guarded
@@ -32,7 +31,7 @@ is_guarded = people.is_guarded
 
 def open_changes() -> QuerySet[Change]:
     """Select the changes that another admin can still confirm."""
-    return Change.objects.filter(status=ChangeStatus.OPEN, proposed_at__gt=Now() - timedelta(days=OPEN_DAYS))
+    return Change.objects.filter(status=ChangeStatus.OPEN, proposed_at__gt=Now() - timedelta(days=Change.OPEN_DAYS))
 
 
 @transaction.atomic
@@ -120,7 +119,8 @@ def why_not_confirm(change: Change, by: User) -> str:
 def why_closed(change: Change) -> str:
     """Return why nobody can confirm or refuse the change any more, or an empty string."""
     if change.status == ChangeStatus.OPEN:
-        return "" if open_changes().filter(pk=change.pk).exists() else f"Nobody confirmed it in {OPEN_DAYS} days."
+        is_open = open_changes().filter(pk=change.pk).exists()
+        return "" if is_open else f"Nobody confirmed it in {Change.OPEN_DAYS} days."
     who = change.closed_by.get_username() if change.closed_by else "somebody"
     return f"{who} closed this already: {change.status}."
 

@@ -13,19 +13,15 @@ from approvals import audit
 from approvals.audit import rows, subjects, vouching
 from approvals.domain import context, permissions, rulebook
 from approvals.domain.permissions import User
+from approvals.domain.policies import POLICY_FIELDS
 from approvals.errors import Conflict
 from approvals.models import Policy, PolicyVersion
-
-FIELDS = (
-    "graph_id", "node", "tool", "approvals", "one_reject_ends", "may_decide_own", "needs_reason", "deadline_minutes",
-    "on_deadline", "on_crash", "may_edit", "edit_needs_another",
-)  # fmt: skip
 
 
 def plain_of(policy: Policy) -> dict[str, Any]:
     """Return the content of a policy as plain data, people and groups by name."""
     return {
-        **{name: getattr(policy, name) for name in FIELDS},
+        **{name: getattr(policy, name) for name in POLICY_FIELDS},
         "people": sorted(person.get_username() for person in policy.people.all()),
         "groups": sorted(group.name for group in policy.groups.all()),
         "escalate_to": sorted(group.name for group in policy.escalate_to.all()),
@@ -36,7 +32,7 @@ def plain_of(policy: Policy) -> dict[str, Any]:
 def put_policy(policy_id: int, plain: dict[str, Any], *, by: User, **told: str) -> PolicyVersion:
     """Set a policy to what `plain_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
     policy = Policy.objects.select_for_update().get(pk=policy_id) if policy_id else Policy()
-    for name in FIELDS:
+    for name in POLICY_FIELDS:
         setattr(policy, name, plain[name])
     try:
         policy.full_clean()

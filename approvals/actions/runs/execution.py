@@ -24,10 +24,10 @@ from agentcore.testing.failpoints import reach
 from approvals import audit
 from approvals.actions.runs import leases, settling, taking
 from approvals.actions.runs.kinds import kind_of
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.steps import Steps
 from approvals.actions.runs.taken import FENCED, TakenRun, Work
 from approvals.database import in_database
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.errors import Refusal
 from approvals.jobs import runtime
 

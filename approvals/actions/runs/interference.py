@@ -10,7 +10,7 @@ from typing import Any
 
 from agentcore.plain.tables import Written
 from approvals import audit, checkpoints
-from approvals.actions.runs.metadata import RUN_KEY
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.domain.run_traits import traits_of
 from approvals.models import Decision, Run
 

@@ -16,11 +16,11 @@ from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch,
 from approvals import audit
 from approvals.actions.runs import entries, interference, leases
 from approvals.actions.runs.kinds import kind_of
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing, records
 from approvals.database import in_database
 from approvals.domain import answers
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
 from approvals.live import events

@@ -11,7 +11,7 @@ from agentcore.graphs.snapshots import Saver
 from agentcore.plain.bound_bytes import Bound
 from agentcore.savers.fence import fenced
 from agentcore.testing.failpoints import is_off
-from approvals.actions.runs.metadata import DECISION_KEY, FENCE_KEY, RUN_KEY
+from approvals.domain.run_metadata import DECISION_KEY, FENCE_KEY, RUN_KEY
 from approvals.enums import RunStatus
 from approvals.models import Run
 

@@ -10,8 +10,8 @@ from uuid import UUID
 from agentcore.plain import timeline
 from agentcore.plain.timeline import KeptState, Moment
 from approvals import checkpoints
-from approvals.actions.runs.metadata import DECISION_KEY, RUN_KEY
 from approvals.actions.workers import inquiries
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.errors import NotFound
 from approvals.models import AuditEntry, Run, Thread
 
@@ -115,9 +115,3 @@ def _entries(runs: list[dict[str, Any]]) -> dict[str, int]:
         about = json.loads(body)["object"]
         told[str(about.get("decision") or about.get("run"))] = seq
     return told
-
-
-def decision_of(moment: Moment) -> str:
-    """Return the id of the decision that a checkpoint names, or an empty string."""
-    found = moment.metadata.get(DECISION_KEY)
-    return found if isinstance(found, str) else ""

@@ -20,11 +20,11 @@ from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
 from approvals.actions.people import notices
 from approvals.actions.runs import interference
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.audit.rows import BINDING
 from approvals.domain import answers, bindings, folds, policies
 from approvals.domain.bindings import Uncertain
 from approvals.domain.rulebook import Rulebook
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.domain.run_traits import traits_of
 from approvals.domain.spoofing import findings
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunStatus, ThreadStatus, VoteEnd

@@ -30,7 +30,7 @@ class Ballot:
     preview: dict[str, Any] | None = None
     """What the edit leads to; the vote finds it out by itself."""
     request_digest: str = ""
-    """Tells two ballots apart that came with the same key. Of `read`."""
+    """Digest of the ballot; set by `read`. A second ballot with the same key must have the same digest."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Voted:
 
 
 def read(ballot: Ballot, edits: Any) -> Ballot:
-    """Return the ballot with its edits read and encrypted."""
+    """Return the ballot with `edits`, in which new secrets are encrypted, and with the digest of all it says."""
     more = ["answered"] if ballot.is_answered and ballot.answer is None else []
     more += ["as asked"] if ballot.is_as_asked else []
     said = [ballot.verdict, ballot.seen_digest, edits, ballot.answer, ballot.as_node, ballot.comment, *more]

@@ -6,8 +6,8 @@ from typing import Any
 
 from agentcore.graphs.resume import RunContext
 from agentcore.plain.types import Failed, Finished, Outcome, Paused, Snapshot
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.models import Run
 
 

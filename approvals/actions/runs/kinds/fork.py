@@ -12,9 +12,9 @@ from agentcore.graphs import forks, resume
 from agentcore.graphs.resume import RunContext
 from agentcore.plain.types import Finished, Outcome, Paused
 from approvals.actions.runs.kinds.base import Kind
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun
 from approvals.domain import encryption
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.models import Run
 
 

@@ -4,8 +4,8 @@ from agentcore.graphs import forks, resume, snapshots
 from agentcore.graphs.resume import RunContext
 from agentcore.plain.types import Mismatch, Outcome
 from approvals.actions.runs.kinds.base import Kind
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import TakenRun
+from approvals.domain.run_metadata import RUN_KEY
 
 MOVED = "The agent moved the thread before this run began, so it did not go back. Look at the thread again."
 

@@ -13,12 +13,12 @@ from agentcore.plain.types import Failed, Outcome, Pause, Paused, Snapshot
 from agentcore.testing.failpoints import is_off
 from approvals import checkpoints
 from approvals.actions.runs.kinds.base import Kind
-from approvals.actions.runs.metadata import RUN_KEY
 from approvals.actions.runs.taken import Decided, TakenRun
 from approvals.database import in_database
 from approvals.domain import encryption
 from approvals.domain.policies import Rule
 from approvals.domain.rulebook import Rulebook
+from approvals.domain.run_metadata import RUN_KEY
 from approvals.enums import OnCrash
 from approvals.models import AuditEntry, Decision
 

@@ -1,0 +1,13 @@
+"""The metadata that every checkpoint of our runs has: it tells ours from those of other programs."""
+
+from agentcore.plain.timeline import Moment
+
+RUN_KEY = "countersign_run"
+FENCE_KEY = "countersign_fence"
+DECISION_KEY = "countersign_decision"
+
+
+def decision_of(moment: Moment) -> str:
+    """Return the id of the decision that a checkpoint names, or an empty string."""
+    found = moment.metadata.get(DECISION_KEY)
+    return found if isinstance(found, str) else ""
