@@ -386,6 +386,7 @@ def test_the_strict_serializer_brings_everything_back() -> None:
     assert events == []
 
 
+@pytest.mark.slow
 def test_agentcore_demo_does_without_django() -> None:
     names = ", ".join(f"agentcore.demo.{name}" for name in ["cases", *GRAPHS, *ASKING])
     code = f"import sys, {names}; sys.exit('django' in sys.modules)"

@@ -25,6 +25,8 @@ from agentcore.savers.setup import Pool, setup
 from agentcore.savers.setup_blockers import Patience
 from tests import forks, graphs
 
+pytestmark = pytest.mark.slow
+
 LANGGRAPHS = {"checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_migrations"}
 TABLES = LANGGRAPHS | set(triggers.TABLES)
 FIRST_INDEX = next(v for v, step in enumerate(AsyncPostgresSaver.MIGRATIONS) if "CREATE INDEX" in step)
@@ -399,7 +401,6 @@ async def kill_a_set_up_that_waits(params: Params, session: Session) -> None:
     await until(lambda: not_any(set_ups(session)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stock_first", [False, True], ids=["by us", "after LangGraph took it for done"])
 async def test_an_index_that_was_killed_half_built_is_repaired(
     params: Params, pool: Pool, session: Session, stock_first: bool
@@ -416,7 +417,6 @@ async def test_an_index_that_was_killed_half_built_is_repaired(
     assert await is_whole(session)
 
 
-@pytest.mark.slow
 async def test_a_set_up_that_was_killed_before_its_triggers_is_finished(
     params: Params, pool: Pool, session: Session
 ) -> None:
@@ -472,7 +472,6 @@ async def run(params: Params, statement: str) -> None:
         await builder.execute(statement)
 
 
-@pytest.mark.slow
 async def test_what_a_killed_reindex_leaves_is_removed(params: Params, pool: Pool, session: Session) -> None:
     await setup(pool)
     for index in ("checkpoints_thread_id_idx", "checkpoints_pkey"):

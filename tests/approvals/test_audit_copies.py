@@ -14,6 +14,8 @@ import pytest
 from tests import audit_logs, forks
 from tests.console import Console, wait_for
 
+pytestmark = pytest.mark.slow
+
 SEED = 99
 EXAMPLE = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"

@@ -24,6 +24,8 @@ from tests.console import Console, free_port, refund, wait_for
 from tests.graphs import gated
 from tests.scale import IS_FULL, share
 
+pytestmark = pytest.mark.slow
+
 AGENT = """
 import asyncio, sys
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver

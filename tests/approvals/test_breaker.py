@@ -12,6 +12,8 @@ from approvals.live import breaker, events
 from tests.console import wait_for
 from tests.outages import RedisServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(database: str, data_dir: Path) -> Iterator[RedisServer]:

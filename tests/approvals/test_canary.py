@@ -12,6 +12,8 @@ from tests import forks
 from tests.console import free_port
 from tests.scale import IS_FULL
 
+pytestmark = pytest.mark.slow
+
 BROKEN = {
     "strict": "from agentcore.savers import strict_serializer as strict;"
     " strict._SAFE |= {('agentcore.plain.canary', 'Canary')}",
