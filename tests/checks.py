@@ -31,6 +31,7 @@ CHECKS = {
         "-q",
         "-p",
         "no:cacheprovider",
+        "tests/docs/test_contracts.py",
         "tests/docs/test_glossary.py",
         "tests/docs/test_presenters.py",
     ],

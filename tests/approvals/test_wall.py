@@ -16,7 +16,7 @@ import pytest
 from tests.console import Console
 
 ROOT = Path(__file__).parents[2]
-WALLED_OFF = re.compile(r"(langgraph|langchain|langchain_core|langsmith)(\.|$)")
+WALLED_OFF = re.compile(r"lang(graph|chain|smith)\w*(\.|$)")
 PAGES = (
     "/",
     "/?status=decided",
