@@ -164,6 +164,8 @@ if RETENTION_DAYS > 36_500:
 # Intervals of workers and sockets, in seconds. No environment variables: only tests use shorter ones.
 SOCKET_BEAT_SECONDS = 20.0
 """This often an open page's socket joins its groups anew, and the person's rights are checked again."""
+REDIS_LOOK_SECONDS = 1.0
+"""While Redis does not work, a process looks at it this often; sockets ask this often whether it works."""
 SWEEP_SECONDS = 5
 SETTLED_SECONDS = 3.0
 """A thread that keeps moving is indexed after standing still for this long. A vote meanwhile is refused as stale."""

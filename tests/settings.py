@@ -17,6 +17,7 @@ JOB_POLL_SECONDS = 0.5
 BEGIN_AGAIN_SECONDS = 0.5
 GRACE_SECONDS = 2.0
 MOVING_SECONDS = 3.0
+REDIS_LOOK_SECONDS = 0.3
 
 SOCKET_BEAT_SECONDS = float(os.environ.get("TEST_SOCKET_BEAT_SECONDS") or 20)
 for _each in DATABASES.values():  # how long a request waits for a connection: less where a test takes the server away

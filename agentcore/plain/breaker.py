@@ -33,9 +33,11 @@ KEY = "countersign:look"
 class Breaker:
     """Open while Redis is not used. Without a URL it is closed and its state is `off`."""
 
-    def __init__(self, url: str, *, meanwhile: str = "it is not used") -> None:
+    def __init__(
+        self, url: str, *, meanwhile: str = "it is not used", look_again_seconds: float = LOOK_AGAIN_SECONDS
+    ) -> None:
         """`meanwhile` is logged when it opens: what happens without Redis."""
-        self._url, self._meanwhile = url, meanwhile
+        self._url, self._meanwhile, self._look_again_seconds = url, meanwhile, look_again_seconds
         self._state: State = "ok" if url else "off"
         self._is_doubted = False
         self._looked_at = -math.inf
@@ -81,8 +83,11 @@ class Breaker:
 
     def _look_until_well(self) -> None:
         is_well = False
-        while not is_well and not self._ended.wait(max(0, self._looked_at + LOOK_AGAIN_SECONDS - time.monotonic())):
+        while not is_well and not self._ended.wait(self._rest_seconds()):
             is_well = self._keep(look(self._url))
+
+    def _rest_seconds(self) -> float:
+        return max(0, self._looked_at + self._look_again_seconds - time.monotonic())
 
     def _keep(self, found: State) -> bool:
         with self._news:

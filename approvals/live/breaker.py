@@ -4,4 +4,4 @@ from django.conf import settings
 
 from agentcore.plain.breaker import Breaker
 
-redis = Breaker(settings.REDIS_URL, meanwhile="pages poll")
+redis = Breaker(settings.REDIS_URL, meanwhile="pages poll", look_again_seconds=settings.REDIS_LOOK_SECONDS)

@@ -19,7 +19,6 @@ from approvals.live import breaker, events
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
 LONGEST_JOIN_SECONDS = 1.0
 LONGEST_SECONDS = 8 * 3600.0
 REFUSED = 4403
@@ -101,7 +100,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def _watch_redis(self) -> None:
         known = breaker.redis.state()
-        while await asyncio.sleep(LOOK_SECONDS, result=True):
+        while await asyncio.sleep(settings.REDIS_LOOK_SECONDS, result=True):
             is_back = not self.joined.is_set() and await self._join()
             if known != (known := breaker.redis.state()) or is_back:
                 await self._tell_everything()

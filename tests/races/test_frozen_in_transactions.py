@@ -189,11 +189,11 @@ def empty(case: Case, paused: Paused, at: str) -> Child:
 
 Begin = Callable[[Case, Paused, str], Child]
 JOBS: list[tuple[Begin, str, Act]] = [
-    (index, "thread.locked", vote),
     (recover, "thread.locked@2", cancel),
     (close_overdue, "audit.written", vote),
 ]
 OTHER_JOBS: list[tuple[Begin, str, Act]] = [
+    (index, "thread.locked", vote),
     (index, "audit.written", clean),
     (recover, "thread.locked", cancel),
     (recover, "audit.written", take_over),

@@ -34,9 +34,9 @@ ASKED_NEXT = {"one": None, "turns": "second?", "beside": "right?", "later": "lef
 PARTS = {"one": ("ask", "close"), "turns": ("first",), "beside": ("left",), "later": ("work",)}
 USUAL = ("one_resuming", "turns", "beside", "later")
 COUNTS = {
-    "one": tries(12, full=28),
-    "turns": tries(8, full=20),
-    "beside": tries(8, full=22),
+    "one": tries(10, full=28),
+    "turns": tries(6, full=20),
+    "beside": tries(7, full=22),
     "later": tries(1, full=3),
 }
 """Places to die at, and one more for each kind of write: the one that there is not."""

@@ -29,8 +29,8 @@ from tests.console import ROOT, Console, wait_for
 from tests.outages import Cut, Proxy, RedisServer
 
 GAVE_UP = re.compile("stopping worker|the worker stopped")
-"""What the log says once Procrastinate's worker has given up, because the database is gone: one of its tasks noticed
-it, or its look for a job.
+"""What the log says once Procrastinate's worker has given up, because the database is gone. It says the first
+itself if one of its side tasks noticed; if its look for a job did, it only raises, and ours says the second.
 """
 IMPATIENT = {"TEST_POOL_SECONDS": "2", "TEST_SOCKET_BEAT_SECONDS": "1"}
 """A request that finds no database is answered sooner, and sockets join their groups more often."""

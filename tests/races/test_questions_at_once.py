@@ -19,7 +19,7 @@ from tests.races.questions import call, copied
 from tests.scale import tries
 from tests.voting import code_of, vote
 
-ROUNDS = tries(10, full=300)
+ROUNDS = tries(5, full=300)
 PAIRS = tries(3, full=100)
 ENDED = ("finished", "paused", "failed", "superseded")
 pytestmark = pytest.mark.timeout(tries(300, full=1_800))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import settings
 from websockets.sync.client import ClientConnection, connect
 
 from tests.console import Console, wait_for
@@ -107,7 +108,7 @@ def test_no_vote_waits_for_a_redis_that(
         heals(server, proxy)
     wait_for(lambda: redis_of(other) == "ok", seconds=5, what="the breaker to close by itself")
     assert is_told(socket, seconds=3), "the page catches up"
-    while is_told(socket, seconds=1.2):
-        """Until nothing is left of that."""
+    while is_told(socket, seconds=2 * settings.REDIS_LOOK_SECONDS):
+        """Until nothing is left of that: the socket looks at Redis once more, and is told if it is back."""
     vote(other, approvals[VOTES], headers)
     assert is_told(socket, seconds=2), "live again"

@@ -205,7 +205,7 @@ async def writer(writing: subprocess.Popen[str]) -> Writer:
     return Writer(writing)
 
 
-@pytest.mark.parametrize(("near_bytes", "steps"), [(0, tries(1_200, full=10_000)), (1_000_000, tries(600, full=4_000))])
+@pytest.mark.parametrize(("near_bytes", "steps"), [(0, tries(800, full=10_000)), (1_000_000, tries(400, full=4_000))])
 async def test_a_validated_read_is_never_stale(
     near_bytes: int, steps: int, database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
@@ -224,7 +224,7 @@ async def test_a_notified_read_lags_by_the_notification_and_no_more(
     """It never shows a mixture, and it catches up with the last write, though nobody writes any more."""
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
         reader = saver.reading("notified")
-        count = await interleave(steps=tries(800, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True)
+        count = await interleave(steps=tries(500, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True)
     assert count.reads > count.stale
     print(f"{count.stale} of {count.reads} notified reads lagged")  # noqa: T201 - the count is the result
 
@@ -341,7 +341,7 @@ async def test_a_redis_that_misbehaves_makes_no_read_stale(
 
     async with opened(database, own_redis.url, near_bytes=0) as (cache, saver):
         hurting = asyncio.create_task(keep_hurting())
-        count = await interleave(steps=tries(600, full=2_500), writer=writer, saver=saver, reader=saver)
+        count = await interleave(steps=tries(300, full=2_500), writer=writer, saver=saver, reader=saver)
         hurting.cancel()
         with suppress(asyncio.CancelledError):
             await hurting
