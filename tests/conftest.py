@@ -18,7 +18,7 @@ from tests import forks, programs, servers
 from tests.console import Console, free_port
 
 SLOW_FIXTURES = {"console", "own_console", "browser", "arena"}
-QUICK_CASES = 4
+QUICK_CASES = 3
 """So many cases of each test are for every day."""
 
 
