@@ -181,6 +181,8 @@ BEGIN_AGAIN_SECONDS = 2.0
 """After the database was gone a worker rests this long before it works again."""
 GRACE_SECONDS = 8.0
 """How long runs may go on after a stop was requested; recovery takes up the rest."""
+REPLY_SECONDS = 10.0
+"""A request waits this long for a worker's answer about a graph."""
 MOVING_SECONDS = 15.0
 """A thread that never stands still is read this often, and one that nobody knows at once, so that it can be cleaned."""
 

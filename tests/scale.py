@@ -4,9 +4,10 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 IS_FULL = os.environ.get("FULL") == "1"
@@ -26,3 +27,9 @@ def some(cases: dict[str, T], *usual: str) -> dict[str, T]:
 def share(places: Sequence[T], number: int, *, of: int) -> list[T]:
     """Return every `of`-th of the places, from `number` on: the cases of a test divide them. FULL=1: all of them."""
     return list(places) if IS_FULL else list(places[number % of :: of])
+
+
+def crossed(cases: Iterable[S], places: Sequence[T]) -> list[tuple[S, T]]:
+    """Return each case with one of the places, which take turns. FULL=1: each case with all of them."""
+    turns = ((case, [places[number % len(places)]]) for number, case in enumerate(cases))
+    return [(case, place) for case, usual in turns for place in (places if IS_FULL else usual)]

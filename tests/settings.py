@@ -19,6 +19,7 @@ GRACE_SECONDS = 2.0
 MOVING_SECONDS = 3.0
 REDIS_LOOK_SECONDS = 0.3
 
+REPLY_SECONDS = float(os.environ.get("TEST_REPLY_SECONDS") or 10)  # less where nobody can answer
 SOCKET_BEAT_SECONDS = float(os.environ.get("TEST_SOCKET_BEAT_SECONDS") or 20)
 for _each in DATABASES.values():  # how long a request waits for a connection: less where a test takes the server away
     _each["OPTIONS"]["pool"]["timeout"] = float(os.environ.get("TEST_POOL_SECONDS") or 5)

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import servers
 from tests.console import Console, free_port, wait_for
 
 
@@ -44,13 +45,15 @@ def test_without_redis_people_can_still_decide(console: Console, own_console: Ca
 @pytest.mark.timeout(180)
 def test_a_worker_and_then_the_database_go(own_console: Callable[..., Console]) -> None:
     """First no worker ever came, then PostgreSQL dies: each is named, and no address of it is told."""
-    console = own_console("--no-worker", "--demo", DATABASE_URL="").start()
+    console = own_console("--no-worker", DATABASE_URL="", TEST_REPLY_SECONDS="1", TEST_POOL_SECONDS="2")
+    servers.fill_own(Path(console.env["DATA_DIR"]))
+    console.start()
+    console.manage("demo", "--threads", "1")
     status, told = ready(console)
     assert (status, told["status"], told["worker"], told["database"]) == (503, "unavailable", "missing", "ok")
     assert (told["redis"], told["checkpointer"]) == ("off", "ok")
     with console.api("alice") as alice:
-        refunds = alice.get("/approvals", params={"limit": 1, "status": "pending", "graph": "refund"})
-        approval = refunds.json()["items"][0]
+        [approval] = alice.get("/approvals", params={"status": "pending"}).json()["items"]
         asked = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": {}})
         assert (asked.status_code, asked.json()["error"]["code"]) == (503, "unavailable")
 

@@ -18,7 +18,7 @@ from tests.scale import tries
 pytestmark = pytest.mark.slow
 
 SEED = 20261129
-HISTORIES = tries(2, full=100)
+HISTORIES = tries(1, full=100)
 STEPS = 60
 
 

@@ -16,8 +16,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests import audit_logs
+from tests.scale import crossed
 
 SEED = 20261120
+PLACES = (0, 1, 2)
+"""The first, a middle and the last signed entry of a kind."""
 TABLES = ("auditentry", "audittext", "signedhead", "audithead", "vote", "decision", "approval", "policyversion")
 
 
@@ -300,8 +303,7 @@ ENTRY = {
 NAMES_OTHER = {"number, to zero": lambda at: 0, "number, to below zero": lambda at: -at}
 
 
-@pytest.mark.parametrize("where", [0, 1, 2], ids=["first", "middle", "last signed"])
-@pytest.mark.parametrize("change", ENTRY)
+@pytest.mark.parametrize(("change", "where"), crossed(ENTRY, PLACES), ids=str)
 def test_a_changed_entry_is_found_and_named(base: Base, change: str, where: int) -> None:
     at = base.entries[where]
     with tampering() as cursor:
@@ -378,7 +380,9 @@ HEADS = {
 
 
 # The first, one between, the last that lists entries; two of quiet minutes, which list none.
-CHANGED_HEADS = [(name, nth) for name in HEADS for nth in (0, 2, 4, 5, 6) if nth < 5 or name != "a hash that it lists"]
+CHANGED_HEADS = [
+    (name, nth) for name, nth in crossed(HEADS, (0, 2, 4, 5, 6)) if nth < 5 or name != "a hash that it lists"
+]
 
 
 @pytest.mark.parametrize(("change", "nth"), CHANGED_HEADS)
@@ -421,8 +425,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("where", [0, 1, 2], ids=["first", "middle", "last"])
-@pytest.mark.parametrize("change", TEXTS)
+@pytest.mark.parametrize(("change", "where"), crossed(TEXTS, PLACES), ids=str)
 def test_a_changed_text_is_found(base: Base, change: str, where: int) -> None:
     with tampering() as cursor:
         TEXTS[change](cursor, base.texts[where])
@@ -477,16 +480,14 @@ DECISIONS = {
 }
 
 
-@pytest.mark.parametrize("where", [0, 1, 2], ids=["first", "middle", "last"])
-@pytest.mark.parametrize("change", VOTES)
+@pytest.mark.parametrize(("change", "where"), crossed(VOTES, PLACES), ids=str)
 def test_a_changed_vote_is_found_at_its_entry(base: Base, change: str, where: int) -> None:
     with tampering() as cursor:
         row("vote", VOTES[change])(cursor, base.votes[where])
         assert first_bad() == base.votes[where]
 
 
-@pytest.mark.parametrize("where", [0, 1, 2], ids=["first", "middle", "last"])
-@pytest.mark.parametrize("change", DECISIONS)
+@pytest.mark.parametrize(("change", "where"), crossed(DECISIONS, PLACES), ids=str)
 def test_a_changed_decision_is_found_at_its_entry(base: Base, change: str, where: int) -> None:
     with tampering() as cursor:
         row("decision", DECISIONS[change])(cursor, base.decisions[where])
@@ -540,8 +541,7 @@ def lines_of(file: Path) -> list[str]:
     return file.read_text().splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("line", [0, 1, 2, 3, 4, 5, 20])
-@pytest.mark.parametrize("change", ["removed", "edited"])
+@pytest.mark.parametrize(("line", "change"), crossed([0, 1, 2, 3, 4, 5, 20], ["removed", "edited"]))
 def test_a_changed_line_of_the_file_is_found(attacked_file: Path, change: str, line: int) -> None:
     lines = lines_of(attacked_file)
     lines[line : line + 1] = [] if change == "removed" else ["x" + lines[line]]

@@ -11,6 +11,7 @@ import pytest
 
 from tests import forks
 from tests.console import ROOT, free_port
+from tests.scale import share
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +52,16 @@ def test_a_wrong_setting_stops_the_start_and_says_what_to_type(database: str, en
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [
-        ('{"graphs": {"a": "./nowhere.py:graph"}}', 'graph "a" (./nowhere.py:graph): there is no such file'),
-        ('{"graphs": {"a": "./graphs.py:missing"}}', 'there is no "missing"'),
-        ('{"graphs": {"a": "./graphs.py:gated", "a": "./graphs.py:asking"}}', '"a" twice'),
-        ('{"graphs": {"a": "./graphs.py:gated"', "is not JSON"),
-    ],
+    share(
+        [
+            ('{"graphs": {"a": "./nowhere.py:graph"}}', 'graph "a" (./nowhere.py:graph): there is no such file'),
+            ('{"graphs": {"a": "./graphs.py:missing"}}', 'there is no "missing"'),
+            ('{"graphs": {"a": "./graphs.py:gated", "a": "./graphs.py:asking"}}', '"a" twice'),
+            ('{"graphs": {"a": "./graphs.py:gated"', "is not JSON"),
+        ],
+        0,
+        of=2,
+    ),
 )
 def test_a_graph_that_cannot_be_loaded_stops_the_start_and_is_named(
     database: str, tmp_path: Path, content: str, told: str

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
@@ -13,7 +14,6 @@ from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailab
 from approvals.jobs import queue as jobs
 from approvals.models import Approval, Graph, Inquiry, Thread
 
-LONGEST_WAIT_SECONDS = 10.0
 WHOLE_WAIT_SECONDS = 30.0
 """Time limit for one large value."""
 INDEX_WAIT_SECONDS = 3.0
@@ -96,7 +96,7 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
 
 
 def _wait(asked: Inquiry) -> dict[str, Any]:
-    longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else LONGEST_WAIT_SECONDS
+    longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else settings.REPLY_SECONDS
     deadline = time.monotonic() + longest
     while time.monotonic() < deadline:
         reply: dict[str, Any] | None = Inquiry.objects.filter(pk=asked.pk).values_list("answer", flat=True).first()
