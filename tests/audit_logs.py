@@ -1,6 +1,5 @@
 """Audit logs of their own, for tests that break them: a database beside the shared one, and a folder for its heads."""
 
-import asyncio
 import random
 import uuid
 from collections.abc import Iterator
@@ -29,15 +28,10 @@ def own_database(url: str) -> Iterator[str]:
 
 
 def _fill(name: str) -> None:
-    """Make our tables and people in an empty database."""
+    """Make our people in a database without any."""
     from django.contrib.auth.models import Group, User
-    from django.core.management import call_command
-
-    from approvals import checkpoints
 
     with _known(name), use(name):
-        call_command("migrate", verbosity=0)
-        asyncio.run(_make_checkpoint_tables(checkpoints.params()))
         for person, role in PEOPLE.items():
             User.objects.create(username=person).groups.add(Group.objects.get(name=role))
 
@@ -54,13 +48,6 @@ def _known(name: str) -> Iterator[None]:
         connections[name].close()  # a migration asks by its name
         connections[name].close_pool()
         del connections[name], connections.settings[name]
-
-
-async def _make_checkpoint_tables(params: dict[str, str]) -> None:
-    from agentcore.savers import opening, setup
-
-    async with opening.open_pool(params, max_size=3) as pool:
-        await setup.setup(pool)
 
 
 @contextmanager

@@ -146,6 +146,8 @@ def _fill() -> dict[str, str]:
 
     call_command("migrate", verbosity=0)
     call_command("setup_checkpointer", verbosity=0)
+    _close_connections()
+    servers.keep_empty(os.environ.get("PYTEST_XDIST_WORKER", "alone"))
     call_command("demo", threads=0)
     made = {user.username: make_token(user) for user in User.objects.all()}
     _close_connections()

@@ -24,6 +24,8 @@ from tests import programs
 
 TEMPLATE = "countersign_template"
 """Migrated, with the checkpoint tables, the demo's people and a token of each; no threads, no runs."""
+EMPTY_TEMPLATE = "countersign_empty"
+"""Migrated, with the checkpoint tables, and nobody in it."""
 RUN_DIR = "TEST_RUN_DIR"
 """The environment variable by which the processes of a run know their folder."""
 _copies: set[str] = set()
@@ -88,7 +90,8 @@ def url_of(name: str) -> str:
 def prepare(name: str, set_up: Callable[[], dict[str, str]]) -> None:
     """Make the database `name` as TEMPLATE is, and TEMPLATE itself if it is not there yet.
 
-    `set_up` fills the empty database, closes its connections and returns a token of each person.
+    `set_up` fills the empty database, keeps it as EMPTY_TEMPLATE before there are people in it, closes its
+    connections and returns a token of each person.
     """
     _copies.add(url_of(name))
     with _only_one(), _admin() as admin:
@@ -107,13 +110,22 @@ def clone() -> str:
     return url
 
 
+def keep_empty(name: str) -> None:
+    """Copy the database `name` to EMPTY_TEMPLATE. Nobody is connected to it."""
+    with _admin() as admin:
+        admin.execute(f"CREATE DATABASE {EMPTY_TEMPLATE} TEMPLATE {name}")
+
+
 def make_template(name: str, set_up: Callable[[str], None]) -> None:
-    """Make a database that others are copied from, unless it is there; `set_up` fills the one of the name it gets."""
+    """Make a database that others are copied from, unless it is there.
+
+    `set_up` fills the one of the name it gets, which is a copy of EMPTY_TEMPLATE.
+    """
     unfinished = f"{name}_unfinished"
     with _only_one(), _admin() as admin:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return
-        admin.execute(f"CREATE DATABASE {unfinished}")
+        admin.execute(f"CREATE DATABASE {unfinished} TEMPLATE {EMPTY_TEMPLATE}")
         set_up(unfinished)
         admin.execute(f"ALTER DATABASE {unfinished} RENAME TO {name}")
 

@@ -1,11 +1,8 @@
 """A wrong setting, or a graph that cannot be loaded, stops the start and says what to type."""
 
-import json
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,15 +69,6 @@ def test_a_graph_that_cannot_be_loaded_stops_the_start_and_is_named(
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_web_process_imports_no_graph(database: str) -> None:
-    script = (
-        "import approvals.asgi, sys, json; print(json.dumps([m for m in sys.modules if 'demo' in m or m == 'graphs']))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    imported: list[Any] = json.loads(done.stdout)
-    assert imported == []
 
 
 def test_a_port_that_is_taken_is_said(database: str) -> None:
