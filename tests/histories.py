@@ -141,7 +141,7 @@ class History:
             act(run_id=run.pk, by=person("root"))
 
     def ask_again(self) -> None:
-        from approvals.actions.votes.questions import ask_again
+        from approvals.actions.votes.repairs import ask_again
 
         if thread := self.one_thread():
             ask_again(thread_id=thread.pk, by=person("root"))

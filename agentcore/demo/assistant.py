@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agentcore.demo.model import Call, Conversation, Turns, chat_model
+from agentcore.demo.model import Conversation, ToolCall, Turns, chat_model
 from agentcore.demo.outbox import record, think
 
 PROMPT = "You are the assistant of Ines Halvorsen, who runs the office of a print shop. Be brief, and use your tools."
@@ -72,9 +72,9 @@ async def search_notes(query: Annotated[str, Field(description="Words to look fo
 # The first whose words appear in the request wins.
 SCENES: dict[str, Turns] = {
     r"\bhalden\b": [
-        [Call("search_notes", {"query": "Halden Paper price list"})],
+        [ToolCall("search_notes", {"query": "Halden Paper price list"})],
         [
-            Call(
+            ToolCall(
                 "schedule_meeting",
                 {
                     "title": "Halden Paper: what the new prices mean for us",
@@ -83,7 +83,7 @@ SCENES: dict[str, Turns] = {
                     "attendees": ["Priya Raman", "Tomás Aguirre"],
                 },
             ),
-            Call(
+            ToolCall(
                 "send_email",
                 {
                     "to": "orders@halden-paper.example",
@@ -93,13 +93,13 @@ SCENES: dict[str, Turns] = {
                     "Kind regards,\nInes Halvorsen",
                 },
             ),
-            Call("delete_file", {"path": "sales/price-list-2024.pdf"}),
+            ToolCall("delete_file", {"path": "sales/price-list-2024.pdf"}),
         ],
     ],
     r"\b(roof|leak|landlord)": [
-        [Call("search_notes", {"query": "landlord"})],
+        [ToolCall("search_notes", {"query": "landlord"})],
         [
-            Call(
+            ToolCall(
                 "send_email",
                 {
                     "to": "brandt@brandt-properties.example",
@@ -112,7 +112,7 @@ SCENES: dict[str, Turns] = {
         ],
     ],
     r"\b(delete|tidy|clear)": [
-        [Call("delete_file", {"path": "scans/2019"}), Call("delete_file", {"path": "scans/2020"})],
+        [ToolCall("delete_file", {"path": "scans/2019"}), ToolCall("delete_file", {"path": "scans/2020"})],
     ],
 }
 
@@ -120,7 +120,7 @@ SCENES: dict[str, Turns] = {
 def script(request: str) -> Turns:
     """What the model asks for; without a scene for the request, what the notes say about it."""
     found = (turns for words, turns in SCENES.items() if re.search(words, request, re.IGNORECASE))
-    return next(found, [[Call("search_notes", {"query": request})]])
+    return next(found, [[ToolCall("search_notes", {"query": request})]])
 
 
 gates = HumanInTheLoopMiddleware(

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agentcore.demo.model import Call, Conversation, Turns, chat_model
+from agentcore.demo.model import Conversation, ToolCall, Turns, chat_model
 from agentcore.demo.outbox import record, think
 
 PROMPT = "You work at the payments desk of a furniture shop. Carry out what the mail asks for with your tools."
@@ -46,11 +46,11 @@ def script(request: str) -> Turns:
     """One turn, with a call for each order that has an amount, and each account that is to be closed."""
     refunds = re.findall(r"\b([A-Z]{2}-\d{5})\b[^.]*?\b(\d+(?:\.\d\d)?) (EUR|GBP|USD|CHF)", request)
     calls = [
-        Call("refund_order", {"order": order, "amount": float(amount), "currency": currency})
+        ToolCall("refund_order", {"order": order, "amount": float(amount), "currency": currency})
         for order, amount, currency in refunds
     ]
     for account in re.findall(r"\bclose\b[^.]*?\b(C-\d+)", request, re.IGNORECASE):
-        calls.append(Call("close_account", {"account": account, "reason": "Closed at the customer's own request."}))
+        calls.append(ToolCall("close_account", {"account": account, "reason": "Closed at the customer's own request."}))
     return [calls] if calls else []
 
 

@@ -44,14 +44,14 @@ class Conversation(TypedDict):
 
 
 @dataclass(frozen=True)
-class Call:
+class ToolCall:
     """One call of a tool."""
 
     tool: str
     args: dict[str, Any]
 
 
-Turns = Sequence[Sequence[Call]]
+Turns = Sequence[Sequence[ToolCall]]
 Script = Callable[[str], Turns]
 """From what the user asked to the calls of each turn, before the model says how it ended."""
 

@@ -15,7 +15,7 @@ from agentcore.plain import schemas
 from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
 
 
-class _Payload(BaseModel, strict=True):
+class _CallPayload(BaseModel, strict=True):
     type: Literal["tool_approval"]
     name: str
     args: dict[str, Any]
@@ -26,7 +26,7 @@ class _Payload(BaseModel, strict=True):
 def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion | None:
     """Return what is asked, or None if this is another dialect."""
     try:
-        payload = _Payload.model_validate(pending.value)
+        payload = _CallPayload.model_validate(pending.value)
     except ValidationError:
         return None
     schema = pending.response_schema or {}

@@ -23,20 +23,20 @@ class _ActionRequest(BaseModel, strict=True):
     args: dict[str, Any] = {}
 
 
-class _Config(BaseModel, strict=True):
+class _LegacyConfig(BaseModel, strict=True):
     allow_accept: bool = False
     allow_edit: bool = False
     allow_ignore: bool = False
     allow_respond: bool = False
 
 
-class _Request(BaseModel, strict=True):
+class _LegacyRequest(BaseModel, strict=True):
     action_request: _ActionRequest
-    config: _Config = _Config()
+    config: _LegacyConfig = _LegacyConfig()
     description: str | None = None
 
 
-_payload = TypeAdapter(list[_Request])
+_payload = TypeAdapter(list[_LegacyRequest])
 _LONGEST_TEXT = 1_000_000
 
 
@@ -51,7 +51,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion |
     return about_actions(actions, schema)
 
 
-def _requests(value: Any) -> list[_Request]:
+def _requests(value: Any) -> list[_LegacyRequest]:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "[") and len(value) <= _LONGEST_TEXT:
         try:
             value = json.loads(value)
@@ -63,7 +63,7 @@ def _requests(value: Any) -> list[_Request]:
         return []
 
 
-def _action(request: _Request, tools: Mapping[str, Any]) -> Action:
+def _action(request: _LegacyRequest, tools: Mapping[str, Any]) -> Action:
     config = request.config
     allowed = {
         "approve": config.allow_accept,

@@ -130,9 +130,9 @@ CREATE OR REPLACE TRIGGER countersign_write AFTER INSERT OR UPDATE ON checkpoint
 CREATE OR REPLACE FUNCTION countersign_ring(thread_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     mark text := md5(convert_to(thread_id, 'UTF8'));
-    bell int := get_byte(decode(left(mark, 2), 'hex'), 0);
+    lock_key int := get_byte(decode(left(mark, 2), 'hex'), 0);
 BEGIN
-    IF (CASE WHEN pg_try_advisory_lock({LOCKS}, bell) THEN NOT pg_advisory_unlock({LOCKS}, bell)
+    IF (CASE WHEN pg_try_advisory_lock({LOCKS}, lock_key) THEN NOT pg_advisory_unlock({LOCKS}, lock_key)
         ELSE true END) THEN
         PERFORM pg_notify('countersign_changes', mark);
     END IF;

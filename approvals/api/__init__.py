@@ -11,7 +11,7 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from approvals.api import approvals, audit, changes, errors, graphs, notices, policies, runs, threads
+from approvals.api import approvals, audit, changes, errors, graphs, own_notices, policies, runs, threads
 from approvals.api.auth import Token
 from approvals.api.docs import DocsPage
 from approvals.api.parser import StrictParser
@@ -57,7 +57,7 @@ api = _Api(
 )
 errors.register(api)
 # Runs before threads: their addresses are longer, and a thread id may hold slashes.
-for _part in (approvals, runs, threads, graphs, policies, changes, notices, audit):
+for _part in (approvals, runs, threads, graphs, policies, changes, own_notices, audit):
     api.add_router("", _part.router)
 
 

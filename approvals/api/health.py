@@ -16,7 +16,7 @@ from django.http import HttpRequest, JsonResponse
 
 from approvals import checkpoints
 from approvals.errors import Unavailable
-from approvals.jobs import queue
+from approvals.jobs import job_queue
 from approvals.live import breaker
 from approvals.models import Graph
 
@@ -108,7 +108,7 @@ def _database() -> str:
 
 
 def _worker() -> str:
-    return "ok" if queue.has_live_worker(within_seconds=HEARTBEAT_SECONDS) else "missing"
+    return "ok" if job_queue.has_live_worker(within_seconds=HEARTBEAT_SECONDS) else "missing"
 
 
 def _checkpointer() -> str:

@@ -8,7 +8,7 @@ from ninja import Query, Router
 from pydantic import Field
 
 from approvals.actions.runs import controls, starts
-from approvals.actions.votes import questions
+from approvals.actions.votes import repairs
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, PlainValue, QueryFilters, Text, ThreadId
@@ -58,7 +58,7 @@ def ask_question_again(request: HttpRequest, thread_id: ThreadId) -> RunOut:
     The stored answer is taken back, and a new approval opens; what others of the same step have done stays done. 409
     when there is nothing to ask again.
     """
-    return run_out(questions.ask_again(thread_id=thread_id, by=person(request)))
+    return run_out(repairs.ask_again(thread_id=thread_id, by=person(request)))
 
 
 @router.get("/threads/{any:thread_id}/runs", response=answers(list[RunOut], 404))

@@ -13,8 +13,8 @@ from approvals.audit.chain import Entry, Text
 from approvals.audit.folder import KeptNote
 from approvals.audit.ledger import Ledger
 from approvals.audit.notes import PublicKey
-from approvals.audit.records import Records
-from approvals.audit.tallies import Tallies
+from approvals.audit.row_verification import Records
+from approvals.audit.tally_verification import Tallies
 from approvals.audit.walk import CannotCheck, Evidence, Known, Verification, Walk, check
 
 CHUNK = 5_000

@@ -18,7 +18,7 @@ from approvals.actions.threads.sweeps import store_lost_threads
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
 from approvals.database import in_database
-from approvals.jobs import queue, runtime
+from approvals.jobs import job_queue, runtime
 from approvals.jobs import tasks as _tasks  # noqa: F401 - registers them; a web process knows only their names
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ async def _work() -> None:
 
 def queues() -> list[str]:
     """Return the queues of this worker: one for each of its graphs, and the one for jobs without a graph."""
-    return [queue.CONSOLE_QUEUE, *map(queue.graph_queue, runtime.load_graphs())]
+    return [job_queue.CONSOLE_QUEUE, *map(job_queue.graph_queue, runtime.load_graphs())]
 
 
 def leave_blocked_nodes() -> None:

@@ -64,7 +64,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class State:
+class StateShown:
     """A state: conversations apart, the rest as a tree, and all of it as JSON."""
 
     conversations: list[tuple[str, list[Message]]]
@@ -161,14 +161,14 @@ def conversations_of(state: Mapping[str, Any]) -> list[tuple[str, list[Message]]
     return [(name, messages_of(value)) for name, value in state.items() if is_conversation(value)]
 
 
-def state_of(state: Mapping[str, Any]) -> State:
+def state_of(state: Mapping[str, Any]) -> StateShown:
     conversations = conversations_of(state)
     talked = {name for name, _ in conversations}
     rest = {name: value for name, value in state.items() if name not in talked}
     tree, is_cut = tree_of(rest)
     raw = json_text(state)
     shown = raw if len(raw) <= LONGEST_RAW else ""
-    return State(conversations, tree, is_cut, shown, not shown, count_odd(state), len(raw))
+    return StateShown(conversations, tree, is_cut, shown, not shown, count_odd(state), len(raw))
 
 
 def tree_of(state: Mapping[str, Any]) -> tuple[list[Branch], bool]:

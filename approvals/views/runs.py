@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
 from approvals.actions.runs import controls
-from approvals.actions.votes import questions
+from approvals.actions.votes import repairs
 from approvals.models import Run
 from approvals.views.pages import Request, redirect_after_post
 
@@ -35,7 +35,7 @@ def cancel_run(request: Request, run_id: UUID) -> HttpResponse:
 
 @require_POST
 def ask_again(request: Request, thread_id: str) -> HttpResponse:
-    questions.ask_again(thread_id=thread_id, by=request.user)
+    repairs.ask_again(thread_id=thread_id, by=request.user)
     messages.success(request, "It is being asked again.")
     return redirect_after_post("thread", thread_id)
 

@@ -9,8 +9,8 @@ from typing import IO
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
-from approvals.actions.audit_log.copies import export_audit
-from approvals.actions.threads.copies import export_thread
+from approvals.actions.audit_log.exports import export_audit
+from approvals.actions.threads.exports import export_thread
 from approvals.actions.threads.whole_values import Whole
 from approvals.audit.filters import Filters
 from approvals.domain.permissions import User

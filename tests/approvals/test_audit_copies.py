@@ -25,7 +25,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 def taken(database: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole export, a part of one, a table for people, and the public key."""
     from approvals.actions.audit_log import signing
-    from approvals.actions.audit_log.copies import export
+    from approvals.actions.audit_log.exports import export
     from approvals.audit.filters import Filters
 
     folder = tmp_path_factory.mktemp("taken")

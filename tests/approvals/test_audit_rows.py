@@ -307,7 +307,7 @@ def rows_in_other_hands() -> Any:
 def test_without_the_comparison_they_are_not_found(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: the chain itself is whole, whatever is done to rows."""
     from approvals import audit
-    from approvals.audit.records import Records
+    from approvals.audit.row_verification import Records
 
     monkeypatch.setattr(Records, "first_fault", lambda _: None)
     found = []
@@ -357,7 +357,7 @@ def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was
     ],
 )
 def test_a_decision_names_the_people_who_cast_its_votes(votes: list[str], by: str, reason: str) -> None:
-    from approvals.audit.tallies import Tallies
+    from approvals.audit.tally_verification import Tallies
 
     def cast(vote: str, actor: str, voter: int, approval: str = "A") -> dict[str, Any]:
         about, row = {"vote": vote, "approval": approval}, {"voter_id": voter, "ended_at": False}

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from approvals.actions.runs import controls, execution
-from approvals.actions.votes import questions
+from approvals.actions.votes import repairs
 from approvals.errors import Refusal
 from approvals.jobs import runtime
 from tests.copies import Paused
@@ -40,7 +40,7 @@ def answer(given: Sequence[Given], name: str = "alice") -> list[dict[str, Any]]:
 def repair(thread_ids: Sequence[str]) -> list[str]:
     """Have the questions of these threads asked again; return the runs that do it."""
     olga = User.objects.get(username="olga")
-    return [str(questions.ask_again(thread_id=thread_id, by=olga).pk) for thread_id in thread_ids]
+    return [str(repairs.ask_again(thread_id=thread_id, by=olga).pk) for thread_id in thread_ids]
 
 
 def give_up(run_ids: Sequence[str]) -> None:

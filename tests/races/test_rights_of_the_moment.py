@@ -72,7 +72,7 @@ def _actions() -> dict[str, Callable[[dict[str, Any], Any], Any]]:
     """Return what takes the lock of a thread for a person, by its name."""
     from approvals.actions.runs import controls, starts
     from approvals.actions.threads import cleaning, replays
-    from approvals.actions.votes import claims, questions, votes
+    from approvals.actions.votes import claims, repairs, votes
     from approvals.models import Run
 
     def run_of(approval: dict[str, Any]) -> uuid.UUID:
@@ -89,7 +89,7 @@ def _actions() -> dict[str, Callable[[dict[str, Any], Any], Any]]:
         "retry": lambda asked, by: controls.retry_run(run_id=run_of(asked), by=by),
         "give up": lambda asked, by: controls.give_up_run(run_id=run_of(asked), by=by),
         "cancel": lambda asked, by: controls.cancel_run(run_id=run_of(asked), by=by),
-        "ask again": lambda asked, by: questions.ask_again(thread_id=asked["thread_id"], by=by),
+        "ask again": lambda asked, by: repairs.ask_again(thread_id=asked["thread_id"], by=by),
         "start": lambda asked, by: starts.start_run(
             thread_id=asked["thread_id"], graph_id="gated", input={"seconds": 0}, by=by
         ),

@@ -8,13 +8,13 @@ from django.utils import timezone
 from agentcore.plain.types import NOTHING_RAN
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases, queueing
-from approvals.actions.runs.entries import EACH_TIME
+from approvals.actions.runs.audit_entries import EACH_TIME
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
-from approvals.jobs import queue
+from approvals.jobs import job_queue
 from approvals.live import events
 from approvals.models import Run, Thread
 
@@ -63,7 +63,7 @@ def cancel_run(*, run_id: UUID, by: User) -> Run:
         run.problem = f"Cancelled by {by.get_username()}.{doubt}"
         run.save()
         _thread_becomes(thread, ThreadStatus.IDLE)
-        queue.enqueue("index_thread", queue=queue.graph_queue(run.graph_id), thread_id=thread.pk)
+        job_queue.enqueue("index_thread", queue=job_queue.graph_queue(run.graph_id), thread_id=thread.pk)
         _record("run.cancelled", run, by, was_entered=run.entered_at is not None)
     return run
 

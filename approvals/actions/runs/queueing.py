@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals.enums import RunStatus, ThreadStatus
-from approvals.jobs import queue
+from approvals.jobs import job_queue
 from approvals.live import events
 from approvals.models import Run
 
@@ -40,5 +40,5 @@ def queue_again(run: Run, *, in_seconds: int | None = None) -> None:
 
 def enqueue(run: Run, *, priority: int = 0, in_seconds: int | None = None) -> None:
     """Wake a worker that has the run's graph. An extra job does no harm: the run is taken once."""
-    graph = queue.graph_queue(run.graph_id)
-    queue.enqueue("execute_run", queue=graph, priority=priority, in_seconds=in_seconds, run_id=str(run.pk))
+    graph = job_queue.graph_queue(run.graph_id)
+    job_queue.enqueue("execute_run", queue=graph, priority=priority, in_seconds=in_seconds, run_id=str(run.pk))

@@ -23,7 +23,7 @@ from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.types import Mismatch, Outcome, Snapshot
 from agentcore.testing.failpoints import is_off
 from approvals import audit, checkpoints
-from approvals.actions.runs import entries, leases, queueing, settling, taking
+from approvals.actions.runs import audit_entries, leases, queueing, settling, taking
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing
@@ -31,7 +31,7 @@ from approvals.database import in_database
 from approvals.domain import outages
 from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
-from approvals.jobs import queue as jobs
+from approvals.jobs import job_queue as jobs
 from approvals.jobs import runtime
 from approvals.live import events
 from approvals.models import Run, Thread
@@ -127,7 +127,7 @@ def _queue_again(taken: TakenRun, here: Snapshot | None, bound: Bound | None = N
             run.bound = bound.plain() if bound else None
         queueing.queue_again(run, in_seconds=pause)
         _let_go(taken, run, ThreadStatus.BUSY)
-        entries.append(
+        audit_entries.append(
             "run.queued", run, checkpoint=taken.resume_from, reason="its worker died", attempt=taken.attempts
         )
 
@@ -141,7 +141,7 @@ def _hold(taken: TakenRun, question: str, here: Snapshot | None, bound: Bound | 
             run.bound = bound.plain() if bound else None
         run.save()
         _let_go(taken, run, ThreadStatus.ERROR)
-        entries.append("run.held", run, checkpoint=taken.resume_from)
+        audit_entries.append("run.held", run, checkpoint=taken.resume_from)
 
 
 def _still_ours(taken: TakenRun) -> Run | None:

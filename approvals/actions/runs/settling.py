@@ -14,7 +14,7 @@ from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Pause, Paused, Snapshot
 from approvals import audit
-from approvals.actions.runs import entries, interference, leases
+from approvals.actions.runs import audit_entries, interference, leases
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing, records
@@ -93,7 +93,7 @@ def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
     if not isinstance(outcome, Mismatch):
         interference.note(run, has_others=has_others, since=taken.resume_from or taken.stood_at)
     if run.decision and run.decision.edits and not _is_refused(outcome):
-        entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
+        audit_entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     _store_outcome(run, outcome, seen)
     _store_thread(thread, run, outcome, seen)
 
@@ -148,7 +148,7 @@ def stand_at(run: Run, here: Snapshot) -> None:
 def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
     run.status, run.ended_at, run.updated_at = status, timezone.now(), timezone.now()
     run.save()
-    entries.append(action, run, **about)
+    audit_entries.append(action, run, **about)
 
 
 def _has_done_nothing(outcome: Outcome) -> bool:

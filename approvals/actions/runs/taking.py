@@ -8,7 +8,7 @@ from django.utils import timezone
 from agentcore.graphs.resume import Answer
 from agentcore.plain.bound_bytes import Bound
 from approvals import audit, checkpoints
-from approvals.actions.runs import entries, leases
+from approvals.actions.runs import audit_entries, leases
 from approvals.actions.runs.taken import Decided, TakenRun
 from approvals.domain import answers, bindings, policies
 from approvals.domain.policies import Rule
@@ -27,7 +27,7 @@ def take_queued(run_id: str) -> TakenRun | None:
     run.status, run.attempts, run.updated_at = RunStatus.RUNNING, run.attempts + 1, timezone.now()
     run.save(update_fields=["status", "attempts", "updated_at"])
     events.publish(thread_id=run.thread_id)
-    entries.append("run.started", run, attempt=run.attempts, fence=taken.fence)
+    audit_entries.append("run.started", run, attempt=run.attempts, fence=taken.fence)
     return replace(taken, attempts=run.attempts)
 
 

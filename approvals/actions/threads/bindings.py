@@ -11,7 +11,7 @@ from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, Binding
 from approvals.errors import Busy, Conflict, Gone, Invalid, NotFound, Unbound
-from approvals.jobs import queue
+from approvals.jobs import job_queue
 from approvals.live import events
 from approvals.models import Graph, Run, Thread
 
@@ -78,7 +78,9 @@ def _bind(thread: Thread, graph_id: str, reason: str, fits: bool, by: User) -> N
     thread.graph_id, thread.bound_by, thread.bound_who = graph_id, Binding.ADMIN, by.get_username()
     thread.unbound, thread.problem, thread.step, thread.updated_at = None, "", None, timezone.now()
     thread.save()
-    queue.enqueue("index_thread", queue=queue.graph_queue(graph_id), priority=queue.URGENT, thread_id=thread.pk)
+    job_queue.enqueue(
+        "index_thread", queue=job_queue.graph_queue(graph_id), priority=job_queue.URGENT, thread_id=thread.pk
+    )
     events.publish(thread_id=thread.pk)
     record_binding(thread, actor=by.get_username(), reason=reason, fits=fits)
 

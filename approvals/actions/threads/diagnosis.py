@@ -13,7 +13,7 @@ from django.db.models import F
 from agentcore.plain.tables import Head
 from approvals import checkpoints
 from approvals.actions.runs import leases, starts
-from approvals.actions.votes import questions
+from approvals.actions.votes import repairs
 from approvals.actions.workers import inquiries
 from approvals.domain import bindings, diagnosis, permissions
 from approvals.domain.diagnosis import Asked, Diagnosis, Facts, RunFacts
@@ -157,7 +157,7 @@ def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bo
         run=_run(rows.runs.get(thread.pk), graph),
         asked=tuple(_asked(each, thread, roster.now) for each in rows.asked[thread.pk]),
         dropped=_dropped(rows.newest.get(thread.pk), rows.runs.get(thread.pk)),
-        can_ask_again=is_alone and not questions.why_not(thread),
+        can_ask_again=is_alone and not repairs.why_not(thread),
         can_go_on=is_alone and not starts.why_not_go_on(thread),
         has_worker=roster.has_worker,
         has_graph_worker=roster.has(thread.graph_id),

@@ -19,7 +19,7 @@ from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
-from approvals.jobs import queue
+from approvals.jobs import job_queue
 from approvals.models import Graph, Run, Thread
 
 WAIT_SECONDS = 10.0
@@ -135,7 +135,7 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
         },
         started_by=by.get_username(),
     )
-    queueing.queue_run(run, priority=queue.URGENT)
+    queueing.queue_run(run, priority=job_queue.URGENT)
     about = {"run": str(run.pk), "from": source.pk, "checkpoint": checkpoint_id, "as_node": as_node}
     given = {name: digest(value) for name, value in {"edits": edits, "input": input}.items() if value}
     told = {name: value for name, value in about.items() if value}

@@ -17,7 +17,7 @@ from approvals.database import in_database
 from approvals.domain import bindings
 from approvals.domain.bindings import Uncertain
 from approvals.enums import Binding
-from approvals.jobs import queue, runtime
+from approvals.jobs import job_queue, runtime
 from approvals.models import Graph, Thread
 
 _TRIES = 5
@@ -126,4 +126,6 @@ async def _looked(worker: runtime.WorkerRuntime, thread_id: str, checkpoint_id: 
 
 def _hand_on(thread_id: str, graph_id: str) -> None:
     """Queue the job again for a worker that has the graph."""
-    queue.enqueue("index_thread", queue=queue.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id)
+    job_queue.enqueue(
+        "index_thread", queue=job_queue.graph_queue(graph_id), once=f"index {thread_id}", thread_id=thread_id
+    )

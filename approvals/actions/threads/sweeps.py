@@ -11,7 +11,7 @@ from approvals import checkpoints
 from approvals.actions.threads import records
 from approvals.domain import outages
 from approvals.enums import ACTIVE_RUNS
-from approvals.jobs import queue
+from approvals.jobs import job_queue
 from approvals.models import Run, Thread
 
 logger = logging.getLogger(__name__)
@@ -49,4 +49,4 @@ def _look_at(thread_id: str, *, is_held: bool, is_cleaned: bool) -> None:
         logger.warning("a thread is not listed: its id has %d characters", len(thread_id))
         checkpoints.mark_indexed(thread_id, checkpoints.read_head(thread_id))
     elif not is_held:
-        queue.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)
+        job_queue.enqueue("index_thread", once=f"index {thread_id}", thread_id=thread_id)

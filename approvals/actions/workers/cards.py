@@ -11,7 +11,7 @@ from agentcore.plain.json import digest, to_plain
 from approvals import audit
 from approvals.audit import subjects
 from approvals.domain import rulebook
-from approvals.jobs import queue as jobs
+from approvals.jobs import job_queue as jobs
 from approvals.jobs import runtime
 from approvals.models import Graph, Thread
 

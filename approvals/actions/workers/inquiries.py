@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from approvals import checkpoints
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
-from approvals.jobs import queue as jobs
+from approvals.jobs import job_queue as jobs
 from approvals.models import Approval, Graph, Inquiry, Thread
 
 WHOLE_WAIT_SECONDS = 30.0
@@ -80,7 +80,7 @@ def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
 
 
 def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
-    if not graph_id and kind not in _NEUTRAL:
+    if not graph_id and kind not in _NEED_NO_GRAPH:
         raise Conflict("No worker can do this: it is not certain which graph the thread is of.")
     if graph_id and not Graph.objects.filter(pk=graph_id).exists():
         raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
@@ -108,6 +108,6 @@ def _wait(asked: Inquiry) -> dict[str, Any]:
     raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
 
 
-_NEUTRAL = ("snapshot", "history")
+_NEED_NO_GRAPH = ("snapshot", "history")
 """What any worker answers of a thread whose graph is not certain, as plain data."""
 _REFUSALS: dict[str, type[Refusal]] = {"Conflict": Conflict, "InvalidEdit": InvalidEdit, "NotFound": NotFound}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from approvals.domain.diagnosis import steps as do
+from approvals.domain.diagnosis import advised_steps as do
 from approvals.domain.diagnosis.facts import AdvisedStep, Asked, Diagnosis, Facts, Health, RunFacts
 from approvals.domain.diagnosis.words import ended, listed
 from approvals.enums import STUCK_RUNS, RunStatus, ThreadStatus

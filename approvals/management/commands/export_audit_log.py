@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from approvals.actions.audit_log.copies import export
+from approvals.actions.audit_log.exports import export
 from approvals.audit.export import FORMATS
 from approvals.audit.filters import Filters
 

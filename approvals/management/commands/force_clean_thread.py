@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from approvals.actions.threads import cleaning
 from approvals.actions.threads.cleaning import Cleaning
-from approvals.actions.threads.copies import export_thread
+from approvals.actions.threads.exports import export_thread
 from approvals.errors import Refusal
 from approvals.management.people import person
 

@@ -9,7 +9,7 @@ from agentcore.plain.errors import AgentCoreError
 from approvals import checkpoints
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
-from approvals.jobs import queue, runtime
+from approvals.jobs import job_queue, runtime
 from approvals.jobs.worker import queues
 
 
@@ -26,5 +26,5 @@ class Command(ProcrastinateCommand):
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         kwargs["queues"] = kwargs.get("queues") or queues()
-        with signed_on(graph_id for graph_id in graphs if queue.graph_queue(graph_id) in kwargs["queues"]):
+        with signed_on(graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]):
             super().handle(*args, **kwargs)
