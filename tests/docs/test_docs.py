@@ -9,10 +9,29 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def imported_by(room: str) -> set[str]:
+    """Return the other rooms of agentcore that the modules of a room import."""
+    sources = [path.read_text() for path in (ROOT / "agentcore" / room).rglob("*.py")]
+    found = [
+        re.findall(r"^\s*(?:from|import) agentcore(?:\.| import )(\w+)", source, re.MULTILINE) for source in sources
+    ]
+    return {name for names in found for name in names} - {room}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_each_page_can_be_reached_from_the_readme() -> None:
+    reached, todo = set(), {ROOT / "README.md"}
+    while todo:
+        page = todo.pop()
+        reached.add(page)
+        links = {(page.parent / link).resolve() for link in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())}
+        todo |= {link for link in links if link.exists()} - reached
+    assert sorted(str(page.relative_to(ROOT)) for page in set(PAGES) - reached) == []
 
 
 def test_files_named_in_the_docs_exist() -> None:
@@ -30,9 +49,28 @@ def test_each_folder_of_the_code_is_on_the_map_for_contributors() -> None:
     assert [room for room in sorted(rooms) if f"| `{room}/` |" not in text] == []
 
 
+def test_each_loose_file_is_on_the_map_for_contributors() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    loose = {path.name for package in ("agentcore", "approvals") for path in (ROOT / package).glob("*.py")}
+    named = {
+        name.rpartition("/")[2]
+        for line in text.split("\n\n")
+        if line.startswith("Loose files")
+        for name in re.findall(r"`([\w/]+\.py)`", line)
+    }
+    assert sorted(loose - named) == []
+
+
+def test_the_map_says_what_each_room_of_agentcore_imports() -> None:
+    rows = re.findall(r"^\| `agentcore/(\w+)/` \| .* \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    told = {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in rows if "`" in cell}
+    assert told and {room: imported_by(room) for room in told} == told
+
+
 def test_make_targets_named_in_the_docs_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {name for page in PAGES for name in re.findall(r"`make ([a-z]+)`", page.read_text())}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"\bmake ([a-z-]+)(?=`| [A-Z]+=)", page.read_text())}
+    assert "test-quick" in named
     assert named <= targets
 
 
