@@ -26,6 +26,7 @@ from langgraph.runtime import ExecutionInfo
 from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.errors import EffectMisused
+from agentcore.plain.limits import IDLE_LIMIT_SQL
 from agentcore.plain.sqlite_tables import BUSY_SECONDS
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.postgres import PostgresSaver
@@ -192,7 +193,7 @@ SELECT set_config('idle_in_transaction_session_timeout', '{LONGEST_SILENCE_SECON
     pg_advisory_xact_lock(hashtextextended(%s, {int.from_bytes(b"effects")}))
 """
 # Last of all: raising the fence must not wait for the effect, nor for a worker that is frozen before this line.
-_HOLD_SQL = _FENCE_SQL.replace("1", "set_config('idle_in_transaction_session_timeout', '5s', true)", 1) + " FOR SHARE"
+_HOLD_SQL = f"SELECT {IDLE_LIMIT_SQL} FROM countersign_fences WHERE thread_id = %s AND fence = %s FOR SHARE"
 
 
 class _InDatabase(_Effect):

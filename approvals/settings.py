@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentcore.plain.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.plain.limits import MOST_IDLE_SECONDS
 from agentcore.plain.urls import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
 from approvals.conf.embedded import data_dir
 from approvals.conf.environment import read
@@ -119,7 +120,6 @@ if any("/" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS takes host names alone, such as ALLOWED_HOSTS=approvals.example.org.")
 
 DATABASE_POOL_SIZE = 20
-MOST_IDLE_SECONDS = 5
 DATABASE_URL = read("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
 DATABASES = {"default": _database(_params(DATABASE_URL))}
 CHECKPOINT_URL = read("CHECKPOINT_URL")

@@ -41,11 +41,15 @@ class Statements:
     """Counts the statements of a connection, and names what caused one that should not."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.sql: list[str] = []
         self.of_presenters: list[str] = []
 
+    @property
+    def count(self) -> int:
+        return len(self.sql)
+
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        self.count += 1
+        self.sql.append(sql)
         if cause := cause_of_statement():
             self.of_presenters.append(f"{cause}: {sql[:200]}")
         return execute(sql, params, many, context)

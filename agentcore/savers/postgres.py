@@ -25,6 +25,7 @@ from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from agentcore.plain.limits import IDLE_LIMIT_SQL
 from agentcore.savers.fence import HELD_SQL, Fenceable
 from agentcore.savers.setup import Pool
 from agentcore.testing.failpoints import reach
@@ -52,7 +53,7 @@ ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING RETURNING *,
 _NO_BLOBS_SQL = "SELECT *, xmin, ctid FROM checkpoint_blobs WHERE false"
 _ONE_WRITE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 # A worker frozen before its commit would block its successor.
-_HOLD_SQL = f"SELECT {HELD_SQL}, set_config('idle_in_transaction_session_timeout', '5s', true)"
+_HOLD_SQL = f"SELECT {HELD_SQL}, {IDLE_LIMIT_SQL}"
 _COPY_SQL = (
     "INSERT INTO checkpoint_blobs SELECT %(target)s, checkpoint_ns, channel, version, type, blob"
     " FROM checkpoint_blobs WHERE thread_id = %(source)s ON CONFLICT DO NOTHING",

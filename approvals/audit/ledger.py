@@ -12,7 +12,7 @@ from approvals.domain.policies import answer_digest, content_digest
 from approvals.models import AuditEntry, AuditText, Decision, Vote
 
 BATCH = 1_000
-KINDS: dict[str, tuple[str, type[Model]]] = {"vote.cast": ("vote", Vote), "decision.reached": ("decision", Decision)}
+ROWS_OF: dict[str, tuple[str, type[Model]]] = {"vote.cast": ("vote", Vote), "decision.reached": ("decision", Decision)}
 FIELDS = {
     "vote.cast": ("verdict", "seen_digest", "edits", "answer", "as_node", "comment", "voter__username"),
     "decision.reached": ("verdict", "edits", "answer", "as_node", "comment", "decided_by", "answer_digest"),
@@ -25,8 +25,8 @@ class Ledger:
     """Receives each entry and reads its row in batches. It keeps only the ids of the rows."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[Seen]] = {action: [] for action in KINDS}
-        self._met: dict[str, set[UUID]] = {action: set() for action in KINDS}
+        self._waiting: dict[str, list[Seen]] = {action: [] for action in ROWS_OF}
+        self._met: dict[str, set[UUID]] = {action: set() for action in ROWS_OF}
         self._fault: Broken | None = None
         self._last = 0
 
@@ -39,7 +39,7 @@ class Ledger:
 
     def first_fault(self, *, is_whole: bool) -> Broken | None:
         """Return the first entry that contradicts its row; of a whole log also a row without an entry."""
-        for action in KINDS:
+        for action in ROWS_OF:
             self._compare(action)
             if is_whole and self._fault is None:
                 self._find_untold(action)
@@ -47,7 +47,7 @@ class Ledger:
 
     def _compare(self, action: str) -> None:
         waiting, self._waiting[action] = self._waiting[action], []
-        ids = [(seq, record, _id_in(record, KINDS[action][0])) for seq, record in waiting]
+        ids = [(seq, record, _id_in(record, ROWS_OF[action][0])) for seq, record in waiting]
         rows = _rows(action, [pk for _, _, pk in ids if pk])
         texts = {
             text.seq: text for text in AuditText.objects.filter(seq__in=[seq for seq, _ in waiting], name="comment")
@@ -55,15 +55,15 @@ class Ledger:
         for seq, record, pk in ids:
             row = rows.get(pk) if pk else None
             if row is None:
-                self._note(seq, f"Its {KINDS[action][0]} is gone.")
+                self._note(seq, f"Its {ROWS_OF[action][0]} is gone.")
             elif row.pk in self._met[action]:
-                self._note(seq, f"Its {KINDS[action][0]} has another entry.")
+                self._note(seq, f"Its {ROWS_OF[action][0]} has another entry.")
             elif _vote_differs(row, seq, record, texts) if action == "vote.cast" else _decision_differs(row, record):
-                self._note(seq, f"Its {KINDS[action][0]} was changed.")
+                self._note(seq, f"Its {ROWS_OF[action][0]} was changed.")
             self._met[action].update([pk] if pk else [])
 
     def _find_untold(self, action: str) -> None:
-        noun, model = KINDS[action]
+        noun, model = ROWS_OF[action]
         if model._default_manager.count() != len(self._met[action]):
             self._note(self._last + 1, f"There is a {noun} that no entry tells of.")
 
@@ -80,7 +80,7 @@ def _id_in(record: dict[str, Any], noun: str) -> UUID | None:
 
 
 def _rows(action: str, ids: list[UUID]) -> dict[UUID, Any]:
-    model, fields = KINDS[action][1], (*FIELDS[action], "approval_id", *THREAD)
+    model, fields = ROWS_OF[action][1], (*FIELDS[action], "approval_id", *THREAD)
     return {row.pk: row for row in model._default_manager.filter(pk__in=ids).values_list("pk", *fields, named=True)}
 
 

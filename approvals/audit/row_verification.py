@@ -55,7 +55,7 @@ class Records:
     def first_fault(self) -> Broken | None:
         """Compare every row. Return the first entry that contradicts its row. Needs a transaction."""
         self._flush()
-        for kind in rows.KINDS:
+        for kind in rows.MODELS:
             found = rows.iter_rows(kind)
             while chunk := list(islice(found, CHUNK)):
                 self._compare(kind, chunk)
@@ -113,7 +113,7 @@ class Records:
                 self._blame(at, f"{_named(key)} was changed: its {name} is not what this entry says.")
 
     def _find_gone(self) -> None:
-        kinds = " OR ".join(f"key LIKE '{kind}:%'" for kind in rows.KINDS if kind not in MAY_GO)
+        kinds = " OR ".join(f"key LIKE '{kind}:%'" for kind in rows.MODELS if kind not in MAY_GO)
         query = f"SELECT key, seq FROM told WHERE columns <> '{GONE}' AND ({kinds}) ORDER BY seq LIMIT 1"
         for key, seq in self._told.execute(query):
             self._blame(seq, f"{_named(key)} is gone, and no entry says that it was removed.")

@@ -62,7 +62,7 @@ KEPT: dict[type[Model], frozenset[str]] = {
     Graph: frozenset({"card"}),
 }
 """Of these kinds, only these columns are recorded."""
-KINDS: dict[str, type[Model]] = {
+MODELS: dict[str, type[Model]] = {
     "group": Group,
     "person": Person,
     "token": ApiToken,
@@ -87,7 +87,7 @@ EMPTIED: dict[str, dict[str, Any]] = {
     "run": {"input": None},
 }
 """What a force-clean leaves in columns with a thread's content."""
-_NAMES = {model: name for name, model in KINDS.items()}
+_NAMES = {model: name for name, model in MODELS.items()}
 BINDING = ("graph_id", "bound_by", "bound_who")
 """Columns of a thread that say which graph runs on it."""
 
@@ -131,7 +131,7 @@ def with_marks(found: "QuerySet[Approval]", names: Sequence[str]) -> "QuerySet[A
 
 def iter_rows(kind: str, *, only: Sequence[Any] | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield each row's key, its thread and its columns. Without `only` it needs a transaction."""
-    wanted, model = columns(kind), KINDS[kind]
+    wanted, model = columns(kind), MODELS[kind]
     table, pk = model._meta.db_table, model._meta.pk.column
     thread, join = _thread_of(model)
     listed = ", ".join(column.sql for column in wanted)
@@ -159,7 +159,7 @@ def _row(kind: str, wanted: Sequence[Column], found: tuple[Any, ...]) -> tuple[s
 @functools.cache
 def columns(kind: str) -> tuple[Column, ...]:
     """Return the recorded columns of a kind of row."""
-    model = KINDS[kind]
+    model = MODELS[kind]
     table, kept, left = model._meta.db_table, KEPT.get(model), LEFT_OUT.get(model, frozenset())
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     wanted = [field for field in fields if (field.attname in kept if kept else field.attname not in left)]
@@ -185,7 +185,7 @@ def is_untold_by_nature(kind: str, columns: dict[str, Any]) -> bool:
 @functools.cache
 def emptied(kind: str) -> dict[str, Any]:
     """Return the recorded form of columns that a force-clean empties."""
-    fields = {field.attname: field for field in KINDS[kind]._meta.concrete_fields}
+    fields = {field.attname: field for field in MODELS[kind]._meta.concrete_fields}
     return {name: _told_value(fields[name], value) for name, value in EMPTIED.get(kind, {}).items()}
 
 

@@ -102,7 +102,7 @@ def adopt() -> None:
     if AuditEntry.objects.filter(action="record.adopted").exists():
         return
     with transaction.atomic():
-        for kind in rows.KINDS:
+        for kind in rows.MODELS:
             found = rows.iter_rows(kind)
             _adopt(kind, (each for each in found if not rows.is_untold_by_nature(kind, each[2])))
         append_by_console("record.adopted", object={"kind": "all", "rows": 0})

@@ -15,7 +15,7 @@ from approvals.models import AuditCheck, AuditEntry, AuditHead, AuditText, Signe
 
 LATE = timedelta(minutes=5)
 """Time without a signature after which the page warns: a worker signs each minute."""
-SENTENCES = {
+ENTRY_SENTENCES = {
     "audit.exported": "{actor} took a copy of the log ({entries} of its entries), as {format}.",
     "audit.verified": "The log was walked: {entries} entries in their place.",
     "decision.reached": "Decided: {verdict}, by {by}.",
@@ -126,7 +126,7 @@ def _sentence(entry: AuditEntry, body: dict[str, Any]) -> str:
     about = body.get("object")
     words = {**(about if isinstance(about, dict) else {}), "actor": entry.actor or "nobody"}
     try:
-        return SENTENCES[entry.action].format_map(words)
+        return ENTRY_SENTENCES[entry.action].format_map(words)
     except (KeyError, ValueError, AttributeError, IndexError):
         return ACTIONS.get(entry.action, "")
 

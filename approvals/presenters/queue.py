@@ -8,21 +8,17 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from approvals.enums import ApprovalStatus, RunStatus, Verdict
+from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunStatus, Verdict
 from approvals.models import Approval, Decision, Run
 from approvals.presenters.runs import WORDS as RUN_WORDS
 
-OUTCOMES = {
+OUTCOMES = {VERDICT_WORDS[verdict].status: VERDICT_WORDS[verdict].decided for verdict in Verdict} | {
     ApprovalStatus.PENDING: "Open",
-    ApprovalStatus.APPROVED: "Approved",
-    ApprovalStatus.ANSWERED: "Answered",
-    ApprovalStatus.REJECTED: "Rejected",
-    ApprovalStatus.SKIPPED: "Skipped",
     ApprovalStatus.EXPIRED: "Timed out",
     ApprovalStatus.SUPERSEDED: "Superseded",
     ApprovalStatus.CLEANED: "Cleaned",
 }
-KINDS = {
+KIND_WORDS = {
     "breakpoint": "Breakpoint",
     "hitl_batched": "Tool calls",
     "hitl_per_call": "Tool call",
@@ -113,7 +109,7 @@ def row_of(approval: Approval, untrue: str = "") -> Row:
         proposed=called.proposed,
         graph=approval.graph_id or "unknown graph",
         node=", ".join(approval.next),
-        kind=KINDS.get(approval.kind, approval.kind),
+        kind=KIND_WORDS.get(approval.kind, approval.kind),
         thread_id=approval.thread_id,
         started_by=starter.get_username() if starter else "outside",
         created_at=approval.created_at,

@@ -229,7 +229,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
         return {"run": None, "next_up": None if found.is_pending else next_up(request, found)}
     newest = Run.objects.filter(thread_id=found.thread_id).order_by("-created_at").values_list("pk", flat=True).first()
     is_last = newest == carried.pk
-    waits = Approval.objects.pending().filter(thread_id=found.thread_id).first() if is_last else None
+    waits = listed(Approval.objects.pending().filter(thread_id=found.thread_id)).first() if is_last else None
     return {
         "approval": found,
         "run": run_of(carried, graph, upcoming=upcoming_of(found)),

@@ -14,7 +14,7 @@ from approvals.actions.votes import alterations
 from approvals.domain import permissions, queries
 from approvals.domain.permissions import User
 from approvals.models import Approval, ApprovalQuerySet, Graph, Notice
-from approvals.presenters.queue import KINDS, rows_of
+from approvals.presenters.queue import KIND_WORDS, rows_of
 from approvals.views.pages import (
     PAGE_SIZE,
     Request,
@@ -52,7 +52,7 @@ def queue(request: Request) -> HttpResponse:
     permissions.check_view(request.user)
     context = list_context(request)
     if not wants_part(request):
-        context |= {"graphs": list(Graph.objects.order_by("pk").values_list("pk", flat=True)), "kinds": KINDS}
+        context |= {"graphs": list(Graph.objects.order_by("pk").values_list("pk", flat=True)), "kinds": KIND_WORDS}
     return filtered_by_hand(request, page_or_part(request, "queue.html", "list", context))
 
 

@@ -1,5 +1,6 @@
 """The list of threads, and the page of one thread."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db.models import Q
@@ -16,13 +17,26 @@ from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
 from approvals.models import Approval, Graph, Run, Thread
 from approvals.presenters import queue
-from approvals.presenters.graphs import drawing_of
+from approvals.presenters.graphs import Drawing, drawing_of
 from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
 from approvals.presenters.threads import WORDS, row_of, rows_of
 from approvals.presenters.values import state_of, value_of
-from approvals.views.pages import Request, after_key, filtered_by_hand, one_page, other_query, page_or_part, words
+from approvals.views.pages import (
+    Request,
+    after_key,
+    filtered_by_hand,
+    one_page,
+    other_query,
+    page_or_part,
+    wants_part,
+    words,
+)
 from approvals.views.queue import listed
+
+MOST_RUNS = 20
+MOST_APPROVALS = 20
+_NOT_OF_A_RUN = tuple(f"decision__approval__{name}" for name in ("state", "request", "actions", "opaque"))
 
 
 @require_safe
@@ -62,48 +76,57 @@ def filtered(given: dict[str, str]) -> Any:
 
 @require_safe
 def thread(request: Request, thread_id: str) -> HttpResponse:
-    found = get_thread(request.user, thread_id)
-    graph = Graph.objects.filter(pk=found.graph_id).first()
     if request.GET.get("part") == "state":
-        return _state(request, found)
-    runs = list(Run.objects.filter(thread=found).order_by("-created_at")[:20])
-    approvals = listed(Approval.objects.filter(thread=found).order_by("-created_at"))[:20]
+        return _state(request, get_thread(request.user, thread_id))
+    is_live = wants_part(request)
+    found = get_thread(request.user, thread_id, without=("state", "metadata") if is_live else ())
+    context = _live_context(request, found)
+    if not is_live:
+        context |= _state_context(found) | {"why_not_clean": permissions.why_not(request.user, "force_clean")}
+    return page_or_part(request, "thread.html", "live", context)
+
+
+def _live_context(request: Request, found: Thread) -> dict[str, Any]:
+    """Return the context of the part that asks for itself every few seconds. It does not read the state."""
+    graph = Graph.objects.filter(pk=found.graph_id).first()
+    recent = Run.objects.filter(thread=found).select_related("decision__approval").defer(*_NOT_OF_A_RUN)
+    runs = list(recent.order_by("-created_at")[:MOST_RUNS])
+    approvals = listed(Approval.objects.filter(thread=found).order_by("-created_at"))[:MOST_APPROVALS]
     diagnosis = diagnose.diagnose(thread_id=found.pk, by=request.user, may_wait=False)
-    busy_here = found.next if found.status == ThreadStatus.INTERRUPTED else ()
-    context = {
+    return {
         "thread": found,
         "row": row_of(found, graph, diagnosis),
         "diagnosis": diagnosis_of(diagnosis, found, request.user),
-        "drawing": drawing_of(graph.card, here=busy_here, states=node_states(runs[0]) if runs else {})
-        if graph
-        else None,
+        "drawing": _drawing(found, graph, runs),
         "runs": [run_of(run, graph) for run in runs],
         "approvals": queue.rows_of(list(approvals)),
-        "state": state_of(found.state),
         "questions": [value_of(each["value"]) for each in (found.unbound or {}).get("questions", ())],
-        "cut": _cut(found),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
-        "why_not_clean": permissions.why_not(request.user, "force_clean"),
         **history.lineage(found),
     }
-    return page_or_part(request, "thread.html", "live", context)
+
+
+def _drawing(found: Thread, graph: Graph | None, runs: list[Run]) -> Drawing | None:
+    here = found.next if found.status == ThreadStatus.INTERRUPTED else ()
+    return drawing_of(graph.card, here=here, states=node_states(runs[0] if runs else None)) if graph else None
+
+
+def _state_context(found: Thread) -> dict[str, Any]:
+    return {"state": state_of(found.state), "cut": [f"state/{name}" for name in cut_channels(found.state)]}
 
 
 def _state(request: Request, found: Thread) -> HttpResponse:
     """Render the state again if the thread moved. Otherwise leave it, with what a person unfolded."""
     if request.GET.get("seen") == found.checkpoint_id:
         return HttpResponse(status=204)
-    context = {"thread": found, "state": state_of(found.state), "cut": _cut(found)}
-    return render(request, "thread.html#state", context)
+    return render(request, "thread.html#state", {"thread": found, **_state_context(found)})
 
 
-def _cut(found: Thread) -> list[str]:
-    return [f"state/{name}" for name in cut_channels(found.state)]
-
-
-def get_thread(user: User, thread_id: str) -> Thread:
+def get_thread(user: User, thread_id: str, *, without: Collection[str] = ()) -> Thread:
+    """Return a thread, with the person who started it. Columns that the caller does not read can be left out."""
     permissions.check_view(user)
-    found = Thread.objects.select_related("started_by").filter(pk=thread_id.replace("\x00", "")).first()
+    wanted = Thread.objects.select_related("started_by").defer(*without)
+    found = wanted.filter(pk=thread_id.replace("\x00", "")).first()
     if found is None:
         raise NotFound("There is no such thread.")
     return found

@@ -592,7 +592,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "interrupts.md").read_te
 
 @pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL), ids=lambda text: text[:30])
 async def test_each_example_of_the_page_runs(example: str) -> None:
-    calls = [[model.Call("refund_order", {"order": "NL-1", "amount": 5.0})]]
+    calls = [[model.ToolCall("refund_order", {"order": "NL-1", "amount": 5.0})]]
     names: dict[str, Any] = {"model": model.chat_model(lambda request: calls if "refund_order" in example else [])}
     exec(compile(example, "interrupts.md", "exec"), names)
     saver = MemorySaver(strict_serializer(declared_types(names["graph"])))
@@ -630,7 +630,7 @@ class Flaky:
 
         gates = HumanInTheLoopMiddleware({"pay": True}, interrupt_mode=mode)
         saver = MemorySaver(strict_serializer())
-        pays = model.ScriptedModel(script=lambda request: [[model.Call("pay", {})]])
+        pays = model.ScriptedModel(script=lambda request: [[model.ToolCall("pay", {})]])
         return create_agent(pays, tools=[pay], middleware=[gates], checkpointer=saver)
 
 

@@ -65,6 +65,8 @@ def addresses(console: Console, alice: "Client") -> dict[str, str]:
         "run": reverse("approval_run", args=[decided["id"]]),
         "decided": reverse("approval", args=[decided["id"]]),
         "edit": reverse("preview", args=[waits["id"]]),
+        "thread": reverse("thread", args=[decided["thread_id"]]),
+        "state": reverse("thread", args=[decided["thread_id"]]) + "?part=state",
     }
 
 
@@ -83,6 +85,9 @@ def addresses(console: Console, alice: "Client") -> dict[str, str]:
         ("closed", True, 4),
         ("run", True, 8),
         ("decided", False, 14),
+        ("thread", False, 20),
+        ("thread", True, 19),
+        ("state", True, 4),
     ],
 )
 def test_a_page_or_fragment_needs_few_statements(
@@ -93,6 +98,12 @@ def test_a_page_or_fragment_needs_few_statements(
     assert answer.status_code == (204 if name == "standing" else 200)
     assert statements.of_presenters == []
     assert statements.count <= most
+
+
+def test_the_part_of_a_thread_that_polls_reads_no_state(alice: "Client", addresses: dict[str, str]) -> None:
+    with counted() as statements:
+        alice.get(addresses["thread"], **HTMX)
+    assert [sql for sql in statements.sql if re.search(r'"(state|request|actions)"', sql)] == []
 
 
 def test_a_form_that_is_drawn_again_needs_no_list(alice: "Client", addresses: dict[str, str]) -> None:
@@ -124,12 +135,18 @@ def known(console: Console) -> dict[str, list[Any]]:
     from approvals.models import AuditText, Policy, Run, Thread
 
     waits, decided = console.pause("refund", refund()), console.pause("refund", refund())
-    asked = console.pause("asking", {"text": "Ada"})
+    asked, gated = console.pause("asking", {"text": "Ada"}), console.pause("two_gates", {"text": "x"})
+    failing = console.pause("failing", {"text": "x"})
     ballot = {"verdict": "approve", "seen_digest": decided["digest"], "comment": "Looks right."}
     ballot["edits"] = {"amount": {"op": "set", "value": 95.0}}
     with console.api("alice") as api:
         api.post(f"/approvals/{decided['id']}/votes", json=ballot).raise_for_status()
+        for each in (gated, failing):
+            plain = {"verdict": "approve", "seen_digest": each["digest"]}
+            api.post(f"/approvals/{each['id']}/votes", json=plain).raise_for_status()
     console.run_of(decided["id"])
+    console.run_of(gated["id"])
+    console.run_of(failing["id"], until=("failed",))
     origin = Thread.objects.get(pk=decided["thread_id"])
     with console.api("olga") as api:
         place = {"checkpoint_id": origin.checkpoint_id}
@@ -139,10 +156,10 @@ def known(console: Console) -> dict[str, list[Any]]:
     plain = {name: getattr(Policy(node=f"n-{uuid4()}"), name) for name in POLICY_FIELDS}
     policy = policies.put_policy(0, plain | empty, by=User.objects.get(username="root"))
     text = AuditText.objects.order_by("-seq")[0]
-    threads = [waits["thread_id"], origin.pk, asked["thread_id"], forked.json()["thread_id"]]
+    paused = [waits, decided, asked, gated, failing]
     return {
-        "approval_id": [waits["id"], decided["id"], asked["id"]],
-        "thread_id": threads,
+        "approval_id": [each["id"] for each in paused],
+        "thread_id": [*(each["thread_id"] for each in paused), forked.json()["thread_id"]],
         "checkpoint_id": [origin.checkpoint_id],
         "run_id": [Run.objects.filter(thread=origin)[0].pk],
         "seq": [text.seq],
