@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from agentcore.graphs.snapshots import config_for, with_saver
 from tests import dialects
 from tests.console import Console
 from tests.dialects import did
+from tests.scale import share
 from tests.voting import code_of, read, vote
 
 
@@ -212,7 +213,11 @@ BAD: list[tuple[str, str, Any, str, str]] = [
     ("schema", "huge", {**ORDER, "note": "x" * 1_000_001}, "", "takes"),
     ("plain", "huge", "x" * 1_000_001, "", "takes"),
 ]
-IDS = [f"{dialect}: {what}" for dialect, what, *_ in BAD]
+
+
+def _named(cases: list[Any]) -> list[Any]:
+    return [pytest.param(*case, id=f"{case[0]}: {case[1]}") for case in cases]
+
 
 # What is no answer to the question at all: the ballot, the status and the code.
 WRONG: list[tuple[str, dict[str, Any], tuple[int, str]]] = [
@@ -242,16 +247,20 @@ WRONG: list[tuple[str, dict[str, Any], tuple[int, str]]] = [
     *((name, {"verdict": "respond", "answer": RIGHT[name], "seen_digest": "0" * 64}, (409, "stale")) for name in RIGHT),
 ]
 
-# What fits: the ballot, and what the node was given or the tools did.
+# What the answers of RIGHT come to: what the node was given or the tools did.
+OUTCOMES: dict[str, Any] = {
+    **RIGHT,
+    "batched": [("pay", 7.0), ("send_mail", None)],
+    "per call": [("pay", 7.0)],
+    "legacy": ["edit", {"amount": 3}],
+    "schema": {**ORDER, "note": None},
+}
+NESTED = {"limit": [1, {"a": None}, "", {}, [], "approve", 2**53 - 1, 0.1]}
+
+# What fits besides: the ballot, and what it comes to.
 GOOD: list[tuple[str, str, dict[str, Any], Any]] = [
     ("batched", "approve", {"verdict": "approve"}, [("pay", 20.5), ("wipe", None), ("send_mail", None)]),
     ("batched", "reject", {"verdict": "reject", "comment": "No."}, []),
-    (
-        "batched",
-        "each its own",
-        {"verdict": "respond", "answer": RIGHT["batched"]},
-        [("pay", 7.0), ("send_mail", None)],
-    ),
     (
         "batched",
         "answered for the tool",
@@ -259,20 +268,15 @@ GOOD: list[tuple[str, str, dict[str, Any], Any]] = [
         [("pay", 20.5)],
     ),
     ("per call", "approve", {"verdict": "approve"}, [("pay", 20.5)]),
-    ("per call", "edit", {"verdict": "respond", "answer": RIGHT["per call"]}, [("pay", 7.0)]),
     ("per call", "reject", {"verdict": "reject", "comment": "No."}, []),
     ("camel", "approve", {"verdict": "approve"}, decisions(YES, YES)),
-    ("camel", "each its own", {"verdict": "respond", "answer": RIGHT["camel"]}, RIGHT["camel"]),
     ("legacy", "approve", {"verdict": "approve"}, ["accept", None]),
     ("legacy", "reject", {"verdict": "reject", "comment": "No."}, ["ignore", None]),
-    ("legacy", "edit", {"verdict": "respond", "answer": RIGHT["legacy"]}, ["edit", {"amount": 3}]),
     ("legacy text", "approve", {"verdict": "approve"}, [TAKEN, TAKEN]),
-    ("legacy text", "each its own", {"verdict": "respond", "answer": RIGHT["legacy text"]}, RIGHT["legacy text"]),
     ("talk", "response", {"verdict": "respond", "answer": [{"type": "response", "args": "42"}]}, ["response", "42"]),
-    ("schema", "a form", {"verdict": "respond", "answer": ORDER}, {**ORDER, "note": None}),
     *(
         ("plain", f"{json.dumps(value)[:20]}", {"verdict": "respond", "answer": value}, value)
-        for value in (None, False, 0, "", {}, [], "approve", {"limit": [1, {"a": None}]}, 2**53 - 1, 0.1, "x" * 900_000)
+        for value in (None, False, 0, NESTED, "x" * 900_000, *share(["", {}, [], "approve", 2**53 - 1, 0.1], 0, of=6))
     ),
 ]
 MORE = {**ASKED, "talk": ("d_legacy", {"ask": TALK})}
@@ -300,15 +304,25 @@ def answered(console: Console) -> list[tuple[dict[str, Any], int]]:
     ]
 
 
-def assert_untouched(console: Console, approval: dict[str, Any]) -> None:
-    """Nothing was stored, here or with the thread."""
+def stored(approval: dict[str, Any]) -> Any:
+    """Return what is stored of an approval and of its thread."""
     from approvals import checkpoints
-    from approvals.models import Approval
+    from approvals.models import Approval, Run, Vote
 
-    assert read(console, approval) == approval
-    head, ours = checkpoints.read_head(approval["thread_id"]), Approval.objects.get(pk=approval["id"])
-    assert head is not None
-    assert (head.checkpoint_id, head.writes) == (ours.checkpoint_id, ours.head_writes)
+    rows = [Run.objects.filter(thread_id=approval["thread_id"]), Vote.objects.filter(approval_id=approval["id"])]
+    of_thread = checkpoints.read_head(approval["thread_id"])
+    return Approval.objects.values().get(pk=approval["id"]), [list(each.values()) for each in rows], of_thread
+
+
+@pytest.fixture(scope="module")
+def assert_untouched(asked: dict[str, dict[str, Any]]) -> Callable[[str], None]:
+    """Return what asserts that nothing was stored of a refusal; what the API says of it is compared in the end."""
+    before = {dialect: stored(approval) for dialect, approval in asked.items()}
+
+    def check(dialect: str) -> None:
+        assert stored(asked[dialect]) == before[dialect]
+
+    return check
 
 
 def channels_written(thread_id: str) -> set[str]:
@@ -320,9 +334,16 @@ def channels_written(thread_id: str) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
-@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), BAD, ids=IDS)
+@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), _named(share(BAD, 0, of=2)))
 def test_an_answer_that_does_not_fit_is_refused_and_says_where(
-    console: Console, asked: dict[str, Any], dialect: str, what: str, answer: Any, path: str, bare: str
+    console: Console,
+    asked: dict[str, Any],
+    assert_untouched: Callable[[str], None],
+    dialect: str,
+    what: str,
+    answer: Any,
+    path: str,
+    bare: str,
 ) -> None:
     refused = vote(console, "alice", asked[dialect], "respond", answer=answer)
     assert code_of(refused) == (422, "invalid_answer"), refused.text[:500]
@@ -330,16 +351,21 @@ def test_an_answer_that_does_not_fit_is_refused_and_says_where(
     assert path in {fault["path"] for fault in faults}
     assert all(fault["message"].endswith(".") for fault in faults)
     assert len(refused.text) < 5_000, "it does not repeat the answer"
-    assert_untouched(console, asked[dialect])
+    assert_untouched(dialect)
 
 
 @pytest.mark.parametrize(("dialect", "ballot", "expected"), WRONG)
 def test_a_ballot_that_is_no_answer_here_is_refused(
-    console: Console, asked: dict[str, Any], dialect: str, ballot: dict[str, Any], expected: tuple[int, str]
+    console: Console,
+    asked: dict[str, Any],
+    assert_untouched: Callable[[str], None],
+    dialect: str,
+    ballot: dict[str, Any],
+    expected: tuple[int, str],
 ) -> None:
     refused = vote(console, "alice", asked[dialect], **ballot)
     assert code_of(refused) == expected, refused.text[:500]
-    assert_untouched(console, asked[dialect])
+    assert_untouched(dialect)
 
 
 UNKEPT = ['"a\\u0000b"', '"\\ud800"', "NaN", "1e999", str(2**63), "[" * 300 + "]" * 300, "{", ""]
@@ -348,7 +374,7 @@ COMMANDS = ['{"__overwrite__": [1]}', '{"a": [{"lc": 1}]}']
 
 @pytest.mark.parametrize("text", [*UNKEPT, *COMMANDS])
 def test_what_cannot_be_kept_or_would_be_an_instruction_is_refused(
-    console: Console, asked: dict[str, Any], text: str
+    console: Console, asked: dict[str, Any], assert_untouched: Callable[[str], None], text: str
 ) -> None:
     approval = asked["plain"]
     ballot = f'{{"verdict": "respond", "seen_digest": "{approval["digest"]}", "answer": {text}}}'
@@ -357,15 +383,19 @@ def test_what_cannot_be_kept_or_would_be_an_instruction_is_refused(
             f"/approvals/{approval['id']}/votes", content=ballot, headers={"Content-Type": "application/json"}
         )
     assert refused.status_code in (400, 422), refused.text[:500]
-    assert_untouched(console, approval)
+    assert_untouched("plain")
 
 
 @pytest.mark.parametrize("dialect", RIGHT)
-def test_after_all_that_the_right_answer_is_taken(console: Console, asked: dict[str, Any], dialect: str) -> None:
+def test_after_all_that_the_right_answer_is_taken_and_does_what_it_says(
+    console: Console, asked: dict[str, Any], data_dir: Path, dialect: str
+) -> None:
     approval = asked[dialect]
+    assert read(console, approval) == approval
     assert "__resume__" not in channels_written(approval["thread_id"])
     vote(console, "alice", approval, "respond", answer=RIGHT[dialect]).raise_for_status()
     assert console.run_of(approval["id"])["status"] == "finished"
+    assert_came(console, approval, dialect, OUTCOMES[dialect], data_dir)
     assert code_of(vote(console, "bob", approval, "respond", answer=RIGHT[dialect])) == (409, "already_decided")
     told = read(console, approval)
     assert told["decision"]["answer"] == RIGHT[dialect]
@@ -380,6 +410,12 @@ def test_an_answer_that_fits_does_what_it_says(
     approval, status = answered[place]
     assert status == 201
     assert console.run_of(approval["id"])["status"] == "finished"
+    assert_came(console, approval, dialect, expected, data_dir)
+    assert read(console, approval)["decision"]["deviations"] == []
+
+
+def assert_came(console: Console, approval: dict[str, Any], dialect: str, expected: Any, data_dir: Path) -> None:
+    """The node was given this, or the tools did it."""
     thread_id = approval["thread_id"]
     if dialect in ("batched", "per call"):
         assert [(each["name"], each["args"].get("amount")) for each in did(thread_id, data_dir)] == expected
@@ -391,7 +427,6 @@ def test_an_answer_that_fits_does_what_it_says(
             assert got["sha256"] == hashlib.sha256(wanted.encode()).hexdigest()
         else:
             assert json.dumps(got, sort_keys=True) == wanted, "false is not 0"
-    assert read(console, approval)["decision"]["deviations"] == []
 
 
 # The control: LangGraph alone.
@@ -434,7 +469,7 @@ def some_data_dir(data_dir: Path) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), BAD, ids=IDS)
+@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), _named(share(BAD, 0, of=3)))
 async def test_langgraph_alone_takes_it_or_is_poisoned_by_it(
     some_data_dir: None, dialect: str, what: str, answer: Any, path: str, bare: str
 ) -> None:
