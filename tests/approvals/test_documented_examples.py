@@ -10,6 +10,7 @@ from tests.approvals.test_answers import answer, asked, decide, values
 from tests.approvals.test_answers_matrix import calls
 from tests.console import Console
 from tests.dialects import did
+from tests.scale import share
 from tests.voting import code_of, read, vote
 
 
@@ -53,8 +54,7 @@ def test_several_questions_at_once_are_each_answered(console: Console) -> None:
 
 @pytest.mark.parametrize(
     ("given", "booked"),
-    [({"type": "accept"}, "Ritz"), ({"type": "edit", "args": {"hotel": "Savoy"}}, "Savoy")],
-    ids=["accept", "edit"],
+    share([({"type": "accept"}, "Ritz"), ({"type": "edit", "args": {"hotel": "Savoy"}}, "Savoy")], 1, of=2),
 )
 def test_a_tool_asks_before_it_books(console: Console, data_dir: Path, given: Any, booked: str) -> None:
     approval = console.pause("x_booking", calls(("book_hotel", {"hotel": "Ritz"})))
@@ -112,15 +112,18 @@ def test_a_read_alone_asks_nobody(console: Console, data_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ballot", "told"),
-    [
-        ({"verdict": "approve"}, "[('Jazz',), ('Rock',)]"),
-        (
-            [{"type": "edit", "args": {"action": "run_query", "args": {"query": "SELECT count(*) FROM genre"}}}],
-            "[(2,)]",
-        ),
-        ([{"type": "response", "args": "Sort it the other way."}], "The person says: Sort it the other way."),
-    ],
-    ids=["accept", "edit", "response"],
+    share(
+        [
+            ({"verdict": "approve"}, "[('Jazz',), ('Rock',)]"),
+            (
+                [{"type": "edit", "args": {"action": "run_query", "args": {"query": "SELECT count(*) FROM genre"}}}],
+                "[(2,)]",
+            ),
+            ([{"type": "response", "args": "Sort it the other way."}], "The person says: Sort it the other way."),
+        ],
+        1,
+        of=3,
+    ),
 )
 def test_a_statement_is_reviewed_before_it_runs(console: Console, ballot: Any, told: str) -> None:
     question = {"messages": [{"role": "user", "content": "SELECT name FROM genre ORDER BY name"}]}

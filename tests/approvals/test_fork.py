@@ -54,20 +54,25 @@ def finished(console: Console, **input: Any) -> dict[str, Any]:
     return approval
 
 
+@pytest.fixture(scope="module")
+def paused(console: Console) -> dict[str, Any]:
+    """A thread at a gate, to fork from: that leaves it as it was."""
+    return console.pause("gated", {"text": "x"})
+
+
 def faults(answer: httpx.Response) -> dict[str, str]:
     return {fault["path"]: fault["message"] for fault in answer.json()["error"]["detail"]["faults"]}
 
 
-def test_a_fork_of_a_paused_thread_is_decided_on_its_own(console: Console) -> None:
-    origin = console.pause("gated", {"text": "x"})
-    new = forked(console, origin["thread_id"], origin["checkpoint_id"])
-    assert (new["status"], new["next"], new["checkpoint_id"]) == ("interrupted", ["act"], origin["checkpoint_id"])
-    assert new["forked_from"] == {"thread_id": origin["thread_id"], "checkpoint_id": origin["checkpoint_id"]}
+def test_a_fork_of_a_paused_thread_is_decided_on_its_own(console: Console, paused: dict[str, Any]) -> None:
+    new = forked(console, paused["thread_id"], paused["checkpoint_id"])
+    assert (new["status"], new["next"], new["checkpoint_id"]) == ("interrupted", ["act"], paused["checkpoint_id"])
+    assert new["forked_from"] == {"thread_id": paused["thread_id"], "checkpoint_id": paused["checkpoint_id"]}
     own = console.pending(new["thread_id"])
-    assert own["id"] != origin["id"]
+    assert own["id"] != paused["id"]
     approve(console, own)
     assert is_over(console, new["thread_id"])["values"]["notes"] == ["prepared", "acted"]
-    assert read(console, f"/approvals/{origin['id']}") == origin
+    assert read(console, f"/approvals/{paused['id']}") == paused
 
 
 def test_a_question_is_asked_in_the_fork_too(console: Console) -> None:
@@ -103,46 +108,41 @@ def test_a_gate_that_was_passed_holds_in_the_fork(console: Console) -> None:
     assert new["values"]["notes"] == ["prepared"]
 
 
-def test_a_fork_with_an_edit(console: Console) -> None:
-    origin = console.pause("gated", {"text": "x"})
+def test_a_fork_with_an_edit(console: Console, paused: dict[str, Any]) -> None:
     edits = {"text": {"op": "set", "value": "y"}}
-    new = forked(console, origin["thread_id"], origin["checkpoint_id"], edits=edits)
+    new = forked(console, paused["thread_id"], paused["checkpoint_id"], edits=edits)
     assert (new["status"], new["values"]["text"]) == ("interrupted", "y")
     assert console.pending(new["thread_id"])["state"]["text"] == "y"
-    over = forked(console, origin["thread_id"], origin["checkpoint_id"], edits=edits, as_node="act")
+    over = forked(console, paused["thread_id"], paused["checkpoint_id"], edits=edits, as_node="act")
     assert (over["status"], over["next"]) == ("idle", [])
 
 
-def test_a_fork_with_other_input_runs_from_its_beginning(console: Console) -> None:
-    origin = console.pause("gated", {"text": "x"})
-    new = forked(console, origin["thread_id"], origin["checkpoint_id"], input={"text": "other"})
+def test_a_fork_with_other_input_runs_from_its_beginning(console: Console, paused: dict[str, Any]) -> None:
+    new = forked(console, paused["thread_id"], paused["checkpoint_id"], input={"text": "other"})
     own = console.pending(new["thread_id"])
     assert own["state"]["text"] == "other"
     assert own["state"]["notes"] == ["prepared", "prepared"]
-    assert read(console, f"/approvals/{origin['id']}") == origin
+    assert read(console, f"/approvals/{paused['id']}") == paused
 
 
-def test_a_fork_of_a_fork_says_where_it_comes_from(console: Console) -> None:
-    origin = console.pause("gated", {"text": "x"})
-    new = forked(console, origin["thread_id"], origin["checkpoint_id"])
-    again = forked(console, new["thread_id"], origin["checkpoint_id"])
+def test_a_fork_of_a_fork_says_where_it_comes_from(console: Console, paused: dict[str, Any]) -> None:
+    new = forked(console, paused["thread_id"], paused["checkpoint_id"])
+    again = forked(console, new["thread_id"], paused["checkpoint_id"])
     assert again["forked_from"]["thread_id"] == new["thread_id"]
     entries = read(console, f"/audit?thread_id={again['thread_id']}&action=thread.forked")["items"]
     assert [(each["actor"], each["object"]["from"]) for each in entries] == [("olga", new["thread_id"])]
 
 
-def test_nobody_decides_the_fork_they_made(console: Console) -> None:
-    origin = console.pause("gated", {"text": "x"})
-    new = forked(console, origin["thread_id"], origin["checkpoint_id"])
+def test_nobody_decides_the_fork_they_made(console: Console, paused: dict[str, Any]) -> None:
+    new = forked(console, paused["thread_id"], paused["checkpoint_id"])
     own = console.pending(new["thread_id"])
     with console.api("olga") as olga:
         ballot = {"verdict": "skip", "seen_digest": own["digest"]}
         assert olga.post(f"/approvals/{own['id']}/votes", json=ballot).status_code == 403
 
 
-def test_a_run_does_not_pass_a_gate_without_input(console: Console) -> None:
-    origin = console.pause("gated", {"text": "x"})
-    new = forked(console, origin["thread_id"], origin["checkpoint_id"])
+def test_a_run_does_not_pass_a_gate_without_input(console: Console, paused: dict[str, Any]) -> None:
+    new = forked(console, paused["thread_id"], paused["checkpoint_id"])
     with console.api("olga") as olga:
         refused = olga.post(f"/threads/{new['thread_id']}/runs", json={"assistant_id": "gated", "input": None})
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "busy")
@@ -175,15 +175,15 @@ def test_a_finished_thread_takes_new_input_and_a_paused_one_says_why_not(console
     ],
 )
 def test_an_edit_that_does_not_fit_makes_no_thread(
-    console: Console, given: dict[str, Any], path: str, told: str
+    console: Console, paused: dict[str, Any], given: dict[str, Any], path: str, told: str
 ) -> None:
-    origin = console.pause("gated", {"text": "x"})
-    refused = fork(console, origin["thread_id"], origin["checkpoint_id"], **given)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_edit")
-    assert told in faults(refused)[path]
     from approvals.models import Thread
 
-    assert not Thread.objects.filter(forked_from=origin["thread_id"]).exists()
+    before = Thread.objects.filter(forked_from=paused["thread_id"]).count()
+    refused = fork(console, paused["thread_id"], paused["checkpoint_id"], **given)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_edit")
+    assert told in faults(refused)[path]
+    assert Thread.objects.filter(forked_from=paused["thread_id"]).count() == before
 
 
 def test_an_edit_of_parallel_branches_says_to_name_the_node(console: Console) -> None:
@@ -194,12 +194,11 @@ def test_an_edit_of_parallel_branches_says_to_name_the_node(console: Console) ->
     assert "as_node" in refused.json()["error"]["message"]
 
 
-def test_what_is_not_there_is_refused_with_a_sentence(console: Console) -> None:
+def test_what_is_not_there_is_refused_with_a_sentence(console: Console, paused: dict[str, Any]) -> None:
     origin = console.pause("gated", {"text": "x"})
-    other = console.pause("gated", {"text": "y"})
     nowhere = fork(console, f"t-{uuid.uuid4()}", origin["checkpoint_id"])
     assert (nowhere.status_code, nowhere.json()["error"]["message"]) == (404, "There is no such thread.")
-    for checkpoint_id in (other["checkpoint_id"], "1f0-nothing"):
+    for checkpoint_id in (paused["checkpoint_id"], "1f0-nothing"):
         missing = fork(console, origin["thread_id"], checkpoint_id)
         assert (missing.status_code, missing.json()["error"]["message"]) == (404, "The thread has no such checkpoint.")
     both = fork(console, origin["thread_id"], origin["checkpoint_id"], input={"text": "z"}, as_node="act")

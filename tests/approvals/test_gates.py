@@ -7,6 +7,7 @@ import pytest
 
 from tests.console import Console
 from tests.graphs import times_run
+from tests.scale import share
 
 EDIT = {"text": {"op": "set", "value": "edited"}}
 
@@ -19,9 +20,17 @@ def vote(console: Console, approval: dict[str, Any], **ballot: Any) -> Any:
         )
 
 
+@pytest.fixture(scope="module")
+def at_the_first(console: Console) -> dict[str, Any]:
+    """A thread at the first of two gates, to be refused at."""
+    return console.pause("two_gates", {"text": "x"})
+
+
 @pytest.mark.parametrize("as_node", ["first_gate", "between", "second_gate", "nowhere"])
-def test_an_edit_cannot_jump_over_a_gate(console: Console, data_dir: Path, as_node: str) -> None:
-    approval = console.pause("two_gates", {"text": "x"})
+def test_an_edit_cannot_jump_over_a_gate(
+    console: Console, data_dir: Path, at_the_first: dict[str, Any], as_node: str
+) -> None:
+    approval = at_the_first
     with console.api("alice") as alice:
         tried = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": EDIT, "as_node": as_node})
     voted = vote(console, approval, edits=EDIT, as_node=as_node)
@@ -42,9 +51,18 @@ def test_an_edit_from_the_node_that_ran_last_runs_the_gated_node_and_stops_at_th
 
 
 @pytest.mark.parametrize(
-    ("edit", "leads_to"), [({"stop": True}, ["strict"]), ({"total": 1}, ["send", "strict"])], ids=["another", "both"]
+    ("edit", "leads_to", "is_previewed"),
+    share(
+        [
+            ({"stop": True}, ["strict"], True),
+            ({"stop": True}, ["strict"], False),
+            ({"total": 1}, ["send", "strict"], True),
+            ({"total": 1}, ["send", "strict"], False),
+        ],
+        0,
+        of=3,
+    ),
 )
-@pytest.mark.parametrize("is_previewed", [True, False])
 def test_an_edit_that_leads_to_a_stricter_gate_asks_there_anew(
     console: Console, edit: dict[str, Any], leads_to: list[str], is_previewed: bool
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 
 from agentcore.plain.masks import CHANGED, MASK
 from tests.console import Console
+from tests.scale import IS_FULL
 
 pytestmark = pytest.mark.usefixtures("database")
 CONSOLE_TABLES = "approvals_"
+IDS = re.compile(r"[0-9a-f-]{16,}")
 LINK = re.compile(r"""(?:href|hx-get)="(/[^"#]*)""")
 
 
@@ -66,6 +69,13 @@ def signed_in(console: Console) -> Iterator[Callable[[str], httpx.Client]]:
         yield sign_in
 
 
+@pytest.fixture(scope="module")
+def paused(console: Console) -> tuple[dict[str, Any], Canaries]:
+    """A paused thread to look at and to be refused at, and its secrets."""
+    canaries = Canaries()
+    return console.pause("secretive", canaries.input), canaries
+
+
 def vote(approval: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"verdict": "approve", "seen_digest": approval["digest"], **more}
 
@@ -74,8 +84,10 @@ def ran_with(data_dir: Path, thread_id: str) -> str:
     return " ".join(file.name for file in (data_dir / "ran" / thread_id).glob("act_with_*"))
 
 
-def test_the_api_masks_a_secret_wherever_it_stands(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
-    approval = console.pause("secretive", canaries.input)
+def test_the_api_masks_a_secret_wherever_it_stands(
+    console: Console, alice: httpx.Client, paused: tuple[dict[str, Any], Canaries]
+) -> None:
+    approval, canaries = paused
     assert approval["state"]["api_key"] == approval["state"]["account"]["token"] == MASK
     assert approval["state"]["account"]["host"] == "up"
     assert approval["state"]["accounts"] == [{"host": "third", "token": MASK}]
@@ -90,9 +102,9 @@ def test_the_api_masks_a_secret_wherever_it_stands(console: Console, alice: http
 
 
 def test_a_preview_tells_that_a_secret_changes_and_no_more(
-    console: Console, alice: httpx.Client, canaries: Canaries
+    alice: httpx.Client, paused: tuple[dict[str, Any], Canaries]
 ) -> None:
-    approval = console.pause("secretive", canaries.input)
+    approval, canaries = paused
     edits = {
         "api_key": {"op": "set", "value": canaries.new},
         "account": {"op": "set", "value": {"host": "other", "token": MASK}},
@@ -136,17 +148,19 @@ def test_a_secret_stays_while_what_is_around_it_is_edited_and_a_new_one_is_used(
     ids=["appended", "another number", "not encrypted by us", "in a text that repeats it"],
 )
 def test_a_mask_that_stands_for_nothing_known_is_refused(
-    console: Console, alice: httpx.Client, canaries: Canaries, edits: Any
+    alice: httpx.Client, paused: tuple[dict[str, Any], Canaries], edits: Any
 ) -> None:
-    approval = console.pause("secretive", canaries.input)
+    approval, _ = paused
     answer = alice.post(f"/approvals/{approval['id']}/preview", json={"edits": edits})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_edit")
     assert "type it anew" in answer.text
 
 
-def test_an_encrypted_secret_stays_so_elsewhere(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
+def test_an_encrypted_secret_stays_so_elsewhere(
+    console: Console, alice: httpx.Client, canaries: Canaries, paused: tuple[dict[str, Any], Canaries]
+) -> None:
     """Whoever copies an encrypted secret from a decision into a text, or into another thread, learns nothing."""
-    first, other = console.pause("secretive", canaries.input), console.pause("secretive", canaries.input)
+    first, (other, _) = console.pause("secretive", canaries.input), paused
     edits = {"api_key": {"op": "set", "value": canaries.new}}
     voted = alice.post(f"/approvals/{first['id']}/votes", json=vote(first, edits=edits)).json()
     encrypted = voted["vote"]["edits"]["api_key"]["value"]
@@ -170,8 +184,8 @@ def test_encrypted_secrets_tell_neither_value_nor_length() -> None:
     assert encryption.decrypted({"k": {"op": "set", "value": short}}, ["k"], "t")["k"]["value"] == "a"
 
 
-def test_the_digest_is_over_the_real_bytes(console: Console, alice: httpx.Client, canaries: Canaries) -> None:
-    approval = console.pause("secretive", canaries.input)
+def test_the_digest_is_over_the_real_bytes(alice: httpx.Client, paused: tuple[dict[str, Any], Canaries]) -> None:
+    approval, canaries = paused
     digests = [
         alice.post(
             f"/approvals/{approval['id']}/preview", json={"edits": {"api_key": {"op": "set", "value": value}}}
@@ -226,13 +240,16 @@ def test_a_fork_is_given_a_new_secret_or_other_input_with_one(
 
 
 def crawl(client: httpx.Client, console: Console, first: list[str], marks: tuple[str, ...]) -> dict[str, str]:
-    """Get the pages of a thread and all that they link to, one step deep."""
+    """Get the pages of a thread and all that they link to; of those that differ in an id alone, two. FULL=1: all."""
     pages: dict[str, str] = {}
+    seen: Counter[str] = Counter()
     waiting = list(first)
     while waiting and len(pages) < 80:
         path = waiting.pop()
-        if path in pages or "sign" in path:
+        kind = IDS.sub("*", path)
+        if path in pages or "sign" in path or (seen[kind] == 2 and not IS_FULL):
             continue
+        seen[kind] += 1
         pages[path] = client.get(console.url + path).text
         waiting.extend(link for link in LINK.findall(pages[path]) if any(mark in link for mark in marks))
     return pages

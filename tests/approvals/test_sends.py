@@ -34,20 +34,26 @@ def state_of(console: Console, thread_id: str) -> dict[str, Any]:
     return found
 
 
-def test_each_task_is_shown_with_what_was_sent_to_it(console: Console) -> None:
-    approval = console.pause("s_by_command", {"order": "A1"})
+@pytest.fixture(scope="module")
+def waiting(console: Console) -> dict[str, dict[str, Any]]:
+    """A paused thread of each graph that sends, to look at and to be refused at."""
+    graphs = ("s_by_command", "s_by_edge", "s_one")
+    return {graph: console.pause(graph, {"order": "A1"}) for graph in graphs}
+
+
+def test_each_task_is_shown_with_what_was_sent_to_it(waiting: dict[str, dict[str, Any]]) -> None:
+    approval = waiting["s_by_command"]
     assert [(action["name"], action["args"]) for action in approval["actions"]] == [("pay", MALLORY), ("pay", ALICE)]
     assert approval["title"] == "Pay(payee “MALLORY-77”, amount 98765.00) + Pay(payee “ALICE-11”, amount 1.00)"
     assert approval["summary"] == "98765.00 to “MALLORY-77” + 1.00 to “ALICE-11”"
     assert approval["allowed_verdicts"] == ["approve", "reject", "skip", "respond"]
-    one = console.pause("s_one", {"order": "A1"})
+    one = waiting["s_one"]
     assert (one["title"], one["summary"], one["actions"][0]["args"]) == (
         "Pay",
         "7.00 to A1-ONE",
         {"payee": "A1-ONE", "amount": 7.0},
     )
-    by_edge = console.pause("s_by_edge", {"order": "A1"})
-    assert by_edge["actions"][0]["args"] == {"payee": "A1-SPLIT", "amount": 5.0}
+    assert waiting["s_by_edge"]["actions"][0]["args"] == {"payee": "A1-SPLIT", "amount": 5.0}
 
 
 @pytest.mark.parametrize("graph", ["s_by_command", "s_by_edge", "s_one"])
@@ -103,9 +109,9 @@ def test_a_thread_of_which_every_task_is_rejected_ends(console: Console, data_di
     ids=["one missing", "no such verdict", "another node", "another type", "an argument missing"],
 )
 def test_an_answer_that_does_not_fit_the_tasks_is_refused_with_the_path(
-    console: Console, answer: Any, path: str
+    console: Console, waiting: dict[str, dict[str, Any]], answer: Any, path: str
 ) -> None:
-    approval = console.pause("s_by_command", {"order": "A1"})
+    approval = waiting["s_by_command"]
     for refused in (
         post(console, approval, "preview", answer=answer),
         post(console, approval, verdict="respond", answer=answer),
@@ -114,20 +120,29 @@ def test_an_answer_that_does_not_fit_the_tasks_is_refused_with_the_path(
         assert any(fault["path"].startswith(path) for fault in refused.json()["error"]["detail"]["faults"]), (
             refused.text
         )
-    assert console.pending(approval["thread_id"])["id"] == approval["id"]
+    assert_waits(approval)
+
+
+def assert_waits(approval: dict[str, Any]) -> None:
+    """Nobody voted, and nothing ran."""
+    from approvals.models import Approval, Run, Vote
+
+    assert Approval.objects.get(pk=approval["id"]).status == "pending"
+    assert not Vote.objects.filter(approval_id=approval["id"]).exists()
+    assert Run.objects.filter(thread_id=approval["thread_id"]).count() == 1
 
 
 @pytest.mark.parametrize("graph", ["s_by_command", "s_by_edge", "s_one"])
 def test_an_edit_of_the_state_that_would_drop_a_send_is_refused_before_anybody_presses_a_button(
-    console: Console, data_dir: Path, graph: str
+    console: Console, waiting: dict[str, dict[str, Any]], data_dir: Path, graph: str
 ) -> None:
-    approval = console.pause(graph, {"order": "A1"})
+    approval = waiting[graph]
     edits = {"order": {"op": "set", "value": "B2"}}
     for refused in (post(console, approval, "preview", edits=edits), post(console, approval, edits=edits)):
         assert refused.status_code == 422, refused.text
         assert "drop" in refused.json()["error"]["message"]
     assert times_run(data_dir, approval["thread_id"], "pay") == 0
-    assert console.pending(approval["thread_id"])["id"] == approval["id"]
+    assert_waits(approval)
 
 
 def test_the_calls_of_an_agent_are_decided_one_by_one_and_its_message_agrees(console: Console, data_dir: Path) -> None:
