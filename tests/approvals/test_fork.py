@@ -38,11 +38,18 @@ def approve(console: Console, approval: dict[str, Any], by: str = "alice") -> No
         client.post(f"/approvals/{approval['id']}/votes", json=ballot).raise_for_status()
 
 
+_NOTHING_RUNS = """
+SELECT 1 FROM approvals_run WHERE thread_id = %s HAVING count(*) > 0 AND NOT bool_or(status IN ('queued', 'running'))
+"""
+
+
 def is_over(console: Console, thread_id: str) -> dict[str, Any]:
     def ask() -> Any:
         thread = read(console, f"/threads/{thread_id}")
         return thread if thread["status"] == "idle" and not thread["next"] else None
 
+    with console.rows(_NOTHING_RUNS, thread_id) as rows:
+        wait_for(rows, what=f"the runs of {thread_id} to end", shortest=0.01)
     return dict(wait_for(ask, what=f"{thread_id} to end"))
 
 
@@ -233,7 +240,10 @@ def test_a_replay_asks_anew_and_supersedes_what_waited(console: Console) -> None
         assert root.post(f"/threads/{thread_id}/replay", json={**asked, "checkpoint_id": "none"}).status_code == 404
         run = root.post(f"/threads/{thread_id}/replay", json=asked).raise_for_status().json()
         wait_for(lambda: root.get(f"/threads/{thread_id}/runs/{run['run_id']}").json()["status"] != "pending")
-    wait_for(lambda: read(console, f"/approvals/{second['id']}")["status"] == "superseded", what="it to be superseded")
+    with console.rows(
+        f"SELECT 1 FROM approvals_approval WHERE id = '{second['id']}' AND status = 'superseded'"
+    ) as rows:
+        wait_for(rows, what="it to be superseded", shortest=0.01)
     anew = console.pending(thread_id)
     assert (anew["next"], anew["round"] if "round" in anew else 1) == (["first_gate"], 1)
     assert anew["checkpoint_id"] != approval["checkpoint_id"]

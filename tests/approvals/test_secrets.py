@@ -298,5 +298,7 @@ def test_the_canary_is_in_no_page_no_export_no_log_and_no_table_of_the_console(
             row = "to_jsonb(t)::text"
             found = connection.execute(f"SELECT {row} FROM {name} t WHERE {row} LIKE ANY (%s)", [wanted])
             canaries.check(str(found.fetchall()), name)
-            has_thread += connection.execute(f"SELECT 1 FROM {name} t WHERE strpos({row}, %s) > 0", [thread_id]).rowcount
+            has_thread += connection.execute(
+                f"SELECT 1 FROM {name} t WHERE strpos({row}, %s) > 0", [thread_id]
+            ).rowcount
     assert has_thread, "what is in a row would have been found"

@@ -23,28 +23,24 @@ def pause(console: Console, **input: Any) -> dict[str, Any]:
 
 
 def test_two_of_two_go_on_after_the_second(console: Console, data_dir: Path) -> None:
-    with policy("voting", approvals=2):
+    """Each says why; nobody votes twice, and the same key is no second vote."""
+    with policy("voting", approvals=2, needs_reason=True):
         approval = pause(console)
-    first = vote(console, "alice", approval, comment="Fine.").json()
+    assert code_of(vote(console, "alice", approval, comment="  ")) == (422, "invalid_answer")
+    key = str(uuid.uuid4())
+    first = vote(console, "alice", approval, comment="Fine.", idempotency_key=key).json()
     assert (first["required_votes"], first["approvals_so_far"], first["decision"], first["run"]) == (2, 1, None, None)
     told = read(console, approval)
     assert (told["status"], told["approvals_so_far"], told["digest"]) == ("pending", 1, approval["digest"])
+    again = vote(console, "alice", approval, comment="Fine.", idempotency_key=key)
+    assert (again.status_code, again.json()["approvals_so_far"]) == (200, 1)
+    assert code_of(vote(console, "alice", approval, comment="Fine.")) == (409, "already_voted")
     assert times_run(data_dir, approval["thread_id"], "act") == 0
     second = vote(console, "bob", approval, comment="Also fine.").json()
     assert (second["approvals_so_far"], second["decision"]["decided_by"]) == (2, "alice, bob")
     assert second["decision"]["comment"] == "Fine.\nAlso fine."
     console.run_of(approval["id"])
     assert times_run(data_dir, approval["thread_id"], "act") == 1
-
-
-def test_nobody_votes_twice_and_the_same_key_is_no_second_vote(console: Console) -> None:
-    with policy("voting", approvals=2):
-        approval = pause(console)
-    key = str(uuid.uuid4())
-    assert vote(console, "alice", approval, idempotency_key=key).status_code == 201
-    again = vote(console, "alice", approval, idempotency_key=key)
-    assert (again.status_code, again.json()["approvals_so_far"]) == (200, 1)
-    assert code_of(vote(console, "alice", approval)) == (409, "already_voted")
 
 
 def test_one_rejection_ends_it_or_waits_until_too_few_are_left(console: Console, data_dir: Path) -> None:
@@ -105,13 +101,6 @@ def test_who_started_the_run_votes_only_where_the_policy_says_so(console: Consol
     ollie.groups.clear()
 
 
-def test_a_policy_may_ask_for_a_reason_with_every_vote(console: Console) -> None:
-    with policy("voting", needs_reason=True):
-        approval = pause(console)
-    assert code_of(vote(console, "alice", approval, comment="  ")) == (422, "invalid_answer")
-    assert vote(console, "alice", approval, comment="Checked by phone.").status_code == 201
-
-
 def test_an_edit_is_a_proposal_that_others_agree_with(console: Console, data_dir: Path) -> None:
     with policy("voting", approvals=2):
         approval = pause(console)
@@ -131,9 +120,18 @@ def test_an_edit_is_a_proposal_that_others_agree_with(console: Console, data_dir
         assert alice.get(f"/threads/{approval['thread_id']}/state").json()["values"]["count"] == 80
 
 
-def test_another_edit_is_another_proposal(console: Console) -> None:
+def test_a_proposal_goes_with_the_last_vote_for_it_and_another_edit_is_another(console: Console) -> None:
     with policy("voting", approvals=2):
         approval = pause(console)
+    assert vote(console, "bob", approval, edits=LOWER).status_code == 201
+    proposed = read(console, approval)
+    with console.api("bob") as bob:
+        bob.delete(f"/approvals/{approval['id']}/votes").raise_for_status()
+    told = read(console, approval)
+    assert (told["proposal"], told["digest"]) == (None, approval["digest"])
+    refused = vote(console, "carol", proposed)
+    assert code_of(refused) == (409, "stale")
+    assert "no longer proposed: what the agent asks stands again" in refused.json()["error"]["message"]
     assert vote(console, "bob", approval, edits=LOWER).status_code == 201
     first = read(console, approval)
     assert vote(console, "alice", first, edits=OTHER).json()["decision"] is None
@@ -156,20 +154,6 @@ def test_a_vote_is_withdrawn_and_cast_again(console: Console) -> None:
     assert vote(console, "alice", approval).json()["decision"]["decided_by"] == "bob, alice"
     with console.api("alice") as alice:
         assert code_of(alice.delete(f"/approvals/{approval['id']}/votes")) == (409, "already_decided")
-
-
-def test_a_proposal_goes_with_the_last_vote_for_it(console: Console) -> None:
-    with policy("voting", approvals=2):
-        approval = pause(console)
-    assert vote(console, "bob", approval, edits=LOWER).status_code == 201
-    proposed = read(console, approval)
-    with console.api("bob") as bob:
-        bob.delete(f"/approvals/{approval['id']}/votes").raise_for_status()
-    told = read(console, approval)
-    assert (told["proposal"], told["digest"]) == (None, approval["digest"])
-    refused = vote(console, "carol", proposed)
-    assert code_of(refused) == (409, "stale")
-    assert "no longer proposed: what the agent asks stands again" in refused.json()["error"]["message"]
 
 
 def test_one_vote_that_decides_with_an_edit_keeps_what_it_leads_to(console: Console) -> None:
@@ -309,9 +293,10 @@ def test_a_run_is_cancelled_and_nothing_more_is_written(console: Console, data_d
 # What an edit leads to
 
 
-def test_who_agrees_is_shown_what_the_edit_leads_to_and_agrees_with_exactly_that(
-    console: Console, data_dir: Path
-) -> None:
+def test_who_agrees_is_shown_what_the_edit_leads_to_and_agrees_with_exactly_that(console: Console) -> None:
+    from approvals.domain.policies import digest_with
+    from approvals.models import Approval
+
     with policy("refund", node="senior_desk", approvals=2):
         approval = console.pause("refund", refund(900))
     assert vote(console, "alice", approval, edits=CHEAP).status_code == 201  # without having asked for a preview
@@ -328,6 +313,11 @@ def test_who_agrees_is_shown_what_the_edit_leads_to_and_agrees_with_exactly_that
     with console.api("bob") as bob:
         same = bob.post(f"/approvals/{approval['id']}/preview", json={"edits": CHEAP}).json()
     assert shown["digest"] == same["digest"]
+    stored = Approval.objects.get(pk=approval["id"])
+    assert stored.digest == digest_with(stored.shown_digest, stored.proposal), "it covers what bob is shown"
+    assert stored.proposal is not None
+    forged = {**stored.proposal, "preview": {**stored.proposal["preview"], "next": ["senior_desk"]}}
+    assert stored.digest != digest_with(stored.shown_digest, forged)
     other = vote(console, "bob", told, seen_preview="0" * 64)
     assert code_of(other) == (409, "other_preview")
     assert vote(console, "bob", told, seen_preview=shown["digest"]).json()["decision"]["decided_by"] == "alice, bob"
@@ -350,20 +340,6 @@ def test_a_preview_of_another_edit_or_of_none_is_refused(console: Console) -> No
     assert vote(console, "alice", approval, edits=CHEAP, seen_preview=shown["digest"]).status_code == 201
 
 
-def test_the_digest_that_the_second_person_names_covers_what_they_were_shown(console: Console) -> None:
-    from approvals.domain.policies import digest_with
-    from approvals.models import Approval
-
-    with policy("refund", node="senior_desk", approvals=2):
-        approval = console.pause("refund", refund(900))
-    vote(console, "alice", approval, edits=CHEAP).raise_for_status()
-    stored = Approval.objects.get(pk=approval["id"])
-    assert stored.digest == digest_with(stored.shown_digest, stored.proposal)
-    assert stored.proposal is not None
-    forged = {**stored.proposal, "preview": {**stored.proposal["preview"], "next": ["senior_desk"]}}
-    assert stored.digest != digest_with(stored.shown_digest, forged)
-
-
 def test_the_same_edit_that_leads_elsewhere_by_now_is_another_proposal(console: Console, data_dir: Path) -> None:
     with policy("fickle", approvals=2):
         approval = console.pause("fickle", {"drifted": 75, "facts": {}})
@@ -376,24 +352,21 @@ def test_the_same_edit_that_leads_elsewhere_by_now_is_another_proposal(console: 
     assert {each["voter"]: each["ended_as"] for each in told["votes"]} == {"alice": "cleared", "bob": None}
 
 
-def test_to_skip_is_bound_to_where_it_leads_too(console: Console) -> None:
-    with policy("refund", node="senior_desk", approvals=2):
-        approval = console.pause("refund", refund(900))
-    vote(console, "root", approval, "skip").raise_for_status()
-    shown = read(console, approval)["proposal"]["preview"]
-    assert (shown["next_before"], shown["next"]) == (["senior_desk"], ["notify_customer"])
-
-
 def test_what_the_agent_asks_can_be_approved_although_something_else_is_proposed(console: Console) -> None:
     with policy("refund", node="senior_desk", approvals=2):
         approval = console.pause("refund", refund(900))
-    vote(console, "alice", approval, edits=CHEAP).raise_for_status()
+    vote(console, "root", approval, "skip").raise_for_status()
+    skipped = read(console, approval)
+    shown = skipped["proposal"]["preview"]  # to skip is bound to where it leads too
+    assert (shown["next_before"], shown["next"]) == (["senior_desk"], ["notify_customer"])
+    vote(console, "alice", skipped, edits=CHEAP).raise_for_status()
     told = read(console, approval)
     assert code_of(vote(console, "bob", told, edits=CHEAP, as_asked=True)) == (422, "invalid_answer")
     assert vote(console, "bob", told, as_asked=True).json()["decision"] is None
     asked = read(console, approval)
     assert (asked["proposal"], asked["digest"]) == (None, approval["digest"])
-    assert {each["voter"]: each["ended_as"] for each in asked["votes"]} == {"alice": "cleared", "bob": None}
+    ended = {each["voter"]: each["ended_as"] for each in asked["votes"]}
+    assert ended == {"root": "cleared", "alice": "cleared", "bob": None}
     assert vote(console, "carol", asked).json()["decision"]["edits"] == {}
 
 
