@@ -76,7 +76,11 @@ class Worker(models.Model):
 
 class ThreadQuerySet(models.QuerySet["Thread"]):
     def locked(self, thread_id: str) -> Thread:
-        """Return the thread and lock its row: before any other row that is its own. Raises Thread.DoesNotExist."""
+        """Return the thread and lock its row: before any other row that is its own. Raises Thread.DoesNotExist.
+
+        `state` and `metadata` are not read: they may be large, and PostgreSQL ends no transaction of a process that is
+        frozen while it receives a row. `save` leaves them as they are, unless they were set.
+        """
         thread = self.find_locked(thread_id)
         if thread is None:
             raise self.model.DoesNotExist(f"no thread {thread_id}")
@@ -84,7 +88,8 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
     def find_locked(self, thread_id: str) -> Thread | None:
         """Do what `locked` does; return None if there is no such thread."""
-        thread = self.select_for_update(of=("self",)).filter(pk=thread_id).first()
+        locked = self.select_for_update(of=("self",)).defer("state", "metadata")
+        thread = locked.filter(pk=thread_id).first()
         if thread is not None:
             reach("thread.locked")
         return thread
@@ -146,9 +151,18 @@ class Thread(models.Model):
         return reverse("thread", args=[self.id])
 
 
+APPROVAL_CONTENT = ("state", "request", "actions", "answer_schema", "proposal")
+"""Columns that are as large as agents and people make them."""
+DECISION_CONTENT = ("edits", "answer")
+
+
 class ApprovalQuerySet(models.QuerySet["Approval"]):
     def pending(self) -> ApprovalQuerySet:
         return self.filter(status=ApprovalStatus.PENDING)
+
+    def without_content(self) -> ApprovalQuerySet:
+        """Leave large columns in the database, as whoever holds a lock must; see `Thread.objects.locked`."""
+        return self.defer(*APPROVAL_CONTENT)
 
     def oldest_first(self) -> ApprovalQuerySet:
         return self.order_by("created_at", "id")
@@ -329,6 +343,17 @@ class Decision(models.Model):
         return f"{self.verdict} by {self.decided_by}"
 
 
+class RunQuerySet(models.QuerySet["Run"]):
+    def without_content(self) -> RunQuerySet:
+        """Leave large columns in the database, also those of the decision and its approval."""
+        of_decision = [f"decision__{name}" for name in DECISION_CONTENT]
+        of_approval = [f"decision__approval__{name}" for name in APPROVAL_CONTENT]
+        return self.defer(*RUN_CONTENT, *of_decision, *of_approval)
+
+
+RUN_CONTENT = ("input", "steps", "calls")
+
+
 class Run(models.Model):
     """One time a graph is run on a thread, from the console."""
 
@@ -361,6 +386,8 @@ class Run(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth.models import Group
@@ -36,6 +36,7 @@ from approvals.models import (
     Vote,
 )
 
+M = TypeVar("M", bound=Model)
 MARK_LENGTH = 32
 CHUNK = 1_000
 Told = dict[str, dict[str, Any] | None]
@@ -123,10 +124,24 @@ def read(kind: str, ids: Iterable[Any]) -> Told:
     return found | {key: columns for key, _, columns in iter_rows(kind, only=wanted)}
 
 
-def with_marks(found: "QuerySet[Approval]", names: Sequence[str]) -> "QuerySet[Approval]":
-    """Add the hashes of columns that were left in the database."""
-    table = Approval._meta.db_table
-    return found.annotate(**{f"mark_of_{name}": RawSQL(_mark_sql(f'"{table}"."{name}"'), []) for name in names})
+def with_marks(found: "QuerySet[M]", names: Sequence[str]) -> "QuerySet[M]":
+    """Add the hashes of columns that are left in the database: each is canonical JSON."""
+    table = found.model._meta.db_table
+    marks = {f"mark_of_{name}": RawSQL(_mark_sql(f'"{table}"."{name}"'), []) for name in names}
+    marked: QuerySet[M] = found.annotate(**marks)
+    return marked.defer(*names)
+
+
+def take_over(read: Model, row: Model, names: Iterable[str]) -> None:
+    """Set columns that `with_marks` left in the database to what an earlier reading has, where they are the same.
+
+    The other ones stay where they are: they are read when they are used.
+    """
+    fields = {field.attname: field for field in row._meta.concrete_fields}
+    for name in set(names) - read.get_deferred_fields():
+        value = getattr(read, name)
+        if _told_value(fields[name], value) == row.__dict__[f"mark_of_{name}"]:
+            setattr(row, name, value)
 
 
 def iter_rows(kind: str, *, only: Sequence[Any] | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:

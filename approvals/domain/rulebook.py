@@ -1,11 +1,28 @@
 """The policies that may count on a graph, and the rule they give a question."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from django.db import connection
+
 from agentcore.plain.types import Pause
 from approvals.domain.policies import Rule, Voters, rule_from_metadata, strictest
-from approvals.models import Graph, Policy
+from approvals.models import Policy
+
+# A thread is locked meanwhile, and the card may be large: only its policies are read, by the path of each subgraph.
+_CARD_SQL = """
+SELECT graph.card ->> 'code_digest', (
+    SELECT jsonb_object_agg(part.path, coalesce((
+        SELECT jsonb_object_agg(node ->> 'id', node #> '{approval,policy}')
+        FROM jsonb_array_elements(part.card -> 'nodes') node WHERE jsonb_exists(node -> 'approval', 'policy')
+    ), '{}'))
+    FROM (
+        SELECT '' AS path, graph.card
+        UNION ALL SELECT * FROM jsonb_each(coalesce(graph.card -> 'subgraphs', '{}'))
+    ) part
+) FROM approvals_graph graph WHERE graph.id = %s
+"""
 
 
 class Rulebook:
@@ -14,8 +31,11 @@ class Rulebook:
     def __init__(self, graph_id: str) -> None:
         policies = Policy.objects.filter(graph_id__in=["", graph_id])
         self._rows = list(policies.prefetch_related("people", "groups", "escalate_to"))
-        self._graph = Graph.objects.filter(pk=graph_id).first()
-        self.code_digest: str = self._graph.card["code_digest"] if self._graph else ""
+        with connection.cursor() as cursor:
+            cursor.execute(_CARD_SQL, [graph_id])
+            code_digest, written = cursor.fetchone() or ("", "{}")
+        self.code_digest: str = code_digest
+        self._written: dict[str, dict[str, Any]] = json.loads(written)
 
     def rule_for(self, pause: Pause) -> Rule:
         """Return the rule of a pause: the most specific policy, or else the default.
@@ -24,7 +44,7 @@ class Rulebook:
         decided together, under the strictest of their rules.
         """
         places = [(node, tool) for node in pause.next or ("",) for tool in pause.tools or ("",)]
-        written = _written_in(self._graph.at(pause.path)) if self._graph else {}
+        written = self._written.get("|".join(pause.path), self._written.get("", {}))
         return strictest([_rule_at(node, tool, self._rows, written) for node, tool in places])
 
 
@@ -42,10 +62,6 @@ _OF_METADATA = (False, True, True)
 def _place_of(policy: Policy) -> tuple[bool, bool, bool]:
     """Rank a policy: a tool before a node, a node before a graph."""
     return policy.tool != "", policy.node != "", policy.graph_id != ""
-
-
-def _written_in(graph: Graph) -> dict[str, Any]:
-    return {node["id"]: node["approval"]["policy"] for node in graph.card["nodes"] if "policy" in node["approval"]}
 
 
 def faults_in(nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -111,6 +111,12 @@ def _later(name: str, **policy: str) -> Any:
     return _graph(name, nodes, edges, **policy)
 
 
+async def ask_about_text(state: State) -> State:
+    return {"notes": [str(interrupt(state["text"]))]}
+
+
+telling = _graph("telling", {"ask": ask_about_text}, [(START, "ask"), ("ask", END)])
+"""Its question is as large as its input."""
 KINDS: dict[str, Callable[..., Any]] = {"one": _one, "turns": _turns, "beside": _beside, "later": _later}
 one, turns, beside, later = (kind(name) for name, kind in KINDS.items())
 one_resuming, turns_resuming, beside_resuming, later_resuming = (

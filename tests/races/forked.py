@@ -121,7 +121,7 @@ class Arena:
         most_idle_seconds: int | None = None,
         **more: Any,
     ) -> Child:
-        """Begin one of `works` in a process of its own. `nodes` is such as `pay:began=kill`.
+        """Begin one of `works`, or `watched.reading`, in a process of its own. `nodes` is such as `pay:began=kill`.
 
         With `most_idle_seconds` the database ends its transactions sooner than the settings say.
         """
@@ -252,7 +252,7 @@ def _begin(
 
     from agentcore.plain.urls import postgres_params
     from agentcore.testing import failpoints
-    from tests.races import paying, works
+    from tests.races import paying, watched, works
 
     log = os.open(folder / "forked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -266,7 +266,9 @@ def _begin(
     failpoints.arm_from(armed)
     paying.armed.update(item.split("=") for item in filter(None, nodes.split(";")))
     try:
-        pipe.send(("returned", getattr(works, work)(*args, **more)))
+        module, _, name = work.rpartition(".")
+        done = getattr(watched if module == "watched" else works, name)(*args, **more)
+        pipe.send(("returned", done))
     except BaseException:
         pipe.send(("raised", traceback.format_exc()))
         raise

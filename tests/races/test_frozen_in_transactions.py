@@ -230,6 +230,25 @@ def test_who_is_frozen_while_removing_a_thread_holds_up_no_vote_on_it_and_remove
     finish(case, paused, other)
 
 
+LARGE = "'{\"text\": \"' || repeat('0123456789', 2000000) || '\"}'"
+"""A state of 20 MB, in SQL: more than fits between PostgreSQL and a process that does not read."""
+
+
+@pytest.mark.parametrize("work", ["votes", "do"])
+def test_who_is_frozen_while_the_row_of_a_large_thread_arrives_holds_up_nobody(arena: Arena, work: str) -> None:
+    case, [paused] = Case(arena), arena.paused(1, "resuming")
+    large = f"UPDATE approvals_thread SET state = {LARGE}, metadata = ({LARGE})::jsonb WHERE id = %s RETURNING 1"
+    arena.rows(large, paused.thread_id)
+    args: list[Any] = [[(paused, "bob", "approve")]] if work == "votes" else ["index_thread", paused.thread_id]
+    child = arena.fork("watched.freezing", "FOR UPDATE OF", work, *args, most_idle_seconds=MOST_IDLE_SECONDS)
+    child.wait_until_stopped()
+    case.history.faults["answer"] += 1
+    case.vote(paused)
+    assert child.is_stopped
+    child.kill()
+    finish(case, paused)
+
+
 def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_appends_nothing(arena: Arena) -> None:
     case, heads = Case(arena), arena.folder / "audit" / "heads"
     child = case.freeze("audit.signed", "sign")

@@ -20,18 +20,18 @@ from approvals.actions.audit_log import signing
 from approvals.actions.people.sign_in import make_token
 from approvals.actions.runs import controls, execution, recovery
 from approvals.actions.runs.starts import start_run
-from approvals.actions.threads import cleaning
+from approvals.actions.threads import cleaning, whole_values
 from approvals.actions.threads import forks as fork_thread
 from approvals.actions.threads import replays as replay_thread
 from approvals.actions.threads.creation import create_thread
-from approvals.actions.votes import ballots
+from approvals.actions.votes import ballots, claims
 from approvals.actions.votes.votes import cast
 from approvals.actions.workers import replies
 from approvals.actions.workers.cards import publish_graphs
 from approvals.database import in_database
 from approvals.errors import Refusal
 from approvals.jobs import runtime, tasks, worker
-from approvals.models import Inquiry, Run
+from approvals.models import Approval, Inquiry, Run
 from tests import copies, voting
 from tests.copies import Paused
 from tests.races import paying
@@ -50,19 +50,19 @@ def set_up() -> dict[str, str]:
     return made
 
 
-def _start(graph: str, thread_id: str) -> str:
+def _start(graph: str, thread_id: str, input: dict[str, str] = INPUT) -> str:
     olga = User.objects.get(username="olga")
     create_thread(thread_id=thread_id, by=olga)
-    return str(start_run(thread_id=thread_id, graph_id=graph, input=INPUT, by=olga).pk)
+    return str(start_run(thread_id=thread_id, graph_id=graph, input=input, by=olga).pk)
 
 
 def tell(name: str, rule: dict[str, Any] | None = None) -> None:
     copies.tell(name, rule)
 
 
-def start(graph: str, thread_ids: Sequence[str]) -> list[str]:
+def start(graph: str, thread_ids: Sequence[str], *, text: str = INPUT["text"]) -> list[str]:
     """Start threads from their input; return their runs. No worker has them yet."""
-    return [_start(graph, thread_id) for thread_id in thread_ids]
+    return [_start(graph, thread_id, {"text": text}) for thread_id in thread_ids]
 
 
 def ballot(paused: Paused, verdict: str = "approve", **more: Any) -> ballots.Ballot:
@@ -165,16 +165,27 @@ def carry_out_letting_others(run_ids: Sequence[str]) -> None:
     carry_out(run_ids)
 
 
-def do(job: str, **arguments: Any) -> None:
+def do(job: str, *ids: str, **arguments: Any) -> None:
     """Do a job of `approvals.jobs.tasks`, as a worker does."""
 
     async def work() -> None:
         try:
-            await getattr(tasks, job)(**arguments)
+            await getattr(tasks, job)(*ids, **arguments)
         finally:
             await runtime.close_worker()
 
     asyncio.run(work())
+
+
+def claim(approval_id: UUID) -> None:
+    claims.claim(approval_id=approval_id, by=User.objects.get(username="alice"))
+
+
+def open_whole(approval_id: UUID) -> None:
+    """Open all that must be opened before a yes, for alice."""
+    by = User.objects.get(username="alice")
+    for part in whole_values.parts_to_open(Approval.objects.get(pk=approval_id)):
+        whole_values.of_approval(approval_id=approval_id, part=part, by=by)
 
 
 def make_overdue(approval_id: UUID) -> None:

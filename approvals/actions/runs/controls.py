@@ -86,7 +86,7 @@ def _locked(run_id: UUID, by: User) -> tuple[Thread, Run]:
         raise NotFound("There is no such run.")
     thread = Thread.objects.locked(thread_id)
     permissions.check_again(by, "retry_run")
-    return thread, Run.objects.get(pk=run_id)
+    return thread, Run.objects.without_content().get(pk=run_id)
 
 
 def _thread_becomes(thread: Thread, status: ThreadStatus) -> None:

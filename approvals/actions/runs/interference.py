@@ -34,7 +34,8 @@ def note_late(thread_id: str, head_run: Any) -> None:
 
     `head_run` is the head's run.
     """
-    run = Run.objects.filter(thread_id=thread_id).select_related("decision").order_by("-created_at").first()
+    runs = Run.objects.filter(thread_id=thread_id).select_related("decision").without_content()
+    run = runs.order_by("-created_at").first()
     if run is None or run.is_active or run.entered_at is None or head_run == str(run.pk):
         return
     if not traits_of(run.kind).is_watched:

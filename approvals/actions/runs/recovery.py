@@ -148,7 +148,8 @@ def _still_ours(taken: TakenRun) -> Run | None:
     thread = Thread.objects.locked(taken.thread_id)
     if (thread.lease_owner, thread.fence) != (taken.owner, taken.fence):
         return None
-    return Run.objects.filter(pk=taken.run_id, status=RunStatus.RUNNING).first()
+    runs = Run.objects.select_related("decision__approval").without_content()
+    return runs.filter(pk=taken.run_id, status=RunStatus.RUNNING).first()
 
 
 def _let_go(taken: TakenRun, run: Run, status: ThreadStatus) -> None:

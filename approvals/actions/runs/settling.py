@@ -82,17 +82,19 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
 @audit.transaction()
 def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
     """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
+    before = Run.objects.select_related("decision__approval").get(pk=taken.run_id)
+    deviations = _deviations(before)
     thread = Thread.objects.locked(taken.thread_id)
-    run = Run.objects.get(pk=taken.run_id)
+    run = Run.objects.select_related("decision__approval").without_content().get(pk=taken.run_id)
     if (thread.lease_owner, thread.fence, run.status) != (taken.owner, taken.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": taken.run_id})
         return
     if run.decision:
-        _compare(run, run.decision)
+        _note(run, run.decision, deviations)
     has_others = leases.let_go(taken.thread_id, taken.fence)
     if not isinstance(outcome, Mismatch):
         interference.note(run, has_others=has_others, since=taken.resume_from or taken.stood_at)
-    if run.decision and run.decision.edits and not _is_refused(outcome):
+    if run.decision and before.decision and before.decision.edits and not _is_refused(outcome):
         audit_entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     _store_outcome(run, outcome, seen)
     _store_thread(thread, run, outcome, seen)
@@ -159,9 +161,16 @@ def _is_refused(outcome: Outcome) -> bool:
     return isinstance(outcome, Mismatch) or isinstance(outcome, Failed) and outcome.error == resume.INVALID_EDIT
 
 
-def _compare(run: Run, decision: Decision) -> None:
-    """Flag tools that ran against the decision: an agent may skip an answer, and run a rejected call."""
-    found = answers.deviations(decision.approval, decision, [Call(**call) for call in run.calls])
+def _deviations(run: Run) -> list[str]:
+    """Name tools that ran against the decision: an agent may skip an answer, and run a rejected call.
+
+    It reads what may be large, so it is called before the thread is locked. Nobody adds calls to a run that stopped.
+    """
+    decision = run.decision
+    return answers.deviations(decision.approval, decision, [Call(**call) for call in run.calls]) if decision else []
+
+
+def _note(run: Run, decision: Decision, found: list[str]) -> None:
     if set(found) <= set(decision.deviations):
         return
     decision.deviations = list(dict.fromkeys([*decision.deviations, *found]))

@@ -16,6 +16,9 @@ from approvals.enums import RunStatus
 from approvals.live import events
 from approvals.models import Decision, Run, Thread
 
+CHANGING = ("status", "resume_from", "is_edited", "bound", "entered_at", "attempts")
+"""Columns of a run that others may have changed until the thread is locked."""
+
 
 @audit.transaction()
 def take_queued(run_id: str) -> TakenRun | None:
@@ -45,11 +48,13 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, TakenRun] | None:
     """Lock the thread and take its lease for this run; None if the run is not in a `when` status, or somebody has
     the lease.
     """
-    thread_id = Run.objects.filter(pk=run_id).values_list("thread_id", flat=True).first()
-    if thread_id is None:
+    # What is large and stays as it is while the run is active is read before the lock.
+    runs = Run.objects.select_related("decision__approval").defer("steps", "calls", "decision__approval__state")
+    run = runs.filter(pk=run_id).first()
+    if run is None:
         return None
-    thread = Thread.objects.locked(thread_id)
-    run = Run.objects.select_related("thread", "decision__approval").get(pk=run_id)
+    run.thread = thread = Thread.objects.locked(run.thread_id)
+    run.refresh_from_db(fields=CHANGING)
     is_early = Run.objects.filter(pk=run_id, retry_at__gt=Now()).exists()
     if run.status != when or is_early:
         return None

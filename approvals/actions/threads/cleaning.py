@@ -159,7 +159,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
         checkpoint_id="", title="", unbound=None, claims={},
     )  # fmt: skip
     leases.revoke(thread)
-    asked = list(Approval.objects.pending().filter(thread=thread))
+    asked = list(Approval.objects.pending().filter(thread=thread).without_content())
     told = "An admin removed this thread. What you voted or reserved no longer counts."
     rows = records.tell_voters(asked, told)
     rows |= {audit.key_of(each): {"status": ApprovalStatus.CLEANED.value} for each in asked}
@@ -170,7 +170,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Decision.objects.filter(approval__thread=thread).update(edits={}, answer=None)
     Draft.objects.filter(thread=thread).delete()
-    given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]))
+    given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).only("pk"))
     Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now
     )

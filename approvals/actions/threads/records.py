@@ -111,7 +111,8 @@ def record_binding(
 
 def _supersede_stopped_runs(thread: Thread, head: Head) -> None:
     """Supersede failed and held runs: they cannot go on after the agent moved the thread."""
-    for run in Run.objects.filter(thread=thread, status__in=STUCK_RUNS).exclude(resume_from=head.checkpoint_id):
+    stuck = Run.objects.filter(thread=thread, status__in=STUCK_RUNS).exclude(resume_from=head.checkpoint_id)
+    for run in stuck.without_content():
         run.status, run.ended_at, run.updated_at = RunStatus.SUPERSEDED, timezone.now(), timezone.now()
         run.problem = "The agent moved the thread after this run had stopped."
         run.save()
@@ -188,7 +189,7 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
         return ThreadStatus.INTERRUPTED
     if thread.unbound:
         return ThreadStatus.ERROR
-    last = Run.objects.filter(thread=thread).order_by("-created_at").first()
+    last = Run.objects.filter(thread=thread).only("status", "kind").order_by("-created_at").first()
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
         return ThreadStatus.ERROR
@@ -210,7 +211,8 @@ def _open_all(
 ) -> list[Approval]:
     """Open all questions of a step. There may be hundreds, so what is known of them is read at once."""
     asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
-    asked_before = Approval.objects.filter(asked_here, thread=thread).order_by("round") if pauses else ()
+    of_thread = Approval.objects.filter(asked_here, thread=thread).without_content()
+    asked_before = of_thread.order_by("round") if pauses else ()
     latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
     rulebook = Rulebook(thread.graph_id)
     opened: list[Approval] = []
@@ -328,6 +330,8 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tu
         asked = {name: value for name, value in asked.items() if name not in kept}
     Approval.objects.filter(pk=approval.pk).update(**asked)
     approval.refresh_from_db()
+    for name in approval.get_deferred_fields() & asked.keys():
+        setattr(approval, name, asked[name])
     return list(asked), ended
 
 
@@ -405,7 +409,7 @@ def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
-    closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep))
+    closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep).without_content())
     told = "The agent moved on before this was decided. What you voted or reserved no longer counts."
     ended = tell_voters(closing, told)
     for approval in closing:

@@ -6,7 +6,7 @@ from typing import Any
 from agentcore.plain.json import digest
 from approvals.domain.permissions import User
 from approvals.errors import Invalid, KeyReused
-from approvals.models import Approval, Decision, Run, Vote
+from approvals.models import DECISION_CONTENT, Approval, Decision, Run, Vote
 
 LONGEST_KEY = 200
 
@@ -60,10 +60,12 @@ def answered_before(approval: Approval, ballot: Ballot, by: User) -> Voted | Non
         return None
     if not (0 < len(ballot.idempotency_key) <= LONGEST_KEY and ballot.idempotency_key.isprintable()):
         raise Invalid(f"An idempotency key is 1 to {LONGEST_KEY} printable characters.")
-    given = Vote.objects.filter(voter_id=by.pk, idempotency_key=ballot.idempotency_key).first()
+    votes = Vote.objects.filter(voter_id=by.pk, idempotency_key=ballot.idempotency_key)
+    given = votes.defer("edits", "answer").first()
     if given is None:
         return None
     if given.approval_id != approval.pk or given.request_digest != ballot.request_digest:
         raise KeyReused("You used this idempotency key for another vote. Send a new key.")
-    decision = Decision.objects.filter(vote=given).first()
-    return Voted(given, decision, Run.objects.filter(decision=decision).first() if decision else None, is_replay=True)
+    decision = Decision.objects.filter(vote=given).defer(*DECISION_CONTENT).first()
+    run = Run.objects.filter(decision=decision).without_content().first() if decision else None
+    return Voted(given, decision, run, is_replay=True)

@@ -18,7 +18,7 @@ from approvals.audit import rows as audit_rows
 from approvals.domain import answers
 from approvals.domain.policies import Rule
 from approvals.errors import NotFound
-from approvals.models import Approval, Graph, Thread, Vote
+from approvals.models import APPROVAL_CONTENT, DECISION_CONTENT, Approval, Graph, Thread, Vote
 
 LARGE = ("state", "request", "actions", "answer_schema")
 """Columns that hardly any vote looks at. They are read only by name, or by a statement of their own when used."""
@@ -52,13 +52,20 @@ def find(approval_id: UUID, *, reads: Collection[str] = ()) -> Approval:
 
 
 def lock(seen: Approval) -> Locked:
-    """Lock the thread and the approval, in this order, and read both again."""
+    """Lock the thread and the approval, in this order, and read both again.
+
+    Large columns are read before: a process that freezes while it receives them would keep the locks. They are as they
+    were if the hash that is read under the lock says so; a vote compares these hashes with the log as well.
+    """
+    if not answers.is_edited_beside(seen):
+        # What the graph is given for a plain verdict on a question is made from the question itself.
+        seen.refresh_from_db(fields=[name for name in CONTENT if name in seen.get_deferred_fields()])
     thread = Thread.objects.select_related("started_by").locked(seen.thread_id)
-    approvals = audit_rows.with_marks(Approval.objects.all(), LARGE).select_for_update(of=("self",))
-    # What the graph is given for a plain verdict on a question is made from the question itself.
-    left_out = LARGE if answers.is_edited_beside(seen) else ("state",)
-    approvals = approvals.select_related("claimed_by", "decision").defer(*left_out)
+    approvals = audit_rows.with_marks(Approval.objects.all(), APPROVAL_CONTENT).select_for_update(of=("self",))
+    of_decision = [f"decision__{name}" for name in DECISION_CONTENT]
+    approvals = approvals.select_related("claimed_by", "decision").defer(*of_decision)
     approval = approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).get(pk=seen.pk)
+    audit_rows.take_over(seen, approval, (*CONTENT, "proposal"))
     now, voters = getattr(approval, "read_at"), list(getattr(approval, "voters"))  # noqa: B009
     return Locked(thread, approval, Rule.of(approval.rule), now=now, voters=voters)
 

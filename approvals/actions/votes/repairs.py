@@ -26,7 +26,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
         if sentence := why_not(thread):
             raise Conflict(sentence)
         rows: audit.Told = {}
-        for stuck in Run.objects.filter(thread=thread, status__in=STUCK_RUNS):
+        for stuck in Run.objects.filter(thread=thread, status__in=STUCK_RUNS).without_content():
             stuck.status, stuck.updated_at = RunStatus.CANCELLED, timezone.now()
             stuck.save(update_fields=["status", "updated_at"])
             rows |= audit.told(stuck, "status")

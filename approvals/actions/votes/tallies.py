@@ -13,6 +13,7 @@ from approvals.actions.votes import decisions
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.actions.votes.decisions import Outcome
 from approvals.actions.votes.locks import Locked
+from approvals.audit import rows as audit_rows
 from approvals.audit import vouching
 from approvals.domain import permissions, policies, voters
 from approvals.domain.permissions import User
@@ -107,7 +108,8 @@ def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
 
     Raises Altered if they differ from the votes in the log, Unvouched if the log does not have a voter's role.
     """
-    cast = list(here.approval.votes.counting().select_related("voter").order_by("created_at"))
+    counted = audit_rows.with_marks(here.approval.votes.counting(), ("edits", "answer"))
+    cast = list(counted.select_related("voter").order_by("created_at"))
     if sentence := vouching.why_not_votes(log, here.approval, cast):
         raise Altered(sentence, columns=["votes"])
     lapsed = [vote for vote in cast if not _may_still_vote(here, vote)]
