@@ -25,7 +25,6 @@ from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from agentcore.plain.limits import IDLE_LIMIT_SQL
 from agentcore.savers.fence import HELD_SQL, Fenceable
 from agentcore.savers.setup import Pool
 from agentcore.testing.failpoints import reach
@@ -35,7 +34,7 @@ T = TypeVar("T")
 
 _FRESH_SECONDS = 1.0
 _MOST_ROWS = 100
-"""Most blobs or writes of one statement. With more, the library's own pipeline is used."""
+"""Most blobs or writes that are a parameter each. With more, each column is one parameter, an array."""
 _PREPARED_AFTER = 2  # times that a statement was sent on a connection
 _used_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
 LARGE = 64 * 1024
@@ -51,9 +50,24 @@ INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, 
 ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING RETURNING *, xmin, ctid
 """
 _NO_BLOBS_SQL = "SELECT *, xmin, ctid FROM checkpoint_blobs WHERE false"
+# As a subquery the thread's id, and with it the fence, is asked for once and not for each row.
+_PUT_MANY_BLOBS_SQL = """
+INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+SELECT (SELECT %s), %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %b::bytea[])
+ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING
+"""
 _ONE_WRITE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-# A worker frozen before its commit would block its successor.
-_HOLD_SQL = f"SELECT {HELD_SQL}, {IDLE_LIMIT_SQL}"
+_MANY_WRITES = "SELECT (SELECT %s), %s, %s, %s, %s, * FROM unnest(%s::int[], %s::text[], %s::text[], %b::bytea[])"
+_DELETE_SQL = """
+WITH of AS MATERIALIZED (SELECT %s AS thread_id), gone AS (
+    DELETE FROM checkpoints WHERE thread_id = (SELECT thread_id FROM of)
+), blobs AS (
+    DELETE FROM checkpoint_blobs WHERE thread_id = (SELECT thread_id FROM of)
+), writes AS (
+    DELETE FROM checkpoint_writes WHERE thread_id = (SELECT thread_id FROM of)
+)
+SELECT 1 FROM of
+"""
 _COPY_SQL = (
     "INSERT INTO checkpoint_blobs SELECT %(target)s, checkpoint_ns, channel, version, type, blob"
     " FROM checkpoint_blobs WHERE thread_id = %(source)s ON CONFLICT DO NOTHING",
@@ -112,6 +126,9 @@ async def check_quickly(connection: AsyncConnection[Any]) -> None:
 class PostgresSaver(Fenceable, AsyncPostgresSaver):
     """A saver with concurrent calls. The library's lock guards a single connection, which a pool does not need.
 
+    Each write is one statement. Between two of them a frozen process would keep the fence locked, and in a pipeline
+    PostgreSQL ends no silent transaction.
+
     It reads what the library's own saver wrote, and the other way round. Get one from `open_checkpointer`.
     """
 
@@ -122,25 +139,13 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        assert not pipeline, "what writes several statements is overridden here"
         self._check_loop()
-        async with self.conn.connection() as connection:
-            cursor = connection.cursor(binary=True, row_factory=dict_row)
-            if not pipeline:
-                async with cursor:
-                    yield cursor
-                return
-            async with self._transaction(connection), connection.pipeline(), cursor:
-                yield cursor
-
-    @asynccontextmanager
-    async def _transaction(self, connection: AsyncConnection[Any]) -> AsyncIterator[None]:
-        """Hold the fence while the library writes with several statements. Without a fence this does nothing."""
-        if self.fence is None:
-            yield
-            return
-        async with connection.transaction():
-            await connection.execute(_HOLD_SQL, [self.fence.thread_id, self.fence.number])
-            yield
+        async with (
+            self.conn.connection() as connection,
+            connection.cursor(binary=True, row_factory=dict_row) as cursor,
+        ):
+            yield cursor
 
     def _held(self, query: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         """Hold the fence in the same statement as the write: one round trip. Its first parameter is the thread's id."""
@@ -169,29 +174,22 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
     ) -> tuple[tuple[Any, ...] | None, dict[tuple[str, str], bytes]]:
         """Save; return the row that `then` selects from `saved` and `new_blob`, and the bytes of the blobs.
 
-        A checkpoint with very many blobs returns no row.
+        A checkpoint with more than 100 blobs returns no row.
         """
         thread_id, namespace = place_of(config)
         reach("saver.before_put")
         inline, apart = divided(checkpoint["channel_values"])
         versions = {channel: version for channel, version in new_versions.items() if channel in apart}
-        if len(versions) > _MOST_ROWS:
-            with self.holding(thread_id):
-                await super().aput(config, checkpoint, metadata, new_versions)
-            return None, {}
         blobs = await asyncio.to_thread(self._dump_blobs, thread_id, namespace, apart, versions) if versions else []
-        rows: list[str] = ["(%s, %s, %s, %s, %s, %b)"] * len(blobs)
-        fields: Sequence[Any] = [field for blob in blobs for field in blob]
-        if blobs:  # PostgreSQL may insert these first, and their triggers check the writer
-            rows[0], fields = self._held(rows[0], fields)
+        are_many = len(blobs) > _MOST_ROWS
+        new_blob, fields = self._new_blobs(blobs)
         params = [
             *(thread_id, namespace, checkpoint["id"], config["configurable"].get("checkpoint_id")),
             Jsonb({**checkpoint, "channel_values": inline}),
             Jsonb(get_serializable_checkpoint_metadata(config, metadata)),
             *fields,
         ]
-        new_blob = _PUT_BLOBS_SQL.format(rows=", ".join(rows)) if blobs else _NO_BLOBS_SQL
-        query = f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {then}"
+        query = f"WITH saved AS ({_PUT_SQL}), new_blob AS ({new_blob}) {'SELECT 1' if are_many else then}"
         self._check_loop()
         with self.holding(thread_id):
             async with self.conn.connection() as connection:
@@ -199,7 +197,21 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
                 await cursor.execute(*self._held(query, params))
                 row = await cursor.fetchone()
         reach("saver.after_put")
+        if are_many:
+            return None, {}
         return row, {(blob[2], blob[3]): blob[5] or b"" for blob in blobs}
+
+    def _new_blobs(self, blobs: list[tuple[Any, ...]]) -> tuple[str, Sequence[Any]]:
+        """Return the statement that inserts blobs, and its parameters.
+
+        It holds the fence as well: PostgreSQL may insert these first, and their triggers check the writer.
+        """
+        if not blobs:
+            return _NO_BLOBS_SQL, []
+        if len(blobs) > _MOST_ROWS:
+            return self._held(_PUT_MANY_BLOBS_SQL, _columns(blobs, same=2))
+        rows = ", ".join(["(%s, %s, %s, %s, %s, %b)"] * len(blobs))
+        return self._held(_PUT_BLOBS_SQL.format(rows=rows), [field for blob in blobs for field in blob])
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -207,27 +219,23 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
         """Save pending writes of a checkpoint in one statement."""
         thread_id, namespace = place_of(config)
         reach("saver.before_writes")
-        if len(writes) > _MOST_ROWS:
-            with self.holding(thread_id):
-                return await super().aput_writes(config, writes, task_id, task_path)
         here = (thread_id, namespace, config["configurable"]["checkpoint_id"], task_id, task_path)
         rows = await asyncio.to_thread(self._dump_writes, *here, writes)
         is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         if is_special:  # these are replaced, and a statement may replace a row once
             rows = list({row[5]: row for row in rows}.values())
         if rows:
-            query = (self.UPSERT_CHECKPOINT_WRITES_SQL if is_special else self.INSERT_CHECKPOINT_WRITES_SQL).replace(
-                _ONE_WRITE, ", ".join([_ONE_WRITE] * len(rows))
-            )
+            query = self.UPSERT_CHECKPOINT_WRITES_SQL if is_special else self.INSERT_CHECKPOINT_WRITES_SQL
             with self.holding(thread_id):
                 async with self._cursor() as cursor:
-                    await cursor.execute(*self._held(query, [field for row in rows for field in row]))
+                    await cursor.execute(*self._held(*_written(query, rows)))
         reach("saver.after_writes")
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete the thread's checkpoints, blobs and writes."""
+        """Delete the thread's checkpoints, blobs and writes in one statement."""
         with self.holding(thread_id):
-            await super().adelete_thread(thread_id)
+            async with self._cursor() as cursor:
+                await cursor.execute(*self._held(_DELETE_SQL, [str(thread_id)]))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete all but what the strategy keeps, as the library does."""
@@ -284,6 +292,21 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
             parent_config=config_of(thread_id, namespace, parent) if parent else None,
             pending_writes=self._load_writes(row["pending_writes"]),
         )
+
+
+def _written(query: str, rows: list[tuple[Any, ...]]) -> tuple[str, Sequence[Any]]:
+    """Return the library's statement that inserts a write for all these rows, and its parameters."""
+    assert f"VALUES {_ONE_WRITE}" in query, "langgraph-checkpoint-postgres inserts writes in another way"
+    if len(rows) > _MOST_ROWS:
+        return query.replace(f"VALUES {_ONE_WRITE}", _MANY_WRITES), _columns(rows, same=5)
+    values = ", ".join([_ONE_WRITE] * len(rows))
+    return query.replace(_ONE_WRITE, values), [field for row in rows for field in row]
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], *, same: int) -> list[Any]:
+    """Return the first `same` fields, which are those of every row, and a list for each further column."""
+    columns = list(zip(*rows, strict=True))
+    return [*rows[0][:same], *map(list, columns[same:])]
 
 
 def place_of(config: RunnableConfig) -> tuple[str, str]:

@@ -25,7 +25,6 @@ from agentcore.plain.errors import FenceLost, NotItsThread
 from agentcore.plain.tables import PostgresTables, Tables
 from agentcore.plain.types import Failed, Finished, Paused
 from agentcore.plain.urls import postgres_params
-from agentcore.savers import postgres
 from agentcore.savers.fence import HELD_SQL, fenced
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.sqlite import SqliteSaver
@@ -432,19 +431,6 @@ async def test_a_write_is_there_before_the_thread_is_taken_or_it_is_refused(stor
             with tables_at_hand() as tables:
                 assert seen == sum(outcomes) == count(tables)
     assert 20 <= sum(outcomes) <= rounds - 20, "that was no race"
-
-
-@pytest.mark.parametrize("store", ["postgres"], indirect=True)
-async def test_who_is_frozen_amid_a_large_write_keeps_nobody_waiting_for_long(
-    store: Store, thread_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What goes in several statements holds the fence between them."""
-    assert "'5s'" in postgres._HOLD_SQL
-    monkeypatch.setattr(postgres, "_HOLD_SQL", postgres._HOLD_SQL.replace("'5s'", "'200ms'"))
-    saver: Any = store.held(thread_id)
-    with pytest.raises(psycopg.OperationalError):
-        async with saver._cursor(pipeline=True):
-            await asyncio.wait_for(asyncio.to_thread(store.raise_fence, thread_id, 2), 4)
 
 
 # What every checkpoint says of its run
