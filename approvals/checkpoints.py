@@ -2,15 +2,16 @@
 
 import functools
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from agentcore.plain import bound_bytes, sqlite_tables
 from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import AgentCoreError, CheckpointsElsewhere
+from agentcore.plain.limits import MOST_IDLE_SECONDS
 from agentcore.plain.memory_tables import CheckpointMemory, MemoryTables
 from agentcore.plain.tables import Head, PostgresTables, Tables
 from agentcore.plain.urls import Memory, Postgres, Sqlite
@@ -18,6 +19,8 @@ from agentcore.testing.failpoints import is_off
 from approvals.errors import Unavailable
 
 _memory: CheckpointMemory | None = None
+_LIMIT_SQL = f"SELECT set_config('statement_timeout', '{MOST_IDLE_SECONDS / 2}s', false)"
+_NO_LIMIT_SQL = "RESET statement_timeout"
 
 
 def keep_in_memory(saver: CheckpointMemory) -> None:
@@ -66,7 +69,7 @@ def open_tables() -> Iterator[Tables]:
     try:
         match settings.CHECKPOINT_STORE:
             case Postgres():
-                with connections[settings.CHECKPOINT_DATABASE].cursor() as cursor:
+                with connections[settings.CHECKPOINT_DATABASE].cursor() as cursor, _within_limit(cursor):
                     yield PostgresTables(cursor)
             case Sqlite(path):
                 with sqlite_tables.open_tables(path) as tables:
@@ -75,6 +78,28 @@ def open_tables() -> Iterator[Tables]:
                 yield MemoryTables(memory_here())
     except AgentCoreError as error:
         raise Unavailable(str(error)) from error
+
+
+@contextmanager
+def _within_limit(cursor: Any) -> Iterator[None]:
+    """Limit each statement in a database of its own while the console's transaction waits for it, and is silent.
+
+    So the statement fails, which is told as an outage, before the console's database ends the transaction.
+    """
+    if settings.CHECKPOINT_DATABASE == DEFAULT_DB_ALIAS or not connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        yield
+        return
+    cursor.execute(_LIMIT_SQL)
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError):  # a connection that is lost has no limits
+            cursor.execute(_NO_LIMIT_SQL)
+
+
+def is_elsewhere() -> bool:
+    """Return whether a rollback in the console's database leaves the checkpoints as they are."""
+    return settings.CHECKPOINT_DATABASE != DEFAULT_DB_ALIAS
 
 
 def read_head(thread_id: str) -> Head | None:

@@ -128,6 +128,8 @@ CHECKPOINT_DATABASE = ""  # which of DATABASES has the checkpoints, if one has
 if isinstance(CHECKPOINT_STORE, Postgres):
     CHECKPOINT_DATABASE = "checkpoints" if CHECKPOINT_URL else "default"
     DATABASES.setdefault(CHECKPOINT_DATABASE, _database(CHECKPOINT_STORE.params))
+    if CHECKPOINT_URL:  # a transaction of the console may wait for it, and must not be silent for too long
+        DATABASES[CHECKPOINT_DATABASE]["OPTIONS"]["pool"]["timeout"] = MOST_IDLE_SECONDS / 2
 DATABASE_ROUTERS = ["approvals.conf.routers.CheckpointRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

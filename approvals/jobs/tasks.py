@@ -6,6 +6,7 @@ Only a worker imports this module: Procrastinate would look for `approvals.tasks
 from typing import Any
 
 from django.conf import settings
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from approvals.actions.audit_log import signing, verification
@@ -42,6 +43,12 @@ async def index_thread(thread_id: str) -> None:
 @app.task
 async def answer_inquiry(inquiry_id: str) -> None:
     await replies.answer(inquiry_id)
+
+
+@app.task(queue="console", retry=RetryStrategy(wait=settings.SWEEP_SECONDS))
+async def empty_thread(thread_id: str) -> None:
+    """Have the checkpoints of a removed thread refuse writes, and delete them. Again until their database answers."""
+    await in_database(cleaning.lay_tombstone_and_empty)(thread_id)
 
 
 @app.periodic(cron=f"* * * * * */{settings.SWEEP_SECONDS}")

@@ -1,7 +1,7 @@
 """Force-clean a thread: remove its checkpoints, its open questions and its stored state."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 from django.db import OperationalError, transaction
@@ -11,10 +11,11 @@ from agentcore.testing.failpoints import reach
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases
 from approvals.actions.threads import records
-from approvals.domain import permissions
+from approvals.domain import outages, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
 from approvals.errors import Gone, Invalid, NotFound
+from approvals.jobs import queue as jobs
 from approvals.live import events
 from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
 
@@ -48,10 +49,18 @@ def plan(*, thread_id: str, by: User) -> Cleaning:
 
 
 def _plan(thread: Thread) -> Cleaning:
+    return _with_ours(thread, count(thread.pk))
+
+
+def count(thread_id: str) -> Cleaning:
+    """Count the rows of the checkpoint tables. They may be many, so this is done before the thread is locked."""
     with checkpoints.open_tables() as tables:
-        rows, namespaces = tables.count_rows(thread.pk), tables.count_by_namespace(thread.pk)
+        return Cleaning(tables.count_rows(thread_id), 0, 0, tables.count_by_namespace(thread_id))
+
+
+def _with_ours(thread: Thread, counted: Cleaning) -> Cleaning:
     open_runs = Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).count()
-    return Cleaning(rows, Approval.objects.pending().filter(thread=thread).count(), open_runs, namespaces)
+    return replace(counted, approvals=Approval.objects.pending().filter(thread=thread).count(), runs=open_runs)
 
 
 def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
@@ -65,20 +74,25 @@ def force_clean(*, thread_id: str, reason: str, by: User) -> Cleaning:
         raise Invalid("Say why the thread is removed: the reason goes into the record.")
     if _existing(thread_id) is None:
         Thread.objects.get_or_create(pk=thread_id)
-    with transaction.atomic():
+    counted = count(thread_id)
+    with audit.transaction():
         thread = Thread.objects.locked(thread_id)
         permissions.check_again(by, "force_clean")
         if thread.cleaned_at:
             raise Gone("This thread was force-cleaned before.")
-        done = remove(thread, "thread.force_cleaned", reason=reason.strip(), by=by.get_username())
+        done = remove(thread, counted, "thread.force_cleaned", reason=reason.strip(), by=by.get_username())
     empty(thread_id)
     return done
 
 
-def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
-    """Take a thread, whose row is locked, from its worker; close what is open, and refuse further writes."""
+def remove(thread: Thread, counted: Cleaning, action: str, *, reason: str, by: str, kind: str = "person") -> Cleaning:
+    """Take a thread, whose row is locked, from its worker; close what is open, and refuse further writes.
+
+    Checkpoints in another database refuse them only once the caller has committed and calls `empty`: a rollback here
+    would not undo it there. A job does it as well, for callers that die between the two.
+    """
     with audit.transaction():
-        done = _plan(thread)
+        done = _with_ours(thread, counted)
         rows = _erase(thread, f"Force-cleaned by {by}: {reason}")
         events.publish(thread_id=thread.pk)
         audit.append(
@@ -97,12 +111,23 @@ def remove(thread: Thread, action: str, *, reason: str, by: str, kind: str = "pe
             texts={"reason": reason},
             rows=rows,
         )
-    checkpoints.lay_tombstone(thread.pk)  # last: in another checkpoint database no rollback undoes it
+        if checkpoints.is_elsewhere():
+            jobs.enqueue("empty_thread", thread_id=thread.pk)
+        else:
+            checkpoints.lay_tombstone(thread.pk)
     return done
 
 
 def empty(thread_id: str) -> None:
-    """Delete the rows of a removed thread for a short time. A worker deletes the rest."""
+    """Delete the rows of a removed thread for a short time, after the commit. A worker deletes the rest."""
+    with outages.put_off("the emptying of a thread", thread_id=thread_id):
+        lay_tombstone_and_empty(thread_id)
+
+
+def lay_tombstone_and_empty(thread_id: str) -> None:
+    """Refuse further writes, if that is not yet so, and delete rows for a short time."""
+    if checkpoints.is_elsewhere():
+        checkpoints.lay_tombstone(thread_id)
     _empty(thread_id, until=time.monotonic() + PATIENCE_SECONDS)
 
 

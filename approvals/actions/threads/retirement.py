@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Count, Exists, Min, OuterRef
 from django.db.models.functions import Now
 
-from approvals import checkpoints
+from approvals import audit, checkpoints
 from approvals.actions.threads import cleaning
 from approvals.domain import outages, permissions
 from approvals.domain.permissions import User
@@ -87,12 +86,13 @@ def _retire(days: int, graph_id: str, *, by: str, kind: str, until: float) -> in
 
 def _retire_one(thread_id: str, days: int, *, by: str, kind: str) -> bool:
     """Check again under the lock: the thread may have been started anew, or moved by its agent."""
-    with transaction.atomic():
+    counted = cleaning.count(thread_id)
+    with audit.transaction():
         thread = over(days).find_locked(thread_id)
         head = checkpoints.read_head(thread_id)
         if thread is None or head is None or head.checkpoint_id != thread.checkpoint_id:
             return False
         reason = f"It was over, and older than {days} days."
-        cleaning.remove(thread, "thread.retired", reason=reason, by=by, kind=kind)
+        cleaning.remove(thread, counted, "thread.retired", reason=reason, by=by, kind=kind)
     cleaning.empty(thread_id)
     return True
