@@ -20,6 +20,7 @@ NAMES = {
     "decide.decided": "Decision, run and job are written.",
     "decide.committed": "All of it is committed; the client does not know.",
     "audit.written": "The entries of a transaction are written and the log's head is locked; nothing is committed.",
+    "audit.turn": "A process may sign the log, and no other one may; nothing is written.",
     "audit.signed": "A note on the log is signed; it is neither in the file nor in the database.",
     "thread.locked": "The row of a thread is locked; nothing is written.",
     "clean.deleted": "Some rows of a removed thread are deleted; nothing is committed.",

@@ -1,8 +1,8 @@
 """Sign the newest entry: first into the file outside the database, then as a copy in the database.
 
-An advisory lock lets one process sign at a time. A crash between the two steps leaves the file one note ahead; the next
-signing copies that note. A head that contradicts the log is never signed: the newest signature then grows old, which
-the audit page shows.
+An advisory lock lets one process sign at a time. It belongs to the transaction of each step, which the database ends if
+the process freezes. A crash between the two steps leaves the file one note ahead; the next signing copies that note. A
+head that contradicts the log is never signed: the newest signature then grows old, which the audit page shows.
 """
 
 import logging
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 
 from agentcore.testing.failpoints import reach
@@ -30,6 +30,7 @@ EVERY_SECONDS = 60
 EVERY_ENTRIES = 100
 MOST_LISTED = 1_000
 """Most entries that one note lists; a burst makes several notes."""
+CUT = "The file of signed heads was cut. Bring it back, or move it away: it is then written anew."
 VERIFY = "Type: manage.py verify_audit_log"
 LOCK = 0x617564697400
 DUE = """
@@ -44,6 +45,10 @@ class _CannotSign(Exception):
     """The reason why this process does not sign."""
 
 
+class _OthersSign(Exception):
+    """Another process signs at this moment."""
+
+
 def sign_if_due() -> int:
     """Sign if the last time was 60 seconds or 100 entries ago. Return the number of notes written."""
     with connection.cursor() as cursor:
@@ -53,48 +58,50 @@ def sign_if_due() -> int:
 
 
 def sign() -> int:
-    """Sign now. Return the number of notes written: 0 if this process may not sign, which is logged once."""
-    with _only_one() as is_mine:
-        if not is_mine:
-            return 0
-        try:
-            _heal()
-            return _sign_rest(_recorded_key())
-        except (_CannotSign, audit.CannotCheck, OSError) as why:
-            _complain(str(why))
-            return 0
+    """Sign now. Return the number of notes written; 0 if this process may not sign, which is logged once."""
+    try:
+        _heal()
+        return _sign_rest(_recorded_key())
+    except _OthersSign:
+        return 0
+    except (_CannotSign, audit.CannotCheck, OSError) as why:
+        _complain(str(why))
+        return 0
 
 
 def change_key(*, reason: str, actor: str) -> notes.PublicKey:
     """Sign with a new key from now on. Old signatures stay valid. Raises Unavailable."""
-    with _only_one() as is_mine:
-        if not is_mine:
-            raise Unavailable("The log is being signed this moment. Try again.")
-        try:
-            _heal()
-            if old := folder.private_key():
-                _sign_rest(old)
-            new = Key(old.name if old else _origin(), Ed25519PrivateKey.generate())
+    try:
+        _heal()
+        if old := folder.private_key():
+            _sign_rest(old)
+        new = Key(old.name if old else _origin(), Ed25519PrivateKey.generate())
+        with _turn():
             _record(new, "audit.key_changed", actor=actor, kind="operator at the command line", reason=reason)
-            folder.keep_key(new)
-            _sign_rest(new)
-        except (_CannotSign, audit.CannotCheck, OSError) as why:
-            raise Unavailable(str(why)) from why
+        folder.keep_key(new)
+        _sign_rest(new)
+    except _OthersSign:
+        raise Unavailable("The log is being signed this moment. Try again.") from None
+    except (_CannotSign, audit.CannotCheck, OSError) as why:
+        raise Unavailable(str(why)) from why
     return new.public
 
 
 def _sign_rest(key: Key) -> int:
-    """Write notes until every entry is listed; at least one."""
+    """Write notes until every entry is listed; at least one. Stop if another process goes on meanwhile."""
     count, is_more = 0, True
     while is_more:
-        is_more = _sign_some(key)
+        try:
+            is_more = _sign_some(key)
+        except _OthersSign:
+            return count
         count += 1
     return count
 
 
 def _sign_some(key: Key) -> bool:
     """Write one note; return whether entries are left."""
-    with transaction.atomic():
+    with _turn():
         last = _last()
         size, root = (last.size, notes.read_head(last.note).root) if last else (0, GENESIS)
         hashes = _new_hashes(size, root)
@@ -134,14 +141,15 @@ def _new_hashes(size: int, root: str) -> list[str]:
 
 def _heal() -> None:
     """Make file and copies agree after a crash, and check that the log still contains what was signed last."""
-    last, size = _last(), folder.size_of_heads()
-    end = last.file_end if last else 0
-    if size is None and last:
-        _restore_file()
-    elif size is not None and size < end:
-        raise _CannotSign("The file of signed heads was cut. Bring it back, or move it away: it is then written anew.")
-    elif size is not None and size > end:
-        _copy_rest(end)
+    with _turn():
+        last, size = _last(), folder.size_of_heads()
+        end = last.file_end if last else 0
+        if size is None and last:
+            _restore_file()
+        elif size is not None and size < end:
+            raise _CannotSign(CUT)
+        elif size is not None and size > end:
+            _copy_rest(end)
     if (last := _last()) and not _fits(notes.read_head(last.note)):
         raise _CannotSign(f"It is not the log that was signed last. {VERIFY}")
 
@@ -155,17 +163,20 @@ def _copy_rest(end: int) -> None:
             raise _CannotSign(f"The file of signed heads is of another log, or entries are gone. {VERIFY}")
         SignedHead.objects.create(size=head.size, note=kept.note, signed_at=head.at, file_end=kept.end)
         end, copied = kept.end, copied + 1
+    _check_connected()
     folder.cut_heads(end)
     if copied > 1:
         _record_copies(copied, into="database")
 
 
 def _restore_file() -> None:
-    """Write the file from its copies, which are signed. The loss of the file becomes an entry."""
+    """Write the file from its copies, which are signed. The loss of the file becomes an entry.
+
+    The entry is appended at the end of the turn: the log's head is free while each note is checked and written.
+    """
     copies = SignedHead.objects.order_by("id").values_list("note", flat=True)
-    with transaction.atomic():
-        _record_copies(copies.count(), into="file")
-        folder.write_heads(note for note in copies.iterator() if _opened(note))
+    _record_copies(copies.count(), into="file")
+    folder.write_heads(note for note in copies.iterator() if _opened(note))
 
 
 def _record_copies(count: int, *, into: str) -> None:
@@ -188,11 +199,20 @@ def _recorded_key() -> Key:
     """Return the key that the log names; if it names none, make a key and record it."""
     own, recorded = folder.private_key(), _recorded_digest()
     if recorded is None:
+        own = _make_key(own)
+    elif own is None or own.public.digest != recorded:
+        raise _CannotSign("Another machine has the key of the audit log, so it is not signed here. Set AUDIT_DIR.")
+    return own
+
+
+def _make_key(own: Key | None) -> Key:
+    """Keep and record the first key of the log, unless another process did so meanwhile."""
+    with _turn():
+        if _recorded_digest() is not None:
+            raise _OthersSign
         own = own or Key(_origin(), Ed25519PrivateKey.generate())
         folder.keep_key(own)
         _record(own, "audit.key_made", actor="countersign", kind="system")
-    elif own is None or own.public.digest != recorded:
-        raise _CannotSign("Another machine has the key of the audit log, so it is not signed here. Set AUDIT_DIR.")
     return own
 
 
@@ -216,15 +236,18 @@ def _last() -> SignedHead | None:
 
 
 @contextmanager
-def _only_one() -> Iterator[bool]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        is_mine = bool(cursor.fetchone()[0])
-        try:
-            yield is_mine
-        finally:
-            if is_mine:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+def _turn() -> Iterator[None]:
+    """Open a transaction in which no other process signs. Raises _OthersSign.
+
+    A process that freezes in it loses its turn after a few seconds, with all that the transaction wrote.
+    """
+    with audit.transaction():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+            if not cursor.fetchone()[0]:
+                raise _OthersSign
+        reach("audit.turn")
+        yield
 
 
 @cache
