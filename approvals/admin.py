@@ -16,6 +16,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
+from approvals import audit
 from approvals.actions.people import changes, policies
 from approvals.actions.people import people as change_person
 from approvals.domain import context, editable, permissions, rulebook, voters
@@ -151,8 +152,12 @@ class _ForAdmins(_ModelAdmin):
         return TemplateResponse(request, self.history_template, context)
 
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
-        with context.telling():  # the called actions write the entries, with the person who asked
+        with context.telling(), audit.transaction():  # the called actions write the entries, with the person who asked
             return super().changeform_view(*args, **kwargs)
+
+    def delete_view(self, *args: Any, **kwargs: Any) -> Any:
+        with audit.transaction():
+            return super().delete_view(*args, **kwargs)
 
     def versions(self, found: Any) -> list[Version]:
         raise NotImplementedError

@@ -78,9 +78,9 @@ def own_folder(folder: Path) -> Iterator[Path]:
 
 def decided(*, comment: str = "because", verdict: str = "approve") -> str:
     """Let a thread pause and be decided, as the rows and entries of that; return its id."""
-    from django.db import transaction
+    from approvals import audit
 
-    with transaction.atomic():
+    with audit.transaction():
         return _decided(comment, verdict)
 
 

@@ -76,7 +76,6 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
     `rule` is of a policy that an admin makes for them; `people` are who may vote.
     """
     from django.contrib.auth.models import User
-    from django.db import transaction
 
     from approvals import audit
     from approvals.actions.people import policies
@@ -91,7 +90,7 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
         policies.note_change(policy, by=User.objects.get(username="root"))
         policy.refresh_from_db()
         found.update(rule=rulebook.rule_of(policy).as_dict(), required_votes=policy.approvals)
-    with transaction.atomic():
+    with audit.transaction():
         for approval in found.select_related("thread").iterator():
             audit.append(
                 "thread.paused",

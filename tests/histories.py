@@ -184,13 +184,13 @@ class History:
     def change_roles(self) -> None:
         """As the page of an admin does."""
         from django.contrib.auth.models import Group
-        from django.db import transaction
 
+        from approvals import audit
         from approvals.actions.people import people
         from approvals.domain import context
 
         someone, names = person("bob"), self.dice.sample(["reviewer", "viewer", "operator"], 2)
-        with transaction.atomic(), context.telling():
+        with audit.transaction(), context.telling():
             before = people.rights_of(someone)
             someone.groups.set(Group.objects.filter(name__in=names))
             people.note_change(someone, before=before, by=person("root"))

@@ -53,16 +53,35 @@ def transaction() -> Iterator[None]:
     """Open a transaction that appends all its entries together, just before it commits.
 
     Everybody who appends waits for the head row. So it is locked last, for two statements, however long the block takes
-    or hangs. Reads of the log inside the block do not see its own entries.
+    or hangs. Reads of the log inside the block do not see its own entries. Inside another `transaction`, that one
+    appends them. Raises AssertionError in a transaction that somebody else began: it may go on after the block.
     """
-    with database.atomic():
-        drafts: list[_Draft] = []
-        token = _gathered.set(drafts)
-        try:
-            yield
-        finally:
-            _gathered.reset(token)
-        _append(drafts)
+    _check_appended_last()
+    with database.atomic(), _gathering():
+        yield
+
+
+@contextmanager
+def within_django() -> Iterator[None]:
+    """Append at the end of the block, in a transaction that Django began itself: where it removes or links rows."""
+    with _gathering():
+        yield
+
+
+def _check_appended_last() -> None:
+    is_last = _gathered.get() is not None or not connection.in_atomic_block
+    assert is_last, "the head of the audit log is locked last: begin the transaction with audit.transaction()"
+
+
+@contextmanager
+def _gathering() -> Iterator[None]:
+    drafts: list[_Draft] = []
+    token = _gathered.set(drafts)
+    try:
+        yield
+    finally:
+        _gathered.reset(token)
+    _append(drafts)
 
 
 class EntryFields(TypedDict, total=False):
@@ -84,11 +103,12 @@ class EntryFields(TypedDict, total=False):
 
 
 def append(action: str, *, actor: str, actor_kind: str = "person", **told: Unpack[EntryFields]) -> None:
-    """Append an entry at the end of the `transaction` around it; without one, now, in the caller's transaction if any.
+    """Append an entry at the end of the `transaction` around it; without one, now, in a transaction of its own.
 
-    Raises AssertionError if `action` is not one of ACTIONS.
+    Raises AssertionError if `action` is not one of ACTIONS, or in a transaction that `transaction` did not begin.
     """
     assert action in ACTIONS, f"{action} is not an audit action; add it to ACTIONS"
+    _check_appended_last()
     texts = told.get("texts") or {}
     salted = {name: (secrets.token_hex(SALT_LENGTH // 2), text) for name, text in texts.items() if text}
     fields: dict[str, Any] = {

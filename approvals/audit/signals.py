@@ -14,6 +14,7 @@ from django.dispatch import receiver
 
 from approvals import audit
 from approvals.audit import subjects
+from approvals.audit.log import within_django
 from approvals.domain.context import is_telling
 from approvals.models import ApiToken, Policy
 
@@ -22,11 +23,13 @@ UNTOLD = {"last_login", "password", "first_name", "last_name", "email", "is_staf
 
 
 @receiver(user_logged_in)
+@within_django()
 def note_sign_in(user: Any, **_: Any) -> None:
     audit.append("session.started", actor=user.get_username())
 
 
 @receiver(user_login_failed)
+@within_django()
 def note_failed_sign_in(credentials: dict[str, Any], **_: Any) -> None:
     audit.append("session.refused", actor=str(credentials.get("username", ""))[:150], outcome="refused")
 
@@ -39,12 +42,14 @@ def adopt_rows(sender: Any, **_: Any) -> None:
 
 
 @receiver(post_save, sender=Person)
+@within_django()
 def note_person(instance: Person, raw: bool, update_fields: Any, **_: Any) -> None:
     if not raw and not is_telling() and not (update_fields and set(update_fields) <= UNTOLD):
         subjects.tell_person(instance)
 
 
 @receiver(m2m_changed, sender=Person.groups.through)
+@within_django()
 def note_groups(action: str, instance: Any, reverse: bool, pk_set: Any, **_: Any) -> None:
     if action == "pre_clear" and reverse:
         instance.was_of = set(instance.user_set.values_list("pk", flat=True))
@@ -63,18 +68,21 @@ def remember(instance: Any, **_: Any) -> None:
 
 @receiver(post_delete, sender=Person)
 @receiver(post_delete, sender=Group)
+@within_django()
 def note_removal(instance: Any, **_: Any) -> None:
     if not is_telling():
         subjects.tell_removal(instance, instance.leaves)
 
 
 @receiver(post_save, sender=Group)
+@within_django()
 def note_group(instance: Group, created: bool, **_: Any) -> None:
     if not is_telling():
         subjects.tell_group(instance, "made" if created else "renamed")
 
 
 @receiver(post_delete, sender=Policy)
+@within_django()
 def note_policy_removal(instance: Policy, **_: Any) -> None:
     if not is_telling():
         key, about = f"policy:{instance.pk}", {"policy": instance.pk, "place": str(instance)}
@@ -82,6 +90,7 @@ def note_policy_removal(instance: Policy, **_: Any) -> None:
 
 
 @receiver(post_delete, sender=ApiToken)
+@within_django()
 def note_token_removal(instance: ApiToken, **_: Any) -> None:
     key, about = audit.key_of(instance), {"person": instance.user_id}
     audit.append_by_console("token.removed", object=about, rows={key: None}, about=key)

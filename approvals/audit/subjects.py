@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from approvals.audit import rows, vouching
-from approvals.audit.log import CONSOLE, append, append_by_console
+from approvals.audit.log import CONSOLE, append, append_by_console, within_django
 from approvals.models import Approval, AuditEntry, Graph, Policy, PolicyVersion, Thread
 
 AT_ONCE = 200
@@ -105,7 +105,7 @@ def adopt() -> None:
         for kind in rows.MODELS:
             found = rows.iter_rows(kind)
             _adopt(kind, (each for each in found if not rows.is_untold_by_nature(kind, each[2])))
-        append_by_console("record.adopted", object={"kind": "all", "rows": 0})
+        _append("all", {})
 
 
 def _adopt(kind: str, found: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
@@ -148,7 +148,8 @@ def written_in(card: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 def _append(kind: str, told: rows.Told, *, about: str = "", **more: Any) -> None:
     object = {"kind": kind, "rows": len(told), **more}
-    append_by_console("record.adopted", object=object, rows=told, about=about)
+    with within_django():  # of a migration: nobody decides meanwhile, and the entries would not fit into memory
+        append_by_console("record.adopted", object=object, rows=told, about=about)
 
 
 def _rights(told: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -202,15 +202,15 @@ def test_an_admin_cannot_lock_themselves_out(ada: Any, active: bool) -> None:
 def test_when_two_admins_remove_each_other_one_stays(ada: Any) -> None:
     """The second saw a form that was right when it was made; the action asks again, under a lock."""
     from django.contrib.auth.models import Group, User
-    from django.db import transaction
 
+    from approvals import audit
     from approvals.actions.people import people as change_person
     from approvals.domain import permissions
     from approvals.errors import Conflict
 
     root, before = User.objects.get(username="root"), change_person.rights_of(ada)
     assert permissions.can_set_policy(root)  # read once for a request: this one began while root was an admin
-    with pytest.raises(Conflict, match="Nobody would be an admin"), transaction.atomic():
+    with pytest.raises(Conflict, match="Nobody would be an admin"), audit.transaction():
         User.objects.filter(is_superuser=True).update(is_superuser=False)
         Group.objects.get(name="admin").user_set.clear()
         change_person.note_change(ada, before=before, by=root)

@@ -151,8 +151,8 @@ def test_a_role_that_no_entry_gave_counts_for_nothing_until_an_admin_looks_at_it
     console: Console, database: str, mallory: Any
 ) -> None:
     from django.contrib.auth.models import User
-    from django.db import transaction
 
+    from approvals import audit
     from approvals.actions.people import people
 
     asked = console.pause("gated", {"text": "role"})
@@ -165,7 +165,7 @@ def test_a_role_that_no_entry_gave_counts_for_nothing_until_an_admin_looks_at_it
     refused = vote(console, mallory.username, asked)
     assert code_of(refused) == (403, "denied")
     assert f"no entry that gives {mallory.username} this: reviewer" in refused.json()["error"]["message"]
-    with transaction.atomic():
+    with audit.transaction():
         standing = people.rights_of(mallory)
         people.note_change(mallory, before=standing, by=User.objects.get(username="root"))
     assert vote(console, mallory.username, asked).status_code == 201

@@ -87,14 +87,12 @@ def test_control_without_the_lock_on_the_head_they_collide(
 
 
 def test_an_entry_of_a_transaction_that_fails_was_never_there(alias: str, folder: Path) -> None:
-    from django.db import transaction
-
     from approvals import audit
     from approvals.models import AuditText
 
     before = verified().entries
     audit.append("run.started", actor="alice")
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with pytest.raises(ZeroDivisionError), audit.transaction():
         audit.append("vote.cast", actor="alice", texts={"comment": "secret"})
         _ = 1 / 0
     audit.append("run.finished", actor="alice")
@@ -126,6 +124,34 @@ def test_entries_are_appended_at_the_end_of_their_transaction_and_the_head_is_fr
         other.close()
     found = AuditEntry.objects.filter(actor__in=["first", "second", "undone"]).order_by("seq")
     assert [entry.actor for entry in found] == ["first", "second"]
+    assert verified().ok
+
+
+def test_whoever_appends_in_a_transaction_that_may_go_on_is_refused(alias: str, folder: Path) -> None:
+    from django.db import transaction
+
+    from approvals import audit
+
+    before = verified().entries
+    for begin in (lambda: audit.append("run.started", actor="early"), audit.transaction().__enter__):
+        with pytest.raises(AssertionError, match="the head of the audit log is locked last"), transaction.atomic():
+            begin()
+    assert verified().entries == before
+
+
+def test_what_django_removes_by_itself_has_its_entries_at_the_end_of_each_signal(alias: str, folder: Path) -> None:
+    from django.contrib.auth.models import Group, User
+    from django.db import transaction
+
+    from approvals.models import AuditEntry
+
+    with transaction.atomic():
+        person, group = User.objects.create(username="gone"), Group.objects.create(name="gone")
+        person.groups.add(group)
+        group.delete()
+    changed = AuditEntry.objects.filter(action="person.changed").order_by("seq")
+    told = [entry.record["object"].get("change", "person") for entry in changed]
+    assert told[-5:] == ["person", "made", "person", "person", "removed"]
     assert verified().ok
 
 

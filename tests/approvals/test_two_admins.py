@@ -53,11 +53,12 @@ def test_with_one_admin_it_cannot_be_turned_on(database: str) -> None:
     from django.contrib.auth.models import User
     from django.db import transaction
 
+    from approvals import audit
     from approvals.actions.people import changes
     from approvals.errors import Conflict
 
     root = User.objects.get(username="root")
-    with transaction.atomic():
+    with audit.transaction():
         User.objects.exclude(pk=root.pk).update(is_active=False)
         with pytest.raises(Conflict, match="There is only 1 admin to confirm anything"):
             changes.turn_on(by=root)

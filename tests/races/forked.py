@@ -79,6 +79,14 @@ class Child:
         """Wait until it has frozen itself."""
         wait_for(lambda: self.is_stopped, what="the process to freeze")
 
+    def stops(self) -> bool:
+        """Wait until it has frozen itself, or has ended; False if it ended, as it should."""
+        wait_for(lambda: self.pipe.poll() or self.is_stopped, what="the process to freeze or to end")
+        if self.pipe.poll():
+            self.result()
+            return False
+        return True
+
     @property
     def is_stopped(self) -> bool:
         assert self.is_alive, f"it never froze: {self.result()}"

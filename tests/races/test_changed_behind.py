@@ -148,10 +148,10 @@ def decided(approval: Any) -> None:
 
 def decided_and_changed(rows: psycopg.Connection[Any], kinds: list[Kind], approvals: list[Any]) -> None:
     """Change what is stored after the vote and before any worker can know of it."""
-    from django.db import transaction
+    from approvals import audit
 
     for kind, approval in zip(kinds, approvals, strict=True):
-        with transaction.atomic():
+        with audit.transaction():
             decided(approval)
             kind.change(rows, approval.thread_id)
 
@@ -227,15 +227,16 @@ def taken_out(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
 
 def run_of(rows: psycopg.Connection[Any], kind: Kind, approval: Any, *, is_late: bool) -> str:
     """Change and decide, in this process; return the run, which no worker is told of, or nothing if it was refused."""
-    from django.db import connection, transaction
+    from django.db import connection
 
+    from approvals import audit
     from approvals.errors import Stale
     from approvals.models import Run
 
     if not is_late:
         kind.change(rows, approval.thread_id)
     try:
-        with transaction.atomic():
+        with audit.transaction():
             decided(approval)
             run = str(Run.objects.get(decision__approval=approval).pk)
             rows_of_jobs = "DELETE FROM procrastinate_jobs WHERE args ->> 'run_id' = %s"

@@ -249,9 +249,27 @@ def test_who_is_frozen_while_the_row_of_a_large_thread_arrives_holds_up_nobody(a
     finish(case, paused)
 
 
-def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_appends_nothing(arena: Arena) -> None:
+@pytest.mark.parametrize("kind", ["put", "writes", "delete"])
+def test_who_is_frozen_anywhere_in_a_write_of_many_rows_keeps_no_fence(arena: Arena, kind: str) -> None:
+    """Whoever removes the thread raises its fence, and waits for the writer that holds it."""
+    for at in range(1, 9):
+        [paused] = arena.paused(1, "resuming")
+        child = arena.fork("watched.freezing_write", paused.thread_id, kind, at)
+        if not child.stops():
+            assert at > 1, "it never froze"
+            return
+        arena.call("clean", paused.thread_id)
+        assert child.is_stopped
+        child.kill()
+
+
+@pytest.mark.parametrize("at", ["audit.signed", "audit.turn"])
+def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_appends_nothing(
+    arena: Arena, at: str
+) -> None:
     case, heads = Case(arena), arena.folder / "audit" / "heads"
-    child = case.freeze("audit.signed", "sign")
+    arena.call("sign")
+    child = case.freeze(at, "sign")
     wait_for(lambda: arena.call("sign"), what="another process to sign")
     assert child.is_stopped
     before = heads.read_bytes()
@@ -261,6 +279,26 @@ def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_app
     assert heads.read_bytes() == before
     assert arena.call("sign") == 1
     assert arena.call("verify")["ok"]
+
+
+def test_a_file_of_signed_heads_is_written_anew_before_the_head_of_the_log_is_locked(arena: Arena) -> None:
+    case, heads = Case(arena), arena.folder / "audit" / "heads"
+    arena.call("sign")
+    [paused], kept = arena.paused(1, "resuming"), heads.read_bytes()
+    heads.unlink()
+    child = case.freeze("audit.written", "sign")
+    assert heads.read_bytes() == kept
+    case.vote(paused)
+    assert child.is_stopped
+    child.kill()
+    finish(case, paused)
+
+
+def test_the_head_of_the_log_is_free_while_a_deploy_has_threads_read_again(arena: Arena) -> None:
+    found = arena.call("watched.head_is_free", "procrastinate_defer", "publish_again", 5)
+    assert len(found) >= 5
+    assert all(found)
+    assert arena.rows("SELECT count(*) > 1 FROM approvals_auditentry WHERE action = 'graph.published'") == [(True,)]
 
 
 def test_a_transaction_that_is_silent_ends_before_others_give_up_waiting_for_its_locks(arena: Arena) -> None:

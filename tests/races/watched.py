@@ -1,5 +1,6 @@
 """Watch the statements of a forked process: how much it reads under a lock, and freezing while an answer arrives."""
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -10,6 +11,7 @@ import psycopg
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.backends.signals import connection_created
 from psycopg import waiting
+from psycopg.pq import TransactionStatus
 
 Execute = Callable[[str, Any, bool, dict[str, Any]], Any]
 LOCKS = "FOR UPDATE"
@@ -56,6 +58,26 @@ def reading(work: str, *args: Any, **more: Any) -> tuple[Any, dict[str, int]]:
     return getattr(works, work)(*args, **more), seen.found
 
 
+def head_is_free(text: str, work: str, *args: Any) -> list[bool]:
+    """Do one of `works`; say of each statement with `text` whether others could lock the head of the log then."""
+    from django.db import connection
+
+    from tests.races import works
+
+    found, other = list[bool](), connection.copy()
+
+    def statement(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if text in sql:
+            with other.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM approvals_audithead FOR UPDATE SKIP LOCKED")
+                found.append(cursor.fetchone() is not None)
+        return execute(sql, params, many, context)
+
+    _watch(statement)
+    getattr(works, work)(*args)
+    return found
+
+
 def _watch(statement: Any) -> None:
     """Have each of Django's connections call this around its statements, those of other threads too."""
     from django.db import connections
@@ -75,12 +97,15 @@ def freezing(text: str, work: str, *args: Any, **more: Any) -> Any:
     is_next = threading.local()
 
     def statement(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        is_next.answer = text in sql
+        # psycopg begins a transaction in front of its first statement: that answer comes first.
+        is_begun = context["connection"].connection.info.transaction_status != TransactionStatus.IDLE
+        is_next.answer = 2 - is_begun if text in sql else 0
         return execute(sql, params, many, context)
 
-    def wait(self: Any, gen: Any, interval: float = 0.1) -> Any:
-        watched = _frozen_once(gen, is_next) if getattr(is_next, "answer", False) else gen
-        return waiting.wait(watched, self.pgconn.socket, interval=interval)
+    wait_for = psycopg.Connection.wait
+
+    def wait(self: Any, gen: Any, *args: Any, **more: Any) -> Any:
+        return wait_for(self, _frozen_once(gen, is_next) if getattr(is_next, "answer", 0) else gen, *args, **more)
 
     _watch(statement)
     setattr(psycopg.Connection, "wait", wait)  # noqa: B010
@@ -93,8 +118,64 @@ def _frozen_once(gen: Any, is_next: threading.local) -> Generator[Any, Any, Any]
         while True:
             ready = yield wanted
             if ready & waiting.Ready.R and is_next.answer:
-                is_next.answer = False
-                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+                is_next.answer -= 1
+                if not is_next.answer:
+                    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             wanted = gen.send(ready)
     except StopIteration as end:
         return end.value
+
+
+MANY = 150
+"""Blobs or writes of one call, more than are a parameter each."""
+NUMBER = 1
+
+
+def freezing_write(thread_id: str, kind: str, at: int) -> None:
+    """Take a thread, and freeze the `at`-th time that one of a saver's writes has to wait for the database."""
+    from approvals import checkpoints
+
+    with checkpoints.open_tables() as tables:
+        tables.raise_fence(thread_id, NUMBER, held_seconds=60)
+    asyncio.run(_write(thread_id, kind, at))
+
+
+async def _write(thread_id: str, kind: str, at: int) -> None:
+    from agentcore.savers.fence import fenced
+    from approvals.jobs import runtime
+
+    saver: Any = fenced((await runtime.worker()).saver(None), thread_id, NUMBER)
+    latest = await saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+    many = {f"channel-{number}": ["x"] for number in range(MANY)}
+    _freeze(at)
+    match kind:
+        case "put":
+            versions = dict.fromkeys(many, f"{1:032}.{0:016}")
+            put = {**latest.checkpoint, "channel_values": many, "channel_versions": versions, "id": "2"}
+            await saver.aput(latest.config, put, {}, versions)
+        case "writes":
+            await saver.aput_writes(latest.config, list(many.items()), "task")
+        case "delete":
+            await saver.adelete_thread(thread_id)
+    await runtime.close_worker()
+
+
+def _freeze(at: int) -> None:
+    wait_for, left = psycopg.AsyncConnection.wait, [at]
+
+    async def wait(self: Any, gen: Any, *args: Any, **more: Any) -> Any:
+        return await wait_for(self, watched(gen), *args, **more)
+
+    def watched(gen: Any) -> Generator[Any, Any, Any]:
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                left[0] -= 1
+                if not left[0]:
+                    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+    setattr(psycopg.AsyncConnection, "wait", wait)  # noqa: B010

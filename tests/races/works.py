@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -31,7 +31,7 @@ from approvals.actions.workers.cards import publish_graphs
 from approvals.database import in_database
 from approvals.errors import Refusal
 from approvals.jobs import runtime, tasks, worker
-from approvals.models import Approval, Inquiry, Run
+from approvals.models import Approval, Graph, Inquiry, Run, Thread
 from tests import copies, voting
 from tests.copies import Paused
 from tests.races import paying
@@ -54,6 +54,13 @@ def _start(graph: str, thread_id: str, input: dict[str, str] = INPUT) -> str:
     olga = User.objects.get(username="olga")
     create_thread(thread_id=thread_id, by=olga)
     return str(start_run(thread_id=thread_id, graph_id=graph, input=input, by=olga).pk)
+
+
+def publish_again(unread: int) -> None:
+    """Publish the graphs while one of them has changed, and threads wait for a graph that takes them."""
+    Graph.objects.filter(pk="asking").update(card={"of": "other code"})
+    Thread.objects.bulk_create(Thread(pk=f"unread-{uuid4()}", checkpoint_id="1") for _ in range(unread))
+    publish_graphs()
 
 
 def tell(name: str, rule: dict[str, Any] | None = None) -> None:

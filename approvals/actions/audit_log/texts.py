@@ -1,6 +1,5 @@
 """Erase a text of an entry wherever it is stored. The entry stays, and the log still verifies."""
 
-from django.db import transaction
 from django.utils import timezone
 
 from approvals import audit
@@ -20,7 +19,7 @@ def erase_text(*, seq: int, name: str, reason: str, by: User) -> None:
     entry = AuditEntry.objects.filter(pk=seq).first()
     if entry is None:
         raise NotFound("There is no such entry.")
-    with transaction.atomic():
+    with audit.transaction():
         Thread.objects.find_locked(entry.thread_id)
         permissions.check_again(by, "erase_text")
         text = AuditText.objects.select_for_update().filter(seq=seq, name=name).first()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.contrib.auth.models import User as Person
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -34,7 +34,7 @@ def open_changes() -> QuerySet[Change]:
     return Change.objects.filter(status=ChangeStatus.OPEN, proposed_at__gt=Now() - timedelta(days=Change.OPEN_DAYS))
 
 
-@transaction.atomic
+@audit.transaction()
 def propose(kind: ChangeKind, target_id: int | None, name: str, after: Any, *, by: User) -> Change:
     """Store a change until another admin confirms it. Raises Denied, or Invalid if it changes nothing."""
     permissions.check_again(by, "set_policy")
@@ -49,7 +49,7 @@ def propose(kind: ChangeKind, target_id: int | None, name: str, after: Any, *, b
     return change
 
 
-@transaction.atomic
+@audit.transaction()
 def confirm(*, change_id: UUID, by: User) -> Change:
     """Make a change take effect. Raises Denied for its proposer, AlreadyDecided, Expired, Stale or Conflict."""
     change = _locked(change_id, by)
@@ -65,7 +65,7 @@ def confirm(*, change_id: UUID, by: User) -> Change:
     return change
 
 
-@transaction.atomic
+@audit.transaction()
 def refuse(*, change_id: UUID, reason: str = "", by: User) -> Change:
     """Refuse a change, or take back one's own. Raises Denied, AlreadyDecided or Expired."""
     change = _locked(change_id, by)
@@ -79,7 +79,7 @@ def refuse(*, change_id: UUID, reason: str = "", by: User) -> Change:
     return change
 
 
-@transaction.atomic
+@audit.transaction()
 def turn_on(*, by: User) -> None:
     """Turn the two-admin rule on. Raises Conflict while there is only one admin."""
     Group.objects.select_for_update().get(

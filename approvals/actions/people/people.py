@@ -4,11 +4,11 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 from django.contrib.auth.models import User as Person
-from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from agentcore.plain.json import digest
+from approvals import audit
 from approvals.audit import subjects
 from approvals.domain import context, permissions
 from approvals.domain.permissions import User
@@ -25,7 +25,7 @@ def rights_of(person: Person) -> dict[str, Any]:
     return {"active": person.is_active, "groups": list(groups)}
 
 
-@transaction.atomic
+@audit.transaction()
 def put_person(person_id: int, username: str, rights: dict[str, Any], *, by: User, **told: str) -> None:
     """Set a person to what `rights_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
     person = Person.objects.get(pk=person_id) if person_id else Person(username=username)
@@ -42,7 +42,7 @@ def put_person(person_id: int, username: str, rights: dict[str, Any], *, by: Use
     note_change(person, before=before, by=by, **told)
 
 
-@transaction.atomic
+@audit.transaction()
 def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **told: str) -> None:
     """Write the entry of a change that was just saved. `before` is the earlier `rights_of`, None for a new person.
 
@@ -92,7 +92,7 @@ def note_group(group: Group, *, by: User) -> None:
     subjects.tell_group(group, "made", actor=by.get_username(), kind="person")
 
 
-@transaction.atomic
+@audit.transaction()
 def remove_group(group: Group, *, by: User, **told: str) -> None:
     """Remove a group that is no role and that no policy names. Raises Conflict for others."""
     permissions.check_set_policy(by)

@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.contrib.auth.models import User as Person
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.utils import timezone
 
 from agentcore.plain.json import digest
@@ -28,7 +27,7 @@ def plain_of(policy: Policy) -> dict[str, Any]:
     }
 
 
-@transaction.atomic
+@audit.transaction()
 def put_policy(policy_id: int, plain: dict[str, Any], *, by: User, **told: str) -> PolicyVersion:
     """Set a policy to what `plain_of` returned; with id 0 create one. Raises Conflict if that is impossible."""
     policy = Policy.objects.select_for_update().get(pk=policy_id) if policy_id else Policy()
@@ -49,7 +48,7 @@ def put_policy(policy_id: int, plain: dict[str, Any], *, by: User, **told: str) 
     return note_change(policy, by=by, **told)
 
 
-@transaction.atomic
+@audit.transaction()
 def note_change(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
     """Store the next version of a policy that was just saved. Open questions keep their rule."""
     permissions.check_set_policy(by)
@@ -61,7 +60,7 @@ def note_change(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
     return _record("policy.changed", policy, policy.version, rule, by, told)
 
 
-@transaction.atomic
+@audit.transaction()
 def remove_policy(policy: Policy, *, by: User, **told: str) -> PolicyVersion:
     """Remove a policy; its versions stay."""
     permissions.check_set_policy(by)

@@ -41,7 +41,7 @@ def use_link(token: str) -> AbstractUser:
 def make_token(user: AbstractUser) -> str:
     """Return a new API token of this person."""
     token = "cs_" + secrets.token_urlsafe(32)
-    with transaction.atomic():
+    with audit.transaction():
         ApiToken.objects.create(token_digest=_digest(token), user_id=user.pk)
         audit.append(
             "token.created",

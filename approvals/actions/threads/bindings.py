@@ -2,10 +2,10 @@
 
 import time
 
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
-from approvals import checkpoints
+from approvals import audit, checkpoints
 from approvals.actions.threads.records import LONGEST_ID, record_binding
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
@@ -27,7 +27,7 @@ def bind_thread(*, thread_id: str, graph_id: str, reason: str = "", by: User) ->
     unknown graph, and for a graph that does not fit unless a reason is given.
     """
     permissions.check_bind(by)
-    with transaction.atomic():
+    with audit.transaction():
         thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "bind")
         _check(thread, thread_id)

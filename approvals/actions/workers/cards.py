@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -24,7 +23,7 @@ def publish_graphs() -> list[str]:
             [*card.nodes, *(node for each in card.subgraphs.values() for node in each.nodes)]
         ):
             raise RegistryError(f"Graph {card.id}: {fault}")
-    with transaction.atomic():
+    with audit.transaction():
         if not jobs.has_live_worker(within_seconds=30):
             # Cards of other graphs are leftovers, unless another worker, with other code, is alive.
             Graph.objects.exclude(pk__in=[card.id for card in cards]).delete()
@@ -43,7 +42,7 @@ def publish_graphs() -> list[str]:
                 rows=audit.told(made),
                 about=audit.key_of(made),
             )
-        _read_again([card.id for card in cards])
+    _read_again([card.id for card in cards])  # one short transaction for each thread: there may be thousands
     return [card.id for card in cards]
 
 
