@@ -15,7 +15,7 @@ from approvals.domain import outages, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
 from approvals.errors import Gone, Invalid, NotFound
-from approvals.jobs import queue as jobs
+from approvals.jobs import job_queue
 from approvals.live import events
 from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
 
@@ -112,7 +112,7 @@ def remove(thread: Thread, counted: Cleaning, action: str, *, reason: str, by: s
             rows=rows,
         )
         if checkpoints.is_elsewhere():
-            jobs.enqueue("empty_thread", thread_id=thread.pk)
+            job_queue.enqueue("empty_thread", thread_id=thread.pk)
         else:
             checkpoints.lay_tombstone(thread.pk)
     return done
