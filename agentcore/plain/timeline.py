@@ -219,7 +219,9 @@ def _kept(moment: Moment, values: Mapping[str, Any]) -> KeptState:
 def _of_postgres(row: Sequence[Any]) -> Moment:
     thread_id, checkpoint_id, parent, metadata, here, names, above, is_large = row
     before, checkpoint = json.loads(above or "null"), json.loads(here or "{}")
-    found = _moment(thread_id, checkpoint_id, parent, json.loads(metadata), checkpoint, names, before)
+    found = _moment(
+        _StoredCheckpoint(thread_id, checkpoint_id, parent, json.loads(metadata), checkpoint, before), names
+    )
     return replace(found, is_large=is_large)
 
 
@@ -241,7 +243,7 @@ def _of_sqlite(row: Sequence[Any]) -> tuple[Moment, dict[str, Any]]:
     before = _loaded(parent_kind, parent_stored) if parent_stored else None
     told = json.loads(metadata) if metadata else {}
     values = checkpoint.get("channel_values") or {}
-    return _moment(thread_id, checkpoint_id, parent or "", told, checkpoint, values, before), values
+    return _moment(_StoredCheckpoint(thread_id, checkpoint_id, parent or "", told, checkpoint, before), values), values
 
 
 def _of_memory(tables: MemoryTables, thread_id: str, checkpoint_id: str) -> tuple[Moment, dict[str, Any]]:
@@ -255,32 +257,38 @@ def _of_memory(tables: MemoryTables, thread_id: str, checkpoint_id: str) -> tupl
         for name, version in checkpoint["channel_versions"].items()
     }
     values = {name: _loaded(*blob) for name, blob in blobs.items() if blob[0] != "empty"}
-    return _moment(thread_id, checkpoint_id, parent or "", _loaded(*metadata), checkpoint, values, before), values
+    row = _StoredCheckpoint(thread_id, checkpoint_id, parent or "", _loaded(*metadata), checkpoint, before)
+    return _moment(row, values), values
 
 
 def _loaded(kind: str, packed: bytes) -> Any:
     return _plain.loads_typed((kind, packed))
 
 
-def _moment(
-    thread_id: str,
-    checkpoint_id: str,
-    parent_id: str,
-    metadata: Any,
-    checkpoint: Mapping[str, Any],
-    names: Iterable[str],
-    before: Mapping[str, Any] | None,
-) -> Moment:
-    seen = _seen(checkpoint)
+@dataclass(frozen=True)
+class _StoredCheckpoint:
+    """One checkpoint as it is stored, with the checkpoint before it."""
+
+    thread_id: str
+    checkpoint_id: str
+    parent_id: str
+    metadata: Any
+    checkpoint: Mapping[str, Any]
+    before: Mapping[str, Any] | None
+
+
+def _moment(row: _StoredCheckpoint, names: Iterable[str]) -> Moment:
+    """`names` are the channels that have a value."""
+    seen = _seen(row.checkpoint)
     return Moment(
-        thread_id=thread_id,
-        checkpoint_id=checkpoint_id,
-        parent_id=parent_id,
-        created_at=str(checkpoint.get("ts") or ""),
-        metadata=metadata if isinstance(metadata, Mapping) else {},
-        ran=tuple(_ran(seen, before)),
+        thread_id=row.thread_id,
+        checkpoint_id=row.checkpoint_id,
+        parent_id=row.parent_id,
+        created_at=str(row.checkpoint.get("ts") or ""),
+        metadata=row.metadata if isinstance(row.metadata, Mapping) else {},
+        ran=tuple(_ran(seen, row.before)),
         has_run=tuple(name for name in seen if not name.startswith("__in")),
-        upcoming=tuple(_upcoming(seen, checkpoint, names)),
+        upcoming=tuple(_upcoming(seen, row.checkpoint, names)),
     )
 
 
