@@ -66,6 +66,7 @@ class History:
         """Be the worker of a run, from its beginning to how it stopped; return the thread's newest question."""
         from agentcore.plain.types import Failed, Finished, Paused
         from approvals.actions.runs import settling, taking
+        from approvals.actions.threads import records
         from approvals.models import Approval
 
         taken = taking.take_queued(str(run.pk))
@@ -75,7 +76,7 @@ class History:
         pauses = [pause_of(how, snapshot, self.dice)] if how in ("gate", "question") else []
         outcome = {"finish": Finished(snapshot), "fail": Failed("ValueError", "It broke.", "act")}.get(how)
         with self._clock():
-            settling.store(taken, outcome or Paused(snapshot), settling.Seen(snapshot, pauses, head, None))
+            settling.store(taken, outcome or Paused(snapshot), records.Seen(snapshot, pauses, head, None))
         return Approval.objects.filter(thread_id=run.thread_id).order_by("-created_at").first()
 
     def agent_moves(self) -> None:

@@ -19,6 +19,7 @@ from langgraph.types import StateSnapshot, _interrupt_id
 
 from agentcore.graphs import state_edits
 from agentcore.graphs.registry import Graph
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.plain import masks
 from agentcore.plain.blocked import blocked_sentence, noting_blocked
@@ -42,28 +43,19 @@ class _Line:
 
 
 async def fork(
-    graph: Graph,
-    saver: Saver,
-    *,
-    thread_id: str,
-    checkpoint_id: str,
-    into: str,
-    edits: Edits | None = None,
-    as_node: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_key: str = "",
+    run: RunContext, *, origin: str, checkpoint_id: str, edits: Edits | None = None, as_node: str | None = None
 ) -> Snapshot:
-    """Copy a checkpoint to the thread `into` and edit it there. Return where that thread stands. Runs no node.
+    """Copy a checkpoint of `origin` to the thread of the run and edit it there. Return where that stands. Runs no node.
 
     At the head of a thread the pending writes are copied too, with a question inside a subgraph. At an earlier
     checkpoint, and where a node failed, the step begins anew: its first question waits as before, everything else runs
-    again. It can be repeated after a crash: `metadata[run_key]` marks an edit that is there already. Raises CannotFork,
+    again. It can be repeated after a crash: a checkpoint that names the run is there already. Raises CannotFork,
     which leaves nothing behind, UnreadableThread and CannotEdit.
     """
-    here = await snapshot(graph, saver, into)
-    if here is None or not run_key or here.metadata.get(run_key) != (metadata or {})[run_key]:
-        await _copy(graph, saver, saver, thread_id, checkpoint_id, into)
-        await _edit(graph, saver, config_for(into) | {"metadata": dict(metadata or {})}, edits, as_node)
+    graph, saver, into = run.graph, run.saver, run.thread_id
+    if not run.wrote(await snapshot(graph, saver, into)):
+        await _copy(graph, saver, saver, origin, checkpoint_id, into)
+        await _edit(graph, saver, config_for(into) | {"metadata": dict(run.metadata)}, edits, as_node)
     return await _at_head(graph, saver, into)
 
 
@@ -92,21 +84,19 @@ async def _edit(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits
         await state_edits.apply(graph, saver, config, edits or None, as_node)
 
 
-async def stand_again(
-    graph: Graph, saver: Saver, *, thread_id: str, checkpoint_id: str, metadata: Mapping[str, Any], run_key: str
-) -> Snapshot:
+async def stand_again(run: RunContext, checkpoint_id: str) -> Snapshot:
     """Make a copy of an earlier checkpoint the head of its own thread. Runs no node.
 
     The whole step begins anew, its questions too. It can be repeated after a crash, as `fork` can.
     """
-    here = await snapshot(graph, saver, thread_id)
-    if here is not None and here.metadata.get(run_key) == metadata[run_key]:
+    here = await snapshot(run.graph, run.saver, run.thread_id)
+    if here is not None and run.wrote(here):
         return here
-    found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
+    found = await run.saver.aget_tuple(config_for(run.thread_id, checkpoint_id))
     if found is None:
         raise CannotFork(NO_CHECKPOINT)
-    await _put_again(saver, found, metadata)
-    return await _at_head(graph, saver, thread_id)
+    await _put_again(run.saver, found, run.metadata)
+    return await _at_head(run.graph, run.saver, run.thread_id)
 
 
 async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ At a breakpoint the decision is to go on, to edit first, to skip or to end. At a
 the question's id, so that it cannot answer another question.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +15,9 @@ from agentcore.dialects.hitl_batched import choice_in
 from agentcore.graphs import mending, per_task, questions, state_edits
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
-from agentcore.graphs.runs import UNFINISHED, OnStep, outcome, run_until_pause
+from agentcore.graphs.runs import UNFINISHED, RunContext, outcome, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, read_pending_tasks, snapshot, subgraph_snapshot
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
-from agentcore.graphs.tools import Watch
 from agentcore.plain import bound_bytes, masks
 from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotEdit
@@ -52,39 +51,6 @@ class Answer:
     result_digest: str | None = None
     interrupt_id: str = ""
     answer: Any = None
-
-
-async def _go(*_: Any) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """A run at work: on which thread, with what it reads and writes, and whom it asks and tells on its way."""
-
-    graph: Graph
-    saver: Saver
-    thread_id: str
-    metadata: Mapping[str, Any]
-    """Kept in every checkpoint of the run."""
-    run_key: str
-    """The entry of `metadata` that tells this run's checkpoints from others'."""
-    before_entering: Callable[[], Awaitable[None]] = _go
-    """Awaited before the first node can run."""
-    on_step: OnStep = _go
-    watch: Watch = field(default_factory=Watch)
-    """Notes the tools that are called."""
-    is_retried: bool = False
-    """This run has begun before."""
-    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
-    """Asked about a gate that an edit leads to: what it refuses is asked anew."""
-    changes: Callable[[str], Awaitable[list[str]]] | None = None
-    """Asked, before anything is written and again before the first node can run, what is stored otherwise than when it
-    was decided: then nothing is run. It is told the checkpoint that stands there, which may be an edit of this run."""
-
-    @property
-    def run(self) -> str:
-        return str(self.metadata[self.run_key])
 
 
 @dataclass(frozen=True)
@@ -356,17 +322,7 @@ async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expect
     await at.before_entering()
     await questions.forget_unkeyed(at.saver, config_for(at.thread_id))
     head = at.head if at.namespace else expected_head
-    came = await run_until_pause(
-        at.graph,
-        at.saver,
-        thread_id=at.thread_id,
-        input=input,
-        expected_head=head,
-        metadata=at.metadata,
-        on_step=on_step,
-        watch=at.watch,
-        hold=at.hold,
-    )
+    came = await run_until_pause(replace(at, on_step=on_step), input, expected_head=head, hold=at.hold)
     if at.decided and not begun and await _is_untouched(at, came, at.decided, head):
         return Failed(NOTHING_RAN, NOTHING_RAN_TOLD)
     return came

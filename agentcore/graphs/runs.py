@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.types import Command, Durability
@@ -12,7 +13,7 @@ from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, held
 from agentcore.graphs.tools import Watch
 from agentcore.plain.errors import FenceLost, without_secrets
-from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Step
+from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.fence import lost_told
 from agentcore.testing.failpoints import is_off
 
@@ -28,38 +29,69 @@ _LONGEST_MESSAGE = 500
 _STRICT_RESUME = "__pregel_strict_resume"  # LangGraph's own, private; a test pins it
 
 
-async def _ignore(step: Step) -> None:
+async def _go(*_: Any) -> None:
     return None
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """A run at work: on which thread, with what it reads and writes, and whom it asks and tells on its way."""
+
+    graph: Graph
+    saver: Saver
+    thread_id: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Kept in every checkpoint of the run."""
+    run_key: str = ""
+    """The entry of `metadata` that tells this run's checkpoints from others'."""
+    before_entering: Callable[[], Awaitable[None]] = _go
+    """Awaited before the first node can run."""
+    on_step: OnStep = _go
+    watch: Watch = field(default_factory=Watch)
+    """Notes the tools that are called."""
+    is_retried: bool = False
+    """This run has begun before."""
+    may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
+    """Asked about a gate that an edit leads to: what it refuses is asked anew."""
+    changes: Callable[[str], Awaitable[list[str]]] | None = None
+    """Asked, before anything is written and again before the first node can run, what is stored otherwise than when it
+    was decided: then nothing is run. It is told the checkpoint that stands there, which may be an edit of this run."""
+
+    @property
+    def run(self) -> str:
+        return str(self.metadata[self.run_key])
+
+    def wrote(self, here: Snapshot | None) -> bool:
+        """Return whether this run wrote that checkpoint."""
+        if here is None or not self.run_key:
+            return False
+        return bool(here.metadata.get(self.run_key) == self.metadata[self.run_key])
+
+
 async def run_until_pause(
-    graph: Graph,
-    saver: Saver,
-    *,
-    thread_id: str,
+    run: RunContext,
     input: Mapping[str, Any] | Command[Any] | None,
+    *,
     expected_head: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    on_step: OnStep = _ignore,
-    watch: Watch | None = None,
     hold: Hold = NOTHING_HELD,
 ) -> Outcome:
-    """Run `graph` on the thread and return how it stopped.
+    """Run a graph on a thread and return how it stopped.
 
     `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread at another
-    checkpoint is left alone: Mismatch. `metadata` is stored in every checkpoint of the run; `watch` records the called
-    tools. Held subgraphs stay where they stand. Checkpoints are written before the next step begins
-    (`durability="sync"`). Raises FenceLost if the saver has a fence and a write was refused, or if `on_step` raised it.
+    checkpoint is left alone: Mismatch. Held subgraphs stay where they stand. Checkpoints are written before the next
+    step begins (`durability="sync"`). Raises FenceLost if the saver has a fence and a write was refused, or if
+    `run.on_step` raised it.
     """
+    graph, saver, thread_id = run.graph, run.saver, run.thread_id
     if expected_head is not None:
         here = await snapshot(graph, saver, thread_id)
         if here is None or here.checkpoint_id != expected_head:
             return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
-    config = config_for(thread_id) | {"metadata": dict(metadata or {})}
+    config = config_for(thread_id) | {"metadata": dict(run.metadata)}
     config["configurable"][_STRICT_RESUME] = True
-    config["callbacks"] = [watch] if watch else []
+    config["callbacks"] = [run.watch]
     durability: Durability = "async" if is_off("sync") else "sync"
-    running = _Running(on_step)
+    running = _Running(run.on_step)
     with lost_told(saver):
         try:
             stream = with_saver(graph, held(saver, hold)).astream(

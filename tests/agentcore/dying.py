@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.graph import START, StateGraph
 
 from agentcore import effect_key, once
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.savers.opening import open_checkpointer
 from tests.graphs import State
 
@@ -49,7 +49,7 @@ def graph(where: str, file: Path) -> Any:
 
 async def main(url: str, thread_id: str, where: str, file: str) -> None:
     async with open_checkpointer(url) as saver:
-        await run_until_pause(graph(where, Path(file)), saver, thread_id=thread_id, input={"text": "x"})
+        await run_until_pause(RunContext(graph(where, Path(file)), saver, thread_id), {"text": "x"})
 
 
 if __name__ == "__main__":

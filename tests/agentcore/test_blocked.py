@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from typing_extensions import TypedDict
 
 from agentcore.graphs.allowlist import declared_types
-from agentcore.graphs.resume import Answer, RunContext, resume
+from agentcore.graphs.resume import Answer, resume
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import Saver, config_for, history, look, snapshot, with_saver, with_serializer
 from agentcore.graphs.state_edits import preview
 from agentcore.plain.errors import CannotEdit, UnreadableThread

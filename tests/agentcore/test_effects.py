@@ -21,7 +21,7 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from psycopg.conninfo import make_conninfo
 
 from agentcore import effect_key, effects, once
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.errors import EffectMisused, FenceLost
 from agentcore.plain.types import Failed, Finished
@@ -70,7 +70,7 @@ def graph_of(*nodes: Any, **options: Any) -> Any:
 
 
 async def run(graph: Any, saver: Any, thread_id: str, input: Any = None) -> Any:
-    return await run_until_pause(graph, saver, thread_id=thread_id, input=input)
+    return await run_until_pause(RunContext(graph, saver, thread_id), input)
 
 
 async def done(work: Any, saver: Any, thread_id: str = "") -> Any:

@@ -10,7 +10,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from agentcore.graphs import forks, snapshots, state_edits
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.excerpts import LARGEST_PART, LARGEST_READ, LONGEST_TEXT, cut, has_excerpt, is_excerpt
 from agentcore.plain.tables import StoredValue
@@ -27,7 +27,7 @@ async def paused(database: str, input: dict[str, Any]) -> Any:
     """Return the snapshot of a thread that stands at its gate with this state, and its thread's id."""
     thread_id = f"large-{uuid.uuid4()}"
     async with open_checkpointer(database) as saver:
-        await run_until_pause(graphs.gated, saver, thread_id=thread_id, input=input)
+        await run_until_pause(RunContext(graphs.gated, saver, thread_id), input)
         return await snapshots.snapshot(graphs.gated, saver, thread_id)
 
 
@@ -76,11 +76,12 @@ async def test_a_state_too_large_to_be_copied_is_neither_tried_nor_forked(
     where = {"thread_id": found.thread_id, "checkpoint_id": found.checkpoint_id}
     monkeypatch.setattr(large_values, "LARGEST_WHOLE", 900)
     async with open_checkpointer(database) as saver:
+        into = RunContext(graphs.gated, saver, f"{found.thread_id}-fork")
         with pytest.raises(UnreadableThread, match="too large to be copied"):
             edits = {"text": {"op": "set", "value": "y"}}
             await state_edits.preview(graphs.gated, saver, snapshots.config_for(**where), edits)
         with pytest.raises(UnreadableThread, match="too large to be copied"):
-            await forks.fork(graphs.gated, saver, **where, into=f"{found.thread_id}-fork")
+            await forks.fork(into, origin=found.thread_id, checkpoint_id=found.checkpoint_id)
         assert await snapshots.snapshot(graphs.gated, saver, f"{found.thread_id}-fork") is None
 
 

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from agentcore.graphs import resume, state_edits
 from agentcore.graphs.resume import Answer
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver, with_serializer
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import FenceLost, NotItsThread
@@ -108,7 +108,7 @@ def node_that(work: Work, then: Exception | None = None) -> Any:
 
 
 async def run(graph: Any, saver: Saver, thread_id: str, input: Any = None) -> Any:
-    return await run_until_pause(graph, saver, thread_id=thread_id, input=input)
+    return await run_until_pause(RunContext(graph, saver, thread_id), input)
 
 
 async def notes(store: Store, thread_id: str) -> list[str]:
@@ -333,7 +333,7 @@ async def test_an_answer_handed_over_by_who_was_replaced_changes_nothing(
     async def enter() -> None:
         entered.append(1)
 
-    context = resume.RunContext(graphs.gated, saver, thread_id, {"run": "1"}, "run", before_entering=enter)
+    context = RunContext(graphs.gated, saver, thread_id, {"run": "1"}, "run", before_entering=enter)
     answer = Answer(verdict, edits={"notes": {"op": "append", "value": ["zombie"]}})
     with pytest.raises(FenceLost):
         await resume.resume(context, answer, expected_head=paused.snapshot.checkpoint_id)
@@ -441,7 +441,7 @@ async def test_every_checkpoint_of_a_run_names_it_also_those_of_an_edit_and_of_a
 ) -> None:
     graph = chain(first=graphs.left, inner=chain(inside=graphs.left), last=graphs.right)
     saver, told = store.held(thread_id), {"run": "r-1", "fence": 1}
-    await run_until_pause(graph, saver, thread_id=thread_id, input={"text": "x"}, metadata=told)
+    await run_until_pause(RunContext(graph, saver, thread_id, metadata=told), {"text": "x"})
     config = config_for(thread_id) | {"metadata": told}
     await state_edits.apply(graph, saver, config, {"text": {"op": "set", "value": "y"}}, "last")
     listed = [each async for each in store.saver.alist({"configurable": {"thread_id": thread_id}})]

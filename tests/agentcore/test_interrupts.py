@@ -19,7 +19,7 @@ from agentcore import dialects
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.plain.json import digest
 from agentcore.plain.types import Choice, Finished, Pause, Paused, PendingInterrupt, Question, Snapshot
 from tests import graphs
@@ -57,7 +57,7 @@ def question(value: Any, **more: Any) -> Any:
 
 
 async def read(graph: Any, input: dict[str, Any]) -> list[Pause]:
-    outcome = await run_until_pause(graph, InMemorySaver(), thread_id=str(uuid.uuid4()), input=input)
+    outcome = await run_until_pause(RunContext(graph, InMemorySaver(), str(uuid.uuid4())), input)
     assert isinstance(outcome, Paused), outcome
     return pauses_at(graph, outcome.snapshot)
 
@@ -149,8 +149,8 @@ async def test_without_a_choice_all_but_conversations_is_shown() -> None:
 
 async def test_a_thread_that_waits_for_nobody_asks_nothing() -> None:
     saver = InMemorySaver()
-    await run_until_pause(graphs.gated, saver, thread_id="t", input={"text": "x"})
-    finished = await run_until_pause(graphs.gated, saver, thread_id="t", input=None)
+    await run_until_pause(RunContext(graphs.gated, saver, "t"), {"text": "x"})
+    finished = await run_until_pause(RunContext(graphs.gated, saver, "t"), None)
     assert isinstance(finished, Finished)
     assert pauses_at(graphs.gated, finished.snapshot) == []
 

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from agentcore.graphs import cards, state_edits
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.edits import check_edits
 from agentcore.plain.errors import CannotEdit
@@ -23,7 +23,7 @@ SECOND = {"type": "ai", "id": "m2", "content": "I look.", "tool_calls": [CALL]}
 async def edited(op: str, *items: dict[str, Any]) -> list[Any]:
     """Check, preview and apply; return the messages as LangGraph then has them."""
     saver = InMemorySaver()
-    await run_until_pause(graph, saver, thread_id="t", input={"total": 0})
+    await run_until_pause(RunContext(graph, saver, "t"), {"total": 0})
     model = AIMessage("I look it up.", id="m2", tool_calls=CALLS, response_metadata={"model": "x"})
     await with_saver(graph, saver).aupdate_state(config_for("t"), {"messages": [model]})
     edits = {"messages": {"op": op, "value": list(items)}}

@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 
 from agentcore.graphs import resume, state_edits
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.runs import outcome, run_until_pause
+from agentcore.graphs.runs import RunContext, outcome, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import Hold
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot
@@ -42,9 +42,9 @@ class Run:
     def __init__(self, graph: Any, saver: Saver) -> None:
         self.graph, self.saver, self.thread_id, self.number = graph, saver, f"t-{uuid.uuid4()}", 0
 
-    def _context(self, *, is_retried: bool = False) -> resume.RunContext:
+    def _context(self, *, is_retried: bool = False) -> RunContext:
         metadata = {RUN_KEY: f"run-{self.number}"}
-        return resume.RunContext(self.graph, self.saver, self.thread_id, metadata, RUN_KEY, is_retried=is_retried)
+        return RunContext(self.graph, self.saver, self.thread_id, metadata, RUN_KEY, is_retried=is_retried)
 
     async def start(self, input: Any = None) -> Outcome:
         self.number += input is not None
@@ -221,7 +221,7 @@ async def test_control_what_is_not_held_is_passed() -> None:
     kept = Run(nested.side_by_side(), saver)
     await kept.start({"amount": 5})
     hold = Hold(gate.checkpoint_ns for gate in (await kept.here()).inner)
-    await run_until_pause(kept.graph, saver, thread_id=kept.thread_id, input=None, hold=hold)
+    await run_until_pause(RunContext(kept.graph, saver, kept.thread_id), None, hold=hold)
     assert len((await kept.here()).inner) == 2
 
 

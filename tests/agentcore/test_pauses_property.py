@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 
 from agentcore.graphs import resume
 from agentcore.graphs.pauses import pauses_at
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import Failed, Finished, Pause, Snapshot
@@ -165,8 +166,8 @@ async def story(seed: int) -> Counter[str]:
     build, saver = Build(seed), InMemorySaver()
     kinds = build.kinds
 
-    def context(run: int) -> resume.RunContext:
-        return resume.RunContext(build.graph, saver, "t", {"run": f"r{run}"}, "run")
+    def context(run: int) -> RunContext:
+        return RunContext(build.graph, saver, "t", {"run": f"r{run}"}, "run")
 
     done: Any = await resume.start(context(0), {"amount": seed, "log": []})
     for number in range(1, MOST_DECISIONS + 1):

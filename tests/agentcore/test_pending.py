@@ -14,6 +14,7 @@ from agentcore.dialects import POISONED, STEP_FAILED
 from agentcore.graphs import questions, resume, state_edits
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.resume import Answer
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import config_for, read_pending_tasks, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, PendingInterrupt, Snapshot
@@ -86,7 +87,7 @@ class Thread:
                 await self.bare(meanwhile)
 
         told: dict[str, Any] = {"metadata": {"run": "r-1"}, "run_key": "run", "before_entering": enter}
-        context = resume.RunContext(self.graph, self.saver, self.thread_id, is_retried=attempt > 1, **told)
+        context = RunContext(self.graph, self.saver, self.thread_id, is_retried=attempt > 1, **told)
         answer = Answer("respond", edits=edits, interrupt_id=(await self.waiting(to)).id, answer=given)
         return await resume.resume(context, answer, expected_head=(await self.here()).checkpoint_id)
 

@@ -12,7 +12,7 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from agentcore.graphs import state_edits
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import CannotEdit
 from tests.scale import tries
@@ -111,7 +111,7 @@ def test_the_preview_of_any_edit_of_any_graph_is_what_happens(
     graph, saver, config = built(shape), InMemorySaver(), config_for("t")
 
     async def story() -> None:
-        await run_until_pause(graph, saver, thread_id="t", input={"amount": 1, **input})
+        await run_until_pause(RunContext(graph, saver, "t"), {"amount": 1, **input})
         before = await snapshot(graph, saver, "t")
         assert before is not None
         stored = everything(saver)

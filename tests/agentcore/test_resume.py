@@ -15,6 +15,7 @@ from agentcore.demo import operations, refund
 from agentcore.demo.cases import CASES
 from agentcore.graphs import resume, state_edits
 from agentcore.graphs.resume import Answer
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
 from agentcore.plain.types import Failed, Finished, Gate, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.opening import open_checkpointer
@@ -52,8 +53,8 @@ class Worker:
         if self.dies_at == (step.node, step.state):
             raise Killed
 
-    def _context(self) -> resume.RunContext:
-        return resume.RunContext(
+    def _context(self) -> RunContext:
+        return RunContext(
             self.graph,
             self.saver,
             self.thread_id,

@@ -11,7 +11,7 @@ import pytest
 from langgraph.graph import START, StateGraph
 from psycopg.conninfo import make_conninfo
 
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import config_for
 from agentcore.plain.errors import FenceLost, NotItsThread
 from agentcore.plain.tables import PostgresTables
@@ -56,7 +56,7 @@ def noting(ran: list[str]) -> Any:
 
 def started(graph: Any, saver: Any, thread_id: str) -> "asyncio.Task[Any]":
     held = fenced(saver, thread_id, 1)
-    return asyncio.create_task(run_until_pause(graph, held, thread_id=thread_id, input={"text": "x"}))
+    return asyncio.create_task(run_until_pause(RunContext(graph, held, thread_id), {"text": "x"}))
 
 
 async def test_the_first_node_waits_for_the_checkpoint_of_the_input(saver: Any, slow: Any, thread_id: str) -> None:
@@ -106,7 +106,7 @@ async def test_a_step_that_cannot_be_noted_as_the_thread_was_taken_is_no_failure
         raise FenceLost("Another worker has this thread.")
 
     with pytest.raises(FenceLost):
-        await run_until_pause(graphs.gated, saver, thread_id=thread_id, input={"text": "x"}, on_step=note)
+        await run_until_pause(RunContext(graphs.gated, saver, thread_id, on_step=note), {"text": "x"})
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
@@ -125,7 +125,7 @@ async def test_a_node_that_writes_to_another_thread_fails_its_run_with_a_sentenc
         with tables_of(saver, database) as tables:
             tables.raise_fence(thread_id, 1)
         held = fenced(saver, thread_id, 1)
-        outcome = await run_until_pause(graph, held, thread_id=thread_id, input={"text": "x"})
+        outcome = await run_until_pause(RunContext(graph, held, thread_id), {"text": "x"})
         assert isinstance(outcome, Failed)
         assert (outcome.error, outcome.node) == (NotItsThread.__name__, "stray")
         assert "its own thread only" in outcome.message

@@ -25,7 +25,7 @@ from typing_extensions import TypedDict
 from agentcore import dialects
 from agentcore.graphs import per_task, resume, state_edits
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.json import canonical, to_plain
@@ -88,14 +88,14 @@ def run(work: Any) -> Any:
 
 
 async def pause_of(graph: Any, saver: Any, thread: str = "t") -> tuple[Snapshot, Pause]:
-    stopped = await run_until_pause(graph, saver, thread_id=thread, input={"seed": "s"})
+    stopped = await run_until_pause(RunContext(graph, saver, thread), {"seed": "s"})
     assert isinstance(stopped, Paused), stopped
     [pause] = pauses_at(graph, stopped.snapshot)
     return stopped.snapshot, pause
 
 
 async def carry_out(graph: Any, saver: Any, here: Snapshot, answer: resume.Answer, run: str = "r") -> Any:
-    context = resume.RunContext(graph, saver, here.thread_id, {"run": run}, "run")
+    context = RunContext(graph, saver, here.thread_id, {"run": run}, "run")
     return await resume.resume(context, answer, expected_head=here.checkpoint_id, namespace=here.checkpoint_ns)
 
 
@@ -283,7 +283,7 @@ def calling(maker: Any, **more: Any) -> Any:
 def test_the_message_of_a_prebuilt_agent_agrees_with_the_calls_that_are_made(maker: Any, more: Any) -> None:
     async def work() -> None:
         saver, graph = InMemorySaver(), calling(maker, **more)
-        stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
+        stopped = await run_until_pause(RunContext(graph, saver, "t"), {"messages": [("user", "hi")]})
         assert isinstance(stopped, Paused)
         here = stopped.snapshot
         [pause] = pauses_at(graph, here)
@@ -314,7 +314,7 @@ async def test_the_calls_of_an_agent_inside_a_graph_are_decided_where_they_wait(
     builder.add_node("desk", calling(create_agent))
     builder.add_edge(START, "desk")
     graph, saver = builder.compile(), InMemorySaver()
-    stopped = await run_until_pause(graph, saver, thread_id="t", input={"messages": [("user", "hi")]})
+    stopped = await run_until_pause(RunContext(graph, saver, "t"), {"messages": [("user", "hi")]})
     assert isinstance(stopped, Paused)
     [here] = stopped.snapshot.inner
     [pause] = pauses_at(graph, stopped.snapshot)
@@ -342,7 +342,7 @@ async def test_a_graph_that_ends_at_once_has_carried_nothing_out(
     for is_caught in (True, False):
         saver = InMemorySaver()
         thread_id = f"deaf-{uuid.uuid4()}"
-        stopped = await run_until_pause(sending.deaf_asking, saver, thread_id=thread_id, input={"order": "A1"})
+        stopped = await run_until_pause(RunContext(sending.deaf_asking, saver, thread_id), {"order": "A1"})
         assert isinstance(stopped, Paused)
         [question] = stopped.snapshot.interrupts
         answer = resume.Answer("respond", answer="ann", interrupt_id=question.id)

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.graphs import cards, state_edits
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
 from agentcore.plain.edits import changes, check_edits
 from agentcore.plain.errors import CannotEdit
@@ -72,7 +72,7 @@ def thread_id() -> str:
 
 
 async def pause(graph: Any, saver: Saver, thread_id: str, input: dict[str, Any]) -> Snapshot:
-    outcome = await run_until_pause(graph, saver, thread_id=thread_id, input=input)
+    outcome = await run_until_pause(RunContext(graph, saver, thread_id), input)
     assert isinstance(outcome, Paused), outcome
     return outcome.snapshot
 
@@ -240,7 +240,7 @@ def test_what_passes_the_check_can_be_stored_and_comes_back(value: Any) -> None:
     saver, graph = InMemorySaver(), loose()
 
     async def story() -> Any:
-        await run_until_pause(graph, saver, thread_id="t", input={"anything": 1})
+        await run_until_pause(RunContext(graph, saver, "t"), {"anything": 1})
         await state_edits.apply(graph, saver, config_for("t"), {"anything": set_to(value)})
         return (await with_saver(graph, saver).aget_state(config_for("t"))).values["anything"]
 

@@ -18,7 +18,7 @@ from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
 from agentcore import once
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, with_saver
 from agentcore.plain import bound_bytes, sqlite_tables
 from agentcore.plain.memory_tables import MemoryTables
@@ -141,7 +141,7 @@ def thread_id() -> str:
 
 
 async def run(graph: Any, store: Store, thread_id: str, input: Any = None) -> Any:
-    return await run_until_pause(graph, store.saver, thread_id=thread_id, input=input)
+    return await run_until_pause(RunContext(graph, store.saver, thread_id), input)
 
 
 def only(*names: str) -> Any:

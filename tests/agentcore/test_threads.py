@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from agentcore.demo import operations
 from agentcore.demo.cases import CASES
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.json import digest
@@ -60,7 +60,7 @@ def thread_id() -> str:
 
 
 async def run(graph: Any, saver: Saver, thread_id: str, input: Any = None) -> Any:
-    return await run_until_pause(graph, saver, thread_id=thread_id, input=input)
+    return await run_until_pause(RunContext(graph, saver, thread_id), input)
 
 
 async def at_head(graph: Any, saver: Saver, thread_id: str) -> Snapshot:

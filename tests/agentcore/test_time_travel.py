@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from agentcore.graphs import forks
 from agentcore.graphs.registry import Graph
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
 from agentcore.plain.errors import CannotEdit, CannotFork
 from agentcore.plain.types import Snapshot
@@ -146,7 +147,8 @@ async def test_a_fork_at_each_of_fifty_checkpoints_runs_to_the_same_end(
         assert len(checkpoints) == STEPS
         for checkpoint in share(checkpoints, STORES.index(kind), of=len(STORES)):
             forked = thread()
-            here = await forks.fork(long, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked)
+            at = {"origin": origin, "checkpoint_id": checkpoint.checkpoint_id}
+            here = await forks.fork(RunContext(long, saver, forked), **at)
             assert (here.values, here.waiting) == (checkpoint.values, checkpoint.waiting)
             assert here.checkpoint_id == checkpoint.checkpoint_id
             assert (await run(long, saver, forked, None)).values == end.values
@@ -161,7 +163,7 @@ async def test_a_fork_at_a_gate_that_was_passed_stands_at_the_gate_again(
         at_gate = await run(gated, saver, origin, {"text": "x"})
         await run(gated, saver, origin, None)
         before = await dump(saver, database, origin)
-        here = await forks.fork(gated, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
+        here = await forks.fork(RunContext(gated, saver, forked), origin=origin, checkpoint_id=at_gate.checkpoint_id)
         assert (here.gate, here.next) == (at_gate.gate, ("act",))
         assert here.gate and here.gate.ran == ("prepare",)
         assert (await run(gated, saver, forked, None)).values["notes"] == ["prepare", "act", "tell"]
@@ -173,7 +175,7 @@ async def test_a_gate_behind_a_node_holds_in_a_fork_too(kind: str, database: str
         origin, forked = thread(), thread()
         at_gate = await run(after, saver, origin, {"text": "x"})
         await run(after, saver, origin, None)
-        here = await forks.fork(after, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
+        here = await forks.fork(RunContext(after, saver, forked), origin=origin, checkpoint_id=at_gate.checkpoint_id)
         assert here.gate == at_gate.gate
 
 
@@ -187,7 +189,7 @@ async def test_a_question_waits_in_the_fork_under_its_own_id(
         if is_answered:
             await run(asking, saver, origin, Command(resume={asked.interrupts[0].id: 1}))
         before = await dump(saver, database, origin)
-        here = await forks.fork(asking, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
+        here = await forks.fork(RunContext(asking, saver, forked), origin=origin, checkpoint_id=asked.checkpoint_id)
         assert here.interrupts == asked.interrupts
         done = await run(asking, saver, forked, Command(resume={here.interrupts[0].id: 2}))
         assert done.values["notes"] == ["prepare", "answered 2", "tell"]
@@ -201,12 +203,12 @@ async def test_a_question_that_followed_another_is_asked_from_the_first(
         origin = thread()
         first = await run(asking_twice, saver, origin, {"text": "x"})
         second = await run(asking_twice, saver, origin, Command(resume={first.interrupts[0].id: 1}))
-        at = {"thread_id": origin, "checkpoint_id": first.checkpoint_id}
-        at_head = await forks.fork(asking_twice, saver, **at, into=thread())
+        at = {"origin": origin, "checkpoint_id": first.checkpoint_id}
+        at_head = await forks.fork(RunContext(asking_twice, saver, thread()), **at)
         assert at_head.interrupts == second.interrupts
         await run(asking_twice, saver, origin, Command(resume={second.interrupts[0].id: 2}))
         forked = thread()
-        here = await forks.fork(asking_twice, saver, **at, into=forked)
+        here = await forks.fork(RunContext(asking_twice, saver, forked), **at)
         assert (here.interrupts, here.waiting) == ((), ("ask",))
         asked = await run(asking_twice, saver, forked, None)
         assert [each.value for each in asked.interrupts] == ["first?"]
@@ -219,7 +221,7 @@ async def test_a_question_inside_a_subgraph_waits_in_the_fork(
         origin, forked, late = thread(), thread(), thread()
         asked = await run(deep, saver, origin, {"text": "x"})
         before = await dump(saver, database, origin)
-        here = await forks.fork(deep, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
+        here = await forks.fork(RunContext(deep, saver, forked), origin=origin, checkpoint_id=asked.checkpoint_id)
         assert here.interrupts == asked.interrupts
         done = await run(deep, saver, forked, Command(resume={here.interrupts[0].id: 5}))
         assert done.values["notes"] == ["prepare", "prepare", "inner", "answered 5", "tell"]
@@ -227,7 +229,7 @@ async def test_a_question_inside_a_subgraph_waits_in_the_fork(
 
         # Once that step is over, the subgraph of the original has ended: the fork begins it anew.
         await run(deep, saver, origin, Command(resume={asked.interrupts[0].id: 1}))
-        again = await forks.fork(deep, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=late)
+        again = await forks.fork(RunContext(deep, saver, late), origin=origin, checkpoint_id=asked.checkpoint_id)
         assert (again.interrupts, again.waiting) == ((), ("ask",))
         anew = await run(deep, saver, late, None)
         assert [each.value for each in anew.interrupts] == [each.value for each in asked.interrupts]
@@ -241,7 +243,7 @@ async def test_a_fork_of_a_node_that_failed_begins_it_anew(
         asked = await run(failing, saver, origin, {"text": "x"})
         with pytest.raises(ValueError, match="invalid literal"):
             await run(failing, saver, origin, Command(resume={asked.interrupts[0].id: "many"}))
-        here = await forks.fork(failing, saver, thread_id=origin, checkpoint_id=asked.checkpoint_id, into=forked)
+        here = await forks.fork(RunContext(failing, saver, forked), origin=origin, checkpoint_id=asked.checkpoint_id)
         assert (here.errors, [each.is_poisoned for each in here.interrupts]) == ((), [False])
         done = await run(failing, saver, forked, Command(resume={here.interrupts[0].id: "7"}))
         assert done.values["notes"] == ["prepare", "7", "tell"]
@@ -253,7 +255,7 @@ async def test_tasks_sent_in_parallel_run_again_in_a_fork(kind: str, database: s
         end = await run(fanned, saver, origin, {"text": "x"})
         for checkpoint in await history(fanned, saver, origin, limit=100):
             forked = thread()
-            await forks.fork(fanned, saver, thread_id=origin, checkpoint_id=checkpoint.checkpoint_id, into=forked)
+            await forks.fork(RunContext(fanned, saver, forked), origin=origin, checkpoint_id=checkpoint.checkpoint_id)
             assert (await run(fanned, saver, forked, None)).values == end.values
 
 
@@ -262,13 +264,14 @@ async def test_an_edit_and_the_node_that_it_comes_from(kind: str, database: str,
         origin = thread()
         at_gate = await run(gated, saver, origin, {"text": "x"})
         at = {"thread_id": origin, "checkpoint_id": at_gate.checkpoint_id}
+        of = {"origin": origin, "checkpoint_id": at_gate.checkpoint_id}
         edits = {"text": {"op": "set", "value": "y"}, "notes": {"op": "replace", "value": []}}
         edited, skipped = thread(), thread()
         tried = await forks.try_fork(gated, saver, **at, edits=edits)
-        here = await forks.fork(gated, saver, **at, into=edited, edits=edits)
+        here = await forks.fork(RunContext(gated, saver, edited), **of, edits=edits)
         assert here.values == tried.values == {"text": "y", "count": 1, "notes": []}
         assert here.gate and here.gate.nodes == ("act",)
-        over = await forks.fork(gated, saver, **at, into=skipped, edits=edits, as_node="act")
+        over = await forks.fork(RunContext(gated, saver, skipped), **of, edits=edits, as_node="act")
         assert over.next == ("tell",)
         with pytest.raises(CannotEdit):
             await forks.try_fork(gated, saver, **at, edits=edits, as_node="nowhere")
@@ -279,15 +282,13 @@ async def test_doing_it_again_after_a_crash_edits_once(kind: str, database: str,
         origin, forked = thread(), thread()
         at_gate = await run(gated, saver, origin, {"text": "x"})
         given: dict[str, Any] = {
-            "thread_id": origin,
+            "origin": origin,
             "checkpoint_id": at_gate.checkpoint_id,
-            "into": forked,
             "edits": {"notes": {"op": "append", "value": ["edited"]}},
-            "metadata": {RUN_KEY: "run-1"},
-            "run_key": RUN_KEY,
         }
-        first = await forks.fork(gated, saver, **given)
-        again = await forks.fork(gated, saver, **given)
+        context = RunContext(gated, saver, forked, {RUN_KEY: "run-1"}, RUN_KEY)
+        first = await forks.fork(context, **given)
+        again = await forks.fork(context, **given)
         assert first == again
         assert again.values["notes"] == ["prepare", "edited"]
 
@@ -296,8 +297,8 @@ async def test_a_fork_of_a_fork_is_as_good(kind: str, database: str, redis: str,
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin, forked, twice = thread(), thread(), thread()
         at_gate = await run(gated, saver, origin, {"text": "x"})
-        await forks.fork(gated, saver, thread_id=origin, checkpoint_id=at_gate.checkpoint_id, into=forked)
-        here = await forks.fork(gated, saver, thread_id=forked, checkpoint_id=at_gate.checkpoint_id, into=twice)
+        await forks.fork(RunContext(gated, saver, forked), origin=origin, checkpoint_id=at_gate.checkpoint_id)
+        here = await forks.fork(RunContext(gated, saver, twice), origin=forked, checkpoint_id=at_gate.checkpoint_id)
         assert here.gate == at_gate.gate
         assert (await run(gated, saver, twice, None)).values["notes"] == ["prepare", "act", "tell"]
 
@@ -307,7 +308,7 @@ async def test_a_checkpoint_that_is_not_there_is_refused(kind: str, database: st
         origin, forked = thread(), thread()
         await run(gated, saver, origin, {"text": "x"})
         with pytest.raises(CannotFork, match="no such checkpoint"):
-            await forks.fork(gated, saver, thread_id=origin, checkpoint_id="1f0-none", into=forked)
+            await forks.fork(RunContext(gated, saver, forked), origin=origin, checkpoint_id="1f0-none")
         assert await snapshot(gated, saver, forked) is None
 
 
@@ -316,15 +317,10 @@ async def test_a_thread_stands_at_an_earlier_gate_again(kind: str, database: str
         origin = thread()
         at_gate = await run(gated, saver, origin, {"text": "x"})
         await run(gated, saver, origin, None)
-        given: dict[str, Any] = {
-            "thread_id": origin,
-            "checkpoint_id": at_gate.checkpoint_id,
-            "metadata": {RUN_KEY: "run-2"},
-            "run_key": RUN_KEY,
-        }
-        here = await forks.stand_again(gated, saver, **given)
+        context = RunContext(gated, saver, origin, {RUN_KEY: "run-2"}, RUN_KEY)
+        here = await forks.stand_again(context, at_gate.checkpoint_id)
         assert (here.source, here.metadata[RUN_KEY], here.gate) == ("fork", "run-2", at_gate.gate)
         assert here.gate and here.gate.ran == ("prepare",)
         assert here.checkpoint_id > at_gate.checkpoint_id
-        assert await forks.stand_again(gated, saver, **given) == here
+        assert await forks.stand_again(context, at_gate.checkpoint_id) == here
         assert (await run(gated, saver, origin, None)).values["notes"] == ["prepare", "act", "tell"]

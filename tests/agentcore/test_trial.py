@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from agentcore.graphs import author_code, state_edits
-from agentcore.graphs.runs import run_until_pause
+from agentcore.graphs.runs import RunContext, run_until_pause
 from agentcore.graphs.snapshots import config_for, snapshot
 from agentcore.plain.errors import Ambiguous, CannotEdit
 from tests import graphs
@@ -72,7 +72,7 @@ def look_something_up() -> str:
 
 async def at_the_gate(graph: Any) -> tuple[Any, InMemorySaver]:
     saver = InMemorySaver()
-    await run_until_pause(graph, saver, thread_id="t", input={"text": "stay"})
+    await run_until_pause(RunContext(graph, saver, "t"), {"text": "stay"})
     return graph, saver
 
 
@@ -163,6 +163,6 @@ async def test_its_own_timeout_is_not_taken_for_ours() -> None:
 
 async def test_an_edit_that_may_come_from_either_branch_is_told_as_ambiguous() -> None:
     saver = InMemorySaver()
-    await run_until_pause(graphs.branching, saver, thread_id="t", input={"text": "x"})
+    await run_until_pause(RunContext(graphs.branching, saver, "t"), {"text": "x"})
     with pytest.raises(Ambiguous):
         await state_edits.preview(graphs.branching, saver, config_for("t"), SET)

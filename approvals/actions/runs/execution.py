@@ -15,7 +15,8 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import snapshots
-from agentcore.graphs.resume import INVALID_EDIT, RunContext
+from agentcore.graphs.resume import INVALID_EDIT
+from agentcore.graphs.runs import RunContext
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain.errors import CannotEdit, CannotFork, FenceLost, UnreadableThread
 from agentcore.plain.masks import Mask

@@ -1,7 +1,7 @@
 """Settle a run: store how it stopped and what waits for people now, and end the lease, in one transaction."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from django.db import DataError
@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from agentcore.graphs import resume, snapshots
 from agentcore.graphs.pauses import pauses_at
-from agentcore.plain.bound_bytes import BEHIND, Bound
+from agentcore.plain.bound_bytes import BEHIND
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
-from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Pause, Paused, Snapshot
+from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from approvals import audit
 from approvals.actions.runs import audit_entries, interference, leases
 from approvals.actions.runs.kinds import kind_of
@@ -32,19 +32,9 @@ _TRIES = 5
 NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Where the thread stood after the run."""
-
-    snapshot: Snapshot
-    pauses: list[Pause]
-    head: Head
-    bound: Bound | None
-
-
 async def settle(work: Work, outcome: Outcome) -> None:
     """Store how the run stopped and its pauses, and give the lease back."""
-    seen: Seen | None = None
+    seen: records.Seen | None = None
     try:
         seen = await _look(work, outcome)
     except UnreadableThread as error:
@@ -58,9 +48,9 @@ async def settle(work: Work, outcome: Outcome) -> None:
         await in_database(store)(work.taken, Failed("NotStorable", NOT_STORABLE), None)
 
 
-async def _look(work: Work, outcome: Outcome) -> Seen | None:
+async def _look(work: Work, outcome: Outcome) -> records.Seen | None:
     """Read where the thread stands and the bytes that its questions rest on, both as of one moment."""
-    seen: Seen | None = None
+    seen: records.Seen | None = None
     thread_id = work.taken.thread_id
     for _ in range(_TRIES):
         head, before = await in_database(indexing.read_head_and_bound)(thread_id)
@@ -71,7 +61,7 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
         pauses = pauses_at(work.graph, snapshot) if is_asking else []
         is_bound = bool(pauses) or isinstance(outcome, Failed)
         found = await indexing.bind(thread_id, before, snapshot) if is_bound else None
-        seen = Seen(snapshot, pauses, head, found)
+        seen = records.Seen(snapshot, pauses, head, found)
         if found or not pauses:
             return seen
     assert seen is not None
@@ -80,7 +70,7 @@ async def _look(work: Work, outcome: Outcome) -> Seen | None:
 
 
 @audit.transaction()
-def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
+def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
     """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
     before = Run.objects.select_related("decision__approval").get(pk=taken.run_id)
     deviations = _deviations(before)
@@ -100,7 +90,7 @@ def store(taken: TakenRun, outcome: Outcome, seen: Seen | None) -> None:
     _store_thread(thread, run, outcome, seen)
 
 
-def _store_outcome(run: Run, outcome: Outcome, seen: Seen | None) -> None:
+def _store_outcome(run: Run, outcome: Outcome, seen: records.Seen | None) -> None:
     match outcome:
         case Paused():
             _end(run, RunStatus.PAUSED, "run.paused")
@@ -119,7 +109,7 @@ def _store_outcome(run: Run, outcome: Outcome, seen: Seen | None) -> None:
                 records.record_tampering(run.decision.approval, outcome.changes)
 
 
-def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None) -> None:
+def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: records.Seen | None) -> None:
     thread.lease_owner, thread.lease_until = "", None
     if seen is None:
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
@@ -128,15 +118,8 @@ def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: Seen | None)
         return
     # Also what was decided, but not carried out: nobody else would ever ask it again.
     is_undone = isinstance(outcome, Mismatch) or _has_done_nothing(outcome)
-    records.store(
-        thread,
-        seen.snapshot,
-        seen.pauses,
-        seen.head,
-        seen.bound,
-        is_asked_again=is_undone or traits_of(run.kind).asks_again,
-        is_after_run=True,
-    )
+    is_asked_again = is_undone or traits_of(run.kind).asks_again
+    records.store(thread, seen, is_asked_again=is_asked_again, is_after_run=True)
 
 
 def stand_at(run: Run, here: Snapshot) -> None:

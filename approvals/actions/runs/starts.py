@@ -35,17 +35,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         permissions.check_again(by, "start_run")
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")
-        if not thread.cleaned_at:
-            bindings.check(thread)
-        if sentence := why_not_input(thread):
-            raise Busy(sentence, status=thread.status)
-        if not thread.bound_by and _has_checkpoints(thread):
-            raise Unbound(bindings.NOT_READ)
-        if thread.bound_by and thread.graph_id != graph_id:
-            raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
-        if input is None and (sentence := why_not_go_on(thread)):
-            raise Invalid(sentence)
-        alterations.check_thread(thread)
+        _check_can_start(thread, graph_id, input)
         kept = encryption.encrypted_input(input, graph.record.secrets, thread.pk)
         run = Run(thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username())
         changed = ["started_by_id"]
@@ -65,6 +55,21 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
             rows=audit.told(run) | audit.told(thread, *changed),
         )
     return run
+
+
+def _check_can_start(thread: Thread, graph_id: str, input: Any) -> None:
+    """Raise what `start_run` says unless this graph can run on the thread, whose row is locked."""
+    if not thread.cleaned_at:
+        bindings.check(thread)
+    if sentence := why_not_input(thread):
+        raise Busy(sentence, status=thread.status)
+    if not thread.bound_by and _has_checkpoints(thread):
+        raise Unbound(bindings.NOT_READ)
+    if thread.bound_by and thread.graph_id != graph_id:
+        raise Busy(f"This thread belongs to the graph {thread.graph_id}. Start a new thread for {graph_id}.")
+    if input is None and (sentence := why_not_go_on(thread)):
+        raise Invalid(sentence)
+    alterations.check_thread(thread)
 
 
 def _has_checkpoints(thread: Thread) -> bool:

@@ -1,7 +1,7 @@
 """Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -45,6 +45,16 @@ class FoundBinding:
     uncertain: Uncertain | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Where a thread stands, as a worker read it, with its pauses and the bytes that its tasks can read."""
+
+    snapshot: Snapshot
+    pauses: list[Pause]
+    head: Head
+    bound: Bound | None
+
+
 @audit.transaction()
 def store_if_free(
     bond: FoundBinding, snapshot: Snapshot, pauses: list[Pause], head: Head | None, bound: Bound | None
@@ -66,7 +76,7 @@ def store_if_free(
     _supersede_stopped_runs(thread, head)
     stopped = _stopped_runs(thread.pk)
     pauses = [pause for pause in pauses if not _is_left_by(stopped, snapshot, pause)]
-    store(thread, snapshot, pauses, head, bound)
+    store(thread, Seen(snapshot, pauses, head, bound))
     return True
 
 
@@ -147,39 +157,31 @@ def _locked(thread_id: str) -> Thread:
     return Thread.objects.locked(thread_id)
 
 
-def store(
-    thread: Thread,
-    snapshot: Snapshot,
-    pauses: list[Pause],
-    head: Head,
-    bound: Bound | None,
-    *,
-    is_asked_again: bool = False,
-    is_after_run: bool = False,
-) -> list[Approval]:
+def store(thread: Thread, seen: Seen, *, is_asked_again: bool = False, is_after_run: bool = False) -> list[Approval]:
     """Store the thread, close old questions and open new ones. The caller's transaction has locked the thread.
 
     `is_asked_again`: somebody wants decided questions to be asked anew. `is_after_run`: a run of ours made the changes
     beside a question.
     """
+    snapshot = seen.snapshot
     uncertain = bindings.contested(thread, snapshot.metadata)
     thread.unbound = uncertain.as_dict() if uncertain else None
-    pauses = [] if uncertain else pauses
+    if uncertain or not seen.pauses:
+        seen = replace(seen, pauses=[], bound=None)
     thread.checkpoint_id, thread.step = snapshot.checkpoint_id, snapshot.step
-    seen = masks.hidden(snapshot)
-    thread.next, thread.state, thread.blocked = list(snapshot.next), seen.values, list(snapshot.blocked)
+    hidden = masks.hidden(snapshot)
+    thread.next, thread.state, thread.blocked = list(snapshot.next), hidden.values, list(snapshot.blocked)
     thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
-    thread.problem = uncertain.why if uncertain else "; ".join(seen.errors)[:500]
+    thread.problem = uncertain.why if uncertain else "; ".join(hidden.errors)[:500]
     thread.updated_at = timezone.now()
-    told = bound if pauses else None
-    opened = _open_all(thread, snapshot, pauses, head, told, is_asked_again=is_asked_again, is_after_run=is_after_run)
+    opened = _open_all(thread, seen, is_asked_again=is_asked_again, is_after_run=is_after_run)
     _close_others(thread, keep=[approval.pk for approval in opened])
     thread.status = _status(thread, opened, snapshot)
     waiting = [approval for approval in opened if approval.is_pending]
     if waiting:
         thread.title = f"{waiting[0].title}: {waiting[0].summary}".strip(": ")[:300]
     thread.save()
-    checkpoints.mark_indexed(thread.pk, head)
+    checkpoints.mark_indexed(thread.pk, seen.head)
     events.publish(thread_id=thread.pk)
     return opened
 
@@ -199,27 +201,19 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
 
 
-def _open_all(
-    thread: Thread,
-    snapshot: Snapshot,
-    pauses: list[Pause],
-    head: Head,
-    bound: Bound | None,
-    *,
-    is_asked_again: bool,
-    is_after_run: bool,
-) -> list[Approval]:
+def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run: bool) -> list[Approval]:
     """Open all questions of a step. There may be hundreds, so what is known of them is read at once."""
-    asked_here = Q(checkpoint_id=snapshot.checkpoint_id) | Q(head_id=snapshot.checkpoint_id)
+    newest = seen.snapshot.checkpoint_id
+    asked_here = Q(checkpoint_id=newest) | Q(head_id=newest)
     of_thread = Approval.objects.filter(asked_here, thread=thread).without_content()
-    asked_before = of_thread.order_by("round") if pauses else ()
+    asked_before = of_thread.order_by("round") if seen.pauses else ()
     latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
     rulebook = Rulebook(thread.graph_id)
     opened: list[Approval] = []
-    for pause in pauses:
-        here = _asking(snapshot, pause)
+    for pause in seen.pauses:
+        here = _asking(seen.snapshot, pause)
         known = latest.get((here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id))
-        changes = _changes(known, bound) if known and not is_after_run else []
+        changes = _changes(known, seen.bound) if known and not is_after_run else []
         if known and changes:
             _supersede(known, changes)
         is_again = known is not None and (
@@ -232,7 +226,7 @@ def _open_all(
             "interrupt_id": pause.interrupt_id,
             "round": known.round + 1 if known and is_again else 1,
         }
-        asked = _asked(thread, snapshot, pause, head, bound, rulebook)
+        asked = _asked(thread, seen, pause, rulebook)
         opened.append(_open(thread, None if is_again else known, key, asked))
     return opened
 
@@ -346,15 +340,43 @@ def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
     return {f"vote:{pk}": {"ended_at": True, "ended_as": VoteEnd.SUPERSEDED.value} for pk, _, _ in votes}
 
 
-def _asked(
-    thread: Thread, snapshot: Snapshot, pause: Pause, head: Head, bound: Bound | None, rulebook: Rulebook
-) -> dict[str, Any]:
-    actions = cut([asdict(action) for action in pause.actions])
+def _asked(thread: Thread, seen: Seen, pause: Pause, rulebook: Rulebook) -> dict[str, Any]:
+    """Return the columns of an approval that a question fills."""
+    snapshot = _asking(seen.snapshot, pause)
+    shown = _shown(thread, snapshot, pause)
+    shown_digest, hidden = digest(shown), masks.hidden(snapshot).values
+    return {
+        **_ruled(rulebook, pause),
+        "proposal": None,
+        "shown_digest": shown_digest,
+        "digest": shown_digest,
+        "graph_id": thread.graph_id,
+        "code_digest": rulebook.code_digest,
+        "head_id": seen.snapshot.checkpoint_id if pause.checkpoint_ns else "",
+        "head_writes": seen.head.writes,
+        "bound": seen.bound.plain() if seen.bound else None,
+        "kind": pause.kind,
+        "next": list(pause.next),
+        "title": pause.title[:300],
+        "summary": pause.summary[:500],
+        "request": shown["request"],
+        "actions": shown["actions"],
+        "cut": _cut_parts(pause.kind, snapshot.sent, [shown["request"], shown["actions"]], snapshot.values),
+        "folded": folds.parts_of(shown["actions"]),
+        "marks": findings.marks_of(shown["actions"], shown["request"], hidden),
+        "state": hidden,  # the digest above is over the real ones
+        "opaque": list(snapshot.opaque),
+        "blocked": list(snapshot.blocked),
+        "allowed_verdicts": list(pause.allowed_verdicts),
+        "why_not": pause.why_not,
+        "answer_schema": pause.answer_schema,
+    }
+
+
+def _shown(thread: Thread, snapshot: Snapshot, pause: Pause) -> dict[str, Any]:
+    """Return what people are shown of a question: a vote names its digest."""
     # A question that is JSON in a text keeps it: it is read again when it is answered.
     is_text = isinstance(pause.request, dict) and isinstance(pause.request.get("value"), str)
-    request = pause.request if is_text and pause.kind != "plain" else cut(pause.request)
-    head_id = snapshot.checkpoint_id if pause.checkpoint_ns else ""
-    snapshot = _asking(snapshot, pause)
     shown = {
         "checkpoint_ns": snapshot.checkpoint_ns,
         "checkpoint_id": snapshot.checkpoint_id,
@@ -362,42 +384,23 @@ def _asked(
         "thread_id": thread.pk,
         "kind": pause.kind,
         "next": list(pause.next),
-        "request": request,
-        "actions": actions,
+        "request": pause.request if is_text and pause.kind != "plain" else cut(pause.request),
+        "actions": cut([asdict(action) for action in pause.actions]),
         "state": snapshot.values,
     }
     if snapshot.gate and snapshot.sent:  # the actions are without secrets
         shown["sent"] = [task.sent for task in snapshot.gate.tasks]
-    rule, shown_digest = rulebook.rule_for(pause), digest(shown)
-    hidden = masks.hidden(snapshot).values
+    return shown
+
+
+def _ruled(rulebook: Rulebook, pause: Pause) -> dict[str, Any]:
+    """Return the columns that the policies fill."""
+    rule = rulebook.rule_for(pause)
     return {
         "rule": rule.as_dict(),
         "required_votes": rule.approvals,
         "asked_at": Now(),
         "due_at": Now() + timedelta(minutes=rule.deadline_minutes) if rule.deadline_minutes else None,
-        "proposal": None,
-        "shown_digest": shown_digest,
-        "digest": shown_digest,
-        "graph_id": thread.graph_id,
-        "code_digest": rulebook.code_digest,
-        "head_id": head_id,
-        "head_writes": head.writes,
-        "bound": bound.plain() if bound else None,
-        "kind": pause.kind,
-        "next": list(pause.next),
-        "title": pause.title[:300],
-        "summary": pause.summary[:500],
-        "request": request,
-        "actions": actions,
-        "cut": _cut_parts(pause.kind, snapshot.sent, [request, actions], snapshot.values),
-        "folded": folds.parts_of(actions),
-        "marks": findings.marks_of(actions, request, hidden),
-        "state": hidden,  # the digest above is over the real ones
-        "opaque": list(snapshot.opaque),
-        "blocked": list(snapshot.blocked),
-        "allowed_verdicts": list(pause.allowed_verdicts),
-        "why_not": pause.why_not,
-        "answer_schema": pause.answer_schema,
     }
 
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.runs import RunContext
 from agentcore.plain.types import Failed, Finished, Outcome, Paused, Snapshot
 from approvals.actions.runs.taken import TakenRun
 from approvals.domain.run_metadata import RUN_KEY

@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from agentcore.graphs import forks, resume
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.runs import RunContext
 from agentcore.plain.types import Finished, Outcome, Paused
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.taken import TakenRun
 from approvals.domain import encryption
-from approvals.domain.run_metadata import RUN_KEY
 from approvals.models import Run
 
 
@@ -41,15 +40,6 @@ class ForkKind(Kind):
 
 async def _copy(taken: TakenRun, run: RunContext) -> Outcome:
     given = taken.input
-    here = await forks.fork(
-        run.graph,
-        run.saver,
-        thread_id=given["thread_id"],
-        checkpoint_id=given["checkpoint_id"],
-        into=taken.thread_id,
-        edits=given["edits"],
-        as_node=given["as_node"] or None,
-        metadata=taken.metadata,
-        run_key=RUN_KEY,
-    )
+    at = {"origin": given["thread_id"], "checkpoint_id": given["checkpoint_id"]}
+    here = await forks.fork(run, **at, edits=given["edits"], as_node=given["as_node"] or None)
     return Paused(here) if here.is_paused else Finished(here)

@@ -1,7 +1,7 @@
 """A run that asks a question again after its node failed with the answer. No node runs."""
 
 from agentcore.graphs import resume
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.runs import RunContext
 from agentcore.plain.types import Outcome
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.taken import TakenRun

@@ -1,7 +1,7 @@
 """A run that moves a thread back to an earlier checkpoint, named by its input, and goes on from there."""
 
 from agentcore.graphs import forks, resume, snapshots
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.runs import RunContext
 from agentcore.plain.types import Mismatch, Outcome
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.taken import TakenRun
@@ -21,6 +21,5 @@ async def _go_back(taken: TakenRun, run: RunContext) -> Mismatch | None:
     is_ours = here is not None and here.metadata.get(RUN_KEY) == taken.run_id
     if here is None or (here.checkpoint_id != taken.resume_from and not is_ours):
         return Mismatch(taken.resume_from, here.checkpoint_id if here else None, MOVED)
-    at = {"thread_id": taken.thread_id, "checkpoint_id": taken.input["checkpoint_id"]}
-    await forks.stand_again(run.graph, run.saver, **at, metadata=taken.metadata, run_key=RUN_KEY)
+    await forks.stand_again(run, taken.input["checkpoint_id"])
     return None

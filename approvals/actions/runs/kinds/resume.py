@@ -7,7 +7,7 @@ from typing import Any
 
 from agentcore.graphs import resume
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.runs import RunContext
 from agentcore.plain.json import digest
 from agentcore.plain.types import Failed, Outcome, Pause, Paused, Snapshot
 from agentcore.testing.failpoints import is_off

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from agentcore.graphs import resume
-from agentcore.graphs.resume import RunContext
+from agentcore.graphs.runs import RunContext
 from agentcore.plain.types import Outcome
 from approvals.actions.runs.kinds.base import Kind
 from approvals.actions.runs.taken import TakenRun
