@@ -324,6 +324,7 @@ def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was
     from agentcore.testing import failpoints
     from approvals import audit
     from approvals.actions.votes import ballots, votes
+    from approvals.audit import log
     from approvals.models import Approval, AuditEntry
 
     monkeypatch.setenv("COUNTERSIGN_TESTING", "1")
@@ -334,7 +335,8 @@ def test_a_decision_that_counted_a_vote_nobody_cast_is_named_though_the_vote_was
         failpoints.arm("row_check", "off")
         try:
             ballot = ballots.Ballot("approve", asked.digest, {})
-            assert votes.cast(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
+            with log.within_django():
+                assert votes.cast(approval_id=asked.pk, ballot=ballot, by=person("bob")).decision
         finally:
             failpoints.disarm()
         cursor.execute(revived.format("now()", "'withdrawn'"), known.ids)
