@@ -38,6 +38,8 @@ full_page_writes = off
 wal_level = minimal
 max_wal_senders = 0
 max_connections = 500
+autovacuum_naptime = 10min
+jit = off
 """
 
 
