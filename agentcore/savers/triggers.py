@@ -2,7 +2,7 @@
 
 from agentcore.savers.listener_locks import LOCKS
 
-VERSION = 4
+VERSION = 5
 """Count up when INSTALL changes: a database that has this number, or a higher one, is left as it is."""
 
 TABLES = (
