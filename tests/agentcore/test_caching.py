@@ -26,6 +26,7 @@ from agentcore.savers.serializers import strict_serializer
 from tests.outages import RedisServer
 from tests.scale import tries
 
+pytestmark = pytest.mark.slow
 BIG = [{"text": "x" * 1_000, "number": number} for number in range(300)]
 
 

@@ -25,6 +25,7 @@ from tests import forks, graphs
 from tests.agentcore.test_serde import Parcel
 from tests.console import ROOT
 
+pytestmark = pytest.mark.slow
 HOLD = """
 import asyncio, os, sys
 from pathlib import Path
@@ -79,7 +80,6 @@ async def opens(file: Path) -> bool:
         return True
 
 
-@pytest.mark.slow
 async def test_another_process_is_refused_until_the_first_is_killed(file: Path) -> None:
     with held_elsewhere(file) as holder:
         with pytest.raises(CheckpointsElsewhere) as refused:

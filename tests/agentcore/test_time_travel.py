@@ -26,6 +26,7 @@ from tests.agentcore.savers import KINDS, open_saver
 from tests.scale import share
 
 Saver = BaseCheckpointSaver[Any]
+pytestmark = pytest.mark.slow
 STORES = KINDS[:4]
 """The others differ in what they read, not in what they store."""
 STEPS = 50

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+pytestmark = pytest.mark.slow
 POLICY = "/admin/approvals/policy/"
 PEOPLE = "/admin/auth/user/"
 GROUPS = "/admin/auth/group/"
