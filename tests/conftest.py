@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import forks, programs, servers
 from tests.console import Console, free_port
@@ -30,7 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
     # The same examples every time, unless all are tried.
     examples = scale.tries(50, full=100)
-    settings.register_profile("countersign", derandomize=not scale.IS_FULL, max_examples=examples)
+    settings.register_profile(
+        "countersign",
+        derandomize=not scale.IS_FULL,
+        max_examples=examples,
+        deadline=None,  # Hypothesis would fail tests because the machine is busy
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.load_profile("countersign")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
