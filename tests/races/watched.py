@@ -108,7 +108,7 @@ def freezing(text: str, work: str, *args: Any, **more: Any) -> Any:
         return wait_for(self, _frozen_once(gen, is_next) if getattr(is_next, "answer", 0) else gen, *args, **more)
 
     _watch(statement)
-    setattr(psycopg.Connection, "wait", wait)  # noqa: B010
+    psycopg.Connection.wait = wait
     return getattr(works, work)(*args, **more)
 
 
@@ -178,4 +178,4 @@ def _freeze(at: int) -> None:
         except StopIteration as end:
             return end.value
 
-    setattr(psycopg.AsyncConnection, "wait", wait)  # noqa: B010
+    psycopg.AsyncConnection.wait = wait

@@ -40,6 +40,11 @@ class ForkKind(Kind):
 
 async def _copy(taken: TakenRun, run: RunContext) -> Outcome:
     given = taken.input
-    at = {"origin": given["thread_id"], "checkpoint_id": given["checkpoint_id"]}
-    here = await forks.fork(run, **at, edits=given["edits"], as_node=given["as_node"] or None)
+    here = await forks.fork(
+        run,
+        origin=given["thread_id"],
+        checkpoint_id=given["checkpoint_id"],
+        edits=given["edits"],
+        as_node=given["as_node"] or None,
+    )
     return Paused(here) if here.is_paused else Finished(here)
