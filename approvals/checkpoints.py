@@ -49,10 +49,16 @@ def why_one_process() -> str:
     return ""
 
 
+def libpq_params(alias: str) -> dict[str, str]:
+    """Return the parameters with which Django connects to one of DATABASES."""
+    found = connections[alias].get_connection_params()
+    return {key: str(value) for key, value in found.items() if isinstance(value, str | int)}
+
+
 def params() -> dict[str, str]:
-    """Return libpq parameters from Django's own connection, so that tests use their own database."""
-    found = connections[settings.CHECKPOINT_DATABASE].get_connection_params()
-    return {key: str(value) for key, value in found.items() if isinstance(value, str | int) and key != "options"}
+    """Return the libpq parameters of the checkpoints' database, without the limits of the console's own statements."""
+    found = libpq_params(settings.CHECKPOINT_DATABASE)
+    return {key: value for key, value in found.items() if key != "options"}
 
 
 def database() -> str:

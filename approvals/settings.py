@@ -49,10 +49,9 @@ def _database(params: dict[str, str]) -> dict[str, Any]:
     # After an outage each attempt waits twice as long as the one before; with a limit the next request tries at once.
     options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "reconnect_timeout": 5}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "approvals.conf.postgresql",
         **{django: params.get(libpq, "") for libpq, django in known.items()},
         "OPTIONS": options,
-        "CONN_HEALTH_CHECKS": True,
     }
 
 

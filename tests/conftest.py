@@ -68,10 +68,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    from tests import scale
+
+    kept = {item for item in items if scale.IS_FULL or not item.get_closest_marker("full")}
     if config.getoption("quick"):
-        kept = _for_every_day(items)
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = [item for item in items if item in kept]
+        kept &= _for_every_day(items)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 def _for_every_day(items: list[pytest.Item]) -> set[pytest.Item]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
@@ -14,7 +15,7 @@ from agentcore.savers import setup
 from agentcore.savers.base import Saver
 from agentcore.savers.cache import Cache, CachedPostgresSaver, Reads, open_cache
 from agentcore.savers.memory import open_memory
-from agentcore.savers.postgres import PostgresSaver, check_quickly, note_use, prepare_if_direct
+from agentcore.savers.postgres import PostgresSaver, check_quickly, note_return, prepare_if_direct
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.setup import Pool
 from agentcore.savers.sqlite import open_sqlite
@@ -60,7 +61,10 @@ async def open_checkpointer(
 
 @asynccontextmanager
 async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIterator[Pool]:
-    """Open a pool for AsyncPostgresSaver from a URL or libpq parameters. It survives a restart of the server."""
+    """Open a pool of connections in autocommit, for AsyncPostgresSaver, from a URL or libpq parameters.
+
+    It survives a restart of the server.
+    """
     params = postgres_params(url) if isinstance(url, str) else url
     await _reach(params)
     pool: Pool = AsyncConnectionPool(
@@ -70,14 +74,19 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
         timeout=10,  # seconds to wait for a connection
         reconnect_timeout=5,  # seconds; after a longer back-off the next request would wait for it
         open=False,
-        configure=prepare_if_direct,
+        configure=_configure,
         check=check_quickly,
-        reset=note_use,
-        kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": None},
+        reset=note_return,
+        kwargs={"row_factory": dict_row, "prepare_threshold": None},
     )
     async with pool:
         await pool.wait(timeout=10)
         yield pool
+
+
+async def _configure(connection: AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
+    await prepare_if_direct(connection)
 
 
 async def _reach(params: dict[str, str]) -> None:

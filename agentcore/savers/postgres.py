@@ -1,12 +1,9 @@
 """LangGraph's PostgreSQL saver over a pool: concurrent calls, and one statement for each checkpoint."""
 
 import asyncio
-import select
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -25,6 +22,7 @@ from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from agentcore.plain.connections import may_be_gone, note_use
 from agentcore.savers.fence import HELD_SQL, Fenceable
 from agentcore.savers.setup import Pool
 from agentcore.testing.failpoints import reach
@@ -32,11 +30,9 @@ from agentcore.testing.failpoints import reach
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FRESH_SECONDS = 1.0
 _MOST_ROWS = 100
 """Most blobs or writes that are a parameter each. With more, each column is one parameter, an array."""
 _PREPARED_AFTER = 2  # times that a statement was sent on a connection
-_used_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
 LARGE = 64 * 1024
 """Bytes from which decoding leaves the event loop. Below, moving to a thread costs more than decoding."""
 
@@ -107,19 +103,14 @@ async def prepare_if_direct(connection: AsyncConnection[Any]) -> None:
         connection.prepare_threshold = _PREPARED_AFTER
 
 
-async def note_use(connection: AsyncConnection[Any]) -> None:
+async def note_return(connection: AsyncConnection[Any]) -> None:
     """Record when a connection came back to its pool, for `check_quickly`."""
-    _used_at[connection] = time.monotonic()
+    note_use(connection)
 
 
 async def check_quickly(connection: AsyncConnection[Any]) -> None:
-    """Check a pooled connection without a round trip if it was used just now and has nothing to read.
-
-    A server that ends a connection sends a message first.
-    """
-    silent = select.poll()
-    silent.register(connection.fileno(), select.POLLIN)
-    if time.monotonic() - _used_at.get(connection, 0) > _FRESH_SECONDS or silent.poll(0):
+    """Check a pooled connection, without a round trip if it was used just now and has nothing to read."""
+    if may_be_gone(connection):
         await AsyncConnectionPool.check_connection(connection)
 
 

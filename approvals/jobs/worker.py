@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS
 from procrastinate.contrib.django import app
 
+from agentcore.savers.opening import open_pool
+from approvals import checkpoints
 from approvals.actions.threads.sweeps import store_lost_threads
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
@@ -24,6 +26,8 @@ from approvals.jobs import tasks as _tasks  # noqa: F401 - registers them; a web
 logger = logging.getLogger(__name__)
 
 NODE_THREADS = "node"
+JOB_CONNECTIONS = 4
+"""Most connections for fetching and finishing jobs; each is used for a moment."""
 LONGEST_STOP_SECONDS = settings.GRACE_SECONDS + 2
 """Time limit for signing off at the database, which may be gone."""
 
@@ -76,11 +80,13 @@ async def _work_on() -> None:
 
 
 async def _work() -> None:
-    # A pool that opens while the database is gone tries less and less often, and gives up after half a minute.
-    await in_database(connection.ensure_connection)()
     # Not replace_connector: the web half of this process defers jobs inside Django's transactions.
     own = app.with_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
-    async with own.open_async():
+    # Procrastinate's own pool asks the server before each statement, and wraps each in a transaction.
+    async with (
+        open_pool(checkpoints.libpq_params(DEFAULT_DB_ALIAS), max_size=JOB_CONNECTIONS) as pool,
+        own.open_async(pool),
+    ):
         await own.run_worker_async(
             queues=queues(),
             concurrency=settings.WORKER_CONCURRENCY,
