@@ -15,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import forks, programs, servers
-from tests.console import Console, free_port
+from tests.console import Console, close_connections, free_port
 
 SLOW_FIXTURES = {"console", "own_console", "browser", "arena"}
+FEW_GRAPHS = Path(__file__).parent / "langgraph.few.json"
+"""Those of the demo, and the most used ones of the tests."""
 QUICK_CASES = 3
 """So many cases of each test are for every day."""
 
@@ -116,6 +118,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    close_connections()
     forks.end()
     if "PYTEST_XDIST_WORKER" not in os.environ:
         servers.end()
@@ -184,7 +187,8 @@ def own_console(database: str, redis: str, data_dir: Path) -> Iterator[Callable[
     """Make consoles with a database and a data folder of their own, for tests that break them. Not started.
 
     The database is a copy of the template: migrated, with people, without threads. `DATABASE_URL=""` gives the console
-    an embedded PostgreSQL in its data folder instead, which is empty: start that with `--demo`.
+    an embedded PostgreSQL in its data folder instead, which is empty: start that with `--demo`. They have FEW_GRAPHS:
+    to load all takes most of the time of a start.
     """
     made: list[Console] = []
 
@@ -193,7 +197,7 @@ def own_console(database: str, redis: str, data_dir: Path) -> Iterator[Callable[
         os.chmod(folder, 0o755)
         if "DATABASE_URL" not in env:
             env["DATABASE_URL"] = servers.clone()
-        made.append(Console({"DATA_DIR": folder, "REDIS_URL": "", **env}, *options))
+        made.append(Console({"DATA_DIR": folder, "REDIS_URL": "", "LANGGRAPH_JSON": str(FEW_GRAPHS), **env}, *options))
         return made[-1]
 
     yield make

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import httpx
 import psycopg
 
+from agentcore.plain.connections import may_be_gone, note_use
 from tests import forks, servers
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,26 @@ def wait_for(ask: Callable[[], T], *, seconds: float = 30, what: str = "", short
             return answer
         time.sleep(min(shortest + passed / 5, 0.25))
     raise AssertionError(f"waited {seconds} s for {what or ask}")
+
+
+_connections: dict[str, psycopg.Connection[Any]] = {}
+
+
+def _connection_to(url: str) -> psycopg.Connection[Any]:
+    """Return a connection that is kept for the next question to the same database."""
+    kept = _connections.get(url)
+    if kept is None or kept.closed or may_be_gone(kept):
+        if kept is not None:
+            kept.close()
+        kept = _connections[url] = psycopg.connect(url, autocommit=True)
+    note_use(kept)
+    return kept
+
+
+def close_connections() -> None:
+    for connection in _connections.values():
+        connection.close()
+    _connections.clear()
 
 
 def stop_postgres(folder: Path) -> None:
@@ -199,8 +220,8 @@ class Console:
     @contextlib.contextmanager
     def rows(self, query: str, *values: Any) -> Iterator[Callable[[], list[tuple[Any, ...]]]]:
         """Return a function that asks the console's database."""
-        with psycopg.connect(self.database_url, autocommit=True) as database:
-            yield lambda: database.execute(query, values).fetchall()
+        database = _connection_to(self.database_url)
+        yield lambda: database.execute(query, values).fetchall()
 
     def pending(self, thread_id: str) -> dict[str, Any]:
         """Return the approval a thread waits on, once it does."""
