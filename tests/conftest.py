@@ -18,8 +18,6 @@ from tests import forks, programs, servers
 from tests.console import Console, close_connections, free_port
 
 SLOW_FIXTURES = {"console", "own_console", "browser", "arena"}
-FEW_GRAPHS = Path(__file__).parent / "langgraph.few.json"
-"""Those of the demo, and the most used ones of the tests."""
 QUICK_CASES = 3
 """So many cases of each test are for every day."""
 
@@ -177,7 +175,7 @@ def _close_connections() -> None:
 @pytest.fixture(scope="session")
 def console(database: str, redis: str) -> Iterator[Console]:
     """A console with its worker, over the shared database and Redis."""
-    running = Console({}).start(is_forked=False)
+    running = Console({"LANGGRAPH_JSON": os.environ["LANGGRAPH_JSON"]}).start(is_forked=False)
     yield running
     assert running.stop() == 0
 
@@ -187,8 +185,7 @@ def own_console(database: str, redis: str, data_dir: Path) -> Iterator[Callable[
     """Make consoles with a database and a data folder of their own, for tests that break them. Not started.
 
     The database is a copy of the template: migrated, with people, without threads. `DATABASE_URL=""` gives the console
-    an embedded PostgreSQL in its data folder instead, which is empty: start that with `--demo`. They have FEW_GRAPHS:
-    to load all takes most of the time of a start.
+    an embedded PostgreSQL in its data folder instead, which is empty: start that with `--demo`.
     """
     made: list[Console] = []
 
@@ -197,7 +194,7 @@ def own_console(database: str, redis: str, data_dir: Path) -> Iterator[Callable[
         os.chmod(folder, 0o755)
         if "DATABASE_URL" not in env:
             env["DATABASE_URL"] = servers.clone()
-        made.append(Console({"DATA_DIR": folder, "REDIS_URL": "", "LANGGRAPH_JSON": str(FEW_GRAPHS), **env}, *options))
+        made.append(Console({"DATA_DIR": folder, "REDIS_URL": "", **env}, *options))
         return made[-1]
 
     yield make
