@@ -37,7 +37,7 @@ MANY_KEYS = tries(120_000, full=1_000_000)
 LEAST_DIGITS = tries(32, full=1)
 LONG = tries(17_000_000, full=30_000_000)
 """Longer than what is read for a page, and the text than what a worker reads in one piece."""
-MANY_QUESTIONS = tries(150, full=1_000)
+MANY_QUESTIONS = tries(110, full=1_000)
 
 
 def packed(value: Any) -> Row:
@@ -125,9 +125,11 @@ STRUCTURES = {
     " WHERE thread_id = %(new)s",
 }
 TRIED = {*VALUES, *STRUCTURES} if IS_FULL else {*VALUES, *STRUCTURES} - {
-    "javascript link", "ANSI escapes", "formulas", "2^53+1", "100,000 deep", "300 deep", "lc of a constructor",
-    "vanished class", "pickle", "msgpack that ends early", "no bytes", "bytes of 10 MB", "an image of 10 MB",
+    "javascript link", "template", "ANSI escapes", "formulas", "2^53+1", "10^400", "100,000 deep", "300 deep",
+    "lc of a constructor", "only __overwrite__", "set, bytes, Decimal, dates and paths", "vanished class", "pickle",
+    "msgpack that ends early", "no bytes", "bytes of 10 MB", "an image of 10 MB",
     "channel versions that are a list", "a checkpoint that is a number", "a checkpoint of another version",
+    "metadata that is a list",
 }  # fmt: skip
 """By default one of each sort."""
 _VALUE = (

@@ -171,8 +171,8 @@ def edited(kind: str, args: Any) -> Any:
     ("kind", "asks", "path"),
     [
         ("batched", BATCHED, "decisions/0/edited_action/args"),
-        ("per_call", PER_CALL, "edited_action/args"),
-        ("legacy", LEGACY, "0/args/args"),
+        pytest.param("per_call", PER_CALL, "edited_action/args", marks=pytest.mark.full),
+        pytest.param("legacy", LEGACY, "0/args/args", marks=pytest.mark.full),
     ],
 )
 def test_arguments_of_a_call_are_edited_as_far_as_the_policy_lets(
