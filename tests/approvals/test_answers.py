@@ -114,6 +114,7 @@ def test_calls_are_decided_one_at_a_time(console: Console, data_dir: Path) -> No
 # Side by side
 
 
+@pytest.mark.full
 def test_two_nodes_ask_at_once_and_an_answer_to_one_leaves_the_other_as_it_was(console: Console) -> None:
     thread_id = console.pause("d_parallel", {"amount": 1})["thread_id"]
     before = asked(console, thread_id)
@@ -189,6 +190,7 @@ def test_the_second_person_agrees_with_an_answer_or_proposes_another(console: Co
     assert json.dumps(values(console, approval["thread_id"])["got"]) == "[1]"
 
 
+@pytest.mark.full
 def test_null_is_an_answer_that_others_can_agree_with(console: Console) -> None:
     with policy("d_asks", approvals=2):
         approval = console.pause("d_asks", {"ask": "What is the limit?"})
@@ -200,6 +202,7 @@ def test_null_is_an_answer_that_others_can_agree_with(console: Console) -> None:
     assert values(console, approval["thread_id"])["got"] == [None]
 
 
+@pytest.mark.full
 def test_when_the_time_is_over_a_call_is_rejected_and_a_question_is_shown_to_others(console: Console) -> None:
     request = {"action_request": {"action": "pay", "args": {}}, "config": {"allow_accept": True, "allow_ignore": True}}
     with policy("d_legacy", deadline_minutes=1, on_deadline="deny"):
@@ -275,8 +278,8 @@ EDITED = {"type": "edit", "edited_action": {"name": "pay", "args": {"order": "A1
             ({"type": "reject"}, ["pay ran although the call was rejected."]),
             (EDITED, ["pay ran with other arguments than were decided."]),
         ],
-        0,
-        of=2,
+        2,
+        of=3,
     ),
 )
 def test_an_agent_that_does_not_listen_is_flagged(
@@ -311,6 +314,7 @@ def test_a_bad_answer_is_taken_back_and_a_good_one_given(console: Console, data_
     assert times_run(data_dir, thread_id, "before") == (2 if graph == "d_deep" else 0)
 
 
+@pytest.mark.full
 def test_a_bad_answer_may_be_given_and_taken_back_more_than_once(console: Console) -> None:
     approval = console.pause("d_poisonable", {"amount": 1})
     for bad in ("one", [2]):
@@ -425,6 +429,7 @@ def test_an_answer_without_an_id_does_not_answer_what_is_asked_next(console: Con
     assert values(console, thread_id)["got"] == [["yes", "B", "C"]]
 
 
+@pytest.mark.full
 def test_a_question_answered_elsewhere_is_closed_here(console: Console, database: str) -> None:
     approval = console.pause("d_in_turn", {"amount": 1})
     answers = [Command(resume={approval["interrupt_id"]: "elsewhere"})]

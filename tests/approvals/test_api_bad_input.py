@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.console import Console, refund
+from tests.scale import crossed, share
 
 CANARY = "hunter2-canary"
 MEGABYTE = 1024 * 1024
@@ -52,6 +53,12 @@ def nested(levels: int) -> Any:
     return value
 
 
+def sent_to(cases: list[Any]) -> list[Any]:
+    """Return each case with one of the addresses that check the same, which take turns. FULL=1: with both."""
+    pairs = crossed(cases, ["preview", "votes"])
+    return [pytest.param(*case.values, to, id=f"{to}-{case.id}") for case, to in pairs]
+
+
 EDITS: list[Any] = [
     pytest.param({"no_such_channel": {"op": "set", "value": CANARY}}, {"no_such_channel"}, id="unknown channel"),
     pytest.param({"amount": {"op": "set", "value": CANARY}}, {"amount/value"}, id="wrong type"),
@@ -89,8 +96,7 @@ EDITS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("edits", "expected"), EDITS)
-@pytest.mark.parametrize("to", ["preview", "votes"])
+@pytest.mark.parametrize(("edits", "expected", "to"), sent_to(EDITS))
 def test_a_bad_edit_is_refused_with_the_path_of_each_fault(
     alice: httpx.Client, approval: dict[str, Any], edits: Any, expected: set[str] | None, to: str
 ) -> None:
@@ -163,8 +169,7 @@ RAW: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "status", "code"), RAW)
-@pytest.mark.parametrize("to", ["preview", "votes"])
+@pytest.mark.parametrize(("content", "status", "code", "to"), sent_to(RAW))
 def test_a_body_that_cannot_be_read_is_refused(
     alice: httpx.Client, approval: dict[str, Any], content: bytes, status: int, code: str, to: str
 ) -> None:
@@ -216,9 +221,15 @@ ADDRESSES = [
     ("GET", "/approvals?thread_id={}&cursor=x"),
 ]
 
+ODD = [
+    pytest.param(*address, *id.values, id=f"{'-'.join(address)}-{id.id}")
+    for place, address in enumerate(ADDRESSES)
+    for id in share(IDS, place, of=3)
+]
+"""By default each id at three of the addresses, and each address with four of the ids."""
 
-@pytest.mark.parametrize("id", IDS)
-@pytest.mark.parametrize(("method", "address"), ADDRESSES)
+
+@pytest.mark.parametrize(("method", "address", "id"), ODD)
 def test_an_odd_id_finds_nothing(alice: httpx.Client, method: str, address: str, id: str) -> None:
     response = alice.request(method, address.format(id), content=b"{}" if method == "POST" else None)
     assert response.status_code in (404, 422)

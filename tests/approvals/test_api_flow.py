@@ -128,6 +128,7 @@ def test_a_thread_takes_no_new_input_while_people_are_asked(console: Console) ->
     assert (refused.status_code, error_of(refused)["code"]) == (409, "busy")
 
 
+@pytest.mark.full
 def test_a_failed_run_is_retried_and_ends(console: Console) -> None:
     approval = console.pause("failing", {"text": "mail"})
     assert vote(console, "alice", approval).status_code == 201
@@ -188,6 +189,7 @@ def test_a_thread_of_an_agent_is_found_whatever_its_id(console: Console, odd: st
     assert found["thread_id"] == thread_id
 
 
+@pytest.mark.full
 def test_a_poisoned_state_is_shown_as_it_is(console: Console) -> None:
     from approvals.models import Approval, Thread
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.console import Console, wait_for
+from tests.scale import IS_FULL
 from tests.voting import policy
 
 ROLES = ("anonymous", "no role", "viewer", "reviewer", "operator", "auditor", "admin")
@@ -139,9 +140,21 @@ def call(client: httpx.Client, route: str, ids: dict[str, str]) -> int:
 
 
 def cells() -> list[Any]:
+    """Return each route with each role; by default, of the roles that get the same answer, the first and the last."""
     # Reviewers last: their vote is taken, and then nobody else would be asked for a permission.
     order = sorted(ROLES, key="reviewer".__eq__)
-    return [pytest.param(route, role, id=f"{role}: {route}") for route in TABLE for role in order]
+    return [
+        pytest.param(route, role, id=f"{role}: {route}")
+        for route, expected in TABLE.items()
+        for role in order
+        if IS_FULL or role in ends(expected)
+    ]
+
+
+def ends(expected: tuple[int, ...]) -> set[str]:
+    """Return, of each of these answers, the first and the last role that gets it."""
+    answered = [[role for role, each in zip(ROLES, expected, strict=True) if each == status] for status in expected]
+    return {role for roles in answered for role in (roles[0], roles[-1])}
 
 
 @pytest.mark.parametrize(("route", "role"), cells())
@@ -154,7 +167,7 @@ def test_each_role_may_do_what_the_table_says(
     assert call(clients[role], route, ids) == expected
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ROLES if IS_FULL else ["no role", "reviewer", "operator"])
 def test_only_operators_and_admins_skip(console: Console, clients: dict[str, httpx.Client], role: str) -> None:
     starter = clients["admin" if role == "operator" else "operator"]  # nobody decides what they started
     thread_id = starter.post("/threads", json={}).json()["thread_id"]

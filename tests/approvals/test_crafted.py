@@ -160,7 +160,7 @@ def test_nothing_fires_in_a_web_process_and_a_worker_of_its_own(
     with (folder / "worker.log").open("w") as log:
         worker = forks.start(["manage.py", "procrastinate", "worker"], console.env, log.fileno())
     try:
-        open_everything(console, share(planted, 3, of=4))
+        open_everything(console, share(planted, 1, of=3))
         console.manage("force_clean_thread", planted[0].thread_id, "--reason", "again", "--yes", check=False)
     finally:
         worker.terminate()

@@ -179,6 +179,7 @@ def test_an_answer_of_ours_that_a_node_failed_with_is_taken_back(console: Consol
     until(console, thread_id, "done")
 
 
+@pytest.mark.full
 def test_a_poisoned_run_that_was_given_up_can_still_be_asked_again(console: Console) -> None:
     approval = console.pause("d_poisonable", {"amount": 1})
     thread_id = approval["thread_id"]
@@ -190,6 +191,7 @@ def test_a_poisoned_run_that_was_given_up_can_still_be_asked_again(console: Cons
     until(console, thread_id, "waiting")
 
 
+@pytest.mark.full
 def test_an_answer_of_somebody_else_that_a_node_failed_with_is_taken_back(console: Console, database: str) -> None:
     thread_id, answers = f"t-{uuid.uuid4()}", [{"amount": 1}, Command(resume="many")]
     assert outside.run(database, dialects.poisonable, thread_id, *answers, graph_id="d_poisonable") == "TypeError"

@@ -18,7 +18,7 @@ def said_by_tools(console: Console, thread_id: str) -> list[str]:
     return [each["content"] for each in values(console, thread_id)["messages"] if each["type"] == "tool"]
 
 
-@pytest.mark.parametrize(("given", "status"), [(True, "published"), (False, "dropped")])
+@pytest.mark.parametrize(("given", "status"), share([(True, "published"), (False, "dropped")], 0, of=2))
 def test_approve_or_reject_goes_where_the_answer_says(console: Console, given: bool, status: str) -> None:
     approval = console.pause("x_publishing", {"text": "A draft."})
     assert (approval["title"], approval["summary"]) == ("Question: “Publish this?”", "draft: “A draft.”")

@@ -140,6 +140,7 @@ def test_a_fork_of_a_fork_says_where_it_comes_from(console: Console, paused: dic
     assert [(each["actor"], each["object"]["from"]) for each in entries] == [("olga", new["thread_id"])]
 
 
+@pytest.mark.full
 def test_nobody_decides_the_fork_they_made(console: Console, paused: dict[str, Any]) -> None:
     new = forked(console, paused["thread_id"], paused["checkpoint_id"])
     own = console.pending(new["thread_id"])
@@ -160,6 +161,7 @@ def test_a_run_does_not_pass_a_gate_without_input(console: Console, paused: dict
     assert "Nothing waits on this thread" in none.json()["error"]["message"]
 
 
+@pytest.mark.full
 def test_a_finished_thread_takes_new_input_and_a_paused_one_says_why_not(console: Console) -> None:
     approval = finished(console)
     with console.api("olga") as olga:
@@ -193,6 +195,7 @@ def test_an_edit_that_does_not_fit_makes_no_thread(
     assert Thread.objects.filter(forked_from=paused["thread_id"]).count() == before
 
 
+@pytest.mark.full
 def test_an_edit_of_parallel_branches_says_to_name_the_node(console: Console) -> None:
     origin = console.pause("branching", {"text": "x"})
     edits = {"text": {"op": "set", "value": "y"}}
@@ -255,6 +258,7 @@ def test_a_replay_asks_anew_and_supersedes_what_waited(console: Console) -> None
     assert [(each["actor"], each["object"]["checkpoint"]) for each in entries] == [("root", approval["checkpoint_id"])]
 
 
+@pytest.mark.full
 def test_a_replay_from_the_middle_runs_on_at_once(console: Console) -> None:
     approval = finished(console)
     first = next(state for state in history(console, approval["thread_id"]) if state["next"] == ["prepare"])

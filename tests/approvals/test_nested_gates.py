@@ -25,7 +25,7 @@ def runs_of(thread_id: str) -> list[Any]:
     return list(Run.objects.filter(thread_id=thread_id).order_by("created_at"))
 
 
-@pytest.mark.parametrize("graph", WAYS if IS_FULL else ["n_plain_2", "n_called_1"])
+@pytest.mark.parametrize("graph", WAYS if IS_FULL else ["n_called_2"])
 def test_each_gate_asks_and_is_decided_by_itself(console: Console, graph: str) -> None:
     depth = int(graph[-1])
     first = console.pause(graph, {"amount": 5})

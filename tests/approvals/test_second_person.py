@@ -223,6 +223,7 @@ def test_one_person_edits_and_approves_unless_the_policy_asks_for_another(consol
     assert (agreed["decided_by"], agreed["edits"]) == ("alice, bob", LOWER)
 
 
+@pytest.mark.full
 def test_two_approvals_are_of_two_others(console: Console) -> None:
     with policy("voting", approvals=2, edit_needs_another=True):
         approval = start(console, "olga")

@@ -9,6 +9,7 @@ import pytest
 from tests.console import Console
 from tests.dialects import did
 from tests.graphs import times_run
+from tests.scale import share
 
 MALLORY = {"payee": "MALLORY-77", "amount": 98765.0}
 ALICE = {"payee": "ALICE-11", "amount": 1.0}
@@ -56,7 +57,7 @@ def test_each_task_is_shown_with_what_was_sent_to_it(waiting: dict[str, dict[str
     assert waiting["s_by_edge"]["actions"][0]["args"] == {"payee": "A1-SPLIT", "amount": 5.0}
 
 
-@pytest.mark.parametrize("graph", ["s_by_command", "s_by_edge", "s_one"])
+@pytest.mark.parametrize("graph", share(["s_by_command", "s_by_edge", "s_one"], 1, of=3))
 def test_a_plain_approval_runs_every_task_with_what_was_shown(console: Console, graph: str) -> None:
     approval = console.pause(graph, {"order": "A1"})
     assert post(console, approval).status_code == 201
@@ -90,6 +91,7 @@ def test_a_task_that_reads_the_state_is_decided_beside_one_that_was_sent(console
     assert times_run(data_dir, approval["thread_id"], "audit") == 0
 
 
+@pytest.mark.full
 def test_a_thread_of_which_every_task_is_rejected_ends(console: Console, data_dir: Path) -> None:
     approval = console.pause("s_by_command", {"order": "A1"})
     assert post(console, approval, verdict="respond", answer=decisions("reject", "reject")).status_code == 201
@@ -200,6 +202,7 @@ def test_two_questions_with_one_id_are_two_approvals(console: Console) -> None:
     assert state_of(console, approval["thread_id"])["out"] == "ok ok"
 
 
+@pytest.mark.full
 def test_a_raised_question_that_is_rejected_ends_the_thread(console: Console) -> None:
     approval = console.pause("s_raised_twice", {"input": "far too long"})
     assert post(console, approval, verdict="reject", comment="no").status_code == 201
@@ -209,7 +212,7 @@ def test_a_raised_question_that_is_rejected_ends_the_thread(console: Console) ->
     assert (thread["status"], thread["values"].get("out")) == ("idle", None)
 
 
-@pytest.mark.parametrize("graph", ["s_deaf_gate", "s_deaf_asking"])
+@pytest.mark.parametrize("graph", share(["s_deaf_gate", "s_deaf_asking"], 0, of=2))
 def test_a_run_that_did_nothing_fails_and_is_asked_anew(console: Console, data_dir: Path, graph: str) -> None:
     approval = console.pause(graph, {"order": "A1"})
     ballot: dict[str, Any] = {} if graph == "s_deaf_gate" else {"verdict": "respond", "answer": "ann"}

@@ -43,7 +43,13 @@ def vote(console: Console, approval: dict[str, Any]) -> httpx.Response:
         return alice.post(f"/approvals/{approval['id']}/votes", json=ballot)
 
 
-def test_a_vote_is_refused_while_the_checkpoints_do_not_answer_and_leaves_its_thread_free(console: Console) -> None:
+def test_votes_are_refused_and_removals_recorded_while_the_checkpoints_do_not_answer(console: Console) -> None:
+    """One console goes through both."""
+    a_vote_is_refused_and_leaves_its_thread_free(console)
+    a_removal_is_recorded_and_done_once_they_answer(console)
+
+
+def a_vote_is_refused_and_leaves_its_thread_free(console: Console) -> None:
     approval = console.pause("refund", refund(640))
     with locked(console, "checkpoints, checkpoint_blobs, checkpoint_writes"):
         refused = vote(console, approval)
@@ -54,7 +60,7 @@ def test_a_vote_is_refused_while_the_checkpoints_do_not_answer_and_leaves_its_th
     assert console.run_of(approval["id"])["status"] == "finished"
 
 
-def test_a_removal_is_recorded_while_the_checkpoints_do_not_answer_and_done_when_they_do(console: Console) -> None:
+def a_removal_is_recorded_and_done_once_they_answer(console: Console) -> None:
     thread_id = console.pause("refund", refund(640))["thread_id"]
     with locked(console, "countersign_tombstones"), console.api("root") as root:
         cleaned = root.request("DELETE", f"/threads/{thread_id}", json={"reason": "A test."}, timeout=60)

@@ -63,6 +63,7 @@ def test_one_rejection_ends_it_or_waits_until_too_few_are_left(console: Console,
     assert times_run(data_dir, lost["thread_id"], "act") == 0
 
 
+@pytest.mark.full
 def test_only_the_people_and_groups_of_the_policy_vote(console: Console) -> None:
     from django.contrib.auth.models import Group, User
 
@@ -81,6 +82,7 @@ def test_only_the_people_and_groups_of_the_policy_vote(console: Console) -> None
         group.delete()
 
 
+@pytest.mark.full
 def test_who_started_the_run_votes_only_where_the_policy_says_so(console: Console) -> None:
     from django.contrib.auth.models import Group, User
 
@@ -156,6 +158,7 @@ def test_a_vote_is_withdrawn_and_cast_again(console: Console) -> None:
         assert code_of(alice.delete(f"/approvals/{approval['id']}/votes")) == (409, "already_decided")
 
 
+@pytest.mark.full
 def test_one_vote_that_decides_with_an_edit_keeps_what_it_leads_to(console: Console) -> None:
     approval = pause(console)
     assert vote(console, "bob", approval, edits=LOWER).json()["decision"]["edits"] == LOWER
@@ -259,7 +262,9 @@ def test_who_voted_is_told_when_the_agent_moves_on(console: Console, database: s
     assert cast["ended_as"] == "superseded"
 
 
-@pytest.mark.parametrize("seconds", [0, 60], ids=["queued", "running"])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0, id="queued"), pytest.param(60, id="running", marks=pytest.mark.full)]
+)
 def test_a_run_is_cancelled_and_nothing_more_is_written(console: Console, data_dir: Path, seconds: int) -> None:
     """`queued` is really queued: its thread's lease is somebody else's until the run was cancelled."""
     from django.utils import timezone
