@@ -20,6 +20,8 @@ from agentcore.savers.sqlite import SqliteSaver
 
 KINDS = ["memory", "sqlite", "postgres", "cached", "cached notified", "cached in Redis alone"]
 ON_POSTGRES = KINDS[2:]
+EVERY_KIND = {kind: kind for kind in KINDS}
+"""For `scale.some`."""
 
 
 @asynccontextmanager

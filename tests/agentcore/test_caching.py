@@ -402,7 +402,7 @@ async def test_a_blob_that_another_stored_meanwhile_is_not_missing(
             await reader.cache.entries.written()
 
 
-MANY = tries(4_000, full=12_000)
+MANY = tries(2_000, full=12_000)
 
 
 @pytest.mark.parametrize("is_cached", [True, False])

@@ -3,6 +3,7 @@
 import asyncio
 import http.server
 import json
+import math
 import re
 import threading
 import uuid
@@ -33,16 +34,24 @@ from tests import forks
 from tests.agentcore.dying import graph as dying_graph
 from tests.agentcore.savers import open_saver, tables_of
 from tests.graphs import State
+from tests.scale import crossed, some
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "cached"])
+KINDS = {kind: kind for kind in ("memory", "sqlite", "postgres", "cached")}
+USUAL = some(KINDS, "memory", "sqlite", "postgres")
+
+
+@pytest.fixture(params=USUAL)
 async def saver(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Any]:
     async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as opened:
         yield opened
 
 
+in_any = pytest.mark.parametrize("saver", KINDS, indirect=True)
+for_keys = pytest.mark.parametrize("saver", some(KINDS, "memory", "cached"), indirect=True)
+"""A key is made of what LangGraph says of a task, whatever the saver."""
 in_a_database = pytest.mark.parametrize("saver", ["sqlite", "postgres"], indirect=True)
 in_postgres = pytest.mark.parametrize("saver", ["postgres"], indirect=True)
 
@@ -99,6 +108,7 @@ def counting(result: Any = "done") -> tuple[Any, list[int]]:
 # Keys
 
 
+@for_keys
 async def test_every_effect_has_a_key_of_its_own(saver: Any, thread_id: str) -> None:
     """Two in a node, in nodes side by side, in a plain def, sent twice, in a subgraph, one step later."""
     keys: list[str] = []
@@ -130,6 +140,7 @@ async def test_every_effect_has_a_key_of_its_own(saver: Any, thread_id: str) -> 
     assert all(str(UUID(key)) == key for key in keys)
 
 
+@for_keys
 @pytest.mark.parametrize("is_inside", [False, True])
 async def test_a_node_that_runs_again_gets_its_keys_again(saver: Any, thread_id: str, is_inside: bool) -> None:
     attempts: list[list[str]] = []
@@ -149,6 +160,7 @@ async def test_a_node_that_runs_again_gets_its_keys_again(saver: Any, thread_id:
     assert attempts[0] == attempts[1]
 
 
+@for_keys
 async def test_a_retry_gets_its_keys_again(saver: Any, thread_id: str) -> None:
     attempts: list[list[str]] = []
 
@@ -163,6 +175,7 @@ async def test_a_retry_gets_its_keys_again(saver: Any, thread_id: str) -> None:
     assert attempts[0] == attempts[1]
 
 
+@for_keys
 async def test_a_node_whose_question_was_answered_gets_its_keys_again(saver: Any, thread_id: str) -> None:
     attempts: list[str] = []
 
@@ -179,6 +192,7 @@ async def test_a_node_whose_question_was_answered_gets_its_keys_again(saver: Any
     assert first == again != second
 
 
+@for_keys
 async def test_an_edited_state_has_other_keys(saver: Any, thread_id: str) -> None:
     keys: list[str] = []
 
@@ -214,6 +228,7 @@ async def test_langgraph_gives_a_task_the_very_saver_of_its_run(saver: Any) -> N
 # Once
 
 
+@in_any
 async def test_what_was_done_is_not_done_again_and_gives_the_same(saver: Any) -> None:
     key = str(uuid.uuid4())
     effect, calls = counting({"id": 7, "paid": (1, None)})
@@ -312,7 +327,14 @@ async def test_an_effect_that_fails_is_noted_nowhere_and_may_be_tried_again(save
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("result", [object(), {1, 2}, float("nan"), b"x", uuid.uuid4()])
+NOT_KEPT: dict[str, Any] = {"object": object(), "set": {1, 2}, "nan": math.nan, "bytes": b"x", "uuid": uuid.uuid4()}
+
+
+@pytest.mark.parametrize(
+    ("saver", "result"),
+    [(kind, NOT_KEPT[name]) for name, kind in crossed(NOT_KEPT, list(KINDS))],
+    indirect=["saver"],
+)
 async def test_a_result_that_cannot_be_kept_is_refused_and_nothing_noted(saver: Any, result: Any) -> None:
     key = str(uuid.uuid4())
     effect, calls = counting(result)
@@ -328,6 +350,7 @@ async def test_texts_that_postgresql_refuses_come_back_whole(saver: Any) -> None
     assert [await done(lambda: once(key, effect), saver) for _ in range(2)] == [{text: [text]}] * 2
 
 
+@pytest.mark.parametrize("saver", some(KINDS, "memory"), indirect=True)
 @pytest.mark.parametrize(
     ("key", "fn", "said"),
     [
@@ -539,6 +562,7 @@ async def test_a_process_that_is_killed_around_it_books_once(
 # With a fence
 
 
+@in_any
 async def test_who_lost_its_thread_does_no_effect(saver: Any, database: str, thread_id: str) -> None:
     effect, calls = counting()
 

@@ -32,6 +32,7 @@ from agentcore.testing import failpoints
 from tests import graphs
 from tests.agentcore.savers import KINDS, ON_POSTGRES, open_saver, tables_of
 from tests.graphs import State
+from tests.scale import some
 
 Work = Callable[[], Awaitable[None]]
 
@@ -65,12 +66,16 @@ class Store:
             return tables.count_rows(thread_id), tables.read_head(thread_id)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "cached"])
+FOUR = {kind: kind for kind in KINDS[:4]}
+
+
+@pytest.fixture(params=some(FOUR, "memory", "sqlite", "postgres"))
 async def store(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Store]:
     async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as saver:
         yield Store(saver, database)
 
 
+of_four = pytest.mark.parametrize("store", FOUR, indirect=True)
 of_every_kind = pytest.mark.parametrize("store", KINDS, indirect=True)
 on_postgres = pytest.mark.parametrize("store", ON_POSTGRES, indirect=True)
 in_postgres = pytest.mark.parametrize("store", ["postgres"], indirect=True)
@@ -119,6 +124,7 @@ async def notes(store: Store, thread_id: str) -> list[str]:
 # Who holds the thread
 
 
+@of_four
 async def test_who_holds_the_thread_runs_it_to_its_end(store: Store, thread_id: str) -> None:
     saver = store.held(thread_id)
     assert isinstance(await run(graphs.gated, saver, thread_id, {"text": "x"}), Paused)
@@ -181,10 +187,19 @@ async def delete(saver: Saver, thread_id: str) -> None:
     await saver.adelete_thread(thread_id)
 
 
+def writes_over(writes: list[Any]) -> list[Any]:
+    """Each store with half of the writes, each write with half of the stores."""
+    return [
+        pytest.param(kind, write, marks=[pytest.mark.full] if (place + number) % 2 else [])
+        for place, kind in enumerate(FOUR)
+        for number, write in enumerate(writes)
+    ]
+
+
 WRITES = [put, put_writes, put_very_many, put_very_many_writes, edit_state, go_on, give_new_input, delete]
 
 
-@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize(("store", "write"), writes_over(WRITES), indirect=["store"])
 async def test_who_was_replaced_writes_nothing(store: Store, thread_id: str, write: Any) -> None:
     saver = store.held(thread_id)
     await run(graphs.gated, saver, thread_id, {"text": "x"})
@@ -197,7 +212,11 @@ async def test_who_was_replaced_writes_nothing(store: Store, thread_id: str, wri
     assert store.stored(thread_id) != before
 
 
-@pytest.mark.parametrize("write", [put, put_writes, put_very_many, put_very_many_writes, delete])
+@pytest.mark.parametrize(
+    ("store", "write"),
+    writes_over([put, put_writes, put_very_many, put_very_many_writes, delete]),
+    indirect=["store"],
+)
 async def test_a_run_writes_to_no_other_thread(store: Store, thread_id: str, write: Any) -> None:
     other = f"{thread_id}-other"
     await run(graphs.gated, store.held(other), other, {"text": "x"})

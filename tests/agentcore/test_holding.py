@@ -19,12 +19,13 @@ from agentcore.plain.urls import postgres_params
 from agentcore.savers import fence
 from agentcore.savers.postgres import PostgresSaver
 from tests import graphs
-from tests.agentcore.savers import KINDS, open_saver, tables_of
+from tests.agentcore.savers import EVERY_KIND, open_saver, tables_of
+from tests.scale import some
 
 INPUT: dict[str, Any] = {"text": "x"}
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=some(EVERY_KIND, "memory", "sqlite", "postgres", "cached"))
 async def saver(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Any]:
     async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as opened:
         yield opened
@@ -62,6 +63,7 @@ async def test_others_are_refused_until_the_holder_lets_go(saver: Any, database:
     assert (await ours.aget_state(config)).values["text"] == "other"
 
 
+@pytest.mark.parametrize("saver", some(EVERY_KIND, "memory", "sqlite", "cached notified"), indirect=True)
 async def test_a_hold_ends_by_itself_and_lasts_as_long_as_it_is_renewed(
     saver: Any, database: str, thread_id: str
 ) -> None:
@@ -84,6 +86,7 @@ async def test_a_hold_ends_by_itself_and_lasts_as_long_as_it_is_renewed(
     await other.aupdate_state(config, {"text": "taken away"})
 
 
+@pytest.mark.parametrize("saver", some(EVERY_KIND, "memory", "sqlite", "postgres"), indirect=True)
 async def test_where_others_may_write_it_is_noted(saver: Any, database: str, thread_id: str) -> None:
     await at_gate(saver, thread_id)
     with tables_of(saver, database) as tables:
@@ -99,6 +102,7 @@ async def test_where_others_may_write_it_is_noted(saver: Any, database: str, thr
         assert tables.let_go(thread_id, 3) is False
 
 
+@pytest.mark.parametrize("saver", some(EVERY_KIND, "memory", "sqlite", "cached in Redis alone"), indirect=True)
 async def test_what_a_run_wrote_is_told_from_what_others_did(saver: Any, database: str, thread_id: str) -> None:
     config = config_for(thread_id) | {"metadata": {"run": "ours"}}
     await with_saver(graphs.gated, saver).ainvoke(INPUT, config)

@@ -18,7 +18,7 @@ from agentcore.graphs.subgraphs import Hold
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from tests import nested
 from tests.agentcore.savers import open_saver
-from tests.scale import IS_FULL
+from tests.scale import IS_FULL, some
 
 RUN_KEY = "countersign_run"
 KINDS = ("memory", "sqlite", "postgres", "cached")
@@ -84,15 +84,18 @@ PLACES = list(itertools.product(KINDS, nested.WAYS, nested.DEPTHS))
 
 
 def _is_chosen(saver: int, way: int, depth: int) -> bool:
-    """By default memory is tried with each way and each depth, and each other saver with one of them."""
-    is_own_way = saver == 0 or way == saver % len(nested.WAYS)
-    return IS_FULL or (is_own_way and depth == (saver + way) % len(nested.DEPTHS))
+    """By default each saver is tried with one way and one depth, which are all of them together."""
+    return IS_FULL or (way == saver % len(nested.WAYS) and depth == (saver + way) % len(nested.DEPTHS))
 
 
 CHOSEN = [
     (kind, way, depth)
     for kind, way, depth in PLACES
     if _is_chosen(KINDS.index(kind), nested.WAYS.index(way), nested.DEPTHS.index(depth))
+]
+in_turn = [
+    pytest.mark.parametrize("saver", some({kind: kind for kind in KINDS}, *usual), indirect=True)
+    for usual in (("memory", "cached"), ("sqlite", "postgres"))
 ]
 places = pytest.mark.parametrize(("saver", "way", "depth"), CHOSEN, indirect=["saver"])
 ways = pytest.mark.parametrize(("saver", "way"), sorted({place[:2] for place in CHOSEN}), indirect=["saver"])
@@ -191,6 +194,7 @@ async def test_a_crash_before_the_gate_goes_on_by_itself_to_the_gate(saver: Save
     assert "wire 5" not in await run.log()
 
 
+@in_turn[1]
 async def test_gates_and_a_question_side_by_side_are_decided_one_by_one(saver: Saver) -> None:
     run = Run(nested.side_by_side(), saver)
     assert isinstance(await run.start({"amount": 5}), Paused)
@@ -225,6 +229,7 @@ async def test_control_what_is_not_held_is_passed() -> None:
     assert len((await kept.here()).inner) == 2
 
 
+@in_turn[0]
 async def test_an_agent_as_a_node_stops_before_its_tools(saver: Saver) -> None:
     run = Run(nested.agent_as_node(), saver)
     assert isinstance(await run.start({"messages": [("user", "pay ann")]}), Paused)
@@ -237,6 +242,7 @@ async def test_an_agent_as_a_node_stops_before_its_tools(saver: Saver) -> None:
     assert told[-2:] == ["wired 5.0 to ann", "done"]
 
 
+@in_turn[1]
 async def test_a_rejection_inside_goes_where_its_node_says(saver: Saver) -> None:
     route = {"approval": {"reject": {"goto": "done", "reason_to": "amount"}}}
     run = Run(nested.around(nested.gated(wire=route)), saver)
@@ -263,6 +269,7 @@ def behind_its_own_gate(inner: Any) -> Any:
     return builder.add_edge(START, "intake").add_edge("intake", "sub").compile(interrupt_before=["sub"])
 
 
+@in_turn[0]
 async def test_a_gate_that_an_earlier_turn_has_left_is_not_passed(saver: Saver) -> None:
     """LangGraph goes on with a history of `checkpointer=True` where it stood, though the thread has new input."""
     run = Run(behind_its_own_gate(nested.gated(True)), saver)
@@ -276,6 +283,7 @@ async def test_a_gate_that_an_earlier_turn_has_left_is_not_passed(saver: Saver) 
     assert "wire 1" not in (await run.here()).values["log"]
 
 
+@in_turn[1]
 async def test_a_rejection_leaves_no_gate_behind_for_the_next_turn(saver: Saver) -> None:
     run = Run(nested.nested("own", 2), saver)
     await run.start({"amount": 1})

@@ -27,8 +27,8 @@ from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import Failed, Finished, Pause, Snapshot
 from tests.scale import tries
 
-GRAPHS = max(10, tries(30, full=300))  # in ten each kind of node still comes up
-LEAST = tries(5, full=100)
+GRAPHS = max(10, tries(15, full=300))  # in ten each kind of node still comes up
+LEAST = tries(3, full=100)
 """Each kind of node comes up more often than this."""
 SEED = 20261129
 MOST_DECISIONS = 12

@@ -21,9 +21,14 @@ from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, P
 from tests import dialects
 from tests.agentcore.savers import open_saver
 from tests.dialects import State
+from tests.scale import crossed, some
+
+KINDS = {kind: kind for kind in ("memory", "sqlite", "postgres")}
+in_sqlite = pytest.mark.parametrize("saver", some(KINDS, "memory", "sqlite"), indirect=True)
+in_postgres = pytest.mark.parametrize("saver", some(KINDS, "memory", "postgres"), indirect=True)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=KINDS)
 async def saver(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Any]:
     async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as opened:
         yield opened
@@ -126,6 +131,7 @@ async def test_an_answer_that_a_node_failed_with_is_seen_and_taken_back(saver: A
     assert await thread.got() == [4]
 
 
+@in_sqlite
 async def test_only_the_answer_that_failed_is_taken_back(saver: Any) -> None:
     thread = await Thread(graph_of(picky), saver).start()
     await thread.answer("A")
@@ -140,6 +146,7 @@ async def test_only_the_answer_that_failed_is_taken_back(saver: Any) -> None:
     assert await thread.got() == [["A", 2]]
 
 
+@in_postgres
 async def test_asking_again_keeps_what_others_of_the_step_have_done(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start()
     await thread.answer("L", "left?")
@@ -150,6 +157,7 @@ async def test_asking_again_keeps_what_others_of_the_step_have_done(saver: Any) 
     assert await thread.got() == [{"left": "L", "amount": 1}, {"right": "R", "amount": 1}]
 
 
+@in_sqlite
 async def test_a_question_beside_a_poisoned_one_waits_until_that_is_mended(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start()
     await thread.answer("fail", "right?")
@@ -162,6 +170,7 @@ async def test_a_question_beside_a_poisoned_one_waits_until_that_is_mended(saver
     assert isinstance(await thread.answer("R", "right?"), Finished)
 
 
+@in_postgres
 async def test_asking_again_where_nothing_failed_changes_nothing(saver: Any) -> None:
     thread = await Thread(dialects.in_turn, saver).start()
     await thread.answer("A")
@@ -172,12 +181,14 @@ async def test_asking_again_where_nothing_failed_changes_nothing(saver: Any) -> 
 # Where it waits
 
 
+@in_sqlite
 async def test_a_question_knows_the_nodes_down_to_it(saver: Any) -> None:
     thread = await Thread(dialects.deep, saver).start()
     asked = await thread.waiting()
     assert (asked.node, asked.path) == ("outer", ("outer", "middle", "strict_int"))
 
 
+@in_postgres
 async def test_a_node_that_said_nothing_has_ended_all_the_same(saver: Any) -> None:
     thread = await Thread(graph_of(quiet, dialects.right), saver).start()
     assert (await thread.here()).next == ("right",)
@@ -187,6 +198,7 @@ async def test_a_node_that_said_nothing_has_ended_all_the_same(saver: Any) -> No
     assert await thread.got() == [{"right": "R", "amount": 1}]
 
 
+@in_sqlite
 async def test_each_question_of_a_fan_out_has_an_id_of_its_own(saver: Any) -> None:
     thread = await Thread(dialects.fanned, saver).start()
     places = await read_pending_tasks(thread.graph, saver, config_for(thread.thread_id))
@@ -208,6 +220,7 @@ async def test_an_answer_without_an_id_is_not_given_to_the_next_question(saver: 
     assert await thread.got() == [["yes", "B", "C"]]
 
 
+@in_sqlite
 async def test_langgraph_alone_gives_it_to_the_next_question_as_well(saver: Any) -> None:
     """The control."""
     thread = await Thread(dialects.in_turn, saver).start()
@@ -228,7 +241,11 @@ async def test_forgetting_it_keeps_the_edits_that_came_with_answers(saver: Any) 
 # The same again
 
 
-@pytest.mark.parametrize("given", ["A", None, {}, 2**60, 0.1, "\U0001f600"])
+GIVEN: list[Any] = ["A", None, {}, 2**60, 0.1, "\U0001f600"]
+GIVEN_OVER = [(kind, GIVEN[number]) for number, kind in crossed(range(len(GIVEN)), list(KINDS))]
+
+
+@pytest.mark.parametrize(("saver", "given"), GIVEN_OVER, indirect=["saver"])
 async def test_the_same_answer_is_given_again_after_a_failure_and_another_is_not(saver: Any, given: Any) -> None:
     thread = await Thread(dialects.flaking, saver).start()
     asked = await thread.waiting()
@@ -241,6 +258,7 @@ async def test_the_same_answer_is_given_again_after_a_failure_and_another_is_not
     assert (await thread.waiting()).id != asked.id
 
 
+@in_postgres
 async def test_an_answer_that_comes_too_late_answers_nothing_else(saver: Any) -> None:
     """Between our look and LangGraph's somebody answers: strict, it says so; else it would ignore ours in silence."""
     thread = await Thread(dialects.in_turn, saver).start()
@@ -255,6 +273,7 @@ async def test_an_answer_that_comes_too_late_answers_nothing_else(saver: Any) ->
 # Edits with answers
 
 
+@in_sqlite
 async def test_a_second_edit_of_the_same_channel_is_refused_and_harms_nothing(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start()
     await thread.answer("L", "left?", amount=put(5))
@@ -274,6 +293,7 @@ async def test_langgraph_alone_takes_the_second_edit_and_can_read_the_thread_no_
         await thread.here()
 
 
+@in_sqlite
 async def test_two_people_append_and_nothing_is_appended_to_what_was_replaced(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start(got=["first"])
     await thread.answer("L", "left?", got=put(["by alice"], "append"))
@@ -286,6 +306,7 @@ async def test_two_people_append_and_nothing_is_appended_to_what_was_replaced(sa
     assert (await other.got())[0] == "only"
 
 
+@in_postgres
 async def test_an_edit_is_not_applied_again_when_its_bad_answer_is_taken_back(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start(got=["first"])
     assert isinstance(await thread.answer("fail", "right?", got=put(["edited"], "append")), Failed)

@@ -17,10 +17,11 @@ from typing_extensions import TypedDict
 
 from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.json import to_plain
-from tests.agentcore.savers import KINDS, ON_POSTGRES, open_saver
+from tests.agentcore.savers import EVERY_KIND, KINDS, ON_POSTGRES, open_saver
+from tests.scale import share, some
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(EVERY_KIND, *KINDS[:4], "cached in Redis alone"))
 async def test_a_saver_conforms(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     @checkpointer_test(name=f"{kind} {uuid.uuid4()}")
     async def opened() -> AsyncGenerator[Any, None]:
@@ -182,12 +183,12 @@ async def told(builder: Any, inputs: list[Any], gates: dict[str, Any], saver: An
 async def test_a_graph_gives_the_same_over_every_saver(story: str, database: str, redis: str, tmp_path: Path) -> None:
     builder, inputs, gates = STORIES[story]
     expected = await told(builder, inputs, gates, InMemorySaver())
-    for kind in KINDS:
+    for kind in share(KINDS, list(STORIES).index(story), of=3):
         async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
             assert await told(builder, inputs, gates, saver) == expected, kind
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(EVERY_KIND, "memory", "sqlite", "cached"))
 async def test_a_chat_remembers_a_name_after_the_saver_was_closed(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:
@@ -202,7 +203,7 @@ async def test_a_chat_remembers_a_name_after_the_saver_was_closed(
     assert stranger == "Who are you?"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(EVERY_KIND, "memory", "sqlite", "cached notified"))
 async def test_threads_with_names_alike_do_not_share_anything(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,11 +22,10 @@ from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.sqlite import SqliteSaver, open_sqlite
 from tests import forks, graphs
 from tests.agentcore.test_serde import Parcel
-from tests.console import ROOT
 
 pytestmark = pytest.mark.slow
 HOLD = """
-import asyncio, os, sys
+import asyncio, os, sys, time
 from pathlib import Path
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.sqlite import open_sqlite
@@ -35,7 +33,8 @@ from agentcore.savers.sqlite import open_sqlite
 async def main():
     async with open_sqlite(Path(sys.argv[1]), strict_serializer()):
         print("open", flush=True)
-        sys.stdin.read()
+        if "keep it" in sys.argv:
+            time.sleep(60)
 
 if "as nobody" in sys.argv and os.geteuid() == 0:
     os.setgroups([])
@@ -60,14 +59,16 @@ async def saver(file: Path) -> AsyncIterator[SqliteSaver]:
 
 
 @contextmanager
-def held_elsewhere(file: Path) -> Iterator[subprocess.Popen[str]]:
+def held_elsewhere(file: Path) -> Iterator[forks.Forked | subprocess.Popen[bytes]]:
     """Another process that has the file open."""
-    command = [sys.executable, "-c", HOLD, str(file)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
+    reading, writing = os.pipe()
+    with open(reading, "rb") as told:
+        process = forks.start(["-c", HOLD, str(file), "keep it"], os.environ, writing)
+        os.close(writing)
+        assert told.readline() == b"open\n"
         yield process
         process.kill()
+        process.wait(timeout=10)
 
 
 def opened_elsewhere(file: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -22,13 +22,16 @@ from agentcore.plain.types import Snapshot
 from agentcore.plain.urls import postgres_params
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.sqlite import SqliteSaver
-from tests.agentcore.savers import KINDS, open_saver
-from tests.scale import share
+from tests.agentcore.savers import EVERY_KIND, KINDS, open_saver
+from tests.scale import share, some
 
 Saver = BaseCheckpointSaver[Any]
 pytestmark = pytest.mark.slow
 STORES = KINDS[:4]
 """The others differ in what they read, not in what they store."""
+USUAL_STORES = some({kind: kind for kind in STORES}, "memory", "sqlite", "postgres")
+ON_DISK = pytest.mark.parametrize("kind", some(EVERY_KIND, "sqlite", "postgres"), indirect=True)
+CACHED = pytest.mark.parametrize("kind", some(EVERY_KIND, "memory", "cached"), indirect=True)
 STEPS = 50
 RUN_KEY = "countersign_run"
 
@@ -136,7 +139,7 @@ async def dump(saver: Any, database: str, thread_id: str) -> Any:
         ]
 
 
-@pytest.mark.parametrize("kind", STORES, indirect=True)
+@pytest.mark.parametrize("kind", USUAL_STORES, indirect=True)
 async def test_a_fork_at_each_of_fifty_checkpoints_runs_to_the_same_end(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:
@@ -146,7 +149,7 @@ async def test_a_fork_at_each_of_fifty_checkpoints_runs_to_the_same_end(
         before = await dump(saver, database, origin)
         checkpoints = await history(long, saver, origin, limit=100)
         assert len(checkpoints) == STEPS
-        for checkpoint in share(checkpoints, STORES.index(kind), of=len(STORES)):
+        for checkpoint in share(checkpoints, STORES.index(kind), of=2 * len(STORES)):
             forked = thread()
             at = {"origin": origin, "checkpoint_id": checkpoint.checkpoint_id}
             here = await forks.fork(RunContext(long, saver, forked), **at)
@@ -171,6 +174,7 @@ async def test_a_fork_at_a_gate_that_was_passed_stands_at_the_gate_again(
         assert await dump(saver, database, origin) == before
 
 
+@CACHED
 async def test_a_gate_behind_a_node_holds_in_a_fork_too(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin, forked = thread(), thread()
@@ -180,6 +184,7 @@ async def test_a_gate_behind_a_node_holds_in_a_fork_too(kind: str, database: str
         assert here.gate == at_gate.gate
 
 
+@ON_DISK
 @pytest.mark.parametrize("is_answered", [False, True], ids=["waiting", "answered"])
 async def test_a_question_waits_in_the_fork_under_its_own_id(
     kind: str, database: str, redis: str, tmp_path: Path, is_answered: bool
@@ -197,6 +202,7 @@ async def test_a_question_waits_in_the_fork_under_its_own_id(
         assert await dump(saver, database, origin) == before
 
 
+@pytest.mark.parametrize("kind", some(EVERY_KIND, "memory", "postgres"), indirect=True)
 async def test_a_question_that_followed_another_is_asked_from_the_first(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:
@@ -215,6 +221,7 @@ async def test_a_question_that_followed_another_is_asked_from_the_first(
         assert [each.value for each in asked.interrupts] == ["first?"]
 
 
+@pytest.mark.parametrize("kind", some(EVERY_KIND, "sqlite", "cached in Redis alone"), indirect=True)
 async def test_a_question_inside_a_subgraph_waits_in_the_fork(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:
@@ -236,6 +243,7 @@ async def test_a_question_inside_a_subgraph_waits_in_the_fork(
         assert [each.value for each in anew.interrupts] == [each.value for each in asked.interrupts]
 
 
+@ON_DISK
 async def test_a_fork_of_a_node_that_failed_begins_it_anew(
     kind: str, database: str, redis: str, tmp_path: Path
 ) -> None:
@@ -250,6 +258,7 @@ async def test_a_fork_of_a_node_that_failed_begins_it_anew(
         assert done.values["notes"] == ["prepare", "7", "tell"]
 
 
+@pytest.mark.parametrize("kind", some(EVERY_KIND, "sqlite", "cached notified"), indirect=True)
 async def test_tasks_sent_in_parallel_run_again_in_a_fork(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin = thread()
@@ -260,6 +269,7 @@ async def test_tasks_sent_in_parallel_run_again_in_a_fork(kind: str, database: s
             assert (await run(fanned, saver, forked, None)).values == end.values
 
 
+@CACHED
 async def test_an_edit_and_the_node_that_it_comes_from(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin = thread()
@@ -278,6 +288,7 @@ async def test_an_edit_and_the_node_that_it_comes_from(kind: str, database: str,
             await forks.try_fork(gated, saver, **at, edits=edits, as_node="nowhere")
 
 
+@ON_DISK
 async def test_doing_it_again_after_a_crash_edits_once(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin, forked = thread(), thread()
@@ -294,6 +305,7 @@ async def test_doing_it_again_after_a_crash_edits_once(kind: str, database: str,
         assert again.values["notes"] == ["prepare", "edited"]
 
 
+@CACHED
 async def test_a_fork_of_a_fork_is_as_good(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin, forked, twice = thread(), thread(), thread()
@@ -304,6 +316,7 @@ async def test_a_fork_of_a_fork_is_as_good(kind: str, database: str, redis: str,
         assert (await run(gated, saver, twice, None)).values["notes"] == ["prepare", "act", "tell"]
 
 
+@ON_DISK
 async def test_a_checkpoint_that_is_not_there_is_refused(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin, forked = thread(), thread()
@@ -313,6 +326,7 @@ async def test_a_checkpoint_that_is_not_there_is_refused(kind: str, database: st
         assert await snapshot(gated, saver, forked) is None
 
 
+@pytest.mark.parametrize("kind", some(EVERY_KIND, "memory", "sqlite", "cached"), indirect=True)
 async def test_a_thread_stands_at_an_earlier_gate_again(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
         origin = thread()
