@@ -98,6 +98,7 @@ def test_the_fields_of_a_schema_are_filled_in_and_faults_stand_beside_them(conso
     assert got == [{"customer": "Mei-Ling", "kind": "repeat", "items": [{"name": "lamp", "price": 12}], "note": None}]
 
 
+@pytest.mark.full
 def test_json_that_nobody_can_check_is_sent_once_the_nodes_name_is_typed(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("d_asks", {"ask": {"a strange": ["shape"]}})
     page = opened(sign_in("alice"), console, approval)
@@ -148,6 +149,8 @@ def test_a_bad_answer_is_explained_and_the_question_asked_again_in_one_click(con
     expect(page.locator("#others-title ~ ul, .context")).to_contain_text("asked 2 times")
     page.click("#turn-answer")
     page.get_by_label("Answer as JSON").fill("4")
+    page.click("#review-button")
+    expect(page.locator(".errors")).to_have_text("Type strict_int.")
     page.get_by_label("Type the node's name").fill("strict_int")
     page.click("#review-button")
     page.click("#send-answer")

@@ -114,6 +114,7 @@ def test_after_parallel_branches_the_form_asks_which_node_the_edit_comes_from(
     assert "stop" in page.locator("#run").inner_text().lower()
 
 
+@pytest.mark.full
 def test_a_secret_is_an_empty_field_that_keeps_what_is_there_until_something_is_typed(
     console: Console, sign_in: SignIn, data_dir: Path
 ) -> None:

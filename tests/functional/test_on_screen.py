@@ -135,6 +135,8 @@ def test_the_second_person_sees_what_the_edit_leads_to_before_they_agree(
     expect(bob.locator("#proposal-route .route-after")).to_have_text("Pay the refund")
     expect(bob.locator("#proposal-actions")).to_contain_text("Sends money to the customer's card. Cannot be undone.")
     expect(bob.locator("#proposal-actions [data-argument=amount]")).to_contain_text("85")
+    expect(bob.locator("#proposal .diff [data-channel=amount] .before")).to_contain_text("900")
+    expect(bob.locator("#proposal .diff [data-channel=amount] .after")).to_contain_text("85")
     expect(bob.locator("#action .eyebrow")).to_have_text("What the agent asked")
     expect(bob.locator("#drawing .node-edited")).to_contain_text("Pay the refund")
     expect(bob.locator("#drawing .node-left")).to_contain_text("Hand over")
@@ -258,6 +260,7 @@ def test_enter_and_control_enter_do_what_the_primary_button_does(console: Consol
     assert read(console, approval)["decision"]["edits"] == {"amount": {"op": "set", "value": 86.0}}
 
 
+@pytest.mark.full
 def test_what_is_typed_stays_when_it_is_claimed(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("refund", refund(900))
     alice = opened(sign_in("alice"), console, approval)
@@ -269,6 +272,7 @@ def test_what_is_typed_stays_when_it_is_claimed(console: Console, sign_in: SignI
     expect(alice.locator(PRIMARY)).to_have_text("Preview the edit")
 
 
+@pytest.mark.full
 def test_several_together_send_what_is_chosen_of_each(console: Console, sign_in: SignIn) -> None:
     made = [console.pause("voting", {"text": f"together {number}"}) for number in range(3)]
     alice = sign_in("alice")

@@ -38,6 +38,7 @@ def test_every_page_opens(look_at: Look, approval: dict[str, object], options: d
     look_at("root", [path.format(**approval) for path in PATHS], **options)
 
 
+@pytest.mark.full
 def test_the_page_follows_without_a_socket(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("refund", refund(640))
     bob = sign_in("bob", is_live=False, is_own=True)
@@ -87,6 +88,7 @@ def test_an_admin_force_cleans_after_typing_the_threads_name(console: Console, s
         assert api.get(f"/approvals/{approval['id']}").json()["status"] == "cleaned"
 
 
+@pytest.mark.full
 def test_an_auditor_verifies_the_log(console: Console, sign_in: SignIn) -> None:
     erin = sign_in("erin")
     erin.goto(f"{console.url}/audit/")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console import Console, refund
@@ -34,6 +35,7 @@ def test_what_was_typed_is_kept_when_the_agent_moves_the_thread(
     expect(alice.get_by_label("Amount")).to_have_value("75.5")
 
 
+@pytest.mark.full
 def test_a_rejection_needs_a_reason_and_the_node_does_not_run(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("refund", refund(640))
     alice = sign_in("alice")

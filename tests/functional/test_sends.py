@@ -54,6 +54,7 @@ def snap(page: Page, name: str) -> None:
         page.screenshot(path=f"{os.environ['SNAP']}/{name.replace(' ', '-')}.png", full_page=True)
 
 
+@pytest.mark.full
 def test_a_question_that_a_node_raised_is_mended_and_goes_on(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("s_raised", {"input": "far too long"})
     page = opened(sign_in("alice"), console, approval)

@@ -10,7 +10,7 @@ from tests.console import Console
 from tests.graphs import times_run
 from tests.scale import tries
 
-ROUNDS = tries(2, full=50)
+ROUNDS = tries(1, full=50)
 PRESS_AT = "at => setTimeout(() => document.querySelector('#approve').click(), at - Date.now())"
 
 

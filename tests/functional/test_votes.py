@@ -46,6 +46,7 @@ def test_two_people_decide_together_and_see_each_other(console: Console, sign_in
     expect(bob.locator("#run[data-status=paused], #run[data-status=finished]")).to_be_visible(timeout=15_000)
 
 
+@pytest.mark.full
 def test_a_proposal_is_shown_before_anybody_can_agree(console: Console, sign_in: SignIn) -> None:
     with policy("refund", node="senior_desk", approvals=2):
         approval = console.pause("refund", refund(640))
@@ -141,6 +142,10 @@ def test_several_are_chosen_by_keyboard_and_decided_together(console: Console, s
     expect(alice.locator(".bulk-item")).to_have_count(2)
     expect(alice.locator(".bulk-item").first).to_contain_text(mark)
     expect(alice.locator("#send-votes")).to_have_text("Send 2 votes: 2 approve")
+    second = alice.locator(f"#bulk-{made[1]['id']}")
+    second.locator(".verdict", has_text="Reject").click()
+    expect(alice.locator("#send-votes")).to_have_text("Send 2 votes: 1 approve, 1 reject")
+    second.locator(".verdict", has_text="Approve").click()
     alice.click("#send-votes")
     expect(alice.locator("#bulk-done h1")).to_have_text("2 of 2 votes are in")
     assert {read(console, each)["status"] for each in made} == {"approved"}
