@@ -1,6 +1,7 @@
 """An arena: a database, and processes forked from one that has imported everything. Made to be killed.
 
-A process starts in milliseconds, so a test can afford hundreds of them. Each is told where to die.
+A process starts in milliseconds, so a test can afford hundreds of them. Each is told where to die. What nobody is to
+die at is done by one that lives on, and has what it needs at hand.
 """
 
 import itertools
@@ -8,8 +9,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -111,6 +113,27 @@ class Child:
 
 
 @dataclass
+class Clerk:
+    """A process that does one work after the other."""
+
+    child: Child
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def result(self, work: str, args: tuple[Any, ...], more: dict[str, Any], seconds: float) -> Any:
+        """Return what the work returned. If it raised, the process is ended and Died raised: use another one."""
+        with self.turn:
+            self.child.pipe.send((work, args, more))
+            try:
+                found = self.child.pipe.recv() if self.child.pipe.poll(seconds) else ("raised", f"not in {seconds} s")
+            except EOFError:
+                found = "raised", "ended"
+            if found[0] == "raised":
+                self.child.kill()
+                raise Died(found[1])
+            return found[1]
+
+
+@dataclass
 class Arena:
     """The database and what is known of it."""
 
@@ -119,6 +142,7 @@ class Arena:
     templates: dict[str, str] = field(default_factory=dict)
     children: list[Child] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _clerk: Clerk | None = field(default=None, init=False)
 
     def fork(
         self,
@@ -133,16 +157,28 @@ class Arena:
 
         With `most_idle_seconds` the database ends its transactions sooner than the settings say.
         """
-        ours, theirs = multiprocessing.Pipe(duplex=False)
-        about = (self.folder, self.url, theirs, work, args, more, failpoints, nodes, most_idle_seconds)
-        process = _forks.Process(target=_begin, args=about, daemon=True)
+        return self._started(_begin, work, args, more, failpoints, nodes, most_idle_seconds)
+
+    def _started(self, target: Callable[..., None], *about: Any) -> Child:
+        ours, theirs = multiprocessing.Pipe()
+        process = _forks.Process(target=target, args=(self.folder, self.url, theirs, *about), daemon=True)
         process.start()
         theirs.close()
         self.children.append(Child(process, ours))
         return self.children[-1]
 
     def call(self, work: str, *args: Any, failpoints: str = "", seconds: float = 100, **more: Any) -> Any:
-        return self.fork(work, *args, failpoints=failpoints, **more).result(seconds)
+        """Do a work of `works` or `answering`; with a failpoint, or watched, in a process of its own."""
+        if failpoints or work.startswith("watched."):
+            return self.fork(work, *args, failpoints=failpoints, **more).result(seconds)
+        if not self._clerk or not self._clerk.child.is_alive:
+            self._clerk = Clerk(self._started(_stay))
+        return self._clerk.result(work, args, more, seconds)
+
+    def due_now(self, runs: Sequence[str]) -> None:
+        """Have runs not wait for their next attempt."""
+        with self.database() as database:
+            database.execute("UPDATE approvals_run SET retry_at = NULL WHERE id::text = ANY(%s)", [list(runs)])
 
     @property
     def name(self) -> str:
@@ -174,7 +210,10 @@ class Arena:
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.name])
             wait_for(lambda: not admin.execute(_SESSIONS, [self.name]).fetchone(), what="the database to be left alone")
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.name}")
-        yield replace(self, url=self.url.replace(f"/{self.name}?", f"/{name}?"))
+        twin = replace(self, url=self.url.replace(f"/{self.name}?", f"/{name}?"))
+        yield twin
+        if twin._clerk:
+            twin._clerk.child.kill()
 
     def end_leases(self) -> None:
         """End the leases of workers that died, or froze, as if the time had passed. FULL=1: let it pass."""
@@ -245,22 +284,10 @@ def _environment(folder: Path, url: str) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _begin(
-    folder: Path,
-    url: str,
-    pipe: Connection,
-    work: str,
-    args: tuple[Any, ...],
-    more: dict[str, Any],
-    armed: str,
-    nodes: str,
-    most_idle_seconds: int | None = None,
-) -> None:
+def _prepare(folder: Path, url: str, most_idle_seconds: int | None = None) -> None:
     from django.db import connections
 
     from agentcore.plain.urls import postgres_params
-    from agentcore.testing import failpoints
-    from tests.races import paying, watched, works
 
     log = os.open(folder / "forked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -271,15 +298,59 @@ def _begin(
     if most_idle_seconds is not None:
         limit = f" -c idle_in_transaction_session_timeout={most_idle_seconds}s"
         connections.settings["default"]["OPTIONS"]["options"] += limit
+
+
+def _work(name: str) -> Callable[..., Any]:
+    from tests.races import answering, watched, works
+
+    module, _, work = name.rpartition(".")
+    found: Callable[..., Any] = getattr({"": works, "answering": answering, "watched": watched}[module], work)
+    return found
+
+
+def _begin(
+    folder: Path,
+    url: str,
+    pipe: Connection,
+    work: str,
+    args: tuple[Any, ...],
+    more: dict[str, Any],
+    armed: str,
+    nodes: str,
+    most_idle_seconds: int | None,
+) -> None:
+    """Do one work, and end."""
+    from agentcore.testing import failpoints
+    from tests.races import paying
+
+    _prepare(folder, url, most_idle_seconds)
     failpoints.arm_from(armed)
     paying.armed.update(item.split("=") for item in filter(None, nodes.split(";")))
     try:
-        module, _, name = work.rpartition(".")
-        done = getattr(watched if module == "watched" else works, name)(*args, **more)
-        pipe.send(("returned", done))
+        pipe.send(("returned", _work(work)(*args, **more)))
     except BaseException:
         pipe.send(("raised", traceback.format_exc()))
         raise
     finally:
         pipe.close()
         sys.stdout.flush()
+
+
+def _stay(folder: Path, url: str, pipe: Connection) -> None:
+    """Do each work that comes, until nobody can send another. No connection to the database stays between them."""
+    from django.db import connections
+
+    _prepare(folder, url)
+    while True:
+        try:
+            work, args, more = pipe.recv()
+        except EOFError:
+            return
+        try:
+            found = "returned", _work(work)(*args, **more)
+        except BaseException:  # noqa: BLE001 - whoever asked is told
+            found = "raised", traceback.format_exc()
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            connection.close_pool()
+        pipe.send(found)

@@ -1,37 +1,16 @@
-"""Questions in an arena, as a test sees them: made, read, and answered by processes that do what `answering` says."""
+"""Questions in an arena, as a test sees them: made, read, and answered as `answering` says."""
 
 import itertools
-import multiprocessing
-from pathlib import Path
 from typing import Any
 
 from tests.copies import Paused, copy_paused
-from tests.races import forked
-from tests.races.forked import Arena, Child
+from tests.races.forked import Arena
 
 _numbers = itertools.count()
 
 
-def fork(arena: Arena, work: str, *args: Any) -> Child:
-    """As `Arena.fork`, for a work of `answering`."""
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    about = (arena.folder, arena.url, theirs, work, args)
-    process = forked._forks.Process(target=_begin, args=about, daemon=True)
-    process.start()
-    theirs.close()
-    arena.children.append(Child(process, ours))
-    return arena.children[-1]
-
-
 def call(arena: Arena, work: str, *args: Any) -> Any:
-    return fork(arena, work, *args).result(200)
-
-
-def _begin(folder: Path, url: str, pipe: Any, work: str, args: tuple[Any, ...]) -> None:
-    from tests.races import answering, works
-
-    setattr(works, work, getattr(answering, work))
-    forked._begin(folder, url, pipe, work, args, {}, "", "")
+    return arena.call(f"answering.{work}", *args, seconds=200)
 
 
 def copied(arena: Arena, template: str, count: int) -> list[str]:

@@ -94,7 +94,7 @@ def take_over(case: Case, paused: Paused) -> None:
     run = case.runs[paused.thread_id]
     case.arena.end_leases()
     case.arena.call("do", "recover_run", run_id=run)
-    case.arena.call("due_now", [run])
+    case.arena.due_now([run])
     case.arena.call("do", "execute_run", run_id=run)
 
 

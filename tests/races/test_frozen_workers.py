@@ -38,7 +38,7 @@ def frozen(arena: Arena, places: list[str], failpoints: str = "") -> tuple[Histo
 def replaced(arena: Arena, runs: list[str], failpoints: str = "") -> None:
     """Another worker takes the threads over, whose leases are over, and carries the decisions out."""
     arena.call("recover", runs, failpoints=failpoints)
-    arena.call("due_now", runs)
+    arena.due_now(runs)
     arena.call("carry_out", runs, failpoints=failpoints)
     ends = arena.rows("SELECT status, error, problem FROM approvals_run WHERE id::text = ANY(%s)", runs)
     assert ends == [("finished", "", "")] * len(runs)

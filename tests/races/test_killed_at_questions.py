@@ -172,7 +172,7 @@ def gone_on(arena: Arena, runs: list[str]) -> None:
     states = dict(arena.rows("SELECT id::text, status FROM approvals_run WHERE id::text = ANY(%s)", runs))
     arena.call("retry", [run for run, status in states.items() if status == "held"])
     due = [run for run, status in states.items() if status in ("held", "queued")]
-    arena.call("due_now", due)
+    arena.due_now(due)
     call(arena, "carry_out_in_turn", due)
 
 
@@ -200,7 +200,7 @@ def test_a_worker_that_dies_at_any_step_of_an_answer_gives_it_once_and_to_its_qu
     dice = random.Random(SEED)
     again = [trial for trial in found if trial.status in ("held", "queued") and dice.random() < AGAIN]
     arena.call("retry", [trial.run_id for trial in again if trial.status == "held"])
-    arena.call("due_now", [trial.run_id for trial in again])
+    arena.due_now([trial.run_id for trial in again])
     places = [*STEPS, *(f"{at}@{number}" for at in PENDING for number in (1, 2, 3))]
     where = [dice.choice([*places, *(f"{part}:{at}" for part in PARTS[t.kind] for at in PLACES)]) for t in again]
     with ThreadPoolExecutor(AT_A_TIME) as killers:

@@ -50,7 +50,7 @@ def test_a_worker_that_dies_behind_a_gate_in_a_subgraph_does_what_was_decided_an
         if place in IN_NODE:
             assert statuses[run] == "held", "a node may have been running: a person is asked"
     arena.call("retry", [run for run, status in statuses.items() if status == "held"])
-    arena.call("due_now", runs)
+    arena.due_now(runs)
     arena.call("carry_out", runs)
     assert stood(arena, runs) == {("paused", '["pay"] approved, ["close"] pending')}
     for each, place in zip(waiting, places, strict=True):
@@ -71,7 +71,7 @@ def test_a_worker_that_dies_on_the_way_to_a_gate_in_a_subgraph_is_replaced_and_a
     assert sum(killed) >= len(places) - len(AT_WRITES)
     arena.end_leases()
     arena.call("recover", runs)
-    arena.call("due_now", runs)
+    arena.due_now(runs)
     arena.call("carry_out", runs)
     assert stood(arena, runs) == {("paused", '["pay"] pending')}
     assert [times_run(arena.folder, thread, "pay") for thread in threads] == [0] * len(places)

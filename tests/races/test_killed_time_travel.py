@@ -102,7 +102,7 @@ def test_a_worker_that_dies_anywhere_leaves_a_whole_copy_in_the_end(arena: Arena
     arena.end_leases()
     runs = [journey.run_id for journey in dead]
     arena.call("recover", runs)
-    arena.call("due_now", runs)
+    arena.due_now(runs)
     arena.call("carry_out", runs)
 
     for journey in dead:

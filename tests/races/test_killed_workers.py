@@ -138,7 +138,7 @@ def killed_again(arena: Arena, trials: list[Trial]) -> None:
     places = [*STEPS[:4], *IN_NODES, *(f"{at}@{number}" for at in WRITES for number in (1, 2))]
     again = [(trial, dice.choice(places)) for trial in share(trials, 0, of=3) if trial.status in ("held", "queued")]
     arena.call("retry", [trial.run_id for trial, _ in again if trial.status == "held"])
-    arena.call("due_now", [trial.run_id for trial, _ in again])
+    arena.due_now([trial.run_id for trial, _ in again])
     with ThreadPoolExecutor(AT_A_TIME) as killers:
         list(killers.map(lambda each: each[0].killed(each[1]), again))
 
@@ -158,9 +158,9 @@ def ended(arena: Arena, trials: list[Trial]) -> None:
 
     def are_over() -> bool:
         states = dict(arena.rows(of, names_of(trials)))
-        for work, of_status in (("retry", "held"), ("due_now", "queued")):
-            if found := [run for run, status in states.items() if status == of_status]:
-                arena.call(work, found)
+        if held := [run for run, status in states.items() if status == "held"]:
+            arena.call("retry", held)
+        arena.due_now([run for run, status in states.items() if status == "queued"])
         return set(states.values()) <= {"finished", "superseded"}
 
     try:
@@ -213,7 +213,7 @@ def test_a_worker_that_dies_on_the_way_to_a_gate_is_replaced_and_the_question_is
     assert sum(child.died() for child in died) >= len(places) - len(WRITES)
     arena.end_leases()
     arena.call("recover", runs)
-    arena.call("due_now", runs)
+    arena.due_now(runs)
     arena.call("carry_out", runs)
     asked = "SELECT r.status, t.next::text, (SELECT count(*) FROM approvals_approval a WHERE a.thread_id = t.id)"
     of = "FROM approvals_run r JOIN approvals_thread t ON t.id = thread_id WHERE r.id::text = ANY(%s)"

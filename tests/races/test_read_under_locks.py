@@ -75,7 +75,7 @@ def recover(thread: Thread) -> None:
         assert thread.arena.fork("carry_out", [thread.run], **armed).died()
         thread.arena.end_leases()
         thread.do("do", "recover_run", run_id=thread.run)
-        thread.arena.call("due_now", [thread.run])
+        thread.arena.due_now([thread.run])
     thread.do("retry", [thread.run])
 
 

@@ -261,11 +261,6 @@ def cancel(run_id: str) -> None:
     controls.cancel_run(run_id=UUID(run_id), by=User.objects.get(username="alice"))
 
 
-def due_now(run_ids: Sequence[str]) -> None:
-    """Have runs not wait for their next attempt."""
-    Run.objects.filter(pk__in=run_ids).update(retry_at=None)
-
-
 def move(thread_id: str) -> None:
     """Edit a thread as its agent would, outside the console."""
 
