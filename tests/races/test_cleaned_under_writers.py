@@ -24,7 +24,7 @@ from tests import forks
 from tests.console import Console, wait_for
 from tests.scale import tries
 
-OUTSIDE, OURS = tries(5, full=28), tries(3, full=12)
+OUTSIDE, OURS = tries(3, full=28), tries(2, full=12)
 """Threads that each kind of writer has."""
 WATCHED_SECONDS = tries(1, full=5)
 LIMIT_SECONDS = 60
@@ -185,6 +185,7 @@ def test_what_was_removed_is_looked_at_again_and_written_down(console: Console, 
     assert entry["object"] == {"deleted": sum(removed["object"]["rows"].values()) + 1, "left": 0}
 
 
+@pytest.mark.full
 def test_control_without_fence_and_tombstone_the_rows_come_back(own_console: Callable[..., Console]) -> None:
     console = own_console(COUNTERSIGN_TESTING="1", FAILPOINTS="fence=off;tombstone=off").start()
     outside, ours = names("agents", 3), names("ours", 3)

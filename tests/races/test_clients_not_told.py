@@ -28,7 +28,7 @@ from tests.scale import share, tries
 SEED = 20261123
 TIMES = tries(1, full=10)
 STEPS = ("thread.locked", "decide.locked", "decide.voted", "decide.decided", "audit.written", "decide.committed")
-CARRIED_OUT = tries(3, full=20)
+CARRIED_OUT = tries(1, full=20)
 """Of many decisions that have nothing to do with a worker: how many one carries out."""
 SILENT = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"
 pytestmark = pytest.mark.timeout(240 * TIMES)
@@ -96,7 +96,7 @@ def check(arena: Arena, history: History, threads: list[Paused], *, first: int |
 def test_a_web_process_that_dies_at_any_step_of_a_decision_loses_and_doubles_nothing(
     arena: Arena, token: str, other: int
 ) -> None:
-    history, steps = History(), share(STEPS, 1, of=2) * tries(1, full=20)
+    history, steps = History(), share(STEPS, 2, of=3) * tries(1, full=20)
     threads, dice = arena.paused(len(steps)), random.Random(SEED)
     for step, paused in zip(steps, threads, strict=True):
         action = history.sent(paused.approval_id, "alice", str(uuid.UUID(int=dice.getrandbits(128))))
@@ -117,7 +117,7 @@ def test_a_web_process_that_hangs_at_any_step_of_a_decision_holds_up_no_other_de
 
     Whoever asked the one that hung is told, once it goes on, that the database did not answer; then it works again.
     """
-    history, steps = History(), share(STEPS[:-1], 0, of=2)
+    history, steps = History(), share(STEPS[:-1], 0, of=4)
     threads = arena.paused(2 * len(steps))
     for step, hung, paused in zip(steps, threads[::2], threads[1::2], strict=True):
         stuck, action = (history.sent(each.approval_id, "alice", str(uuid.uuid4())) for each in (hung, paused))
@@ -146,7 +146,7 @@ class Deaf(Proxy):
 def test_a_client_whose_answer_is_lost_on_the_way_sends_again_and_hears_it(
     arena: Arena, token: str, other: int
 ) -> None:
-    history, threads = History(), arena.paused(tries(8, full=1_500))
+    history, threads = History(), arena.paused(tries(5, full=1_500))
     proxy = Deaf(("127.0.0.1", other))
 
     def lose(paused: Paused) -> None:
@@ -189,7 +189,7 @@ def test_a_client_that_goes_away_while_its_vote_is_counted_sends_again_and_hears
 
 def test_a_vote_whose_commit_was_cut_off_is_found_by_its_key(arena: Arena, token: str, other: int) -> None:
     """PostgreSQL committed, and the web process never heard of it."""
-    history, threads = History(), arena.paused(tries(6, full=400))
+    history, threads = History(), arena.paused(tries(3, full=400))
     proxy = Proxy(str(servers.socket()))
     proxy.cut = "after"
     with web_through(arena, proxy) as cut_off:

@@ -13,7 +13,9 @@ from tests.scale import tries
 
 ROUNDS = tries(10, full=30)
 pytestmark = pytest.mark.timeout(180)
-OFF = pytest.mark.parametrize("is_off", [False, True], ids=["in place", "taken out"])
+OFF = pytest.mark.parametrize(
+    "is_off", [False, pytest.param(True, marks=pytest.mark.full)], ids=["in place", "taken out"]
+)
 
 
 @OFF

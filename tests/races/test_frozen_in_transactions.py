@@ -111,7 +111,7 @@ def clean(case: Case, paused: Paused) -> None:
 
 STEPS: list[tuple[str, Act, str]] = [
     ("thread.locked", take, "finished"),
-    ("run.stepped", take_over, "finished"),
+    ("saver.after_put", cancel, "cancelled"),
     ("audit.written@2", cancel, "cancelled"),
 ]
 OTHER_STEPS: list[tuple[str, Act, str]] = [
@@ -119,8 +119,8 @@ OTHER_STEPS: list[tuple[str, Act, str]] = [
     ("run.claimed", cancel, "cancelled"),
     ("resume.edited", take_over, "finished"),
     ("run.entered", cancel, "cancelled"),
+    ("run.stepped", take_over, "finished"),
     ("saver.before_put", cancel, "cancelled"),
-    ("saver.after_put", cancel, "cancelled"),
     ("thread.locked@2", take_over, "finished"),
 ]
 
@@ -190,7 +190,6 @@ def empty(case: Case, paused: Paused, at: str) -> Child:
 Begin = Callable[[Case, Paused, str], Child]
 JOBS: list[tuple[Begin, str, Act]] = [
     (recover, "thread.locked@2", cancel),
-    (close_overdue, "audit.written", vote),
 ]
 OTHER_JOBS: list[tuple[Begin, str, Act]] = [
     (index, "thread.locked", vote),
@@ -198,6 +197,7 @@ OTHER_JOBS: list[tuple[Begin, str, Act]] = [
     (recover, "thread.locked", cancel),
     (recover, "audit.written", take_over),
     (close_overdue, "thread.locked", vote),
+    (close_overdue, "audit.written", vote),
     (empty, "clean.deleted", vote),
 ]
 
@@ -234,7 +234,7 @@ LARGE = "'{\"text\": \"' || repeat('0123456789', 2000000) || '\"}'"
 """A state of 20 MB, in SQL: more than fits between PostgreSQL and a process that does not read."""
 
 
-@pytest.mark.parametrize("work", ["votes", "do"])
+@pytest.mark.parametrize("work", ["votes", pytest.param("do", marks=pytest.mark.full)])
 def test_who_is_frozen_while_the_row_of_a_large_thread_arrives_holds_up_nobody(arena: Arena, work: str) -> None:
     case, [paused] = Case(arena), arena.paused(1, "resuming")
     large = f"UPDATE approvals_thread SET state = {LARGE}, metadata = ({LARGE})::jsonb WHERE id = %s RETURNING 1"
@@ -263,7 +263,7 @@ def test_who_is_frozen_anywhere_in_a_write_of_many_rows_keeps_no_fence(arena: Ar
         child.kill()
 
 
-@pytest.mark.parametrize("at", ["audit.signed", "audit.turn"])
+@pytest.mark.parametrize("at", ["audit.signed", pytest.param("audit.turn", marks=pytest.mark.full)])
 def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_appends_nothing(
     arena: Arena, at: str
 ) -> None:
@@ -307,6 +307,7 @@ def test_a_transaction_that_is_silent_ends_before_others_give_up_waiting_for_its
     assert limits["lock_timeout"] < limits["statement_timeout"]
 
 
+@pytest.mark.full
 def test_control_without_the_limit_a_frozen_process_keeps_the_thread(arena: Arena) -> None:
     case, [paused] = Case(arena), arena.paused(1, "resuming")
     with arena.database() as database:

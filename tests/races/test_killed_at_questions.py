@@ -251,7 +251,7 @@ def check(arena: Arena, history: History, found: list[Trial]) -> None:
 
 SAME_AT = [
     "run.entered",
-    *share([f"{at}@{number}" for number in (1, 2) for at in PENDING], 0, of=2),
+    *share([f"{at}@{number}" for number in (1, 2) for at in PENDING], 1, of=4),
     "right:began",
 ]
 
@@ -285,7 +285,10 @@ def test_the_same_edit_with_both_answers_of_a_step_is_there_twice_though_a_worke
 AGAIN_AT = ("run.claimed", "saver.before_writes", "saver.after_writes", "run.stopped", "run.settled")
 
 
-@pytest.mark.parametrize(("kind", "words", "others"), [("beside", "left?", ["right?"]), ("turns", "second?", [])])
+@pytest.mark.parametrize(
+    ("kind", "words", "others"),
+    [("beside", "left?", ["right?"]), pytest.param("turns", "second?", [], marks=pytest.mark.full)],
+)
 def test_a_question_is_asked_again_once_though_the_worker_that_does_it_dies(
     arena: Arena, waiting: list[str], kind: str, words: str, others: list[str]
 ) -> None:

@@ -114,7 +114,7 @@ def limit(arena: Arena, size: int | None) -> None:
 
 
 def test_a_full_disk_leaves_a_vote_whole_or_not_there(arena: Arena, token: str) -> None:
-    history, threads = History(), arena.paused(tries(6, full=40))
+    history, threads = History(), arena.paused(tries(3, full=40))
     refused = []
     with web(arena) as (_, port):
         with full_disk(arena):

@@ -15,7 +15,7 @@ WRITES = [f"{at}@{number}" for number in (1, 2) for at in AT_WRITES]
 IN_NODE = ("pay:began", "pay:paid")
 PLACES = (*STEPS, *WRITES, *IN_NODE)
 GRAPHS = ("inside", "inside_own")
-"""Usually each dies at another third of the places."""
+"""Usually each dies at another part of the places."""
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -36,7 +36,7 @@ def paused_inside(arena: Arena, graph: str, count: int) -> list[Paused]:
 def test_a_worker_that_dies_behind_a_gate_in_a_subgraph_does_what_was_decided_and_no_more(
     arena: Arena, graph: str
 ) -> None:
-    places = share(PLACES, GRAPHS.index(graph), of=3)
+    places = share(PLACES, GRAPHS.index(graph), of=4)
     waiting = paused_inside(arena, graph, len(places))
     assert len(waiting) == len(places)
     votes: list[dict[str, Any]] = arena.call("votes", [(each, "alice", "approve") for each in waiting])
@@ -64,7 +64,7 @@ def test_a_worker_that_dies_behind_a_gate_in_a_subgraph_does_what_was_decided_an
 def test_a_worker_that_dies_on_the_way_to_a_gate_in_a_subgraph_is_replaced_and_asks_there(
     arena: Arena, graph: str
 ) -> None:
-    places = share([*STEPS, *WRITES], GRAPHS.index(graph), of=len(GRAPHS))
+    places = share([*STEPS, *WRITES], GRAPHS.index(graph), of=3)
     threads = [f"{graph}-way-{number}" for number in range(len(places))]
     runs = arena.call("start", graph, threads)
     killed = [arena.fork("carry_out", [run], **where(place)).died() for run, place in zip(runs, places, strict=True)]

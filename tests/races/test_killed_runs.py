@@ -11,14 +11,18 @@ from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.savers.opening import open_checkpointer
 from tests import forks
 from tests.races.killed_run import NODES, graph
+from tests.scale import share
+
+KINDS = ["sqlite", "postgres", "cached"]
+"""Usually each dies in another node."""
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres", "cached"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_run_killed_in_any_node_goes_on_elsewhere(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'checkpoints.db'}" if kind == "sqlite" else database
     redis_url = redis if kind == "cached" else ""
     killed = {}
-    for name in NODES:  # one after the other: a SQLite file has one process at a time
+    for name in share(NODES, KINDS.index(kind), of=3):  # one after the other: a SQLite file has one process at a time
         thread_id, marks = f"t-{uuid.uuid4()}", tmp_path / name
         marks.mkdir()
         command = ["-m", "tests.races.killed_run", url, redis_url, thread_id, str(marks), name]

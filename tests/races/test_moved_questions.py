@@ -63,8 +63,8 @@ MOVES: dict[str, Move] = {
     "replays the question": _replay_here,
     "deletes": lambda graph, saver, config, question: saver.adelete_thread(config["configurable"]["thread_id"]),
 }
-USUAL = some(MOVES, "answers with an edit", "jumps", "skips", "forks", "replays the question", "deletes")
-"""One of each sort: an answer, a run, an edit, an older checkpoint, the same one, and nothing at all."""
+USUAL = some(MOVES, "answers with an edit", "skips", "replays the question", "deletes")
+"""One of each sort: an answer, an edit, a run, and nothing at all."""
 ASKS_ON = {"answers by id": "second?", "answers": "second?", "answers with an edit": "second?"}
 ASKS_ON |= dict.fromkeys(("restarts", "jumps", "replays", "replays the question"), "first?")
 
@@ -193,8 +193,8 @@ def notes(arena: Arena, graph: Any, thread_id: str) -> Any:
     return found[0].values.get("notes", [])
 
 
-USUAL_LATE_MOVES = ["answers", "restarts", "edits", "replays", "deletes"]
-OTHER_LATE_MOVES = ["answers by id", "ends", "forks"]
+USUAL_LATE_MOVES = ["answers", "restarts", "edits", "deletes"]
+OTHER_LATE_MOVES = ["answers by id", "ends", "forks", "replays"]
 
 
 @pytest.mark.parametrize("move", USUAL_LATE_MOVES + OTHER_LATE_MOVES * IS_FULL)

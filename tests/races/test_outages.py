@@ -313,7 +313,7 @@ def test_checkpoints_that_are_gone_from_a_server_of_their_own_stop_decisions_onl
     assert console.run_of(approval["id"])["status"] == "finished"
 
 
-@pytest.mark.parametrize(("cut", "again"), [("before", 201), ("after", 200)])
+@pytest.mark.parametrize(("cut", "again"), [("before", 201), pytest.param("after", 200, marks=pytest.mark.full)])
 def test_a_vote_whose_commit_was_cut_off_is_sent_again_and_counts_once(
     console: Console, beside: Beside, cut: Cut, again: int
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.copies import Paused
 from tests.races.forked import Arena
+from tests.scale import crossed
 
 LARGEST = 16 * 1024
 """Bytes of one answer. The buffers of a socket hold some 200 KB."""
@@ -79,9 +80,8 @@ def recover(thread: Thread) -> None:
     thread.do("retry", [thread.run])
 
 
-@pytest.mark.parametrize("act", [finish, cancel, recover])
-@pytest.mark.parametrize("graph", ["telling", "asking"])
-def test_no_large_column_is_read_under_a_lock(arena: Arena, graph: str, act: Callable[[Thread], None]) -> None:
+@pytest.mark.parametrize(("act", "graph"), crossed([finish, cancel, recover], ["telling", "asking"]))
+def test_no_large_column_is_read_under_a_lock(arena: Arena, act: Callable[[Thread], None], graph: str) -> None:
     thread = Thread(arena, graph, f"large-{graph}-{act.__name__}")
     act(thread)
     thread.do("clean", thread.id)
