@@ -38,6 +38,7 @@ def choose(page: Page, place: int, word: str) -> None:
     page.locator(f"#choice-{place} .verdict", has_text=word).click()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
 def test_of_three_calls_one_is_approved_one_edited_and_one_rejected(
     options: dict[str, Any], console: Console, sign_in: SignIn

@@ -14,7 +14,7 @@ from tests.graphs import times_run
 from tests.scale import some
 
 SignIn = Callable[..., Page]
-LOOKS = some(OPTIONS, "dark phone")  # without scripts: test_answers
+LOOKS = some(OPTIONS, "dark phone")  # without scripts: test_on_screen
 
 
 @pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
