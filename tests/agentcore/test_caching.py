@@ -215,7 +215,7 @@ async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis
     assert EntrySigner(secret).key("document", thread_id) != EntrySigner(bytes(32)).key("document", thread_id)
 
 
-@pytest.mark.parametrize("near_bytes", [0, 10_000_000])
+@pytest.mark.parametrize("near_bytes", [0, pytest.param(10_000_000, marks=pytest.mark.full)])
 async def test_a_hung_redis_costs_a_moment_and_then_nothing(
     near_bytes: int, database: str, own_redis: RedisServer, thread_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:

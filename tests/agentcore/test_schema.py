@@ -24,6 +24,7 @@ from agentcore.savers.opening import open_pool, saver_over
 from agentcore.savers.setup import Pool, setup
 from agentcore.savers.setup_blockers import Patience
 from tests import forks, graphs
+from tests.scale import some, tries
 
 pytestmark = pytest.mark.slow
 
@@ -181,7 +182,7 @@ async def test_it_follows_a_set_up_by_langgraph_alone_and_lets_one_follow(params
 
 async def test_langgraph_may_set_up_at_the_same_time(database: str) -> None:
     """LangGraph's may lose, as it does against itself: then it can be run again. Ours may not."""
-    for _ in range(4):
+    for _ in range(tries(1, full=4)):
         with own_database(database) as params:
             together = asyncio.Barrier(3)
 
@@ -401,7 +402,11 @@ async def kill_a_set_up_that_waits(params: Params, session: Session) -> None:
     await until(lambda: not_any(set_ups(session)))
 
 
-@pytest.mark.parametrize("stock_first", [False, True], ids=["by us", "after LangGraph took it for done"])
+KILLED = {"by us": False, "after LangGraph took it for done": True}
+USUALLY_KILLED = some(KILLED, "after LangGraph took it for done")
+
+
+@pytest.mark.parametrize("stock_first", USUALLY_KILLED.values(), ids=USUALLY_KILLED)
 async def test_an_index_that_was_killed_half_built_is_repaired(
     params: Params, pool: Pool, session: Session, stock_first: bool
 ) -> None:

@@ -22,6 +22,7 @@ from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel
 
 from agentcore.plain.json import DEEPEST, canonical, digest, has_objects, to_plain
+from tests.scale import tries
 
 
 @dataclasses.dataclass
@@ -100,7 +101,7 @@ POISON: dict[str, Any] = {
         SystemMessage("s", name="boss"),
     ],
     "langgraph's own": [Send("node", {"a": math.nan}), Command(goto="x"), Interrupt(value={1}, id="i")],
-    "many keys": {str(n): n for n in range(20_000)},
+    "many keys": {str(n): n for n in range(tries(4_000, full=20_000))},
     "bidi and escapes": "\u202egnp.exe \x1b[31m =cmd()",
 }
 
