@@ -148,6 +148,7 @@ def test_an_edit_that_comes_with_an_answer_is_seen_by_the_other_node_and_by_who_
     }
 
 
+@pytest.mark.full
 def test_many_questions_of_one_fan_out_are_each_answered(console: Console, data_dir: Path) -> None:
     thread_id = console.pause("d_fanned", {"amount": 1})["thread_id"]
     waiting = asked(console, thread_id)
@@ -236,6 +237,7 @@ def test_an_answer_with_an_edit_does_what_the_preview_showed(console: Console) -
     }
 
 
+@pytest.mark.full
 def test_an_edit_that_leads_elsewhere_than_was_shown_gives_no_answer(console: Console, data_dir: Path) -> None:
     with policy("fickle_asking", approvals=2):
         approval = console.pause("fickle_asking", {"total": 1})
@@ -401,6 +403,7 @@ def test_a_question_that_somebody_else_poisoned_says_so_and_is_mended(console: C
     assert values(console, thread_id) == {"amount": 1, "got": [4]}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("graph_id", "graph"), share([("d_poisonable", dialects.poisonable), ("d_deep", dialects.deep)], 1, of=2)
 )
@@ -417,6 +420,7 @@ def test_a_thread_that_came_poisoned_is_listed_and_mended(
     assert values(console, thread_id) == {"amount": 1, "got": [4]}
 
 
+@pytest.mark.full
 def test_an_answer_without_an_id_does_not_answer_what_is_asked_next(console: Console, database: str) -> None:
     """The agent's own code answers the first with Command(resume=...); the rest is answered here, and each is asked."""
     thread_id = console.pause("d_in_turn", {"amount": 1})["thread_id"]

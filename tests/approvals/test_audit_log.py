@@ -13,7 +13,7 @@ import pytest
 from tests import audit_logs
 from tests.scale import tries
 
-LOGS = tries(20, full=100)
+LOGS = tries(8, full=100)
 SEED = 4711
 AT_ONCE = 16
 

@@ -1,6 +1,5 @@
 """The console over each place of checkpoints: what works everywhere, what each refuses, what each survives."""
 
-import json
 import os
 import sqlite3
 import tempfile
@@ -50,14 +49,6 @@ async def main(place, thread_id, move):
 asyncio.run(main(*sys.argv[1:]))
 """
 
-GRAPHS = {
-    "refund": "agentcore.demo.refund:graph",
-    "support": "agentcore.demo.support:graph",
-    "assistant": "agentcore.demo.assistant:graph",
-    "asking": "tests.graphs:asking",
-    "gated": "tests.graphs:gated",
-}
-
 
 @pytest.fixture(scope="module")
 def consoles(database: str, data_dir: Path) -> Iterator[Callable[[str], Console]]:
@@ -75,10 +66,7 @@ def consoles(database: str, data_dir: Path) -> Iterator[Callable[[str], Console]
 def running(back_end: str, data_dir: Path) -> Iterator[Console]:
     folder = Path(tempfile.mkdtemp(prefix="back-end-", dir=data_dir))
     url = {"postgresql": "", "sqlite": f"sqlite:///{folder}/checkpoints.db", "memory": "memory://"}[back_end]
-    langgraph_json = folder / "langgraph.json"
-    langgraph_json.write_text(json.dumps({"graphs": GRAPHS}))
     env = {"DATA_DIR": str(folder), "DATABASE_URL": servers.clone(), "CHECKPOINT_URL": url, "REDIS_URL": ""}
-    env["LANGGRAPH_JSON"] = str(langgraph_json)
     started = Console(env).start()
     try:
         yield started

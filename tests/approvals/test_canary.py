@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.console import free_port
+from tests.console import FEW_GRAPHS, free_port
 from tests.scale import IS_FULL
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,8 @@ COMMANDS = {
 def manage(database: str, command: str, *, before: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     arguments = ["manage.py", *(str(free_port()) if word == "PORT" else word for word in COMMANDS[command])]
     code = f"{before}\nimport manage, sys; sys.argv = {arguments!r}; manage.main()"
-    return forks.run(["-c", code], env={**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env})
+    few = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database, "REDIS_URL": ""}
+    return forks.run(["-c", code], env=few | env)
 
 
 BUILDS_NOTHING = ("strict", "web alone")

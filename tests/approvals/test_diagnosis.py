@@ -2,12 +2,7 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +13,7 @@ from langgraph.types import Command
 from psycopg.conninfo import make_conninfo
 
 from agentcore.plain.urls import postgres_params
-from tests import dialects, forks, graphs, holding, outside
+from tests import dialects, graphs, holding, outside
 from tests.approvals.test_blocked import pages
 from tests.console import Console, wait_for
 from tests.voting import vote
@@ -260,125 +255,6 @@ def test_a_thread_that_moved_just_now_is_read_before_it_is_judged(console: Conso
     until(console, thread_id, "breakpoint")
     with console.api("olga") as olga:
         assert olga.get(f"/threads/{uuid.uuid4()}/diagnosis").status_code == 404
-
-
-# Workers that are gone, graphs that changed: consoles of their own
-
-
-class Workers:
-    """A web console, a langgraph.json of its own, and a worker that is started, stopped and killed."""
-
-    def __init__(self, console: Console, folder: Path) -> None:
-        self.console, self.folder = console, folder
-        self.process: subprocess.Popen[bytes] | forks.Forked | None = None
-
-    def write(self, *, graph: str = "mine", node: str = "act", remark: str = "") -> None:
-        """Write the graph's file and langgraph.json."""
-        (self.folder / "mine.py").write_text(_GRAPH.format(node) + remark)
-        (self.folder / "langgraph.json").write_text(json.dumps({"graphs": {graph: "./mine.py:graph"}}))
-
-    def start(self) -> None:
-        with (self.folder / "worker.log").open("a") as log:
-            self.process = forks.start(["manage.py", "procrastinate", "worker"], self.console.env, log.fileno())
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        assert self.process is not None
-        os.kill(self.process.pid, number)
-        self.process.wait(60)
-
-    def restart(self, **changes: str) -> None:
-        self.kill(signal.SIGTERM)
-        self.write(**changes)
-        self.start()
-
-
-_GRAPH = """\
-from tests.graphs import _builder, act, prepare
-graph = _builder(prepare=prepare, {0}=act).compile(interrupt_before=["{0}"], name="mine")
-"""
-
-
-@pytest.fixture
-def workers(own_console: Callable[..., Console], tmp_path: Path) -> Iterator[Workers]:
-    env = {"LANGGRAPH_JSON": str(tmp_path / "langgraph.json"), "LEASE_SECONDS": "3"}
-    console = own_console("--no-worker", **env)
-    made = Workers(console, tmp_path)
-    made.write()
-    console.start()
-    yield made
-    if made.process and made.process.poll() is None:
-        made.kill(signal.SIGTERM)
-
-
-@pytest.mark.timeout(400)
-def test_workers_that_are_gone_and_graphs_that_were_renamed_or_changed(workers: Workers) -> None:
-    """One console and its worker go through all of it: each start of a worker costs seconds."""
-    console = workers.console
-    workers.start()
-    wait_for(
-        lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine"], seconds=90, what="the graph's card"
-    )
-    lost = a_worker_that_is_killed_in_a_node_is_found_dead(workers)
-    queued = a_run_without_a_worker_says_so(console)
-    workers.start()
-    held = until(console, lost, "held", seconds=90)
-    assert held["health"] == "crashed" and "See whether its effect happened" in held["sentence"]
-    take(console, held, "retry")
-    until(console, lost, "done", seconds=90)
-    asked = until(console, queued, "breakpoint", seconds=90)
-    assert "changed" not in asked["sentence"]
-    a_graph_that_was_renamed_or_changed_is_named(workers, queued)
-
-
-def a_worker_that_is_killed_in_a_node_is_found_dead(workers: Workers) -> str:
-    console = workers.console
-    approval = console.pause("mine", {"seconds": 3})
-    thread_id = str(approval["thread_id"])
-    vote(console, "alice", approval).raise_for_status()
-    wait_for(lambda: diagnosis(console, thread_id)["facts"].get("Node") == "Act", what="the node to begin")
-    workers.kill()
-    assert workers.process is not None
-    assert diagnosis(console, thread_id)["kind"] == "running", "its lease is still good"
-    lost = until(console, thread_id, "lease_lost", seconds=15)
-    assert lost["health"] == "crashed"
-    assert f":{workers.process.pid}, whose lease ended " in lost["sentence"]
-    assert "while Act may have been running" in lost["sentence"]
-    alone = wait_for(
-        lambda: next((d for d in [diagnosis(console, thread_id)] if d["actions"][0]["action"] == "worker"), None),
-        seconds=40,
-        what="the worker to be thought dead",
-    )
-    assert not alone["is_moving"] and "manage.py procrastinate worker" in alone["steps"][0]
-    return thread_id
-
-
-def a_run_without_a_worker_says_so(console: Console) -> str:
-    thread_id = console.start_run("mine", {"text": "x"})
-    queued = until(console, thread_id, "no_worker", seconds=90)
-    assert (queued["health"], queued["is_moving"]) == ("unknown", False)
-    assert "no worker is alive" in queued["sentence"] and queued["actions"][0]["action"] == "worker"
-    shown = console.manage("diagnose_thread", thread_id, "--as", "erin", check=False)
-    assert shown.returncode == 1 and "1. Start a worker (whoever runs the console)" in shown.stdout
-    return thread_id
-
-
-def a_graph_that_was_renamed_or_changed_is_named(workers: Workers, thread_id: str) -> None:
-    """A question of it waits meanwhile."""
-    console = workers.console
-    workers.restart(graph="renamed")
-    gone = until(console, thread_id, "graph_gone", seconds=90)
-    assert gone["health"] == "unknown" and "no worker has its graph mine, which is gone or renamed" in gone["sentence"]
-    assert gone["steps"][0].startswith("Add graph mine to langgraph.json and restart the worker")
-    # Its node is gone.
-    workers.restart(node="do_it")
-    missing = until(console, thread_id, "node_gone", seconds=90)
-    assert "the graph has no act any more" in missing["sentence"]
-    # The step is taken: graph and node are back, in other code.
-    workers.restart(remark="# looked at again\n")
-    changed = until(console, thread_id, "breakpoint", seconds=90)
-    assert "The graph's code was changed since this was asked." in changed["sentence"]
-    decided(console, changed)
-    until(console, thread_id, "done", seconds=90)
 
 
 # Where it is told

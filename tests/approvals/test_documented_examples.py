@@ -44,6 +44,7 @@ def test_a_node_asks_until_the_answer_is_right(console: Console) -> None:
     assert values(console, approval["thread_id"])["age"] == 40
 
 
+@pytest.mark.full
 def test_several_questions_at_once_are_each_answered(console: Console) -> None:
     thread_id = console.pause("x_revising", {"text": "x"})["thread_id"]
     by_node = {each["next"][0]: each for each in asked(console, thread_id).values()}

@@ -43,7 +43,7 @@ def opens(console: Console, who: str, approval: dict[str, Any], part: str) -> ht
         return api.get(f"/approvals/{approval['id']}/whole", params={"part": part})
 
 
-@pytest.mark.parametrize("verdict", ["approve", "respond"])
+@pytest.mark.parametrize("verdict", ["approve", pytest.param("respond", marks=pytest.mark.full)])
 def test_a_yes_is_refused_until_the_end_was_seen_by_who_votes(console: Console, verdict: str) -> None:
     approval = whole(console, console.pause("d_legacy", asked(command=COMMAND, note="short")))
     assert approval["folded"] == ["action/0/command"]

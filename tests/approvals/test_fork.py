@@ -140,7 +140,6 @@ def test_a_fork_of_a_fork_says_where_it_comes_from(console: Console, paused: dic
     assert [(each["actor"], each["object"]["from"]) for each in entries] == [("olga", new["thread_id"])]
 
 
-@pytest.mark.full
 def test_nobody_decides_the_fork_they_made(console: Console, paused: dict[str, Any]) -> None:
     new = forked(console, paused["thread_id"], paused["checkpoint_id"])
     own = console.pending(new["thread_id"])

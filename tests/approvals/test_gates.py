@@ -102,6 +102,7 @@ def test_parallel_branches_are_not_edited_or_skipped_in_part(console: Console) -
     assert "drop all but one" in answer.json()["error"]["message"]
 
 
+@pytest.mark.full
 def test_what_looks_like_a_secret_in_a_nodes_error_is_blanked(console: Console) -> None:
     approval = console.pause("leaking", {"text": "x"})
     vote(console, approval)

@@ -80,7 +80,8 @@ def test_what_crashed_behind_the_gate_is_retried_as_it_was_decided(console: Cons
     assert console.pending(approval["thread_id"])["next"] == ["book"]
 
 
-@pytest.mark.parametrize("graph", share(["n_between", "n_between_own"], 1, of=2))
+@pytest.mark.full
+@pytest.mark.parametrize("graph", ["n_between", "n_between_own"])
 def test_what_crashed_after_the_gated_node_is_retried_up_to_the_next_gate(console: Console, graph: str) -> None:
     approval = console.pause(graph, {"amount": nested.UNLUCKY + 1})
     assert vote(console, "alice", approval).status_code == 201
@@ -92,6 +93,7 @@ def test_what_crashed_after_the_gated_node_is_retried_up_to_the_next_gate(consol
     assert console.pending(approval["thread_id"])["next"] == ["book"]
 
 
+@pytest.mark.full
 def test_gates_and_a_question_of_one_step_are_decided_one_by_one(console: Console) -> None:
     thread_id = console.start_run("n_side_by_side", {"amount": 5})
     console.pending(thread_id)
@@ -119,6 +121,7 @@ def _open(console: Console, approval: dict[str, Any]) -> dict[str, Any] | None:
     return read(console, approval) if status == "interrupted" else None
 
 
+@pytest.mark.full
 def test_an_agent_as_a_node_stops_before_its_tool(console: Console) -> None:
     approval = console.pause("n_agent", {"messages": [{"role": "user", "content": "pay ann"}]})
     assert approval["path"] == ["agent"]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from approvals.forms.parts import name_for
 from approvals.forms.schema import SchemaForm
 from approvals.forms.values import MISSING, same
-from tests.scale import tries
+from tests.scale import share, tries
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -581,9 +581,12 @@ def test_keys_of_any_kind_have_names_of_their_own_and_are_shown_safely() -> None
     assert len({name_for("v", key) for key in HOSTILE}) == len(HOSTILE)
 
 
+DONE = ["add:v-lines", "remove:v-lines-0", "pick:v-pay", "json:v", "form:v", "add:v-nobody", "remove:", "x:v", ""]
+
+
 @pytest.mark.parametrize(
-    "data",
-    [
+    ("place", "data"),
+    list(enumerate([
         {},
         {"v-lines--items": "0 " * 100_000},
         {"v-lines--items": " ".join(map(str, range(10_000)))},
@@ -599,26 +602,16 @@ def test_keys_of_any_kind_have_names_of_their_own_and_are_shown_safely() -> None
         {"v-number": "\ud800\x00", "v-due": "\ud800", "v-color": "{", "v-facts": "\ud800"},
         {"v-pay--of0-x": "\x00", **{f"v-pay--of0-{n}": "x" for n in range(3_000)}},
         {"v-lines": "[]", "v-address": "nonsense"},
-    ],
-    ids=range(15),
+    ])),
+    ids=map(str, range(15)),
 )  # fmt: skip
-def test_hostile_posts_are_capped_or_refused(data: dict[str, Any]) -> None:
+def test_hostile_posts_are_capped_or_refused(place: int, data: dict[str, Any]) -> None:
     form = SchemaForm(SCHEMA, VALUE, prefix="v", data=data)
     if form.is_valid():
         form.value()
     drawn(form).encode()
     assert len(form.fields) < 1_500
-    for do in (
-        "add:v-lines",
-        "remove:v-lines-0",
-        "pick:v-pay",
-        "json:v",
-        "form:v",
-        "add:v-nobody",
-        "remove:",
-        "x:v",
-        "",
-    ):
+    for do in share(DONE, place, of=3):
         drawn(form.changed(do)).encode()
 
 

@@ -238,6 +238,7 @@ def test_two_approvals_are_of_two_others(console: Console) -> None:
     assert vote(console, "carol", read(console, approval)).json()["decision"]["verdict"] == "approve"
 
 
+@pytest.mark.full
 def test_a_rejection_counts_who_is_left_without_the_proposer(console: Console) -> None:
     people = {"people": ["alice", "bob", "carol"], "one_reject_ends": False}
     with policy("voting", approvals=2, edit_needs_another=True, **people):
@@ -303,6 +304,7 @@ def _newer(console: Console, thread_id: str, old: dict[str, Any]) -> dict[str, A
     return next((each for each in found if each["id"] != old["id"]), None)
 
 
+@pytest.mark.full
 def test_who_forks_has_a_part_in_it_and_a_policy_may_allow_it(console: Console) -> None:
     own = start(console, "olga")
     with person("finn", "reviewer", "operator"):

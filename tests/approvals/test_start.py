@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.console import ROOT, free_port
+from tests.console import FEW_GRAPHS, ROOT, free_port
 from tests.scale import share
 
 pytestmark = pytest.mark.slow
@@ -33,8 +33,8 @@ WRONG: list[tuple[dict[str, str], str]] = [
 
 
 def serve(database: str, **env: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "DATABASE_URL": database, "REDIS_URL": "", **env}
-    return forks.run(["manage.py", "serve", "--port", str(free_port())], env=env)
+    few = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database, "REDIS_URL": ""}
+    return forks.run(["manage.py", "serve", "--port", str(free_port())], env=few | env)
 
 
 USUAL = {0, 1, 3, 5, 9, 12, 13, 14}
@@ -88,7 +88,8 @@ def test_a_port_that_is_taken_is_said(database: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = ["manage.py", "serve", "--no-worker", "--port", str(taken.getsockname()[1])]
-        done = forks.run(command, env={**os.environ, "DATABASE_URL": database})
+        env = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database}
+        done = forks.run(command, env=env)
     assert done.returncode == 1
     assert "Type: PORT=" in done.stderr
     assert "serves on" not in done.stdout
