@@ -21,7 +21,7 @@ from tests.agentcore.savers import EVERY_KIND, KINDS, ON_POSTGRES, open_saver
 from tests.scale import share, some
 
 
-@pytest.mark.parametrize("kind", some(EVERY_KIND, *KINDS[:4], "cached in Redis alone"))
+@pytest.mark.parametrize("kind", some(EVERY_KIND, *KINDS[:4]))
 async def test_a_saver_conforms(kind: str, database: str, redis: str, tmp_path: Path) -> None:
     @checkpointer_test(name=f"{kind} {uuid.uuid4()}")
     async def opened() -> AsyncGenerator[Any, None]:
