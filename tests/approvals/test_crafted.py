@@ -142,11 +142,12 @@ def test_the_rows_do_fire_in_langgraphs_own_saver(database: str, marks: Path, pl
 
 @with_strictness(*([None, "true"] if IS_FULL else [None]))
 def test_nothing_fires_in_the_console(make: Callable[..., Console], marks: Path) -> None:
-    """By default as LangGraph comes, which reads more than if it is told to be strict."""
+    """By default as LangGraph comes, which reads more than if it is told to be strict; every place is in one layout."""
     console = make()
     planted = planted_in(console, marks)
     open_everything(console, share(planted, 0, of=2))
-    console.manage("setup_checkpointer")
+    if IS_FULL:  # it reads no row
+        console.manage("setup_checkpointer")
     console.stop()
     assert marks_in(marks) == []
 
