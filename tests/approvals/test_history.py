@@ -25,7 +25,7 @@ from tests.scale import tries
 SIZES = (10, tries(300, full=1_000))
 HUGE = {
     "random": secrets.token_hex(tries(2_500_000, full=10_000_000)),
-    "repeated": "x" * tries(8_000_000, full=30_000_000),
+    "repeated": "x" * 30_000_000,
 }
 """Texts that LangGraph keeps in the row of the checkpoint itself; PostgreSQL packs the second into a hundredth."""
 
