@@ -330,7 +330,8 @@ def pause_of(how: str, snapshot: Any, dice: random.Random) -> Any:
 
     if how == "gate":
         verdicts = ("approve", "reject", "skip")
-        action = Action("act", dict(snapshot.values))
+        more = dice.choice([{}, {"command": "ok\n" * 400}, {"to": "p\N{CYRILLIC SMALL LETTER A}ypal.com"}])
+        action = Action("act", dict(snapshot.values) | more)
         return Pause("breakpoint", "", ("act",), "Act", f"On {snapshot.values}", {"ran": []}, (action,), verdicts)
     asked = {"value": dice.choice(["Go on?", "How many?"])}
     return Pause("plain", uuid.uuid4().hex, ("ask",), "Ask", asked["value"], asked, (Action("ask", {}),), ("respond",))

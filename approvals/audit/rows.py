@@ -82,12 +82,20 @@ HASHED = frozenset({"title", "summary"})
 ONLY_WHETHER = frozenset({"ended_at", "escalated_at"})
 """Of these times, only whether they are set is recorded."""
 EMPTIED: dict[str, dict[str, Any]] = {
-    "approval": {"state": {}, "request": {}, "actions": [], "summary": "", "proposal": None},
+    "approval": {
+        "state": {},
+        "request": {},
+        "actions": [],
+        "summary": "",
+        "proposal": None,
+        "marks": [],
+        "folded": [],
+    },
     "vote": {"edits": {}, "answer": None},
     "decision": {"edits": {}, "answer": None},
     "run": {"input": None},
 }
-"""What a force-clean leaves in columns with a thread's content."""
+"""What a force-clean leaves in recorded columns with a thread's content."""
 _NAMES = {model: name for name, model in MODELS.items()}
 BINDING = ("graph_id", "bound_by", "bound_who")
 """Columns of a thread that say which graph runs on it."""

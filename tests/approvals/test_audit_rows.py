@@ -46,6 +46,19 @@ def test_no_history_of_real_actions_is_called_broken(folder: Path) -> None:
     assert seen >= {"vote.cast", "decision.reached", "run.finished", "person.changed", "policy.changed"}
 
 
+def test_the_log_is_intact_after_threads_with_folds_and_warnings_were_removed(folder: Path) -> None:
+    from approvals import audit
+
+    history = histories.begin(folder, SEED)
+    asked = [question for _ in range(20) if (question := history.start())]
+    assert any(question.folded for question in asked)
+    assert any(question.marks for question in asked)
+    for question in asked:
+        history.force_clean(question.thread_id)
+    found = audit.verify()
+    assert found.ok, found
+
+
 # --- what is changed past the console
 
 

@@ -11,6 +11,7 @@ from agentcore.testing.failpoints import reach
 from approvals import audit, checkpoints
 from approvals.actions.runs import leases
 from approvals.actions.threads import records
+from approvals.audit.rows import EMPTIED
 from approvals.domain import outages, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, ThreadStatus
@@ -189,16 +190,14 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     rows = records.tell_voters(asked, told)
     rows |= {audit.key_of(each): {"status": ApprovalStatus.CLEANED.value} for each in asked}
     Approval.objects.pending().filter(thread=thread).update(status=ApprovalStatus.CLEANED, closed_at=now)
-    Approval.objects.filter(thread=thread).update(
-        state={}, request={}, actions=[], summary="", proposal=None, marks=[], folded=[]
-    )
-    Vote.objects.filter(approval__thread=thread).update(edits={}, answer=None)
-    Decision.objects.filter(approval__thread=thread).update(edits={}, answer=None)
+    Approval.objects.filter(thread=thread).update(**EMPTIED["approval"])
+    Vote.objects.filter(approval__thread=thread).update(**EMPTIED["vote"])
+    Decision.objects.filter(approval__thread=thread).update(**EMPTIED["decision"])
     Draft.objects.filter(thread=thread).delete()
     given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).only("pk"))
     Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now
     )
     rows |= {audit.key_of(run): {"status": RunStatus.CANCELLED.value} for run in given_up}
-    Run.objects.filter(thread=thread).update(input=None, problem="", steps=[], calls=[])
+    Run.objects.filter(thread=thread).update(**EMPTIED["run"], problem="", steps=[], calls=[])
     return rows
