@@ -24,6 +24,8 @@ class History:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
+        self.args: dict[str, Any] = {}
+        """Further arguments of what agents ask for."""
         self.groups: list[Any] = []
         self.policies: list[Any] = []
         publish()
@@ -73,7 +75,7 @@ class History:
         if taken is None:
             return None
         snapshot, head = step(run.thread_id, {"amount": self.dice.randrange(9_999)}, how)
-        pauses = [pause_of(how, snapshot, self.dice)] if how in ("gate", "question") else []
+        pauses = [pause_of(how, snapshot, self.dice, self.args)] if how in ("gate", "question") else []
         outcome = {"finish": Finished(snapshot), "fail": Failed("ValueError", "It broke.", "act")}.get(how)
         with self._clock():
             settling.store(taken, outcome or Paused(snapshot), records.Seen(snapshot, pauses, head, None))
@@ -86,7 +88,7 @@ class History:
         if asked := self.one_that_waits():
             snapshot, head = step(asked.thread_id, {"amount": self.dice.randrange(9_999)}, "gate")
             bond = records.FoundBinding(GRAPH)
-            records.store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice)], head, None)
+            records.store_if_free(bond, snapshot, [pause_of("gate", snapshot, self.dice, self.args)], head, None)
 
     def _clock(self) -> Any:
         """Where a policy has a deadline, it has passed by the time anybody looks."""
@@ -325,13 +327,12 @@ def step(thread_id: str, values: dict[str, Any], how: str) -> tuple[Any, Any]:
     return Snapshot(thread_id, "", checkpoint_id, parent, **about), head
 
 
-def pause_of(how: str, snapshot: Any, dice: random.Random) -> Any:
+def pause_of(how: str, snapshot: Any, dice: random.Random, args: dict[str, Any]) -> Any:
     from agentcore.plain.types import Action, Pause
 
     if how == "gate":
         verdicts = ("approve", "reject", "skip")
-        more = dice.choice([{}, {"command": "ok\n" * 400}, {"to": "p\N{CYRILLIC SMALL LETTER A}ypal.com"}])
-        action = Action("act", dict(snapshot.values) | more)
+        action = Action("act", dict(snapshot.values) | args)
         return Pause("breakpoint", "", ("act",), "Act", f"On {snapshot.values}", {"ran": []}, (action,), verdicts)
     asked = {"value": dice.choice(["Go on?", "How many?"])}
     return Pause("plain", uuid.uuid4().hex, ("ask",), "Ask", asked["value"], asked, (Action("ask", {}),), ("respond",))

@@ -10,13 +10,13 @@
   const pending = {};
 
   function tell(name) {
-    const wait = THROTTLE - (Date.now() - (last[name] || 0));
+    const wait = THROTTLE - (performance.now() - (last[name] ?? -THROTTLE));
     if (pending[name]) return;
     if (wait > 0) {
       pending[name] = setTimeout(() => { pending[name] = 0; tell(name); }, wait);
       return;
     }
-    last[name] = Date.now();
+    last[name] = performance.now();
     document.body.dispatchEvent(new CustomEvent("changed-" + name));
   }
 
@@ -64,6 +64,12 @@
     // What happened between the page and its socket would be missed.
     tell("thread");
   }
+
+  // An answer may be older than what was told while it was on its way, and htmx drops what waits for a replaced element.
+  document.addEventListener("htmx:beforeRequest", (event) => { event.detail.xhr.asked = performance.now(); });
+  document.addEventListener("htmx:afterSettle", ({ detail }) => {
+    for (const name in last) if (detail.xhr && last[name] > detail.xhr.asked) tell(name);
+  });
 
   document.addEventListener("DOMContentLoaded", () => { if (document.querySelector(".menu")) connect(); });
   document.addEventListener("htmx:afterSettle", follow);

@@ -50,9 +50,9 @@ def test_the_log_is_intact_after_threads_with_folds_and_warnings_were_removed(fo
     from approvals import audit
 
     history = histories.begin(folder, SEED)
-    asked = [question for _ in range(20) if (question := history.start())]
-    assert any(question.folded for question in asked)
-    assert any(question.marks for question in asked)
+    history.args = {"command": "ok\n" * 400, "to": "p\N{CYRILLIC SMALL LETTER A}ypal.com"}
+    asked = [question for _ in range(4) if (question := history.start())]
+    assert any(question.folded and question.marks for question in asked)
     for question in asked:
         history.force_clean(question.thread_id)
     found = audit.verify()

@@ -1,9 +1,10 @@
 """Several people decide, in browsers: two of two, claims, several approvals at once, an admin's policy."""
 
+import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.console import Console, refund
 from tests.scale import some
@@ -86,6 +87,27 @@ def test_a_claim_is_seen_by_others_and_can_be_taken_over(console: Console, sign_
     expect(alice.locator("#approve")).to_be_disabled()
     bob.click("#release")
     expect(alice.locator("#approve")).to_be_enabled()
+
+
+def test_what_happens_while_the_page_asks_is_not_missed(console: Console, sign_in: SignIn) -> None:
+    with policy("voting", approvals=3):
+        approval = console.pause("voting", {"text": "meanwhile"})
+    carol = open_approval(sign_in("carol", is_own=True), console, approval)
+    expect(carol.locator("#so-far")).to_have_text("0 of 3")
+    late: list[str] = []
+
+    def answer_late(route: Route) -> None:
+        answer = route.fetch()
+        if not late:
+            late.append(answer.text())
+            vote(console, "alice", approval).raise_for_status()
+            time.sleep(1)  # the socket tells the page, which still waits for this answer
+        route.fulfill(response=answer)
+
+    carol.route("**/standing/?*", answer_late)
+    vote(console, "bob", approval).raise_for_status()
+    expect(carol.locator("#so-far")).to_have_text("2 of 3")
+    assert late
 
 
 def test_what_is_being_typed_stays_when_votes_come_in(console: Console, sign_in: SignIn) -> None:

@@ -285,6 +285,7 @@ def _environment(folder: Path, url: str) -> Iterator[None]:
 
 
 def _prepare(folder: Path, url: str, most_idle_seconds: int | None = None) -> None:
+    from django.conf import settings
     from django.db import connections
 
     from agentcore.plain.urls import postgres_params
@@ -293,6 +294,7 @@ def _prepare(folder: Path, url: str, most_idle_seconds: int | None = None) -> No
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ["DATA_DIR"] = str(folder)
+    settings.AUDIT_DIR = folder / "audit"
     where = postgres_params(url)
     connections.settings["default"] |= {"NAME": where["dbname"], "HOST": where["host"]}
     if most_idle_seconds is not None:
