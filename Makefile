@@ -9,9 +9,9 @@ PY := $(VENV)/bin/python
 run: $(VENV)/.run
 	@exec $(PY) manage.py serve --demo
 
-# Three processes on two cores: one of them usually waits.
+# Four processes on two cores: some of them usually wait.
 test: $(VENV)/.dev
-	$(PY) -m pytest -n 3 $(ARGS)
+	$(PY) -m pytest -n 4 $(ARGS)
 
 test-quick: $(VENV)/.dev
 	$(PY) -m pytest --quick tests/approvals tests/agentcore tests/docs $(ARGS)

@@ -23,7 +23,7 @@ from tests.console import Console
 from tests.scale import IS_FULL, tries
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = tries(2, full=15)
+EXAMPLES = tries(1, full=15)
 OPERATIONS = [
     "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "retry_run",
     "give_up_run", "create_thread", "search_threads", "get_state_at_checkpoint", "get_state_at", "get_state",

@@ -15,7 +15,7 @@ from tests.approvals.test_blocked import pages
 from tests.console import Console, wait_for
 from tests.crafted import FIRE, Planted, marks_in, plant
 from tests.holding import Foreign, agent_holds
-from tests.scale import IS_FULL, share
+from tests.scale import share
 
 pytestmark = pytest.mark.slow
 
@@ -140,14 +140,12 @@ def test_the_rows_do_fire_in_langgraphs_own_saver(database: str, marks: Path, pl
     wait_for(lambda: marks_in(marks) == FIRE, seconds=5, what=f"{FIRE}, and not {marks_in(marks)}")
 
 
-@with_strictness(*([None, "true"] if IS_FULL else [None]))
+@pytest.mark.full
+@with_strictness(None, "true")
 def test_nothing_fires_in_the_console(make: Callable[..., Console], marks: Path) -> None:
-    """By default as LangGraph comes, which reads more than if it is told to be strict; every place is in one layout."""
     console = make()
-    planted = planted_in(console, marks)
-    open_everything(console, share(planted, 0, of=2))
-    if IS_FULL:  # it reads no row
-        console.manage("setup_checkpointer")
+    open_everything(console, planted_in(console, marks))
+    console.manage("setup_checkpointer")
     console.stop()
     assert marks_in(marks) == []
 

@@ -129,7 +129,8 @@ TRIED = {*VALUES, *STRUCTURES} if IS_FULL else {*VALUES, *STRUCTURES} - {
     "lc of a constructor", "only __overwrite__", "set, bytes, Decimal, dates and paths", "vanished class", "pickle",
     "msgpack that ends early", "no bytes", "bytes of 10 MB", "an image of 10 MB",
     "channel versions that are a list", "a checkpoint that is a number", "a checkpoint of another version",
-    "metadata that is a list", "wrong channel versions", "an unknown kind",
+    "metadata that is a list", "wrong channel versions", "an unknown kind", "a text of many MB", "odd keys",
+    "right-to-left override", "a checkpoint id that is no time",
 }  # fmt: skip
 """By default one of each sort."""
 _VALUE = (

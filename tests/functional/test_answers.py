@@ -160,6 +160,7 @@ def test_a_bad_answer_is_explained_and_the_question_asked_again_in_one_click(con
     expect(page.locator("#answered")).to_have_text("many"), "the first answer stays in the record"
 
 
+@pytest.mark.full
 def test_a_rejected_call_that_ran_anyway_is_flagged(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("d_flipping", said([{"name": "wipe", "args": {"path": "/srv/old"}}]))
     page = opened(sign_in("alice"), console, approval)
@@ -191,6 +192,7 @@ def test_a_draft_of_an_answer_survives_a_lost_race(console: Console, sign_in: Si
 ODD = "invoice\u202egpj.exe\u200b https://www.\u0440aypal.com/in <img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
+@pytest.mark.full
 def test_what_is_odd_is_drawn_flagged_and_never_run(console: Console, sign_in: SignIn) -> None:
     """In the name of a tool, its description, the name of an argument and its value."""
     asked = [

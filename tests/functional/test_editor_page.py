@@ -86,6 +86,7 @@ def test_an_object_and_a_message_are_edited_as_fields_and_what_was_shown_is_what
     assert after["messages"][1]["tool_calls"][0]["args"] == {"city": "Gouda", "limit": 3}
 
 
+@pytest.mark.full
 def test_a_part_turns_to_json_and_back_and_nothing_is_previewed_meanwhile(console: Console, sign_in: SignIn) -> None:
     page = opened(sign_in("alice"), console, console.pause("edited", {"total": 1}))
     order = page.locator("#channel-order")

@@ -76,7 +76,7 @@ def test_what_is_set_to_reject_is_not_approved_with_all_the_others(
     expect(bob.locator("#decide #standing")).to_contain_text("by alice")
 
 
-@pytest.mark.parametrize("options", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("options", MOSTLY.values(), ids=MOSTLY)
 def test_after_a_preview_there_is_one_green_button_and_it_sends_what_was_previewed(
     console: Console, sign_in: SignIn, options: dict[str, Any]
 ) -> None:

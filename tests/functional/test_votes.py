@@ -173,6 +173,7 @@ def test_several_are_chosen_by_keyboard_and_decided_together(console: Console, s
     assert {read(console, each)["status"] for each in made} == {"approved"}
 
 
+@pytest.mark.full
 def test_tabs_count_what_they_list(console: Console, sign_in: SignIn) -> None:
     with policy("voting", approvals=2):
         approval = console.pause("voting", {"text": "tabs"})
@@ -188,6 +189,7 @@ def test_tabs_count_what_they_list(console: Console, sign_in: SignIn) -> None:
     expect(alice.locator("#badge .badge")).to_have_text(alice.locator("#count-needs").inner_text())
 
 
+@pytest.mark.full
 def test_what_failed_has_its_own_tab_with_retry(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("failing", {"text": "mail"})
     vote(console, "alice", approval).raise_for_status()

@@ -126,7 +126,7 @@ def test_a_vote_on_what_was_changed_since_is_refused_and_asked_anew(
 ) -> None:
     from approvals.models import Decision
 
-    kinds = share(KINDS, 0, of=3)
+    kinds = share(KINDS, 0, of=5)
     approvals = copies(rows, waiting, kinds)
     for kind, approval in zip(kinds, approvals, strict=True):
         kind.change(rows, approval.thread_id)
@@ -159,7 +159,7 @@ def decided_and_changed(rows: psycopg.Connection[Any], kinds: list[Kind], approv
 def test_a_run_enters_nothing_that_was_changed_since_the_vote(
     console: Console, rows: psycopg.Connection[Any], waiting: dict[str, str], data_dir: Path
 ) -> None:
-    kinds = share(KINDS, 1, of=3)
+    kinds = share(KINDS, 2, of=5)
     approvals = copies(rows, waiting, kinds)
     decided_and_changed(rows, kinds, approvals)
     stopped = by_name(kinds, ended(approvals))
@@ -172,7 +172,7 @@ def test_a_run_enters_nothing_that_was_changed_since_the_vote(
 def test_what_changes_nothing_that_is_read_refuses_nothing(
     console: Console, rows: psycopg.Connection[Any], waiting: dict[str, str], data_dir: Path
 ) -> None:
-    early, late = share(HARMLESS, 0, of=2), share(HARMLESS, 1, of=2)
+    early, late = share(HARMLESS, 0, of=4), share(HARMLESS, 1, of=4)
     before, after = copies(rows, waiting, early), copies(rows, waiting, late)
     for kind, approval in zip(early, before, strict=True):
         kind.change(rows, approval.thread_id)
@@ -194,7 +194,9 @@ HARMS = [
 
 
 @pytest.mark.parametrize("is_off", [pytest.param(False, marks=pytest.mark.full), True], ids=["in place", "taken out"])
-@pytest.mark.parametrize("is_late", [False, True], ids=["before the vote", "after the vote"])
+@pytest.mark.parametrize(
+    "is_late", [pytest.param(False, marks=pytest.mark.full), True], ids=["before the vote", "after the vote"]
+)
 def test_bytes_check(
     console: Console,
     rows: psycopg.Connection[Any],

@@ -24,7 +24,7 @@ from tests import forks
 from tests.console import Console, wait_for
 from tests.scale import tries
 
-OUTSIDE, OURS = tries(3, full=28), tries(2, full=12)
+OUTSIDE, OURS = tries(2, full=28), tries(1, full=12)
 """Threads that each kind of writer has."""
 WATCHED_SECONDS = tries(1, full=5)
 LIMIT_SECONDS = 60

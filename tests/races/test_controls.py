@@ -11,7 +11,7 @@ from tests.races.forked import Arena
 from tests.races.test_frozen_workers import replaced
 from tests.scale import tries
 
-ROUNDS = tries(10, full=30)
+ROUNDS = tries(6, full=30)
 pytestmark = pytest.mark.timeout(180)
 OFF = pytest.mark.parametrize(
     "is_off", [False, pytest.param(True, marks=pytest.mark.full)], ids=["in place", "taken out"]

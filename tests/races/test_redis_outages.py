@@ -81,7 +81,11 @@ def be_slow(proxy: Proxy, *, delay_seconds: float) -> None:
             id="is slow",
         ),
         pytest.param(
-            lambda server, _: server.be_full(), "down", lambda server, _: server.be_full(is_full=False), id="is full"
+            lambda server, _: server.be_full(),
+            "down",
+            lambda server, _: server.be_full(is_full=False),
+            id="is full",
+            marks=pytest.mark.full,
         ),
         pytest.param(lambda server, _: server.kill(), "down", lambda server, _: server.start(), id="comes back empty"),
     ],

@@ -205,7 +205,7 @@ async def writer(writing: subprocess.Popen[str]) -> Writer:
     return Writer(writing)
 
 
-@pytest.mark.parametrize(("near_bytes", "steps"), [(0, tries(400, full=10_000)), (1_000_000, tries(300, full=4_000))])
+@pytest.mark.parametrize(("near_bytes", "steps"), [(0, tries(200, full=10_000)), (1_000_000, tries(150, full=4_000))])
 async def test_a_validated_read_is_never_stale(
     near_bytes: int, steps: int, database: str, own_redis: RedisServer, writer: Writer
 ) -> None:
@@ -224,7 +224,7 @@ async def test_a_notified_read_lags_by_the_notification_and_no_more(
     """It never shows a mixture, and it catches up with the last write, though nobody writes any more."""
     async with opened(database, own_redis.url, near_bytes=1_000_000) as (_, saver):
         reader = saver.reading("notified")
-        count = await interleave(steps=tries(300, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True)
+        count = await interleave(steps=tries(150, full=6_000), writer=writer, saver=saver, reader=reader, may_lag=True)
     assert count.reads > count.stale
     print(f"{count.stale} of {count.reads} notified reads lagged")  # noqa: T201 - the count is the result
 
@@ -342,7 +342,7 @@ async def test_a_redis_that_misbehaves_makes_no_read_stale(
     async with opened(database, own_redis.url, near_bytes=0) as (cache, saver):
         hurting = asyncio.create_task(keep_hurting())
         while hurts < 2:  # a quick machine is done before Redis is hurt
-            count = await interleave(steps=tries(150, full=2_500), writer=writer, saver=saver, reader=saver)
+            count = await interleave(steps=tries(100, full=2_500), writer=writer, saver=saver, reader=saver)
             assert count.stale == 0
             assert not hurting.done(), hurting
         hurting.cancel()
