@@ -7,11 +7,11 @@ from approvals.settings import *  # noqa: F403
 from approvals.settings import DATABASES
 from tests import statements
 
-SWEEP_SECONDS = 2
+SWEEP_SECONDS = 4
 SETTLED_SECONDS = 1.0
 UNTAKEN_SECONDS = 2.0
 EMPTIED_SECONDS = 3.0
-BEAT_SECONDS = 1.0
+BEAT_SECONDS = 2.0
 ALIVE_SECONDS = 5.0
 JOB_POLL_SECONDS = 2.0
 BEGIN_AGAIN_SECONDS = 0.5

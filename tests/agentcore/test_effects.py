@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 
 
 KINDS = {kind: kind for kind in ("memory", "sqlite", "postgres", "cached")}
-USUAL = some(KINDS, "memory", "sqlite", "postgres")
+USUAL = some(KINDS, "sqlite", "postgres")
 
 
 @pytest.fixture(params=USUAL)

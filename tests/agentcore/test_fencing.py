@@ -69,7 +69,7 @@ class Store:
 FOUR = {kind: kind for kind in KINDS[:4]}
 
 
-@pytest.fixture(params=some(FOUR, "memory", "sqlite", "postgres"))
+@pytest.fixture(params=some(FOUR, "sqlite", "postgres"))
 async def store(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Store]:
     async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as saver:
         yield Store(saver, database)

@@ -25,7 +25,7 @@ from tests.scale import some
 INPUT: dict[str, Any] = {"text": "x"}
 
 
-@pytest.fixture(params=some(EVERY_KIND, "memory", "sqlite", "postgres", "cached"))
+@pytest.fixture(params=some(EVERY_KIND, "memory", "sqlite", "postgres"))
 async def saver(request: pytest.FixtureRequest, database: str, redis: str, tmp_path: Path) -> AsyncIterator[Any]:
     async with open_saver(request.param, database=database, redis=redis, folder=tmp_path) as opened:
         yield opened

@@ -343,7 +343,7 @@ def channels_written(thread_id: str) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
-@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), _named(share(BAD, 0, of=2)))
+@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), _named(share(BAD, 0, of=4)))
 def test_an_answer_that_does_not_fit_is_refused_and_says_where(
     console: Console,
     asked: dict[str, Any],
@@ -478,7 +478,7 @@ def some_data_dir(data_dir: Path) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), _named(share(BAD, 0, of=3)))
+@pytest.mark.parametrize(("dialect", "what", "answer", "path", "bare"), _named(share(BAD, 0, of=6)))
 async def test_langgraph_alone_takes_it_or_is_poisoned_by_it(
     some_data_dir: None, dialect: str, what: str, answer: Any, path: str, bare: str
 ) -> None:

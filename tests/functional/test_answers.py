@@ -172,6 +172,7 @@ def test_a_rejected_call_that_ran_anyway_is_flagged(console: Console, sign_in: S
     expect(page.locator("#deviations")).to_contain_text("wipe ran although the call was rejected.")
 
 
+@pytest.mark.full
 def test_a_draft_of_an_answer_survives_a_lost_race(console: Console, sign_in: SignIn) -> None:
     approval = console.pause("d_batched", said(CALLS[:1]))
     page = opened(sign_in("alice", is_live=False), console, approval)

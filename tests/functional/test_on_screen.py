@@ -224,6 +224,7 @@ def test_another_proposal_is_looked_at_and_what_was_typed_comes_along(console: C
     expect(carol.locator("#as-asked")).to_contain_text("the votes for that no longer count")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", MOSTLY.values(), ids=MOSTLY)
 def test_what_a_rejection_leaves_out_is_said_and_as_it_was_asked_is_asked(
     console: Console, sign_in: SignIn, options: dict[str, Any]

@@ -18,7 +18,7 @@ LOOKS = {
     "phone": {"viewport": {"width": 360, "height": 740}},
     "without scripts": {"java_script_enabled": False},
 }
-USUAL = some(LOOKS, "phone", "without scripts")
+USUAL = some(LOOKS, "phone")
 
 
 def asked(description: str = "", /, **args: Any) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def test_what_is_being_typed_stays_when_votes_come_in(console: Console, sign_in:
     expect(carol.locator("#reject-reason")).to_have_value("Because of")
 
 
+@pytest.mark.full
 def test_a_reason_is_asked_for_where_the_policy_wants_one(console: Console, sign_in: SignIn) -> None:
     with policy("voting", needs_reason=True, people=["bob"], deadline_minutes=5):
         approval = console.pause("voting", {"text": "reason"})

@@ -144,7 +144,7 @@ def trials(arena: Arena, history: History, template: str, count: int, edits: dic
 def die_everywhere(made: list[Trial]) -> list[Trial]:
     """Kill a worker at each step, in each place of the nodes, and at each write until there is no other."""
     kind, number = made[0].kind, SHARES[made[0].kind]
-    inside = share([f"{part}:{place}" for part in PARTS[kind] for place in PLACES], number, of=4)
+    inside = share([f"{part}:{place}" for part in PARTS[kind] for place in PLACES], number, of=6)
     if kind == "later":
         return [trial for trial, at in zip(made, inside, strict=True) if trial.dies(at)]
     once = [*share(STEPS, number, of=4), *inside]

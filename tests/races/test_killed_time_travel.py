@@ -25,7 +25,7 @@ NOTES = {
     "replay": ["prepared"],
 }
 """What is in the state in the end, however often a worker died."""
-COUNT = tries(5, full=30)
+COUNT = tries(6, full=30)
 _ROWS_SQL = """
 SELECT md5(string_agg(r, '|' ORDER BY r)) FROM (
     SELECT c::text AS r FROM checkpoints c WHERE thread_id = %(id)s

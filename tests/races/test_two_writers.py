@@ -25,6 +25,8 @@ from tests.races.forked import Arena
 from tests.scale import tries
 
 ROUNDS = tries(5, full=200)
+MOST_BATCHES = 8
+"""Whether the agent is refused depends on who is quicker: it is tried again until it was."""
 SEED = 20261129
 ENDED = ("finished", "paused", "failed", "superseded")
 
@@ -50,6 +52,16 @@ def test_an_effect_that_happens_twice_is_refused_to_one_or_flagged(
     console: Console, database: str, data_dir: Path
 ) -> None:
     dice, came = random.Random(SEED), Counter[str]()
+    for _ in range(MOST_BATCHES):
+        race(console, database, data_dir, dice, came)
+        if came["the agent was refused"]:
+            break
+    assert came["the agent was refused"] > 0, came
+    print(f"seed {SEED}:", dict(came))  # noqa: T201 - what a round came to is the result
+
+
+def race(console: Console, database: str, data_dir: Path, dice: random.Random, came: Counter[str]) -> None:
+    """Approve ROUNDS threads while the agent goes on with them; count what came of it."""
     threads = [console.start_run("gated", {"text": "x", "seconds": dice.choice([0, 0.1, 0.4])}) for _ in range(ROUNDS)]
     runs: dict[str, str] = {}
     refused: dict[str, str] = {}
@@ -84,8 +96,6 @@ def test_an_effect_that_happens_twice_is_refused_to_one_or_flagged(
             came["the agent wrote when the run was over, and it is flagged"] += 1
             run = wait_for(partial(flagged, console, runs[thread_id]), what=f"the run on {thread_id} to be flagged")
             assert "Somebody else went on from checkpoint" in run["interfered"][0]
-    assert came["the agent was refused"] > 0, came
-    print(f"seed {SEED}:", dict(came))  # noqa: T201 - what a round came to is the result
 
 
 def flagged(console: Console, approval_id: str) -> Any:
