@@ -26,7 +26,7 @@ from tests.scale import tries
 
 OUTSIDE, OURS = tries(2, full=28), tries(1, full=12)
 """Threads that each kind of writer has."""
-WATCHED_SECONDS = tries(1, full=5)
+WATCHED_SECONDS = tries(2, full=5)
 LIMIT_SECONDS = 60
 pytestmark = pytest.mark.timeout(240)
 _COUNT_SQL = " UNION ALL ".join(
