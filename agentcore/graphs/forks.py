@@ -20,12 +20,13 @@ from langgraph.types import StateSnapshot, _interrupt_id
 from agentcore.graphs import state_edits
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.runs import RunContext
-from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain import masks
 from agentcore.plain.blocked import blocked_sentence, noting_blocked
 from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotFork, UnreadableThread
 from agentcore.plain.types import Snapshot
+from agentcore.savers.base import Saver
 from agentcore.savers.large_values import check_can_be_copied
 
 NO_CHECKPOINT = "The thread has no such checkpoint."

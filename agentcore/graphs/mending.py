@@ -12,9 +12,10 @@ from langgraph.constants import START
 from langgraph.pregel._algo import PregelTaskWrites, apply_writes, task_path_str
 from langgraph.types import PregelTask
 
-from agentcore.graphs.next_step import NextStep, Saver
+from agentcore.graphs.next_step import NextStep
 from agentcore.graphs.registry import Graph
 from agentcore.plain.errors import CannotEdit, Fault
+from agentcore.savers.base import Saver
 
 IN_SUBGRAPH = "A subgraph of this step has begun, and an edit would begin it anew. Go on without an edit, or reject."
 

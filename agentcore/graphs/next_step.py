@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointMetadata, CheckpointTuple, copy_checkpoint
+from langgraph.checkpoint.base import CheckpointMetadata, CheckpointTuple, copy_checkpoint
 from langgraph.pregel._checkpoint import (
     achannels_from_checkpoint,
     create_checkpoint,
@@ -17,8 +17,8 @@ from langgraph.pregel._checkpoint import (
 from langgraph.pregel._utils import get_new_channel_versions
 
 from agentcore.graphs.registry import Graph
+from agentcore.savers.base import Saver
 
-Saver = BaseCheckpointSaver[Any]
 _PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
 
 

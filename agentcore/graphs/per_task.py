@@ -27,8 +27,7 @@ from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.json import to_plain
 from agentcore.plain.sends import args_in, call_in
 from agentcore.plain.types import Choice, GateTask, Snapshot
-
-Saver = sends.Saver
+from agentcore.savers.base import Saver
 
 Decided = tuple[int, GateTask, Choice]
 UNDER_WAY = "A node of this step has begun already, so its tasks cannot be decided one by one any more."

@@ -17,14 +17,13 @@ from langgraph._internal._constants import (
     NULL_TASK_ID,
     RESUME,
 )  # no public names; tests/agentcore/test_facts.py pins them
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
 from agentcore.graphs.registry import Graph
 from agentcore.plain.json import canonical, digest, to_plain
 from agentcore.plain.types import PendingInterrupt
+from agentcore.savers.base import Saver
 
-Saver = BaseCheckpointSaver[Any]
 RAISED = "raised-"
 """Prefix of our id for a question that a node raised. The node's own id may be any text, and need not be unique."""
 

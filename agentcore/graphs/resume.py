@@ -16,13 +16,14 @@ from agentcore.graphs import mending, per_task, questions, state_edits
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.runs import UNFINISHED, RunContext, outcome, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, read_pending_tasks, snapshot, subgraph_snapshot
+from agentcore.graphs.snapshots import config_for, read_pending_tasks, snapshot, subgraph_snapshot
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.plain import bound_bytes, masks
 from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.json import canonical, to_plain
 from agentcore.plain.types import NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
+from agentcore.savers.base import Saver
 from agentcore.testing.failpoints import is_off, reach
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."

@@ -9,11 +9,12 @@ from typing import Any
 from langgraph.types import Command, Durability
 
 from agentcore.graphs.registry import Graph
-from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, held
 from agentcore.graphs.tools import Watch
 from agentcore.plain.errors import FenceLost, without_secrets
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
+from agentcore.savers.base import Saver
 from agentcore.savers.fence import lost_told
 from agentcore.testing.failpoints import is_off
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.types import PregelTask, Send, StateSnapshot
 from pydantic import BaseModel
@@ -19,8 +18,8 @@ from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.json import canonical, has_objects, to_plain
 from agentcore.plain.sends import call_in
 from agentcore.plain.types import GateTask
+from agentcore.savers.base import Saver
 
-Saver = BaseCheckpointSaver[Any]
 _PUSH = "__pregel_push"  # first part of the path of a task that a Send started; tests/agentcore/test_facts.py pins it
 SPOILT = "This is an object that JSON cannot carry; an edit would lose its type."
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointTuple
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 from psycopg import DatabaseError, DataError
@@ -32,9 +32,8 @@ from agentcore.plain.namespaces import path_of
 from agentcore.plain.nodes import INTERNAL
 from agentcore.plain.thread_graphs import claims_in, tools_in
 from agentcore.plain.types import Gate, GateTask, Look, PendingInterrupt, Shown, Snapshot, Traits
+from agentcore.savers.base import Saver
 from agentcore.savers.large_values import channel_saver, page_reader
-
-Saver = BaseCheckpointSaver[Any]
 
 _LONGEST_WALK = 20
 """Most edits in a row that are skipped to find the node that ran last."""

@@ -21,7 +21,7 @@ from agentcore.graphs import author_code, mending, messages, per_task, questions
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.secret_paths import secret_paths
-from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain import masks
 from agentcore.plain.blocked import blocked_sentence
@@ -29,6 +29,7 @@ from agentcore.plain.edits import Edits, changes
 from agentcore.plain.errors import Ambiguous, CannotEdit, Fault, FenceLost, UnreadableThread
 from agentcore.plain.json import digest, to_plain
 from agentcore.plain.types import Choice, Gate, GateTask, Pause, Preview, Snapshot
+from agentcore.savers.base import Saver
 from agentcore.savers.large_values import check_can_be_copied
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."

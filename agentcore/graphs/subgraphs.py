@@ -10,14 +10,13 @@ from functools import cache
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
 
 from agentcore.graphs.registry import Graph
 from agentcore.plain.namespaces import path_of
-
-Saver = BaseCheckpointSaver[Any]
+from agentcore.savers.base import Saver
 
 
 def graph_at(graph: Graph, namespace: str) -> Graph | None:

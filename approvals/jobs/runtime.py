@@ -12,7 +12,7 @@ from django.conf import settings
 
 from agentcore.graphs import allowlist, cards, registry
 from agentcore.graphs.registry import Graph
-from agentcore.graphs.snapshots import Saver, with_serializer
+from agentcore.graphs.snapshots import with_serializer
 from agentcore.plain import sqlite_tables
 from agentcore.plain.canary import check_serializer
 from agentcore.plain.decoding import plain_serializer
@@ -20,6 +20,7 @@ from agentcore.plain.langgraph_json import read_entries
 from agentcore.plain.types import GraphCard, Serializer
 from agentcore.plain.urls import Memory, Postgres, Sqlite
 from agentcore.savers import opening, sqlite
+from agentcore.savers.base import Saver
 from agentcore.savers.cache import Cache, Reads, open_cache
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.serializers import strict_serializer

@@ -17,11 +17,12 @@ from typing_extensions import TypedDict
 from agentcore.graphs.allowlist import declared_types
 from agentcore.graphs.resume import Answer, resume
 from agentcore.graphs.runs import RunContext
-from agentcore.graphs.snapshots import Saver, config_for, history, look, snapshot, with_saver, with_serializer
+from agentcore.graphs.snapshots import config_for, history, look, snapshot, with_saver, with_serializer
 from agentcore.graphs.state_edits import preview
 from agentcore.plain.errors import CannotEdit, UnreadableThread
 from agentcore.plain.json import canonical
 from agentcore.plain.types import Failed, Finished, Gate, Snapshot
+from agentcore.savers.base import Saver
 from agentcore.savers.opening import open_checkpointer, open_pool
 from agentcore.savers.serializers import strict_serializer
 

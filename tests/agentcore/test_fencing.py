@@ -19,12 +19,13 @@ from psycopg.conninfo import make_conninfo
 from agentcore.graphs import resume, state_edits
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.runs import RunContext, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver, with_serializer
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver, with_serializer
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import FenceLost, NotItsThread
 from agentcore.plain.tables import PostgresTables, Tables
 from agentcore.plain.types import Failed, Finished, Paused
 from agentcore.plain.urls import postgres_params
+from agentcore.savers.base import Saver
 from agentcore.savers.fence import HELD_SQL, fenced
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.sqlite import SqliteSaver

@@ -13,9 +13,10 @@ from langgraph.graph import START, StateGraph
 from agentcore.graphs import resume, state_edits
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.runs import RunContext, outcome, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import Hold
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot
+from agentcore.savers.base import Saver
 from tests import nested
 from tests.agentcore.savers import open_saver
 from tests.scale import IS_FULL, some

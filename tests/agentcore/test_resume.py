@@ -16,8 +16,9 @@ from agentcore.demo.cases import CASES
 from agentcore.graphs import resume, state_edits
 from agentcore.graphs.resume import Answer
 from agentcore.graphs.runs import RunContext
-from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
 from agentcore.plain.types import Failed, Finished, Gate, Mismatch, Outcome, Paused, Snapshot, Step
+from agentcore.savers.base import Saver
 from agentcore.savers.opening import open_checkpointer
 from tests import graphs
 from tests.console import refund as a_refund

@@ -22,12 +22,13 @@ from agentcore.demo import operations, refund, support
 from agentcore.demo.cases import CASES
 from agentcore.graphs import cards, state_edits
 from agentcore.graphs.runs import RunContext, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain.edits import changes, check_edits
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.tables import PostgresTables
 from agentcore.plain.types import Paused, Preview, Snapshot
 from agentcore.plain.urls import postgres_params
+from agentcore.savers.base import Saver
 from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
 from tests import graphs
 from tests.console import refund as a_refund

@@ -19,12 +19,13 @@ from psycopg.conninfo import make_conninfo
 
 from agentcore import once
 from agentcore.graphs.runs import RunContext, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, with_saver
+from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain import bound_bytes, sqlite_tables
 from agentcore.plain.memory_tables import MemoryTables
 from agentcore.plain.tables import Head, PostgresTables, Tables
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import sqlite
+from agentcore.savers.base import Saver
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.opening import open_checkpointer
 from agentcore.savers.serializers import strict_serializer

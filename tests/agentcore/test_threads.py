@@ -18,10 +18,11 @@ from typing_extensions import TypedDict
 from agentcore.demo import operations
 from agentcore.demo.cases import CASES
 from agentcore.graphs.runs import RunContext, run_until_pause
-from agentcore.graphs.snapshots import Saver, config_for, history, snapshot, with_saver
+from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.json import digest
 from agentcore.plain.types import Failed, Finished, Gate, Paused, Snapshot
+from agentcore.savers.base import Saver
 from agentcore.savers.opening import open_checkpointer, open_pool, saver_over
 from tests import graphs
 

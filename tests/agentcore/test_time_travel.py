@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import psycopg
 import pytest
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from psycopg.conninfo import make_conninfo
@@ -20,12 +19,12 @@ from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
 from agentcore.plain.errors import CannotEdit, CannotFork
 from agentcore.plain.types import Snapshot
 from agentcore.plain.urls import postgres_params
+from agentcore.savers.base import Saver
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.sqlite import SqliteSaver
 from tests.agentcore.savers import EVERY_KIND, KINDS, open_saver
 from tests.scale import share, some
 
-Saver = BaseCheckpointSaver[Any]
 pytestmark = pytest.mark.slow
 STORES = KINDS[:4]
 """The others differ in what they read, not in what they store."""

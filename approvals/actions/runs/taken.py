@@ -7,8 +7,8 @@ from django.db.models import QuerySet
 
 from agentcore.graphs.registry import Graph
 from agentcore.graphs.resume import Answer
-from agentcore.graphs.snapshots import Saver
 from agentcore.plain.bound_bytes import Bound
+from agentcore.savers.base import Saver
 from agentcore.savers.fence import fenced
 from agentcore.testing.failpoints import is_off
 from approvals.domain.run_metadata import DECISION_KEY, FENCE_KEY, RUN_KEY
