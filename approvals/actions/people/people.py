@@ -59,13 +59,11 @@ def note_change(person: Person, *, before: dict[str, Any] | None, by: User, **to
         raise Conflict("Nobody would be an admin any more. Make somebody else one first.")
     if admins < 2 and is_guarded():
         raise Conflict("Two admins must be left while the two-admin rule is on. Make somebody else one first.")
-    permissions.check_again(
-        by, "set_policy"
-    )  # after those checks, so that people who remove their own rights read why not
+    # After those checks, so that people who remove their own rights read why not.
+    permissions.check_again(by, "set_policy")
+    # A person who is reactivated votes only on questions asked from then on.
     if before and after["active"] and not before["active"]:
-        Membership.objects.filter(user=person).update(
-            granted_at=Now()
-        )  # a person who is reactivated votes only on questions asked from then on
+        Membership.objects.filter(user=person).update(granted_at=Now())
     digests = {"standing": digest(after)}
     subjects.tell_person(person, actor=by.get_username(), kind="person", before=before, digests=digests, **told)
 
