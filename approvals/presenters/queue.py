@@ -53,7 +53,7 @@ class Titled:
 
 
 @dataclass(frozen=True)
-class Row:
+class QueueRow:
     """One approval in a list. `so_far` of `needed` approving votes are in."""
 
     id: UUID
@@ -89,7 +89,7 @@ class Row:
     """Number of warnings."""
 
 
-def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingProxyType({})) -> list[Row]:
+def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingProxyType({})) -> list[QueueRow]:
     """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `queries.with_...` add.
 
     `altered` says of those that are not what was asked why nobody may rely on them.
@@ -97,11 +97,11 @@ def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingP
     return [row_of(approval, altered.get(str(approval.pk), "")) for approval in approvals]
 
 
-def row_of(approval: Approval, untrue: str = "") -> Row:
+def row_of(approval: Approval, untrue: str = "") -> QueueRow:
     starter = approval.thread.started_by
     decision = getattr(approval, "decision", None)
     called = titled(approval, decision)
-    return Row(
+    return QueueRow(
         id=approval.pk,
         title=called.title,
         summary=called.summary,
