@@ -31,7 +31,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from agentcore.savers import setup
-from agentcore.savers.cache_entries import Entries, EntrySigner, open_entries
+from agentcore.savers.cache_entries import CachedEntries, CacheSigner, open_cached_entries
 from agentcore.savers.listening import ChangeListener, listening, mark_of
 from agentcore.savers.postgres import PostgresSaver, config_of, divided, off_loop, place_of
 from agentcore.savers.reads import SAVED_SQL, Blob, CheckpointKey, CheckpointReader, Document, Line, StampedCheckpoint
@@ -65,7 +65,9 @@ class Parts(NamedTuple):
 class Cache:
     """What the savers of one process share. Open it with `open_cache`, in the event loop that uses it."""
 
-    def __init__(self, pool: Pool, entries: Entries, listener: ChangeListener, *, near_bytes: int = NEAR_BYTES) -> None:
+    def __init__(
+        self, pool: Pool, entries: CachedEntries, listener: ChangeListener, *, near_bytes: int = NEAR_BYTES
+    ) -> None:
         self.entries, self.listener, self.stored = entries, listener, CheckpointReader(pool)
         self._near: LRUCache[Here, Parts] = LRUCache(near_bytes, getsizeof=lambda parts: parts.size)
         self._believed: LRUCache[str, dict[Here, tuple[str, StampedCheckpoint]]] = LRUCache(_MOST_BELIEVED)
@@ -322,8 +324,8 @@ async def open_cache(
     pool: Pool, redis_url: str, *, ttl_seconds: int, near_bytes: int = NEAR_BYTES
 ) -> AsyncIterator[Cache]:
     """Open the cache of one process over tables that are set up. A Redis that is down is not used until it is back."""
-    signer = EntrySigner(await setup.cache_secret(pool))
-    async with open_entries(redis_url, signer, ttl_seconds=ttl_seconds) as entries, listening(pool) as listener:
+    signer = CacheSigner(await setup.cache_secret(pool))
+    async with open_cached_entries(redis_url, signer, ttl_seconds=ttl_seconds) as entries, listening(pool) as listener:
         cache = Cache(pool, entries, listener, near_bytes=near_bytes)
         listener.on_change = cache.forget
         yield cache

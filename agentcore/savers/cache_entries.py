@@ -33,7 +33,7 @@ _SCHEMA = b"countersign:1:"  # with another number, every entry from before is a
 _SIGNATURE_BYTES = 32
 
 
-class EntrySigner:
+class CacheSigner:
     """Makes keys that tell nothing about their content, and signs entries with an HMAC, so that nobody else can make
     one.
 
@@ -66,10 +66,10 @@ class EntrySigner:
         return mark.digest()
 
 
-class Entries:
+class CachedEntries:
     """Reads and writes bytes in Redis. Nothing here raises, and no read waits longer than LONGEST_WAIT_SECONDS."""
 
-    def __init__(self, redis: Redis, breaker: Breaker, signer: EntrySigner, *, ttl_seconds: int) -> None:
+    def __init__(self, redis: Redis, breaker: Breaker, signer: CacheSigner, *, ttl_seconds: int) -> None:
         self.breaker, self.signer = breaker, signer
         self._redis, self._ttl = redis, ttl_seconds
         self._slow_answers = 0
@@ -154,7 +154,7 @@ class Entries:
 
 
 @asynccontextmanager
-async def open_entries(redis_url: str, signer: EntrySigner, *, ttl_seconds: int) -> AsyncIterator[Entries]:
+async def open_cached_entries(redis_url: str, signer: CacheSigner, *, ttl_seconds: int) -> AsyncIterator[CachedEntries]:
     """Connect at the first use. It does no harm if Redis is down at the start."""
     if ttl_seconds < 1:
         raise ValueError("The time to live of entries in Redis is a number of seconds, at least 1, such as 86400.")
@@ -166,7 +166,7 @@ async def open_entries(redis_url: str, signer: EntrySigner, *, ttl_seconds: int)
         protocol=2,  # with 3, redis-py keeps connections that a restarted Redis has closed
     )
     breaker = Breaker(redis_url, meanwhile="checkpoints come from PostgreSQL alone")
-    entries = Entries(redis, breaker, signer, ttl_seconds=ttl_seconds)
+    entries = CachedEntries(redis, breaker, signer, ttl_seconds=ttl_seconds)
     try:
         yield entries
     finally:

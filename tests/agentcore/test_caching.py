@@ -19,7 +19,7 @@ from agentcore.graphs.snapshots import config_for
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import cache_entries, setup
 from agentcore.savers.cache import Cache, CachedPostgresSaver, open_cache
-from agentcore.savers.cache_entries import EntrySigner
+from agentcore.savers.cache_entries import CacheSigner
 from agentcore.savers.opening import open_checkpointer, open_pool
 from agentcore.savers.reads import CheckpointReader
 from agentcore.savers.serializers import strict_serializer
@@ -183,7 +183,7 @@ async def test_entries_tell_nothing_and_end(database: str, own_redis: RedisServe
 
 
 def test_a_signed_entry_is_valid_under_its_own_key_alone() -> None:
-    signer, other = EntrySigner(b"s" * 32), EntrySigner(b"t" * 32)
+    signer, other = CacheSigner(b"s" * 32), CacheSigner(b"t" * 32)
     key = signer.key("document", "t-1", "", "1")
     entry = signer.sign(key, b"content")
     assert signer.verified(key, entry) == b"content"
@@ -212,7 +212,7 @@ async def test_two_databases_share_a_redis_and_no_entry(database: str, own_redis
     async with open_pool(database) as pool:
         secret = await setup.cache_secret(pool)
     assert len(secret) == 32
-    assert EntrySigner(secret).key("document", thread_id) != EntrySigner(bytes(32)).key("document", thread_id)
+    assert CacheSigner(secret).key("document", thread_id) != CacheSigner(bytes(32)).key("document", thread_id)
 
 
 @pytest.mark.parametrize("near_bytes", [0, pytest.param(10_000_000, marks=pytest.mark.full)])
