@@ -137,7 +137,7 @@ def _in_a_loop() -> bool:
 # The effect and its note
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[tuple[str, list[Any]] | float | None, Any, T]
+EffectSteps: TypeAlias = Generator[tuple[str, list[Any]] | float | None, Any, T]
 """Yields statements and is sent their first rows; seconds to wait; None, and is sent what the effect returned."""
 
 
@@ -211,11 +211,11 @@ class _InDatabase(_Effect):
     def dialect(self, query: str) -> str:
         return query
 
-    def steps(self) -> Steps[str]:
+    def steps(self) -> EffectSteps[str]:
         """The steps on the connection; they return the result as JSON."""
         raise NotImplementedError
 
-    def check_place(self) -> Steps[None]:
+    def check_place(self) -> EffectSteps[None]:
         """Wait until the checkpoint is stored: LangGraph starts an @entrypoint before that."""
         for _ in range(_MOST_LOOKS):
             if self.place is None or (yield _PLACE_SQL, self.place):
@@ -226,7 +226,7 @@ class _InDatabase(_Effect):
             " name of your own; or run the graph with durability='sync', and no subgraph with checkpointer=False."
         )
 
-    def check_fence(self, query: str = _FENCE_SQL) -> Steps[None]:
+    def check_fence(self, query: str = _FENCE_SQL) -> EffectSteps[None]:
         if (fence := self.saver.fence) and not (yield query, [fence.thread_id, fence.number]):
             raise fence.lose()
 
@@ -266,7 +266,7 @@ class _InDatabase(_Effect):
         return functools.partial(self.fn, connection) if self.takes_connection else self.fn
 
 
-def _next(steps: Steps[str], sent: Any = None) -> tuple[Any, str | None]:
+def _next(steps: EffectSteps[str], sent: Any = None) -> tuple[Any, str | None]:
     """Return the next step, or what the last one led to."""
     try:
         return steps.send(sent), None
@@ -275,7 +275,7 @@ def _next(steps: Steps[str], sent: Any = None) -> tuple[Any, str | None]:
 
 
 class _InPostgres(_InDatabase):
-    def steps(self) -> Steps[str]:
+    def steps(self) -> EffectSteps[str]:
         yield from self.check_place()
         if found := (yield _FIND_SQL, [self.key]):
             return str(found[0])
@@ -341,7 +341,7 @@ class _InProcess(_Effect):
 class _InSqlite(_InProcess, _InDatabase):
     """An effect in SQLite. With the connection it locks the file while it runs; without, it must not."""
 
-    def steps(self) -> Steps[str]:
+    def steps(self) -> EffectSteps[str]:
         yield from self.check_place()
         if self.takes_connection:
             yield "BEGIN IMMEDIATE", []

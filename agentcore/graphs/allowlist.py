@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.blocked import ClassName
 from agentcore.plain.errors import RegistryError
 from agentcore.plain.langgraph_json import GraphEntry, read_entries
@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 Allowlist = frozenset[ClassName]
 
 
-def allowlists(path: str | Path, graphs: Mapping[str, Graph]) -> dict[str, Allowlist]:
+def allowlists(path: str | Path, graphs: Mapping[str, CompiledGraph]) -> dict[str, Allowlist]:
     """Return the types that each loaded graph may build. Raises RegistryError, which names the first bad entry."""
     entries = {entry.id: entry for entry in read_entries(path)}
     return {name: declared_types(graph) | _listed(entries[name]) for name, graph in graphs.items()}
 
 
-def declared_types(graph: Graph) -> Allowlist:
+def declared_types(graph: CompiledGraph) -> Allowlist:
     """Return the data classes in the annotations of a graph and its subgraphs, for `allowed_modules`."""
     seen: list[Any] = []
     for each in (graph, *(subgraph for _, subgraph in graph.get_subgraphs(recurse=True))):

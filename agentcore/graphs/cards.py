@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.subgraphs import graphs_in
 from agentcore.graphs.tools import tool_names
@@ -31,7 +31,7 @@ _SHORT_MESSAGE = {
 """A message as people write it: LangChain accepts it in place of a message object."""
 
 
-def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
+def card(graph_id: str, graph: CompiledGraph, *, code_digest: str = "") -> GraphCard:
     """Return the card as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
     input_schema, problem = _schema(graph, "get_input_jsonschema")
     inner = {"|".join(path): each for path, each in graphs_in(graph).items() if path}
@@ -48,7 +48,7 @@ def card(graph_id: str, graph: Graph, *, code_digest: str = "") -> GraphCard:
     )
 
 
-def _bare_card(graph_id: str, graph: Graph) -> GraphCard:
+def _bare_card(graph_id: str, graph: CompiledGraph) -> GraphCard:
     """Return nodes, edges and channels: what is needed to show and edit a state."""
     return GraphCard(
         id=graph_id,
@@ -61,12 +61,12 @@ def _bare_card(graph_id: str, graph: Graph) -> GraphCard:
     )
 
 
-def _agent(graph: Graph) -> str:
+def _agent(graph: CompiledGraph) -> str:
     name = ((graph.config or {}).get("metadata") or {}).get(AGENT_KEY)
     return name if isinstance(name, str) else ""
 
 
-def approval_metadata(graph: Graph, node: str) -> dict[str, Any]:
+def approval_metadata(graph: CompiledGraph, node: str) -> dict[str, Any]:
     """Return what the graph's author wrote in `add_node(..., metadata={"approval": {...}})`."""
     builder = getattr(graph, "builder", None)
     spec = builder.nodes.get(node) if builder is not None else None
@@ -79,7 +79,7 @@ def is_gated(nodes: Any, name: str) -> bool:
     return not name.startswith("__") if nodes == "*" else name in (nodes or ())
 
 
-def _node(graph: Graph, name: str) -> dict[str, Any]:
+def _node(graph: CompiledGraph, name: str) -> dict[str, Any]:
     approval = approval_metadata(graph, name)
     return {
         "id": name,
@@ -90,18 +90,18 @@ def _node(graph: Graph, name: str) -> dict[str, Any]:
     }
 
 
-def _gate(graph: Graph, name: str) -> str | None:
+def _gate(graph: CompiledGraph, name: str) -> str | None:
     if is_gated(graph.interrupt_before_nodes, name):
         return "before"
     return "after" if is_gated(graph.interrupt_after_nodes, name) else None
 
 
-def _edges(graph: Graph) -> list[dict[str, Any]]:
+def _edges(graph: CompiledGraph) -> list[dict[str, Any]]:
     drawn = graph.get_graph()
     return [{"source": edge.source, "target": edge.target, "conditional": edge.conditional} for edge in drawn.edges]
 
 
-def _channels(graph: Graph) -> list[Channel]:
+def _channels(graph: CompiledGraph) -> list[Channel]:
     schema, _ = _schema(graph, "get_output_jsonschema")
     definitions = {"$defs": schema["$defs"]} if schema and "$defs" in schema else {}
     properties = (schema or {}).get("properties", {})
@@ -170,7 +170,7 @@ def _with_short_messages(schema: Any) -> Any:
     return {name: _with_short_messages(value) for name, value in schema.items()}
 
 
-def _schema(graph: Graph, method: str) -> tuple[dict[str, Any] | None, str]:
+def _schema(graph: CompiledGraph, method: str) -> tuple[dict[str, Any] | None, str]:
     try:
         return getattr(graph, method)(), ""
     except Exception as error:  # noqa: BLE001 - pydantic raises many kinds; the form falls back to JSON and says why

@@ -18,7 +18,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateSnapshot, _interrupt_id
 
 from agentcore.graphs import state_edits
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain import masks
@@ -61,7 +61,7 @@ async def fork(
 
 
 async def try_fork(
-    graph: Graph,
+    graph: CompiledGraph,
     saver: Saver,
     *,
     thread_id: str,
@@ -76,7 +76,9 @@ async def try_fork(
     return await _at_head(graph, memory, thread_id)
 
 
-async def _edit(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits | None, as_node: str | None) -> None:
+async def _edit(
+    graph: CompiledGraph, saver: Saver, config: RunnableConfig, edits: Edits | None, as_node: str | None
+) -> None:
     if edits:
         here = await _at_head(graph, saver, config["configurable"]["thread_id"])
         state_edits.check_nothing_sent(here)
@@ -118,14 +120,16 @@ async def _put_again(saver: Saver, found: CheckpointTuple, metadata: Mapping[str
     await saver.aput(above, copy, told, {})
 
 
-async def _at_head(graph: Graph, saver: Saver, thread_id: str) -> Snapshot:
+async def _at_head(graph: CompiledGraph, saver: Saver, thread_id: str) -> Snapshot:
     here = await snapshot(graph, saver, thread_id)
     if here is None:
         raise CannotFork("The copy is gone: somebody removed the thread.")
     return here
 
 
-async def _copy(graph: Graph, saver: Saver, target: Saver, thread_id: str, checkpoint_id: str, into: str) -> None:
+async def _copy(
+    graph: CompiledGraph, saver: Saver, target: Saver, thread_id: str, checkpoint_id: str, into: str
+) -> None:
     """Read everything, then write, so that a checkpoint that cannot be copied leaves nothing behind."""
     with noting_blocked() as blocked:
         lines = await _lines(graph, saver, thread_id, checkpoint_id)
@@ -135,7 +139,7 @@ async def _copy(graph: Graph, saver: Saver, target: Saver, thread_id: str, check
         await _put(target, line, into)
 
 
-async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str) -> list[_Line]:
+async def _lines(graph: CompiledGraph, saver: Saver, thread_id: str, checkpoint_id: str) -> list[_Line]:
     await check_can_be_copied(saver, thread_id, checkpoint_id)
     found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
     if found is None:
@@ -155,7 +159,7 @@ async def _lines(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str)
     return lines
 
 
-async def _read(graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str) -> StateSnapshot:
+async def _read(graph: CompiledGraph, saver: Saver, thread_id: str, checkpoint_id: str) -> StateSnapshot:
     try:
         return await with_saver(graph, saver).aget_state(config_for(thread_id, checkpoint_id), subgraphs=True)
     except Exception as error:
@@ -192,7 +196,7 @@ def _ids(interrupts: Any) -> set[str | None]:
     return {getattr(each, "id", None) for each in interrupts} if isinstance(interrupts, list | tuple) else set()
 
 
-async def _ancestors(graph: Graph, saver: Saver, found: CheckpointTuple) -> AsyncIterator[CheckpointTuple]:
+async def _ancestors(graph: CompiledGraph, saver: Saver, found: CheckpointTuple) -> AsyncIterator[CheckpointTuple]:
     """Yield the ancestors that LangGraph reads: back to the start of the last step, and to a snapshot of each delta
     channel.
     """

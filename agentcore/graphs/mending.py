@@ -13,14 +13,14 @@ from langgraph.pregel._algo import PregelTaskWrites, apply_writes, task_path_str
 from langgraph.types import PregelTask
 
 from agentcore.graphs.next_step import NextStep
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.savers.base import Saver
 
 IN_SUBGRAPH = "A subgraph of this step has begun, and an edit would begin it anew. Go on without an edit, or reject."
 
 
-async def mend(graph: Graph, saver: Saver, config: RunnableConfig, values: Mapping[str, Any]) -> None:
+async def mend(graph: CompiledGraph, saver: Saver, config: RunnableConfig, values: Mapping[str, Any]) -> None:
     """Write the checkpoint with other values at which the same tasks wait; `config` has the metadata it gets."""
     saved = await saver.aget_tuple(config)
     if saved is None:
@@ -40,13 +40,13 @@ async def mend(graph: Graph, saver: Saver, config: RunnableConfig, values: Mappi
     await carry_over(graph, saver, config)
 
 
-async def check(graph: Graph, saver: Saver, config: RunnableConfig) -> None:
+async def check(graph: CompiledGraph, saver: Saver, config: RunnableConfig) -> None:
     """Raise CannotEdit where the state of this step cannot be mended."""
     if any(task.state is not None for task in await _tasks(graph, saver, config)):
         raise CannotEdit([Fault("", IN_SUBGRAPH)])
 
 
-async def carry_over(graph: Graph, saver: Saver, config: RunnableConfig) -> None:
+async def carry_over(graph: CompiledGraph, saver: Saver, config: RunnableConfig) -> None:
     """Give the tasks at the head what their namesakes at the checkpoint before have written. Safe to do again."""
     here = await saver.aget_tuple(_bare(config))
     above = await saver.aget_tuple(here.parent_config) if here and here.parent_config else None
@@ -62,7 +62,7 @@ async def carry_over(graph: Graph, saver: Saver, config: RunnableConfig) -> None
             await saver.aput_writes(here.config, writes, new[_name(task)], task_path_str(task.path))
 
 
-async def _tasks(graph: Graph, saver: Saver, config: RunnableConfig) -> tuple[PregelTask, ...]:
+async def _tasks(graph: CompiledGraph, saver: Saver, config: RunnableConfig) -> tuple[PregelTask, ...]:
     return (await graph.copy(update={"checkpointer": saver}).aget_state(config)).tasks
 
 

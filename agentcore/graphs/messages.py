@@ -6,11 +6,11 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from agentcore.graphs.cards import merging_of
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.messages import MESSAGE_FIELDS
 
 
-def merges_messages(graph: Graph, name: str) -> bool:
+def merges_messages(graph: CompiledGraph, name: str) -> bool:
     return name in graph.channels and merging_of(graph.channels[name]) == "messages"
 
 

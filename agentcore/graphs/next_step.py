@@ -16,7 +16,7 @@ from langgraph.pregel._checkpoint import (
 )  # no public names; what aupdate_state is made of
 from langgraph.pregel._utils import get_new_channel_versions
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.savers.base import Saver
 
 _PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
@@ -26,7 +26,7 @@ _PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
 class NextStep:
     """A copy of a checkpoint that is being changed."""
 
-    graph: Graph
+    graph: CompiledGraph
     saver: Saver
     saved: CheckpointTuple
     checkpoint: Any
@@ -35,7 +35,7 @@ class NextStep:
     touched: set[str] = field(default_factory=set)
 
     @classmethod
-    async def after(cls, graph: Graph, saver: Saver, saved: CheckpointTuple, secrets: tuple[str, ...]) -> Self:
+    async def after(cls, graph: CompiledGraph, saver: Saver, saved: CheckpointTuple, secrets: tuple[str, ...]) -> Self:
         graph._migrate_checkpoint(saved.checkpoint)
         copy = copy_checkpoint(saved.checkpoint)
         channels, _ = await achannels_from_checkpoint(graph.channels, copy, saver=saver, config=saved.config)

@@ -8,12 +8,12 @@ from pydantic import TypeAdapter
 
 from agentcore import dialects
 from agentcore.graphs import cards, tools
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain.types import Pause, Snapshot
 
 
-def pauses_at(graph: Graph, snapshot: Snapshot) -> list[Pause]:
+def pauses_at(graph: CompiledGraph, snapshot: Snapshot) -> list[Pause]:
     """Return one pause for each question the thread waits on; see `dialects.read`."""
     return dialects.read(_CompiledFacts(graph), snapshot)
 
@@ -22,7 +22,7 @@ def pauses_at(graph: Graph, snapshot: Snapshot) -> list[Pause]:
 class _CompiledFacts:
     """What dialects ask of a graph, from the graph itself."""
 
-    graph: Graph
+    graph: CompiledGraph
 
     def approval_metadata(self, node: str) -> dict[str, Any]:
         return cards.approval_metadata(self.graph, node)
@@ -38,7 +38,7 @@ class _CompiledFacts:
 
 
 @lru_cache(maxsize=512)
-def _schema_of_input(graph: Graph, node: str) -> dict[str, Any] | None:
+def _schema_of_input(graph: CompiledGraph, node: str) -> dict[str, Any] | None:
     """Return the JSON Schema of the node's input from its signature; None where that cannot be made."""
     found = getattr(getattr(graph, "builder", None), "nodes", {}).get(node)
     try:

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from agentcore.graphs import sends
 from agentcore.graphs.next_step import NextStep
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain import masks
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.json import to_plain
@@ -29,13 +29,12 @@ from agentcore.plain.sends import args_in, call_in
 from agentcore.plain.types import Choice, GateTask, Snapshot
 from agentcore.savers.base import Saver
 
-Decided = tuple[int, GateTask, Choice]
 UNDER_WAY = "A node of this step has begun already, so its tasks cannot be decided one by one any more."
 REJECTED = "A person rejected this call, and it was not made."
 
 
 async def write(
-    graph: Graph,
+    graph: CompiledGraph,
     saver: Saver,
     config: RunnableConfig,
     here: Snapshot,
@@ -68,7 +67,7 @@ class _Decided(NextStep):
             self._count_as_done(node, kept_nodes)
         self._set(TASKS, kept)
 
-    def _decide_sent(self, decided: Sequence[Decided]) -> list[Any]:
+    def _decide_sent(self, decided: Sequence[tuple[int, GateTask, Choice]]) -> list[Any]:
         """Return the Sends that are left, as they are to be; the messages that made their calls agree with them."""
         carried = sends.sends_in(self.saved.checkpoint["channel_values"])
         edited: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from langgraph._internal._constants import (
 )  # no public names; tests/agentcore/test_facts.py pins them
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.json import canonical, digest, to_plain
 from agentcore.plain.types import PendingInterrupt
 from agentcore.savers.base import Saver
@@ -188,7 +188,7 @@ async def _given_beside(saver: Saver, config: RunnableConfig) -> list[tuple[str,
     return [(channel, value) for task, channel, value in writes if task == NULL_TASK_ID]
 
 
-async def answer_of_ended(graph: Graph, saver: Saver, config: RunnableConfig, interrupt_id: str) -> list[Any]:
+async def answer_of_ended(graph: CompiledGraph, saver: Saver, config: RunnableConfig, interrupt_id: str) -> list[Any]:
     """Return the stored answer of this question's task at the top level, though the task has ended: none or one,
     plain.
     """

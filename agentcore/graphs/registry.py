@@ -25,10 +25,10 @@ from langgraph.pregel import Pregel
 from agentcore.plain.errors import RegistryError, without_secrets
 from agentcore.plain.langgraph_json import GraphEntry, read_content, read_entries
 
-Graph = Pregel[Any, Any, Any, Any]
+CompiledGraph = Pregel[Any, Any, Any, Any]
 
 
-def load_graphs(path: str | Path) -> dict[str, Graph]:
+def load_graphs(path: str | Path) -> dict[str, CompiledGraph]:
     """Import every graph named in the langgraph.json at `path`; raise RegistryError that names the first bad entry."""
     path = Path(path)
     _load_env(path)
@@ -58,7 +58,7 @@ def _load_env(path: Path) -> None:
             os.environ.setdefault(name, str(value))
 
 
-def _load(entry: GraphEntry, root: Path) -> Graph:
+def _load(entry: GraphEntry, root: Path) -> CompiledGraph:
     module = _import(entry, root)
     if not hasattr(module, entry.attribute):
         raise RegistryError(
@@ -120,7 +120,7 @@ def _import_by_path(file: Path) -> ModuleType:
     return module
 
 
-def _compiled(candidate: Any, entry: GraphEntry) -> Graph:
+def _compiled(candidate: Any, entry: GraphEntry) -> CompiledGraph:
     if isinstance(candidate, Pregel):
         return candidate
     if isinstance(candidate, StateGraph):
@@ -135,9 +135,9 @@ def _compiled(candidate: Any, entry: GraphEntry) -> Graph:
     return _compiled(made, entry)
 
 
-def _compile(builder: Any, entry: GraphEntry) -> Graph:
+def _compile(builder: Any, entry: GraphEntry) -> CompiledGraph:
     try:
-        graph: Graph = builder.compile()
+        graph: CompiledGraph = builder.compile()
     except Exception as error:
         raise RegistryError(f"{entry}: the builder does not compile: {_told(error)}") from error
     return graph

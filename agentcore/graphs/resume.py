@@ -14,7 +14,7 @@ from langgraph.types import Command
 from agentcore.dialects.hitl_batched import choice_in
 from agentcore.graphs import mending, per_task, questions, state_edits
 from agentcore.graphs.cards import approval_metadata
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.runs import UNFINISHED, RunContext, outcome, run_until_pause
 from agentcore.graphs.snapshots import config_for, read_pending_tasks, snapshot, subgraph_snapshot
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
@@ -262,7 +262,7 @@ async def _before(at: _At, here: Snapshot) -> Snapshot | None:
     return await snapshot(at.graph, at.saver, at.thread_id, here.parent_checkpoint_id, namespace=at.namespace)
 
 
-def _route_of_rejection(graph: Graph, here: Snapshot) -> dict[str, Any] | None:
+def _route_of_rejection(graph: CompiledGraph, here: Snapshot) -> dict[str, Any] | None:
     inner = graph_at(graph, here.checkpoint_ns)
     routes = [approval_metadata(inner, node).get("reject") for node in here.waiting] if inner else []
     return next((route for route in routes if isinstance(route, dict) and "goto" in route), None)
@@ -349,7 +349,7 @@ def _config(at: _At, *, namespace: str) -> Any:
 _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _decide_each}
 
 
-async def ask_again(graph: Graph, saver: Saver, *, thread_id: str) -> Outcome:
+async def ask_again(graph: CompiledGraph, saver: Saver, *, thread_id: str) -> Outcome:
     """Ask the waiting questions anew: remove the answer that a node failed with. Runs nothing."""
     places = await read_pending_tasks(graph, saver, config_for(thread_id))
     await questions.take_back(saver, places)

@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph.types import Command, Durability
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, held
 from agentcore.graphs.tools import Watch
@@ -38,7 +38,7 @@ async def _go(*_: Any) -> None:
 class RunContext:
     """A run at work: on which thread, with what it reads and writes, and whom it asks and tells on its way."""
 
-    graph: Graph
+    graph: CompiledGraph
     saver: Saver
     thread_id: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -110,7 +110,7 @@ async def run_until_pause(
             return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
 
 
-async def outcome(graph: Graph, saver: Saver, thread_id: str) -> Outcome:
+async def outcome(graph: CompiledGraph, saver: Saver, thread_id: str) -> Outcome:
     """Return how the thread stands after a run."""
     here = await snapshot(graph, saver, thread_id)
     if here is None:

@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout
 from agentcore.graphs import questions, sends
 from agentcore.graphs.cards import is_gated
 from agentcore.graphs.questions import PendingTask
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain.blocked import noting_blocked
@@ -40,7 +40,7 @@ _LONGEST_WALK = 20
 _BRANCH = "branch:to:"
 
 
-def with_saver(graph: Graph, saver: Saver) -> Graph:
+def with_saver(graph: CompiledGraph, saver: Saver) -> CompiledGraph:
     """Return the same compiled graph with another saver."""
     return graph.copy(update={"checkpointer": saver})
 
@@ -60,7 +60,7 @@ def config_for(thread_id: str, checkpoint_id: str | None = None, namespace: str 
 
 
 async def snapshot(
-    graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+    graph: CompiledGraph, saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
 ) -> Snapshot | None:
     """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
 
@@ -86,7 +86,7 @@ async def snapshot(
     return replace(await reader.shown(found), inner=below.gates, unseen=below.unseen)
 
 
-async def subgraph_snapshot(graph: Graph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
+async def subgraph_snapshot(graph: CompiledGraph, saver: Saver, here: Snapshot, namespace: str) -> Snapshot | None:
     """Return the snapshot of a subgraph by its namespace; None if the thread's step does not have it."""
     if not namespace:
         return here
@@ -113,7 +113,7 @@ class _Below:
 _NOTHING_BELOW = _Below(False)
 
 
-async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
+async def _below(graph: CompiledGraph, saver: Saver, state: StateSnapshot) -> _Below:
     """Read the subgraphs of the waiting tasks. A subgraph that has begun in this step stands where it stopped."""
     here = _configurable(state.config)
     namespace, has_begun = here.get("checkpoint_ns", ""), False
@@ -147,7 +147,7 @@ async def _below(graph: Graph, saver: Saver, state: StateSnapshot) -> _Below:
     return _Below(has_begun, tuple(gates), tuple(unseen), tuple(running), tuple(at_gates))
 
 
-def _namespace_of(graph: Graph, task: PregelTask) -> str:
+def _namespace_of(graph: CompiledGraph, task: PregelTask) -> str:
     """Return where a task's subgraph keeps its checkpoints. With one history a thread the name has no task id."""
     namespace = str(_configurable(task.state)["checkpoint_ns"])
     inner = graph_at(graph, namespace)
@@ -160,14 +160,14 @@ async def _recorded(*arguments: Any) -> Snapshot:
     return await asyncio.to_thread(_record, *arguments)
 
 
-async def read_pending_tasks(graph: Graph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
+async def read_pending_tasks(graph: CompiledGraph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
     """Return the tasks that wait or failed at a checkpoint, those in subgraphs too."""
     with _unreadable():
         state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
         return await questions.read_pending_tasks(saver, state)
 
 
-async def _at_questions(bound: Graph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
+async def _at_questions(bound: CompiledGraph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
     """Read a checkpoint by its id, as the asking nodes see it: without later writes of others."""
     with noting_blocked() as blocked:
         state = await bound.aget_state(config, subgraphs=True)
@@ -193,7 +193,7 @@ def _is_at_gate(place: PendingTask, below: _Below) -> bool:
 
 
 async def history(
-    graph: Graph, saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None
+    graph: CompiledGraph, saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None
 ) -> list[Snapshot]:
     """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
 
@@ -204,7 +204,9 @@ async def history(
     return [await reader.shown(each) for each in found]
 
 
-async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, before: str | None) -> list[Snapshot]:
+async def _history(
+    graph: CompiledGraph, saver: Saver, thread_id: str, limit: int, before: str | None
+) -> list[Snapshot]:
     bound = with_saver(graph, saver)
     older_than = config_for(thread_id, before) if before else None
     with _unreadable():
@@ -220,7 +222,7 @@ async def _history(graph: Graph, saver: Saver, thread_id: str, limit: int, befor
         ]
 
 
-async def _state_at(bound: Graph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
+async def _state_at(bound: CompiledGraph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
     """Read a state, and the types in it that were not built."""
     with noting_blocked() as blocked:
         return await bound.aget_state(config), blocked
@@ -318,7 +320,7 @@ def _waits(checkpoint: Checkpoint, seen: Any) -> Iterator[str]:
 
 
 async def read_part(
-    graph: Graph, saver: Saver, thread_id: str, checkpoint_id: str, part: str, *, namespace: str = ""
+    graph: CompiledGraph, saver: Saver, thread_id: str, checkpoint_id: str, part: str, *, namespace: str = ""
 ) -> str:
     """Return one channel (`state/CHANNEL`), or the question (`request`), whole: as JSON text, without secrets.
 
@@ -372,7 +374,7 @@ async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
     return await look(saver, here["thread_id"], here["checkpoint_id"], namespace=here.get("checkpoint_ns", ""))
 
 
-async def _gate(graph: Graph | None, bound: Graph, saver: Saver, state: StateSnapshot) -> Gate | None:
+async def _gate(graph: CompiledGraph | None, bound: CompiledGraph, saver: Saver, state: StateSnapshot) -> Gate | None:
     """Return the breakpoint at which the thread stands. No table says so: it follows from what would run and what
     ran.
 
@@ -399,7 +401,7 @@ def _end_of(state: StateSnapshot, path: tuple[str, ...]) -> GateTask:
     return GateTask("", path[-1], path, here["checkpoint_ns"], here["checkpoint_id"])
 
 
-async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
+async def _ran_last(graph: CompiledGraph, state: StateSnapshot) -> tuple[str, ...]:
     """Return the nodes of the last step: those that were next at its parent, edits left out."""
     for _ in range(_LONGEST_WALK):
         if state.parent_config is None or state.metadata is None:
@@ -412,7 +414,11 @@ async def _ran_last(graph: Graph, state: StateSnapshot) -> tuple[str, ...]:
 
 
 def _record(
-    graph: Graph, state: StateSnapshot, gate: Gate | None, blocked: Iterable[str] = (), looked: Look | None = None
+    graph: CompiledGraph,
+    state: StateSnapshot,
+    gate: Gate | None,
+    blocked: Iterable[str] = (),
+    looked: Look | None = None,
 ) -> Snapshot:
     """Convert a state. `looked` is the same checkpoint as plain data if types were blocked: it has their names."""
     here, metadata = _configurable(state.config), state.metadata or {}

@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import author_code, mending, messages, per_task, questions
 from agentcore.graphs.pauses import pauses_at
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import graph_at
@@ -41,7 +41,7 @@ SENDS_WAIT = (
 
 
 async def preview(
-    graph: Graph,
+    graph: CompiledGraph,
     saver: Saver,
     config: RunnableConfig,
     edits: Edits,
@@ -75,7 +75,7 @@ async def preview(
 
 
 async def preview_each(
-    graph: Graph,
+    graph: CompiledGraph,
     saver: Saver,
     config: RunnableConfig,
     choices: Sequence[Choice],
@@ -111,7 +111,7 @@ async def _apart(work: Callable[[], Coroutine[Any, Any, Snapshot]], limit_second
         raise CannotEdit([Fault("", f"The graph refused the edit: {error}.")]) from error
 
 
-def _preview(graph: Graph, before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
+def _preview(graph: CompiledGraph, before: Snapshot, after: Snapshot, edits: Edits | None = None) -> Preview:
     asked = _asked_at(graph, after)
     return Preview(
         values_before=before.values,
@@ -127,7 +127,7 @@ def _preview(graph: Graph, before: Snapshot, after: Snapshot, edits: Edits | Non
     )
 
 
-def _asked_at(graph: Graph, after: Snapshot) -> list[Pause]:
+def _asked_at(graph: CompiledGraph, after: Snapshot) -> list[Pause]:
     """Read the next nodes as if they were gated: people see what their edit leads to, even without a gate there."""
     if after.interrupts or not after.next:
         return []
@@ -147,7 +147,7 @@ def _as_if_gated(after: Snapshot) -> Gate:
     return Gate("before", after.next, tasks=(*reading, *sent))
 
 
-async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+async def _tried(graph: CompiledGraph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """Apply the edit to a copy in memory with the real graph."""
     await apply(graph, copy, config_for(before.thread_id, namespace=before.checkpoint_ns), edits, as_node)
     after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns)
@@ -155,7 +155,7 @@ async def _tried(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_n
     return after
 
 
-async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+async def _mended(graph: CompiledGraph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """Apply the edit where nodes raise their questions: those nodes run again with the edited state."""
     config = config_for(before.thread_id)
     writes = await writes_of(graph, copy, config, edits)
@@ -170,7 +170,7 @@ async def _mended(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
     return after
 
 
-async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
+async def _merged(graph: CompiledGraph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """Write an edit that comes with an answer straight into the channels: no routing, and the same nodes wait."""
     state = await with_saver(graph, copy).aget_state(config_for(before.thread_id, before.checkpoint_id))
     try:
@@ -180,14 +180,14 @@ async def _merged(graph: Graph, copy: Saver, before: Snapshot, edits: Edits, as_
         raise CannotEdit([Fault("", f"The graph refused the edit: {type(error).__name__}.")]) from error
 
 
-def _updated(graph: Graph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
+def _updated(graph: CompiledGraph, values: dict[str, Any], name: str, edit: Mapping[str, Any]) -> Any:
     channel: Any = graph.channels[name]
     copy = channel.from_checkpoint(values[name] if name in values else MISSING)
     copy.update([_written(graph, name, edit, values.get(name))])
     return copy.get()
 
 
-async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
+async def writes_of(graph: CompiledGraph, saver: Saver, config: RunnableConfig, edits: Edits) -> dict[str, Any]:
     """Return the edits as LangGraph takes them. Raises CannotEdit for a mask without a secret, and for an invalid
     message.
 
@@ -203,7 +203,7 @@ async def writes_of(graph: Graph, saver: Saver, config: RunnableConfig, edits: E
     return {name: _written(inner, name, edit, values.get(name)) for name, edit in edits.items()}
 
 
-def _graph_of(graph: Graph, config: RunnableConfig) -> Graph:
+def _graph_of(graph: CompiledGraph, config: RunnableConfig) -> CompiledGraph:
     namespace = config["configurable"].get("checkpoint_ns", "")
     inner = graph_at(graph, namespace)
     if inner is None:
@@ -230,7 +230,7 @@ def check_nothing_sent(before: Snapshot) -> None:
 
 
 async def apply(
-    graph: Graph,
+    graph: CompiledGraph,
     saver: Saver,
     config: RunnableConfig,
     edits: Edits | None,
@@ -285,7 +285,7 @@ async def _copy_in_memory(saver: Saver, at: Snapshot) -> InMemorySaver:
     return copy
 
 
-def _written(graph: Graph, name: str, edit: Mapping[str, Any], there: Any) -> Any:
+def _written(graph: CompiledGraph, name: str, edit: Mapping[str, Any], there: Any) -> Any:
     value = edit["value"]
     if messages.merges_messages(graph, name):
         try:

@@ -14,12 +14,12 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.namespaces import path_of
 from agentcore.savers.base import Saver
 
 
-def graph_at(graph: Graph, namespace: str) -> Graph | None:
+def graph_at(graph: CompiledGraph, namespace: str) -> CompiledGraph | None:
     """Return the graph that keeps its checkpoints under this namespace; None if `graph` has no such subgraph."""
     if not namespace:
         return graph
@@ -28,7 +28,7 @@ def graph_at(graph: Graph, namespace: str) -> Graph | None:
     return inner if isinstance(inner, Pregel) else None
 
 
-def graphs_in(graph: Graph) -> dict[tuple[str, ...], Graph]:
+def graphs_in(graph: CompiledGraph) -> dict[tuple[str, ...], CompiledGraph]:
     """Return the graph and its subgraphs, by the nodes that lead to each."""
     below = {tuple(name.split("|")): inner for name, inner in graph.get_subgraphs(recurse=True)}
     return {(): graph} | {path: inner for path, inner in below.items() if isinstance(inner, Pregel)}

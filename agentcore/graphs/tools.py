@@ -9,7 +9,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Call
 
@@ -17,18 +17,18 @@ MOST_CALLS = 500
 
 
 @lru_cache(maxsize=256)
-def tool_schemas(graph: Graph) -> dict[str, dict[str, Any]]:
+def tool_schemas(graph: CompiledGraph) -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each tool's arguments, by name, for all tool nodes, subgraphs included."""
     found = {name: _schema(tool) for name, tool in _tools(graph).items()}
     return {name: schema for name, schema in found.items() if schema}
 
 
-def tool_names(graph: Graph) -> tuple[str, ...]:
+def tool_names(graph: CompiledGraph) -> tuple[str, ...]:
     """Return the names of the tools of all tool nodes, subgraphs included."""
     return tuple(sorted(_tools(graph)))
 
 
-def _tools(graph: Graph) -> dict[str, Any]:
+def _tools(graph: CompiledGraph) -> dict[str, Any]:
     inner = [each for _, each in graph.get_subgraphs(recurse=True) if isinstance(each, Pregel)]
     nodes = (node.bound for each in [graph, *inner] for node in each.nodes.values())
     return {name: tool for node in nodes if isinstance(node, ToolNode) for name, tool in node.tools_by_name.items()}

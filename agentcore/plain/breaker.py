@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
-State = Literal["ok", "slow", "down", "off"]
+RedisState = Literal["ok", "slow", "down", "off"]
 
 LONGEST_WAIT_SECONDS = 0.05
 """The longest wait for Redis. A Redis that always takes longer counts as slow."""
@@ -38,7 +38,7 @@ class Breaker:
     ) -> None:
         """`meanwhile` is logged when it opens: what happens without Redis."""
         self._url, self._meanwhile, self._look_again_seconds = url, meanwhile, look_again_seconds
-        self._state: State = "ok" if url else "off"
+        self._state: RedisState = "ok" if url else "off"
         self._is_doubted = False
         self._looked_at = -math.inf
         self._looker: threading.Thread | None = None
@@ -55,7 +55,7 @@ class Breaker:
         """Seconds to wait for Redis now; 0 means not to ask it. What takes longer goes on without the caller."""
         return 0 if self._is_doubted or not self.is_closed else LONGEST_WAIT_SECONDS
 
-    def state(self, *, wait_seconds: float = 0) -> State:
+    def state(self, *, wait_seconds: float = 0) -> RedisState:
         """Return the result of the latest look. If that is old, start another one; wait for it up to `wait_seconds`."""
         asked_at = time.monotonic()
         if not self._url or asked_at - self._looked_at < LOOK_EVERY_SECONDS:
@@ -89,7 +89,7 @@ class Breaker:
     def _rest_seconds(self) -> float:
         return max(0, self._looked_at + self._look_again_seconds - time.monotonic())
 
-    def _keep(self, found: State) -> bool:
+    def _keep(self, found: RedisState) -> bool:
         with self._news:
             if found == "ok" and not self.is_closed:
                 logger.warning("Redis is back")
@@ -102,7 +102,7 @@ class Breaker:
             return found == "ok"
 
 
-def look(url: str) -> State:
+def look(url: str) -> RedisState:
     """Write a small value until one write is quick. A ping would be answered by a Redis that is full or read-only."""
     began = time.monotonic()
     try:

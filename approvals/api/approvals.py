@@ -42,7 +42,7 @@ router = Router(tags=["approvals"])
 MOST_APPROVALS = 100
 HEAVY = ("request", "actions", "state", "opaque", "answer_schema")
 
-Edits = Annotated[
+EditsIn = Annotated[
     Any,
     WithJsonSchema(
         {
@@ -73,7 +73,7 @@ class ApprovalFilters(QueryFilters):
 
 
 class Trial(Body):
-    edits: Edits = Field(default_factory=dict)
+    edits: EditsIn = Field(default_factory=dict)
     as_node: Text | None = Field(None, max_length=200)
     answer: JsonValue = Field(None, description="Instead of edits: what decides each task of a breakpoint.")
 
@@ -86,7 +86,7 @@ class BallotIn(Body):
 
     verdict: Verdict
     seen_digest: Text = Field(max_length=64)
-    edits: Edits = Field(default_factory=dict)
+    edits: EditsIn = Field(default_factory=dict)
     answer: JsonValue = None
     as_node: Text | None = Field(None, max_length=200)
     comment: Text | None = ""

@@ -31,7 +31,7 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("This time is outside the calendar.") from None
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+UtcTime = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class ExportFilters(QueryFilters):
@@ -40,8 +40,8 @@ class ExportFilters(QueryFilters):
     action: Text | None = Field(None, description="Such as `vote.cast`.")
     approval: UUID | None = Field(None, description="Entries that name this approval.")
     policy: Text | None = Field(None, description="Entries under this version of a policy, as they name it.")
-    since: Moment | None = Field(None, description="At this time or later; without a zone, UTC.")
-    until: Moment | None = Field(None, description="Before this time; without a zone, UTC.")
+    since: UtcTime | None = Field(None, description="At this time or later; without a zone, UTC.")
+    until: UtcTime | None = Field(None, description="Before this time; without a zone, UTC.")
 
     @property
     def asked(self) -> Asked:

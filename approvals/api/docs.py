@@ -11,13 +11,12 @@ from django.utils.safestring import SafeString, mark_safe
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
 
-Schema = dict[str, Any]
 _DEEPEST = 4
 
 
 class DocsPage(DocsBase):
     def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
-        schema: Schema = api.get_openapi_schema()
+        schema = api.get_openapi_schema()
         context = {
             "title": schema["info"]["title"],
             "description": _marked(schema["info"]["description"]),
@@ -27,9 +26,9 @@ class DocsPage(DocsBase):
         return render(request, "api_docs.html", context)
 
 
-def _groups(schema: Schema) -> list[Schema]:
+def _groups(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the operations by tag, in the order of the schema."""
-    groups: dict[str, list[Schema]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             tag = operation.get("tags", ["other"])[0]
@@ -37,7 +36,7 @@ def _groups(schema: Schema) -> list[Schema]:
     return [{"name": name, "operations": operations} for name, operations in groups.items()]
 
 
-def _operation(schema: Schema, path: str, method: str, operation: Schema) -> Schema:
+def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     body = _json_schema(operation.get("requestBody"))
     statuses = [status for status in sorted(operation["responses"]) if status < 300]
     return {
@@ -54,7 +53,7 @@ def _operation(schema: Schema, path: str, method: str, operation: Schema) -> Sch
     }
 
 
-def _parameter(schema: Schema, parameter: Schema) -> Schema:
+def _parameter(schema: dict[str, Any], parameter: dict[str, Any]) -> dict[str, Any]:
     of = parameter["schema"]
     options = [_resolved(schema, option) for option in of.get("anyOf", [of]) if option.get("type") != "null"]
     kinds = [" | ".join(option["enum"]) if "enum" in option else option.get("type", "any") for option in options]
@@ -68,11 +67,11 @@ def _parameter(schema: Schema, parameter: Schema) -> Schema:
     }
 
 
-def _json_schema(message: Schema | None) -> Schema:
+def _json_schema(message: dict[str, Any] | None) -> dict[str, Any]:
     return dict((message or {}).get("content", {}).get("application/json", {}).get("schema", {}))
 
 
-def _shape(schema: Schema, of: Schema, depth: int = 0, required_only: bool = False) -> Any:
+def _shape(schema: dict[str, Any], of: dict[str, Any], depth: int = 0, required_only: bool = False) -> Any:
     """Return an example value with type names in the place of values."""
     of = _resolved(schema, of)
     if of.get("examples"):
@@ -91,7 +90,7 @@ def _shape(schema: Schema, of: Schema, depth: int = 0, required_only: bool = Fal
     return {} if of.get("type") == "object" else of.get("format") or of.get("type", "any JSON")
 
 
-def _resolved(schema: Schema, of: Schema) -> Schema:
+def _resolved(schema: dict[str, Any], of: dict[str, Any]) -> dict[str, Any]:
     if len(of.get("allOf", [])) == 1:
         of = {**of["allOf"][0]}
     if "anyOf" in of and len([option for option in of["anyOf"] if option.get("type") != "null"]) == 1:
@@ -101,7 +100,7 @@ def _resolved(schema: Schema, of: Schema) -> Schema:
     return of
 
 
-def _curl(schema: Schema, path: str, method: str, body: Schema) -> str:
+def _curl(schema: dict[str, Any], path: str, method: str, body: dict[str, Any]) -> str:
     lines = [f"curl -X {method} '{settings.PUBLIC_URL}{path}'", "-H 'Authorization: Bearer TOKEN'"]
     if body:
         sent = json.dumps(_shape(schema, body, required_only=True))

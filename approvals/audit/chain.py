@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     columns: tuple[object, ...] | None = None
 
 
-class Text(NamedTuple):
+class EntryText(NamedTuple):
     """A text that belongs to an entry. After erasure both salt and text are empty."""
 
     seq: int

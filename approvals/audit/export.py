@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from approvals.audit.chain import Entry, Text
+from approvals.audit.chain import Entry, EntryText
 from approvals.audit.filters import Filters
 from approvals.audit.notes import PublicKey
 from approvals.audit.verifier import end_of_log, iter_notes, iter_rows, iter_texts, snapshot
@@ -72,7 +72,7 @@ def verify_export(path: Path, keys: list[PublicKey], known: Known | None = None)
     """
     try:
         end = _end_in(path)
-        texts = (Text(line["seq"], line["name"], line["salt"], line["text"]) for line in _lines(path, "text"))
+        texts = (EntryText(line["seq"], line["name"], line["salt"], line["text"]) for line in _lines(path, "text"))
         entries = (Entry(line["seq"], line["prev_hash"], line["hash"], line["body"]) for line in _lines(path, "entry"))
         heads = [*_first(path, "head")]
         if heads and not keys:

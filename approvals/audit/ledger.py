@@ -18,14 +18,13 @@ FIELDS = {
     "decision.reached": ("verdict", "edits", "answer", "as_node", "comment", "decided_by", "answer_digest"),
 }
 THREAD = ("approval__thread_id", "approval__thread__cleaned_at")
-Seen = tuple[int, dict[str, Any]]
 
 
 class Ledger:
     """Receives each entry and reads its row in batches. It keeps only the ids of the rows."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[Seen]] = {action: [] for action in ROWS_OF}
+        self._waiting: dict[str, list[tuple[int, dict[str, Any]]]] = {action: [] for action in ROWS_OF}
         self._met: dict[str, set[UUID]] = {action: set() for action in ROWS_OF}
         self._fault: Broken | None = None
         self._last = 0

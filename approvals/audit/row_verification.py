@@ -29,7 +29,6 @@ INSERT INTO told VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET seq = excluded
 """
 Columns = dict[str, tuple[Any, int]]
 """What was told last of each column, and by which entry."""
-Found = tuple[str, str, dict[str, Any]]
 
 
 class Records:
@@ -78,7 +77,7 @@ class Records:
         self._told.executemany(TELL, told)
         self._new.clear()
 
-    def _compare(self, kind: str, chunk: Sequence[Found]) -> None:
+    def _compare(self, kind: str, chunk: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
         keys = [key for key, _, _ in chunk]
         told = dict(self._read({*keys, *(_removal_of(thread) for _, thread, _ in chunk if thread)}))
         for key, thread, columns in chunk:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from approvals.audit import folder
-from approvals.audit.chain import Entry, Text
+from approvals.audit.chain import Entry, EntryText
 from approvals.audit.folder import KeptNote
 from approvals.audit.ledger import Ledger
 from approvals.audit.notes import PublicKey
@@ -80,8 +80,8 @@ def iter_entries() -> Iterator[Entry]:
         yield Entry(seq, prev_hash, found_hash, body, shown)
 
 
-def iter_texts() -> Iterator[Text]:
-    return (Text(*row) for row in iter_rows(TEXTS))
+def iter_texts() -> Iterator[EntryText]:
+    return (EntryText(*row) for row in iter_rows(TEXTS))
 
 
 def iter_notes() -> Iterator[str]:

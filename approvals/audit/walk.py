@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from approvals.audit import notes
-from approvals.audit.chain import GENESIS, SALT_LENGTH, Entry, Text, entry_hash, text_digest
+from approvals.audit.chain import GENESIS, SALT_LENGTH, Entry, EntryText, entry_hash, text_digest
 from approvals.audit.notes import BadNote, Note, PublicKey
 
 
@@ -79,7 +79,7 @@ class Walk:
         self,
         *,
         heads: Iterable[Evidence],
-        texts: Iterable[Text],
+        texts: Iterable[EntryText],
         keys: Sequence[PublicKey],
         witness: Witness = lambda seq, record: None,
         known: Known | None = None,
@@ -191,7 +191,7 @@ class Walk:
 class _Texts:
     """The texts of entries, read side by side with them."""
 
-    def __init__(self, texts: Iterable[Text]) -> None:
+    def __init__(self, texts: Iterable[EntryText]) -> None:
         self._rest = iter(texts)
         self._next = next(self._rest, None)
         self._erased: set[tuple[int, str]] = set()
@@ -211,7 +211,7 @@ class _Texts:
             about = record["object"]
             self._erased.discard((about.get("seq"), about.get("name")))
 
-    def _check_one(self, text: Text, record: dict[str, Any]) -> None:
+    def _check_one(self, text: EntryText, record: dict[str, Any]) -> None:
         if not text.salt and not text.text:
             self._erased.add((text.seq, text.name))
         elif len(text.salt) != SALT_LENGTH or text_digest(text.salt, text.text) != record["digests"].get(text.name):

@@ -21,7 +21,7 @@ from approvals.errors import InvalidEdit
 
 PREFIX = "sealed:"
 _BLOCK = 256  # bytes
-Leaf = Callable[[Any, str], Any]
+Replacement = Callable[[Any, str], Any]
 
 
 def encrypted(edits: Any, secrets: Iterable[str], thread_id: str) -> Any:
@@ -62,7 +62,7 @@ def is_encrypted(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def _changed(edits: Any, secrets: Iterable[str], leaf: Leaf) -> Any:
+def _changed(edits: Any, secrets: Iterable[str], replacement: Replacement) -> Any:
     if not isinstance(edits, Mapping):
         return edits
     found = dict(edits)
@@ -70,17 +70,17 @@ def _changed(edits: Any, secrets: Iterable[str], leaf: Leaf) -> Any:
         name, *inside = secret.split(".")
         edit = found.get(name)
         if isinstance(edit, Mapping) and "value" in edit:
-            found[name] = {**edit, "value": _at(edit["value"], inside, secret, leaf)}
+            found[name] = {**edit, "value": _at(edit["value"], inside, secret, replacement)}
     return found
 
 
-def _at(value: Any, inside: list[str], secret: str, leaf: Leaf) -> Any:
+def _at(value: Any, inside: list[str], secret: str, replacement: Replacement) -> Any:
     if not inside:
-        return value if value is None else leaf(value, secret)
+        return value if value is None else replacement(value, secret)
     if isinstance(value, list):
-        return [_at(item, inside, secret, leaf) for item in value]
+        return [_at(item, inside, secret, replacement) for item in value]
     if isinstance(value, Mapping) and inside[0] in value:
-        return {**value, inside[0]: _at(value[inside[0]], inside[1:], secret, leaf)}
+        return {**value, inside[0]: _at(value[inside[0]], inside[1:], secret, replacement)}
     return value
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 
+from agentcore.plain.schemas import Schema
 from approvals.domain.text import count_odd, plain_visible
-from approvals.forms.values import PICKERS, Schema, Shape, read, read_json
+from approvals.forms.values import PICKERS, Shape, read, read_json
 
 _SHORT = 80  # characters
 

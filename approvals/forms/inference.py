@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from approvals.forms.values import (
-    Schema,
-)
+from agentcore.plain.schemas import Schema
 
 DEEPEST_INFERRED = 5
 MOST_ITEMS = 100

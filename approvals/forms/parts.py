@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.forms.boundfield import BoundField
 
+from agentcore.plain.schemas import Schema
 from approvals.domain.editable import is_ajar, is_open
 from approvals.domain.text import plain_visible, visible
 from approvals.forms.fields import ShapedField, hint, normal, notes_on, title_of, widget_for, zone_of
 from approvals.forms.inference import MOST_ITEMS, like
 from approvals.forms.values import (
     MISSING,
-    Schema,
     Shape,
     fit,
     is_fixed,
@@ -38,7 +38,7 @@ def name_for(prefix: str, key: str) -> str:
 
 
 @dataclass(frozen=True)
-class Line:
+class FormLine:
     """One thing to draw: `field`, `hidden`, `pick`, `open`, `close`, or of a list: `item`, `remove`, `end`, `add`."""
 
     kind: str
@@ -120,7 +120,7 @@ class Part:
         self.form, self.spot = form, spot
         form.parts[spot.name] = self
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FormLine]:
         raise NotImplementedError
 
     def value(self) -> Any:
@@ -134,14 +134,14 @@ class Part:
     def close(self, path: list[str]) -> None:
         """Disable the fields of what the policy lets nobody change: they give back what was there."""
 
-    def framed(self, inner: Iterator[Line], field: BoundField | None = None, note: str = "") -> Iterator[Line]:
+    def framed(self, inner: Iterator[FormLine], field: BoundField | None = None, note: str = "") -> Iterator[FormLine]:
         """Draw the title around `inner`."""
         if not self.spot.is_bare:
             told = hint(self.spot.known, note, self.spot.notes)
-            yield Line("open", self.spot.name, self.spot.title, told, field)
+            yield FormLine("open", self.spot.name, self.spot.title, told, field)
         yield from inner
         if not self.spot.is_bare:
-            yield Line("close")
+            yield FormLine("close")
 
 
 class Leaf(Part):
@@ -169,8 +169,8 @@ class Leaf(Part):
     def close(self, path: list[str]) -> None:
         self.form.fields[self.spot.name].disabled = not is_ajar(self.form.may_edit, path)
 
-    def lines(self) -> Iterator[Line]:
-        yield Line("field", field=self.form[self.spot.name])
+    def lines(self) -> Iterator[FormLine]:
+        yield FormLine("field", field=self.form[self.spot.name])
 
     def value(self) -> Any:
         return self.form.cleaned_data.get(self.spot.name, MISSING)
@@ -182,7 +182,7 @@ class Leaf(Part):
 class Fixed(Part):
     """The tag of a union's option: nobody types it."""
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FormLine]:
         yield from ()
 
     def value(self) -> Any:
@@ -221,7 +221,7 @@ class Group(Part):
         for key, part in self.children.items():
             part.close([*path, key])
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FormLine]:
         yield from self.framed(line for part in self.children.values() for line in part.lines())
 
     def value(self) -> Any:
@@ -289,19 +289,19 @@ class Items(Part):
         for place, part in enumerate(self.items):
             part.close([*path, str(place)])
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FormLine]:
         yield from self.framed(self._inner(), self.form[self.order_name])
 
-    def _inner(self) -> Iterator[Line]:
-        yield Line("hidden", field=self.form[self.order_name])
+    def _inner(self) -> Iterator[FormLine]:
+        yield FormLine("hidden", field=self.form[self.order_name])
         for part in self.items:
-            yield Line("item")
+            yield FormLine("item")
             yield from part.lines()
             if not self.row and not self.is_closed:
-                yield Line("remove", part.spot.name, part.spot.title)
-            yield Line("end")
+                yield FormLine("remove", part.spot.name, part.spot.title)
+            yield FormLine("end")
         if self.next_number() is not None and not self.is_closed:
-            yield Line("add", self.spot.name, self.spot.title)
+            yield FormLine("add", self.spot.name, self.spot.title)
 
     def value(self) -> Any:
         values = [found for part in self.items if (found := part.value()) is not MISSING]
@@ -385,11 +385,11 @@ class Union(Part):
         if self.inner:
             self.inner.close(path)
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FormLine]:
         yield from self.framed(self._inner())
 
-    def _inner(self) -> Iterator[Line]:
-        yield Line("pick", self.spot.name, self.spot.title, field=self.form[self.pick_name])
+    def _inner(self) -> Iterator[FormLine]:
+        yield FormLine("pick", self.spot.name, self.spot.title, field=self.form[self.pick_name])
         if self.inner:
             yield from self.inner.lines()
 

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agentcore.plain.schemas import Schema
 from approvals.domain.editable import Editable
 from approvals.domain.text import json_text
 from approvals.forms.fields import FaultsForm, title_of
 from approvals.forms.inference import DEEPEST_INFERRED, MOST_ITEMS, inferred
-from approvals.forms.parts import Fixed, Group, Hidden, Items, Leaf, Line, Part, Spot, Union, keys_of
+from approvals.forms.parts import Fixed, FormLine, Group, Hidden, Items, Leaf, Part, Spot, Union, keys_of
 from approvals.forms.values import (
     JSON,
     MISSING,
-    Schema,
     Shape,
     fit,
     is_fixed,
@@ -139,12 +139,12 @@ class SchemaForm(FaultsForm):
             return Union(self, spot, [known])
         return Items(self, spot) if is_list else Group(self, spot)
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FormLine]:
         """Yield what to draw, one after the other: a template must not call itself."""
         own = {part.order_name for part in self.parts.values() if isinstance(part, Items)}
         for name, field in self.fields.items():
             if isinstance(field, Hidden) and name not in own:
-                yield Line("hidden", field=self[name])
+                yield FormLine("hidden", field=self[name])
         yield from self.top.lines()
 
     @property

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import Any
 
+from agentcore.plain.schemas import Schema
 from approvals.domain.text import count_odd, json_text
 
-Schema = Mapping[str, Any]
 MISSING: Any = object()
 _DEEPEST_REF = 20
 _DEEPEST_SHAPE = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 from agentcore.graphs import allowlist, cards, registry
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import with_serializer
 from agentcore.plain import sqlite_tables
 from agentcore.plain.canary import check_serializer
@@ -31,7 +31,7 @@ from approvals import checkpoints
 class WorkerRuntime:
     """The graphs of langgraph.json and the checkpoints."""
 
-    def __init__(self, graphs: dict[str, Graph], saver: Callable[[Reads], Saver]) -> None:
+    def __init__(self, graphs: dict[str, CompiledGraph], saver: Callable[[Reads], Saver]) -> None:
         self.graphs = graphs
         self._saver = saver
 
@@ -40,13 +40,13 @@ class WorkerRuntime:
         return with_serializer(self._saver(reads), _serializers[graph_id])
 
 
-_graphs: dict[str, Graph] | None = None
+_graphs: dict[str, CompiledGraph] | None = None
 _serializers: dict[str | None, Serializer] = {None: strict_serializer()}
 _workers: dict[asyncio.AbstractEventLoop, tuple[WorkerRuntime, AsyncExitStack]] = {}
 _opening = asyncio.Lock()
 
 
-def load_graphs() -> dict[str, Graph]:
+def load_graphs() -> dict[str, CompiledGraph]:
     """Import the graphs, once in a process. Raises RegistryError or UnsafeSerializer, which should stop the start."""
     global _graphs
     if _graphs is None:

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from typing_extensions import TypedDict
 
 from agentcore.graphs import forks
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.runs import RunContext
 from agentcore.graphs.snapshots import config_for, history, snapshot, with_saver
 from agentcore.plain.errors import CannotEdit, CannotFork
@@ -86,7 +86,7 @@ failing = in_line("prepare", "ask", "tell", ask=fail).compile()
 deep = in_line("prepare", "ask", "tell", ask=in_line("inner", "ask", ask=ask).compile()).compile()
 
 
-def _fanned() -> Graph:
+def _fanned() -> CompiledGraph:
     builder = in_line("spread")
     builder.add_node("gather", note_each)
     builder.add_edge("gather", END)
@@ -108,7 +108,7 @@ def thread() -> str:
     return f"t-{uuid.uuid4()}"
 
 
-async def run(graph: Graph, saver: Saver, thread_id: str, input: Any) -> Snapshot:
+async def run(graph: CompiledGraph, saver: Saver, thread_id: str, input: Any) -> Snapshot:
     await with_saver(graph, saver).ainvoke(input, config_for(thread_id), durability="sync")
     here = await snapshot(graph, saver, thread_id)
     assert here is not None

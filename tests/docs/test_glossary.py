@@ -1,4 +1,4 @@
-"""Each word in the name of a module, a folder or a class has an entry in the glossary; no two classes share a name.
+"""Each word in the name of a module, a folder or a class has an entry in the glossary; no name has two meanings.
 
 `make check` runs this file. Left out of the words: the demo agents, which are programs of their own; commands, which
 are listed in docs/reference/commands.md; and migrations.
@@ -9,11 +9,13 @@ import re
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 ROOT = Path(__file__).parent.parent.parent
 GLOSSARY = ROOT / "docs" / "reference" / "glossary.md"
 LEFT_OUT = {"demo", "commands", "migrations"}
 MAKERS = {"NamedTuple", "namedtuple", "TypedDict", "NewType", "make_dataclass", "Enum", "StrEnum", "IntEnum"}
+VARIABLES = {"TypeVar", "TypeVarTuple", "ParamSpec"}
 OFTEN = {
     "Command": "Django wants each command to be called so",
     "Migration": "and each migration",
@@ -49,6 +51,13 @@ def classes_of(module: Path) -> list[str]:
     return written + [target.id for node in assigned for target in _targets(node) if isinstance(target, ast.Name)]
 
 
+def aliases_of(module: Path) -> list[str]:
+    """Return the public names in CapWords that a module gives to types: `Allowlist = frozenset[ClassName]`."""
+    nodes = [node for node in _statements(ast.parse((ROOT / module).read_text()).body) if _is_alias(node)]
+    names = [target.id for node in nodes for target in _targets(node) if isinstance(target, ast.Name)]
+    return [name for name in names if re.fullmatch(r"(?=.*[a-z])[A-Z][A-Za-z0-9]*", name)]
+
+
 def public_names(module: Path) -> list[str]:
     """Return the names of the folders that a module is in, its own, and those of its public classes."""
     return [*names_of(module), *(name for name in classes_of(module) if not name.startswith("_") and name not in OFTEN)]
@@ -58,6 +67,20 @@ def _makes_class(value: ast.expr | None) -> bool:
     if not isinstance(value, ast.Call):
         return False
     return ast.unparse(value.func).rpartition(".")[2] in MAKERS or _is_type_of_three(value)
+
+
+def _statements(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements of a module, those behind an `if` included."""
+    behind = [each for node in body if isinstance(node, ast.If) for each in _statements([*node.body, *node.orelse])]
+    return body + behind
+
+
+def _is_alias(node: ast.stmt) -> TypeGuard[ast.Assign | ast.AnnAssign]:
+    """Not what `classes_of` finds, and no type variable."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None or _makes_class(node.value):
+        return False
+    made_by = ast.unparse(node.value.func).rpartition(".")[2] if isinstance(node.value, ast.Call) else ""
+    return made_by not in VARIABLES
 
 
 def _is_type_of_three(call: ast.Call) -> bool:
@@ -133,10 +156,10 @@ def test_no_module_or_folder_is_named_with_words_of_a_sentence_alone() -> None:
     assert sorted(names & modules_that_say_nothing()) == []
 
 
-def test_no_two_classes_have_the_same_name() -> None:
+def test_no_two_classes_or_aliases_have_the_same_name() -> None:
     places = defaultdict(list)
     for module in all_modules():
-        for name in classes_of(module):
+        for name in [*classes_of(module), *aliases_of(module)]:
             places[name].append(str(module))
     assert {name: found for name, found in places.items() if len(found) > 1 and name not in OFTEN} == {}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from agentcore.graphs.registry import Graph
+from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.resume import Answer
 from agentcore.plain.bound_bytes import Bound
 from agentcore.savers.base import Saver
@@ -81,5 +81,5 @@ class Work:
     """A taken run with its graph, and the checkpoints as its worker reads them."""
 
     taken: TakenRun
-    graph: Graph
+    graph: CompiledGraph
     saver: Saver

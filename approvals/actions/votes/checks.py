@@ -9,7 +9,7 @@ from agentcore.testing.failpoints import is_off
 from approvals import checkpoints
 from approvals.actions.threads import whole_values
 from approvals.actions.votes.ballots import Ballot
-from approvals.actions.votes.edits import Edits
+from approvals.actions.votes.edits import CheckedEdits
 from approvals.actions.votes.locks import Locked
 from approvals.audit import vouching
 from approvals.domain import answers, bindings, permissions, policies, voters
@@ -59,7 +59,7 @@ def check_open(approval: Approval, thread: Thread) -> None:
         )
 
 
-def why_refused(approval: Approval, ballot: Ballot, edits: Edits) -> Refusal | None:
+def why_refused(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> Refusal | None:
     """Return what `check_content` raises. It is raised later, under the lock, after all checks of the question."""
     try:
         check_content(approval, ballot, edits)
@@ -78,7 +78,7 @@ def check_open_to(approval: Approval, by: User) -> None:
         raise
 
 
-def check_content(approval: Approval, ballot: Ballot, edits: Edits) -> None:
+def check_content(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> None:
     """Raise InvalidEdit or InvalidAnswer for content that the graph cannot take: it would stay with the thread for
     good.
 

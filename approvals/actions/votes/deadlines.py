@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals import audit
 from approvals.actions.votes import alterations, checks, decisions, locks
-from approvals.actions.votes.decisions import Outcome
+from approvals.actions.votes.decisions import ReachedDecision
 from approvals.actions.votes.locks import Locked
 from approvals.audit import vouching
 from approvals.domain import outages, policies
@@ -46,7 +46,7 @@ def _close(approval_id: UUID) -> None:
     checks.check_question(log, here)
     if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
         checks.check_head(here)
-        decisions.settle(here, Outcome(Verdict.REJECT, "the deadline", Proposal(), COMMENT))
+        decisions.settle(here, ReachedDecision(Verdict.REJECT, "the deadline", Proposal(), COMMENT))
     else:
         _escalate(here)
 

@@ -15,7 +15,7 @@ from approvals.models import Decision, Run, Vote
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReachedDecision:
     """What was decided, by whom, and the vote that completed it; none if the deadline passed."""
 
     verdict: str
@@ -31,41 +31,41 @@ class Outcome:
         return bool(self.proposal.by) and not self.proposal.is_plain
 
 
-def settle(here: Locked, outcome: Outcome) -> tuple[Decision, Run]:
+def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
     """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks."""
-    approval, proposal = here.approval, outcome.proposal
+    approval, proposal = here.approval, reached.proposal
     decision = Decision.objects.create(
         approval=approval,
-        vote=outcome.vote,
-        verdict=outcome.verdict,
+        vote=reached.vote,
+        verdict=reached.verdict,
         edits=proposal.edits or {},
         answer=proposal.answer,
         as_node=proposal.as_node,
-        comment=outcome.comment,
-        decided_by=outcome.by,
+        comment=reached.comment,
+        decided_by=reached.by,
         seen_preview=proposal.seen_preview,
         answer_digest=policies.answer_digest(
-            verdict=outcome.verdict,
+            verdict=reached.verdict,
             edits=proposal.edits or {},
             answer=proposal.answer,
             as_node=proposal.as_node,
-            comment=outcome.comment,
+            comment=reached.comment,
         ),
     )
-    if outcome.makes_author:
+    if reached.makes_author:
         authors.keep_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
-    approval.status = VERDICT_WORDS[outcome.verdict].status if outcome.vote else ApprovalStatus.EXPIRED
+    approval.status = VERDICT_WORDS[reached.verdict].status if reached.vote else ApprovalStatus.EXPIRED
     approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
     approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until", "proposal", "digest"])
     run = _queue(here, decision)
     reach("decide.decided")
-    _record(here, outcome, decision, run)
+    _record(here, reached, decision, run)
     return decision, run
 
 
-def _record(here: Locked, outcome: Outcome, decision: Decision, run: Run) -> None:
+def _record(here: Locked, reached: ReachedDecision, decision: Decision, run: Run) -> None:
     content = policies.content_digest(edits=decision.edits, answer=decision.answer, as_node=decision.as_node)
-    authors = audit.told(here.thread, "authors") if outcome.makes_author else {}
+    authors = audit.told(here.thread, "authors") if reached.makes_author else {}
     audit.append(
         "decision.reached",
         actor=decision.vote.voter.get_username() if decision.vote else "countersign",
@@ -77,7 +77,7 @@ def _record(here: Locked, outcome: Outcome, decision: Decision, run: Run) -> Non
             "run": str(run.pk),
             "verdict": decision.verdict,
             "by": decision.decided_by,
-            "votes": [str(vote.pk) for vote in outcome.votes],
+            "votes": [str(vote.pk) for vote in reached.votes],
             "checkpoint": here.approval.checkpoint_id,
         },
         digests={

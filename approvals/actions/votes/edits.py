@@ -15,7 +15,7 @@ GRAPH_GONE = "No worker has the graph {} any more. Is it in langgraph.json?"
 
 
 @dataclass(frozen=True)
-class Edits:
+class CheckedEdits:
     """`value` is what is stored, shown and sent to a worker: new secrets in it are encrypted.
 
     `refused` is why the graph cannot take it, with a path for each fault; None if it can.
@@ -25,7 +25,7 @@ class Edits:
     refused: Refusal | None = None
 
     @classmethod
-    def of(cls, approval: Approval, given: Any, *, as_node: str = "", is_skip: bool = False) -> "Edits":
+    def of(cls, approval: Approval, given: Any, *, as_node: str = "", is_skip: bool = False) -> "CheckedEdits":
         """Read edits as somebody sent them. The approval is of `locks.find`; the card is read if there is an edit."""
         if given == {}:
             card = None

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from approvals.actions.votes import alterations, checks, locks
 from approvals.actions.votes.ballots import Ballot
-from approvals.actions.votes.edits import Edits
+from approvals.actions.votes.edits import CheckedEdits
 from approvals.actions.workers import inquiries
 from approvals.domain import answers, permissions
 from approvals.domain.permissions import User
@@ -39,12 +39,12 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = N
     if answer is not None:
         checks.check_answer(approval, answer)
         return _try_answer(approval, answer)
-    read = Edits.of(approval, edits, as_node=as_node)
+    read = CheckedEdits.of(approval, edits, as_node=as_node)
     read.check()
     return _try_edits(approval, read, as_node)
 
 
-def of_ballot(approval: Approval, ballot: Ballot, edits: Edits, by: User) -> Tried:
+def of_ballot(approval: Approval, ballot: Ballot, edits: CheckedEdits, by: User) -> Tried:
     """Have the graph try a ballot, without a lock, because a worker answers meanwhile.
 
     Raises Unavailable if no worker answers and there is an edit. A skip needs no worker.
@@ -62,7 +62,7 @@ def of_ballot(approval: Approval, ballot: Ballot, edits: Edits, by: User) -> Tri
     return Tried({name: given[name] for name in SHOWN} if given else None)
 
 
-def _try(approval: Approval, ballot: Ballot, edits: Edits) -> dict[str, Any] | None:
+def _try(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> dict[str, Any] | None:
     """Return what the ballot leads to; None if it has nothing to try."""
     is_skip = ballot.verdict == Verdict.SKIP and Verdict.SKIP in approval.allowed_verdicts
     if ballot.edits or is_skip and not approval.blocked:  # a state of which types were not built cannot be tried
@@ -73,7 +73,7 @@ def _try(approval: Approval, ballot: Ballot, edits: Edits) -> dict[str, Any] | N
     return None
 
 
-def _try_edits(approval: Approval, edits: Edits, as_node: str) -> dict[str, Any]:
+def _try_edits(approval: Approval, edits: CheckedEdits, as_node: str) -> dict[str, Any]:
     return inquiries.preview(
         thread_id=approval.thread_id,
         graph_id=approval.graph_id,

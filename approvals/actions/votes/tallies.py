@@ -11,7 +11,7 @@ from approvals import audit
 from approvals.actions.people import notices
 from approvals.actions.votes import decisions
 from approvals.actions.votes.ballots import Ballot, Voted
-from approvals.actions.votes.decisions import Outcome
+from approvals.actions.votes.decisions import ReachedDecision
 from approvals.actions.votes.locks import Locked
 from approvals.audit import rows as audit_rows
 from approvals.audit import vouching
@@ -43,8 +43,8 @@ def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouch
     vote = _stored(here.approval, ballot, by, is_own=is_own)
     reach("decide.voted")
     _record(here, vote, is_new=is_new)
-    if outcome := _outcome(here, proposal, [*votes, vote]):
-        return Voted(vote, *decisions.settle(here, outcome))
+    if reached := _reached(here, proposal, [*votes, vote]):
+        return Voted(vote, *decisions.settle(here, reached))
     _let_go(here, is_new=is_new)
     return Voted(vote, None, None)
 
@@ -122,7 +122,7 @@ def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
     return counting
 
 
-def _outcome(here: Locked, proposal: Proposal, votes: Sequence[Vote]) -> Outcome | None:
+def _reached(here: Locked, proposal: Proposal, votes: Sequence[Vote]) -> ReachedDecision | None:
     against = [vote for vote in votes if vote.verdict == Verdict.REJECT]
     approving = [vote for vote in votes if vote.verdict != Verdict.REJECT]
     proposer = _needs_others(here, proposal)
@@ -135,7 +135,7 @@ def _outcome(here: Locked, proposal: Proposal, votes: Sequence[Vote]) -> Outcome
     if not result:
         return None
     made_by = against if result == "reject" else approving
-    return Outcome(
+    return ReachedDecision(
         verdict=Verdict.REJECT if result == "reject" else proposal.verdict,
         by=", ".join(vote.voter.get_username() for vote in made_by),
         proposal=Proposal() if result == "reject" else proposal,

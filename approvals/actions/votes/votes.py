@@ -6,7 +6,7 @@ from agentcore.testing.failpoints import is_off, reach
 from approvals import audit
 from approvals.actions.votes import alterations, ballots, checks, late_votes, locks, previews, tallies
 from approvals.actions.votes.ballots import Ballot, Voted
-from approvals.actions.votes.edits import Edits
+from approvals.actions.votes.edits import CheckedEdits
 from approvals.actions.votes.previews import Tried
 from approvals.domain import permissions
 from approvals.domain.permissions import User
@@ -26,7 +26,7 @@ def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     permissions.check_view(by)
     seen = locks.find(approval_id, reads=locks.CONTENT if ballot.edits or ballot.is_answered or ballot.as_node else ())
     permissions.check_vote(by, ballot.verdict)
-    edits = Edits.of(seen, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
+    edits = CheckedEdits.of(seen, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
     ballot = ballots.read(ballot, edits.value)
     if answered := ballots.answered_before(seen, ballot, by):
         return answered
