@@ -68,12 +68,8 @@ class Command(BaseCommand):
         try:
             if no_worker:
                 self._start(listening, beside=contextlib.nullcontext, demo=demo)
-                return
-            # Imported here: it loads LangGraph, which a process of web alone does without.
-            from approvals.jobs import runtime, worker
-
-            with runtime.keep_checkpoints():
-                self._start(listening, beside=worker.running_until_exit, demo=demo)
+            else:
+                self._start_with_worker(listening, demo=demo)
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         except (OperationalError, PoolTimeout) as error:
@@ -82,6 +78,13 @@ class Command(BaseCommand):
             raise CommandError(
                 "The database lacks tables. Type: manage.py migrate, then setup_checkpointer."
             ) from error
+
+    def _start_with_worker(self, listening: socket.socket, *, demo: bool) -> None:
+        # Imported here: it loads LangGraph, which a process of web alone does without.
+        from approvals.jobs import runtime, worker
+
+        with runtime.keep_checkpoints():
+            self._start(listening, beside=worker.running_until_exit, demo=demo)
 
     def _start(self, listening: socket.socket, *, beside: Beside, demo: bool) -> None:
         if demo:
