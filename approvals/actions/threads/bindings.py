@@ -1,12 +1,10 @@
 """Bind a thread of an outside program to a graph, when the thread names none. For admins."""
 
-import time
-
-from django.db import connection
 from django.utils import timezone
 
 from approvals import audit, checkpoints
 from approvals.actions.threads.records import LONGEST_ID, record_binding
+from approvals.database import wait_for
 from approvals.domain import bindings, permissions
 from approvals.domain.permissions import User
 from approvals.enums import ACTIVE_RUNS, Binding
@@ -16,7 +14,6 @@ from approvals.live import events
 from approvals.models import Graph, Run, Thread
 
 WAIT_SECONDS = 3.0
-_LOOK_EVERY_SECONDS = 0.02
 _MOST_NAMED = 50
 
 
@@ -87,11 +84,10 @@ def _bind(thread: Thread, graph_id: str, reason: str, fits: bool, by: User) -> N
 
 def _read(thread: Thread) -> Thread:
     """Return the thread once a worker has read it with its graph, or after a time limit."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
+
+    def is_read() -> bool:
         thread.refresh_from_db()
-        if thread.step is not None or thread.problem:
-            break
-        connection.close()  # back to the pool while we wait
-        time.sleep(_LOOK_EVERY_SECONDS)
+        return thread.step is not None or bool(thread.problem)
+
+    wait_for(is_read, seconds=WAIT_SECONDS)
     return thread

@@ -1,10 +1,7 @@
 """Fork a checkpoint into a new thread. The old thread and its questions stay as they are."""
 
-import time
 from typing import Any
 from uuid import uuid4
-
-from django.db import connection
 
 from agentcore.plain import edits as state_edit
 from agentcore.plain import timeline
@@ -14,6 +11,7 @@ from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
+from approvals.database import wait_for
 from approvals.domain import authors, bindings, encryption, permissions
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
@@ -23,7 +21,6 @@ from approvals.jobs import job_queue
 from approvals.models import Graph, Run, Thread
 
 WAIT_SECONDS = 10.0
-_LOOK_EVERY_SECONDS = 0.02
 
 
 def fork_thread(
@@ -152,11 +149,10 @@ def _authors_of(source: Thread, checkpoint_id: str) -> list[Author]:
 
 def _awaited(run: Run) -> Thread:
     """Return the thread once the copy exists, or after a time limit; a slow copy is made all the same."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
+
+    def is_there() -> bool:
         run.refresh_from_db()
-        if run.entered_at or not run.is_active:
-            break
-        connection.close()  # back to the pool while we wait
-        time.sleep(_LOOK_EVERY_SECONDS)
+        return bool(run.entered_at) or not run.is_active
+
+    wait_for(is_there, seconds=WAIT_SECONDS)
     return Thread.objects.get(pk=run.thread_id)

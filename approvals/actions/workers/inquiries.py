@@ -1,15 +1,15 @@
 """Ask a worker about a graph, and wait for the answer within a time limit. Web processes load no graphs."""
 
-import time
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import checkpoints
+from approvals.database import wait_for
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import job_queue as jobs
 from approvals.models import Approval, Graph, Inquiry, Thread
@@ -17,7 +17,6 @@ from approvals.models import Approval, Graph, Inquiry, Thread
 WHOLE_WAIT_SECONDS = 30.0
 """Time limit for one large value."""
 INDEX_WAIT_SECONDS = 3.0
-_LOOK_EVERY_SECONDS = 0.02
 _KEPT_FOR = timedelta(minutes=5)
 
 
@@ -67,12 +66,12 @@ def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
     jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)
     head = checkpoints.read_head(thread_id)
     wanted = head.checkpoint_id if head else ""
-    deadline = time.monotonic() + INDEX_WAIT_SECONDS
-    while time.monotonic() < deadline:
+
+    def is_indexed() -> bool:
         is_read = Thread.objects.filter(pk=thread_id, checkpoint_id=wanted).exists()
-        if is_read and not (until_closed and Approval.objects.pending().filter(pk=until_closed).exists()):
-            return
-        time.sleep(_LOOK_EVERY_SECONDS)
+        return is_read and not (until_closed and Approval.objects.pending().filter(pk=until_closed).exists())
+
+    wait_for(is_indexed, seconds=INDEX_WAIT_SECONDS)
 
 
 def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
@@ -97,15 +96,12 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
 
 def _wait(asked: Inquiry) -> dict[str, Any]:
     longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else settings.REPLY_SECONDS
-    deadline = time.monotonic() + longest
-    while time.monotonic() < deadline:
-        reply: dict[str, Any] | None = Inquiry.objects.filter(pk=asked.pk).values_list("answer", flat=True).first()
-        if reply is not None:
-            Inquiry.objects.filter(pk=asked.pk).delete()
-            return reply
-        connection.close()  # back to the pool while we wait
-        time.sleep(_LOOK_EVERY_SECONDS)
-    raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
+    rows = Inquiry.objects.filter(pk=asked.pk)
+    reply: dict[str, Any] | None = wait_for(rows.values_list("answer", flat=True).first, seconds=longest)
+    if reply is None:
+        raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
+    rows.delete()
+    return reply
 
 
 _NEED_NO_GRAPH = ("snapshot", "history")
