@@ -350,6 +350,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         of_approval = [f"decision__approval__{name}" for name in APPROVAL_CONTENT]
         return self.defer(*RUN_CONTENT, *of_decision, *of_approval)
 
+    def hold(self, thread: Thread) -> bool:
+        """Return whether one of them holds the thread: it is queued or running."""
+        return self.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
+
 
 RUN_CONTENT = ("input", "steps", "calls")
 

@@ -17,6 +17,7 @@ SENDS_WAIT = (
     "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
     " something else. Edit those arguments instead: decide on each."
 )
+THREAD_HELD = "A run holds this thread. Wait until it stops."
 LONGEST_COMMENT = 5_000
 MOST_APPROVALS = 50
 MOST_MINUTES = 366 * 24 * 60
@@ -313,7 +314,7 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
     if status == "interrupted":
         return "The thread waits for people: new input would drop their question. Decide it first."
     if status == "busy":
-        return "A run holds this thread. Wait until it stops."
+        return THREAD_HELD
     if status == "error":
         return "The last run of this thread needs a person. Retry it or give it up first."
     return ""
@@ -341,7 +342,7 @@ def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequenc
     if is_cleaned:
         return "This thread was force-cleaned."
     if status == "busy":
-        return "A run holds this thread. Wait until it stops."
+        return THREAD_HELD
     if not can_be_answered:
         return "This thread does not stand at a question, so there is nothing to ask again."
     if all(can_be_answered):

@@ -277,7 +277,7 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
     if policies.is_expired(rule, due_at=approval.due_at, now=now, allowed=approval.allowed_verdicts):
         return "The time to decide this is over; it is being rejected."
     if approval.thread.status == ThreadStatus.BUSY:
-        return "A run holds this thread. Wait until it stops."
+        return policies.THREAD_HELD
     return policies.why_not_claimed(
         claimed_by=approval.claimed_by.get_username() if approval.claimed_by else "",
         claimed_until=approval.claimed_until,

@@ -5,9 +5,9 @@ from django.utils import timezone
 from approvals import audit, checkpoints
 from approvals.actions.threads.records import LONGEST_ID, record_binding
 from approvals.database import wait_for
-from approvals.domain import bindings, permissions
+from approvals.domain import bindings, permissions, policies
 from approvals.domain.permissions import User
-from approvals.enums import ACTIVE_RUNS, Binding
+from approvals.enums import Binding
 from approvals.errors import Busy, Conflict, Gone, Invalid, NotFound, Unbound
 from approvals.jobs import job_queue
 from approvals.live import events
@@ -51,8 +51,8 @@ def _check(thread: Thread | None, thread_id: str) -> None:
         raise NotFound("There is no such thread.")
     if thread.cleaned_at:
         raise Gone("This thread was force-cleaned; its checkpoints are gone.")
-    if Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
-        raise Busy("A run holds this thread. Wait until it stops.", status=thread.status)
+    if Run.objects.hold(thread):
+        raise Busy(policies.THREAD_HELD, status=thread.status)
     if not thread.bound_by and not thread.unbound:
         told = "It takes the graph that is run on it first." if not thread.checkpoint_id else bindings.NOT_READ
         raise Unbound(told)

@@ -64,7 +64,7 @@ def store_if_free(
     Without `head` the snapshot is stored although the thread keeps moving; it will be indexed again.
     """
     thread = _locked(snapshot.thread_id)
-    if thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
+    if thread.cleaned_at or Run.objects.hold(thread):
         return True
     if head is None:
         head = Head(snapshot.checkpoint_id, "")
@@ -438,7 +438,7 @@ def store_gone(thread_id: str) -> None:
     """Store that the agent deleted its checkpoints: the open questions are superseded."""
     checkpoints.mark_indexed(thread_id, None)
     thread = Thread.objects.find_locked(thread_id)
-    if thread is None or thread.cleaned_at or Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists():
+    if thread is None or thread.cleaned_at or Run.objects.hold(thread):
         return
     thread.checkpoint_id, thread.next, thread.state, thread.status = "", [], {}, ThreadStatus.IDLE
     thread.blocked, thread.is_poisoned = [], False
@@ -452,7 +452,7 @@ def store_gone(thread_id: str) -> None:
 def store_unreadable(thread_id: str, bond: FoundBinding, head: Head, problem: str, state: dict[str, Any]) -> None:
     """List an unreadable thread with the reason and its content. Which node runs next is not known."""
     thread = _locked(thread_id)
-    is_free = thread.cleaned_at is None and not Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
+    is_free = thread.cleaned_at is None and not Run.objects.hold(thread)
     if is_free and _tie(thread, bond, head):
         thread.unbound = bond.uncertain.as_dict() if bond.uncertain else None
         thread.checkpoint_id, thread.problem = head.checkpoint_id, problem

@@ -7,7 +7,7 @@ from approvals import audit, checkpoints
 from approvals.actions.runs import queueing
 from approvals.actions.threads.forks import check_can_be_forked
 from approvals.actions.votes import alterations
-from approvals.domain import authors, permissions
+from approvals.domain import authors, permissions, policies
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
@@ -30,7 +30,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
         if typed_id.strip() != thread.pk.strip():
             raise Invalid("What you typed is not this thread's id. Nothing was run.")
         if thread.status == ThreadStatus.BUSY:
-            raise Busy("A run holds this thread. Wait until it stops.", status=thread.status)
+            raise Busy(policies.THREAD_HELD, status=thread.status)
         with checkpoints.open_tables() as tables:
             if not timeline.has(tables, thread_id, checkpoint_id):
                 raise NotFound("The thread has no such checkpoint.")

@@ -166,7 +166,7 @@ def check_question(log: vouching.Log, here: Locked) -> None:
 def check_head(here: Locked) -> None:
     """Raise Busy or Stale unless the thread stands where the question was asked."""
     if here.thread.status == ThreadStatus.BUSY:
-        raise Busy("A run holds this thread. Wait until it stops.")
+        raise Busy(policies.THREAD_HELD)
     if is_off("head_check"):
         return
     if here.approval.interrupt_id and Run.objects.filter(thread=here.thread, status=RunStatus.HELD).exists():

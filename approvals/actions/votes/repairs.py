@@ -6,7 +6,7 @@ from approvals import audit
 from approvals.actions.runs import queueing
 from approvals.domain import bindings, permissions, policies
 from approvals.domain.permissions import User
-from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, RunKind, RunStatus, ThreadStatus
+from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
 from approvals.models import Approval, Run, Thread
 
@@ -50,7 +50,7 @@ def why_not(thread: Thread) -> str:
     asked = Approval.objects.filter(thread=thread, checkpoint_id=thread.checkpoint_id).exclude(interrupt_id="")
     last = asked.order_by("interrupt_id", "-round").distinct("interrupt_id").values_list("status", "allowed_verdicts")
     # Not the thread's status: where one question was answered and one given up, no run holds it, and yet nodes wait.
-    is_held = Run.objects.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
+    is_held = Run.objects.hold(thread)
     return policies.why_not_ask_again(
         status=ThreadStatus.BUSY if is_held else ThreadStatus.IDLE,
         is_cleaned=thread.cleaned_at is not None,
