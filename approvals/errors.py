@@ -30,6 +30,8 @@ Refusal
 
 from typing import Any
 
+THREAD_CLEANED = "This thread was force-cleaned; its checkpoints are gone."
+
 
 class Refusal(Exception):
     """An error for people: what happened, to which thing, what to do next. Never contains a password or a state."""

@@ -24,12 +24,10 @@ from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.plain import masks
 from agentcore.plain.blocked import blocked_sentence, noting_blocked
 from agentcore.plain.edits import Edits
-from agentcore.plain.errors import CannotFork, UnreadableThread
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT, CannotFork, UnreadableThread
 from agentcore.plain.types import Snapshot
 from agentcore.savers.base import Saver
 from agentcore.savers.large_values import check_can_be_copied
-
-NO_CHECKPOINT = "The thread has no such checkpoint."
 
 Writes = dict[str, list[tuple[str, Any]]]
 """Pending writes by task, in order."""
@@ -97,7 +95,7 @@ async def stand_again(run: RunContext, checkpoint_id: str) -> Snapshot:
         return here
     found = await run.saver.aget_tuple(config_for(run.thread_id, checkpoint_id))
     if found is None:
-        raise CannotFork(NO_CHECKPOINT)
+        raise CannotFork(NO_SUCH_CHECKPOINT)
     await _put_again(run.saver, found, run.metadata)
     return await _at_head(run.graph, run.saver, run.thread_id)
 
@@ -143,7 +141,7 @@ async def _lines(graph: CompiledGraph, saver: Saver, thread_id: str, checkpoint_
     await check_can_be_copied(saver, thread_id, checkpoint_id)
     found = await saver.aget_tuple(config_for(thread_id, checkpoint_id))
     if found is None:
-        raise CannotFork(NO_CHECKPOINT)
+        raise CannotFork(NO_SUCH_CHECKPOINT)
     head = await saver.aget_tuple(config_for(thread_id))
     is_head = head is not None and head.checkpoint["id"] == checkpoint_id
     state = await _read(graph, saver, thread_id, checkpoint_id)

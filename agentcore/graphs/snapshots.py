@@ -24,7 +24,7 @@ from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.subgraphs import graph_at
 from agentcore.plain.blocked import noting_blocked
 from agentcore.plain.decoding import plain_serializer
-from agentcore.plain.errors import UnreadableThread, without_secrets
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT, UnreadableThread, without_secrets
 from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
 from agentcore.plain.json import canonical, has_objects, to_plain
 from agentcore.plain.masks import Mask, hidden_sent, states_in_sent
@@ -332,7 +332,7 @@ async def read_part(
     with _unreadable():
         found = await reader.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
         if found is None:
-            raise UnreadableThread("The thread has no such checkpoint.")
+            raise UnreadableThread(NO_SUCH_CHECKPOINT)
         if part == "request":
             asked = [value for _, name, value in found.pending_writes or () if name == "__interrupt__"]
             sent = sends.sends_in(found.checkpoint["channel_values"])

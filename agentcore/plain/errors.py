@@ -26,6 +26,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+NO_SUCH_CHECKPOINT = "The thread has no such checkpoint."
+
 
 class AgentCoreError(Exception):
     """The base of every error raised by this package."""

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT
 from approvals import checkpoints
 from approvals.actions.threads import bindings as bind_thread
 from approvals.actions.threads import cleaning, creation, diagnosis, forks, replays
@@ -29,7 +30,7 @@ from approvals.api.schemas import (
 )
 from approvals.domain import bindings
 from approvals.enums import ThreadStatus
-from approvals.errors import Gone, NotFound, Unbound
+from approvals.errors import THREAD_CLEANED, Gone, NotFound, Unbound
 from approvals.models import Approval, Thread
 
 router = Router(tags=["threads"])
@@ -230,7 +231,7 @@ def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
     thread = _readable(thread_id)
     if not _has_checkpoints(thread):
         if checkpoint_id:
-            raise NotFound("The thread has no such checkpoint.")
+            raise NotFound(NO_SUCH_CHECKPOINT)
         return empty_state(thread_id)
     return state_out(inquiries.snapshot(thread_id=thread_id, graph_id=thread.graph_id, checkpoint_id=checkpoint_id))
 
@@ -247,7 +248,7 @@ def _has_checkpoints(thread: Thread) -> bool:
 def _readable(thread_id: str) -> Thread:
     thread = _existing(thread_id)
     if thread.cleaned_at:
-        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+        raise Gone(THREAD_CLEANED)
     return thread
 
 

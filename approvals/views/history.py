@@ -12,7 +12,7 @@ from agentcore.plain import timeline
 from agentcore.plain.timeline import KeptState
 from approvals.actions.threads import history as look_back
 from approvals.domain import permissions, policies
-from approvals.errors import Gone, Invalid
+from approvals.errors import THREAD_CLEANED, Gone, Invalid
 from approvals.models import Graph, Thread
 from approvals.presenters.history import drawing_at, point_of, points_of
 from approvals.presenters.values import differences_of, state_of
@@ -93,7 +93,7 @@ def _other(request: Request, found: Thread) -> tuple[Thread, str] | None:
 def _opened(request: Request, thread_id: str) -> tuple[Thread, Graph | None]:
     found = get_thread(request.user, thread_id)
     if found.cleaned_at:
-        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+        raise Gone(THREAD_CLEANED)
     return found, Graph.objects.filter(pk=found.graph_id).first()
 
 

@@ -8,7 +8,7 @@ from approvals.database import wait_for
 from approvals.domain import bindings, permissions, policies
 from approvals.domain.permissions import User
 from approvals.enums import Binding
-from approvals.errors import Busy, Conflict, Gone, Invalid, NotFound, Unbound
+from approvals.errors import THREAD_CLEANED, Busy, Conflict, Gone, Invalid, NotFound, Unbound
 from approvals.jobs import job_queue
 from approvals.live import events
 from approvals.models import Graph, Run, Thread
@@ -50,7 +50,7 @@ def _check(thread: Thread | None, thread_id: str) -> None:
             raise Unbound(bindings.NOT_READ)
         raise NotFound("There is no such thread.")
     if thread.cleaned_at:
-        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+        raise Gone(THREAD_CLEANED)
     if Run.objects.hold(thread):
         raise Busy(policies.THREAD_HELD, status=thread.status)
     if not thread.bound_by and not thread.unbound:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from agentcore.plain import edits as state_edit
 from agentcore.plain import timeline
-from agentcore.plain.errors import CannotEdit
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT, CannotEdit
 from agentcore.plain.json import digest
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
@@ -16,7 +16,7 @@ from approvals.domain import authors, bindings, encryption, permissions
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus
-from approvals.errors import Conflict, Gone, Invalid, InvalidEdit, NotFound
+from approvals.errors import THREAD_CLEANED, Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.jobs import job_queue
 from approvals.models import Graph, Run, Thread
 
@@ -35,7 +35,7 @@ def fork_thread(
     source, graph = _source(thread_id)
     _check(source, graph, edits, as_node, input)
     if not _is_there(thread_id, checkpoint_id):
-        raise NotFound("The thread has no such checkpoint.")
+        raise NotFound(NO_SUCH_CHECKPOINT)
     secrets = graph.record.secrets
     edits = encryption.encrypted(edits, secrets, source.pk)
     _have_it_tried(source, graph, checkpoint_id, edits, as_node)
@@ -47,7 +47,7 @@ def fork_thread(
 def check_can_be_forked(thread: Thread) -> None:
     """Raise Gone for a removed thread, Unbound for a thread without a certain graph."""
     if thread.cleaned_at:
-        raise Gone("This thread was force-cleaned; its checkpoints are gone.")
+        raise Gone(THREAD_CLEANED)
     bindings.check(thread)
     if not thread.graph_id:
         raise Conflict("Nothing has run on this thread yet.")

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from agentcore.plain import timeline
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT
 from agentcore.plain.timeline import KeptState, Moment
 from approvals import checkpoints
 from approvals.actions.workers import inquiries
@@ -52,7 +53,7 @@ def states(places: list[tuple[Thread, str]]) -> list[KeptState]:
     with checkpoints.open_tables() as tables:
         found = timeline.read_states(tables, [(thread.pk, checkpoint_id) for thread, checkpoint_id in places])
     if any((thread.pk, checkpoint_id) not in found for thread, checkpoint_id in places):
-        raise NotFound("The thread has no such checkpoint.")
+        raise NotFound(NO_SUCH_CHECKPOINT)
     return [_whole(thread, found[thread.pk, checkpoint_id]) for thread, checkpoint_id in places]
 
 

@@ -3,6 +3,7 @@
 from django.utils import timezone
 
 from agentcore.plain import timeline
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing
 from approvals.actions.threads.forks import check_can_be_forked
@@ -33,7 +34,7 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
             raise Busy(policies.THREAD_HELD, status=thread.status)
         with checkpoints.open_tables() as tables:
             if not timeline.has(tables, thread_id, checkpoint_id):
-                raise NotFound("The thread has no such checkpoint.")
+                raise NotFound(NO_SUCH_CHECKPOINT)
         return _begin(thread, checkpoint_id, by)
 
 

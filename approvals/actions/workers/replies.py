@@ -9,7 +9,7 @@ from agentcore import dialects
 from agentcore.graphs import forks, snapshots, state_edits
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks
-from agentcore.plain.errors import Ambiguous, CannotEdit, CannotFork, UnreadableThread
+from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, CannotFork, UnreadableThread
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Question
 from approvals.database import in_database
@@ -75,13 +75,13 @@ async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None)
     if not graph_id:
         look = await snapshots.look((await runtime.worker()).saver(None), thread_id, checkpoint_id)
         if look is None:
-            raise NotFound("The thread has no such checkpoint.")
+            raise NotFound(NO_SUCH_CHECKPOINT)
         return asdict(snapshots.snapshot_of(look, thread_id))
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
     found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id)
     if found is None:
-        raise NotFound("The thread has no such checkpoint.")
+        raise NotFound(NO_SUCH_CHECKPOINT)
     return asdict(found)
 
 
