@@ -12,6 +12,11 @@ from approvals.models import Graph, Thread
 NOT_READ = "No worker has read this thread yet, so its graph is not certain. Try again in a moment."
 
 
+def graph_gone(graph_id: str) -> str:
+    """Say that no worker has a graph that one needs."""
+    return f"No worker has the graph {graph_id!r:.60} any more. Is it in langgraph.json?"
+
+
 @dataclass(frozen=True)
 class Uncertain:
     """The reason why a thread has no certain graph, and what its page can show all the same."""

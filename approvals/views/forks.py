@@ -64,10 +64,7 @@ def fork(request: Request, thread_id: str, checkpoint_id: str) -> HttpResponse:
 
 def _at(request: Request, thread_id: str, checkpoint_id: str) -> tuple[Thread, Graph, Point, dict[str, Any]]:
     thread = get_thread(request.user, thread_id)
-    forks.check_can_be_forked(thread)
-    graph = Graph.objects.filter(pk=thread.graph_id).first()
-    if graph is None:
-        raise Conflict(f"No worker has the graph {thread.graph_id} any more. Is it in langgraph.json?")
+    graph = forks.graph_of(thread)
     [kept] = history.states([(thread, checkpoint_id)])
     point = point_of(kept.moment, history.around(thread, kept.moment), thread, graph)
     return thread, graph, point, timeline.shown(kept, graph.record.secrets)

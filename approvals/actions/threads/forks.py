@@ -57,11 +57,16 @@ def _source(thread_id: str) -> tuple[Thread, Graph]:
     thread = Thread.objects.filter(pk=thread_id).first()
     if thread is None:
         raise NotFound("There is no such thread.")
+    return thread, graph_of(thread)
+
+
+def graph_of(thread: Thread) -> Graph:
+    """Return the graph of a thread that can be forked. Raises Conflict if no worker has it any more."""
     check_can_be_forked(thread)
     graph = Graph.objects.filter(pk=thread.graph_id).first()
     if graph is None:
-        raise Conflict(f"No worker has the graph {thread.graph_id} any more. Is it in langgraph.json?")
-    return thread, graph
+        raise Conflict(bindings.graph_gone(thread.graph_id))
+    return graph
 
 
 def _check(source: Thread, graph: Graph, edits: Any, as_node: str, input: Any) -> None:

@@ -21,7 +21,6 @@ from approvals.jobs import job_queue, runtime
 from approvals.models import Graph, Thread
 
 _TRIES = 5
-GRAPH_GONE = "No worker has the graph {} any more. Is it in langgraph.json?"
 NO_CHECKPOINT = "What is stored is no checkpoint of LangGraph's, so nothing tells its graph."
 
 
@@ -40,7 +39,7 @@ async def index_thread(thread_id: str) -> None:
         if graph is None and await in_database(Graph.objects.filter(pk=graph_id).exists)():
             return await in_database(_hand_on)(thread_id, graph_id)
         if graph is None:
-            return await _list_unread(worker, thread_id, bond, head, GRAPH_GONE.format(graph_id))
+            return await _list_unread(worker, thread_id, bond, head, bindings.graph_gone(graph_id))
         try:
             snapshot = await snapshots.snapshot(graph, worker.saver(graph_id), thread_id)
             pauses = pauses_at(graph, snapshot) if snapshot else []

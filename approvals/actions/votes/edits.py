@@ -6,12 +6,10 @@ from typing import Any
 from agentcore.plain import edits as state_edit
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import GraphCard
-from approvals.domain import answers, editable, encryption, policies
+from approvals.domain import answers, bindings, editable, encryption, policies
 from approvals.domain.policies import Rule
 from approvals.errors import InvalidEdit, Refusal, Unavailable
 from approvals.models import Approval, Graph
-
-GRAPH_GONE = "No worker has the graph {} any more. Is it in langgraph.json?"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class CheckedEdits:
         try:
             _check_pause(approval, value, as_node, is_skip=is_skip)
             if not is_known:
-                raise Unavailable(GRAPH_GONE.format(approval.graph_id))
+                raise Unavailable(bindings.graph_gone(approval.graph_id))
             if card:
                 _check_channels(approval, value, card)
         except Refusal as refused:

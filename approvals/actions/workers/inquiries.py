@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from approvals import checkpoints
 from approvals.database import wait_for
+from approvals.domain import bindings
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import job_queue as jobs
 from approvals.models import Approval, Graph, Inquiry, Thread
@@ -82,7 +83,7 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
     if not graph_id and kind not in _NEED_NO_GRAPH:
         raise Conflict("No worker can do this: it is not certain which graph the thread is of.")
     if graph_id and not Graph.objects.filter(pk=graph_id).exists():
-        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
+        raise Unavailable(bindings.graph_gone(graph_id))
     with transaction.atomic():
         Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
         asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})

@@ -13,7 +13,7 @@ from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, Ca
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Question
 from approvals.database import in_database
-from approvals.domain import encryption
+from approvals.domain import bindings, encryption
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import runtime
 from approvals.models import Inquiry
@@ -128,7 +128,7 @@ async def _secrets_of(graph_id: str) -> tuple[str, ...]:
 async def _loaded(graph_id: str) -> tuple[Any, runtime.WorkerRuntime]:
     worker = await runtime.worker()
     if graph_id not in worker.graphs:
-        raise Unavailable(f"No worker has the graph {graph_id!r:.60}. Is it in langgraph.json?")
+        raise Unavailable(bindings.graph_gone(graph_id))
     return worker.graphs[graph_id], worker
 
 
