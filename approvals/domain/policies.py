@@ -253,6 +253,17 @@ def is_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: C
     return due_at is not None and due_at <= now and rule.on_deadline == "deny" and "reject" in allowed
 
 
+def why_not_expired(rule: Rule, *, due_at: datetime | None, now: datetime, allowed: Collection[str]) -> str:
+    """Return a sentence where `is_expired`, or an empty string."""
+    is_over = is_expired(rule, due_at=due_at, now=now, allowed=allowed)
+    return "The time to decide this is over; it is being rejected." if is_over else ""
+
+
+def why_not_held(*, status: str) -> str:
+    """Return a sentence while a run holds the thread, or an empty string."""
+    return THREAD_HELD if status == "busy" else ""
+
+
 def why_not_unopened(*, parts: Sequence[str]) -> str:
     """Return which parts a person has to open, or see the end of, before a yes; or an empty string."""
     folded = [part for part in parts if part == ALL_ACTIONS or part.startswith(("action/", "proposal/"))]
@@ -313,8 +324,8 @@ def why_not_start(*, status: str, is_cleaned: bool) -> str:
         return "This thread was force-cleaned. Start a new one."
     if status == "interrupted":
         return "The thread waits for people: new input would drop their question. Decide it first."
-    if status == "busy":
-        return THREAD_HELD
+    if sentence := why_not_held(status=status):
+        return sentence
     if status == "error":
         return "The last run of this thread needs a person. Retry it or give it up first."
     return ""
@@ -341,8 +352,8 @@ def why_not_ask_again(*, status: str, is_cleaned: bool, can_be_answered: Sequenc
     """
     if is_cleaned:
         return "This thread was force-cleaned."
-    if status == "busy":
-        return THREAD_HELD
+    if sentence := why_not_held(status=status):
+        return sentence
     if not can_be_answered:
         return "This thread does not stand at a question, so there is nothing to ask again."
     if all(can_be_answered):

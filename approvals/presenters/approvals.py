@@ -12,7 +12,7 @@ from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.domain.spoofing.findings import marks_of, step_of
 from approvals.domain.text import json_text
-from approvals.enums import VERDICT_WORDS, ThreadStatus, Verdict
+from approvals.enums import VERDICT_WORDS, Verdict
 from approvals.models import Approval, Decision, Graph
 from approvals.presenters.answers import DecidedShown, asked_by, decided_of, values_of
 from approvals.presenters.graphs import Drawing, drawing_of
@@ -274,15 +274,15 @@ def why_not_vote_at_all(approval: Approval, by: User, *, is_voted: bool, now: da
         return sentence
     if is_voted:
         return "You voted. Withdraw your vote to vote again."
-    if policies.is_expired(rule, due_at=approval.due_at, now=now, allowed=approval.allowed_verdicts):
-        return "The time to decide this is over; it is being rejected."
-    if approval.thread.status == ThreadStatus.BUSY:
-        return policies.THREAD_HELD
-    return policies.why_not_claimed(
-        claimed_by=approval.claimed_by.get_username() if approval.claimed_by else "",
-        claimed_until=approval.claimed_until,
-        now=now,
-        voter=by.get_username(),
+    return (
+        policies.why_not_expired(rule, due_at=approval.due_at, now=now, allowed=approval.allowed_verdicts)
+        or policies.why_not_held(status=approval.thread.status)
+        or policies.why_not_claimed(
+            claimed_by=approval.claimed_by.get_username() if approval.claimed_by else "",
+            claimed_until=approval.claimed_until,
+            now=now,
+            voter=by.get_username(),
+        )
     )
 
 

@@ -11,7 +11,7 @@ from approvals.actions.votes import alterations
 from approvals.domain import authors, permissions, policies
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
-from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
+from approvals.enums import STUCK_RUNS, RunKind, RunStatus
 from approvals.errors import Busy, Invalid, NotFound
 from approvals.models import Run, Thread
 
@@ -30,8 +30,8 @@ def replay_thread(*, thread_id: str, checkpoint_id: str, typed_id: str, by: User
         check_can_be_forked(thread)
         if typed_id.strip() != thread.pk.strip():
             raise Invalid("What you typed is not this thread's id. Nothing was run.")
-        if thread.status == ThreadStatus.BUSY:
-            raise Busy(policies.THREAD_HELD, status=thread.status)
+        if sentence := policies.why_not_held(status=thread.status):
+            raise Busy(sentence, status=thread.status)
         with checkpoints.open_tables() as tables:
             if not timeline.has(tables, thread_id, checkpoint_id):
                 raise NotFound(NO_SUCH_CHECKPOINT)

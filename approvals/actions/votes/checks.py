@@ -15,7 +15,7 @@ from approvals.audit import vouching
 from approvals.domain import answers, bindings, permissions, policies, voters
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
-from approvals.enums import ApprovalStatus, RunStatus, ThreadStatus, Verdict
+from approvals.enums import ApprovalStatus, RunStatus, Verdict
 from approvals.errors import (
     AlreadyDecided,
     Altered,
@@ -165,8 +165,8 @@ def check_question(log: vouching.Log, here: Locked) -> None:
 
 def check_head(here: Locked) -> None:
     """Raise Busy or Stale unless the thread stands where the question was asked."""
-    if here.thread.status == ThreadStatus.BUSY:
-        raise Busy(policies.THREAD_HELD)
+    if sentence := policies.why_not_held(status=here.thread.status):
+        raise Busy(sentence)
     if is_off("head_check"):
         return
     if here.approval.interrupt_id and Run.objects.filter(thread=here.thread, status=RunStatus.HELD).exists():
@@ -198,8 +198,10 @@ def _check_seen(here: Locked, ballot: Ballot) -> None:
 
 def _check_free(here: Locked, by: User) -> None:
     approval = here.approval
-    if policies.is_expired(here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts):
-        raise Expired("The time to decide this is over; it is being rejected.")
+    if sentence := policies.why_not_expired(
+        here.rule, due_at=approval.due_at, now=here.now, allowed=approval.allowed_verdicts
+    ):
+        raise Expired(sentence)
     claimed_by = approval.claimed_by.get_username() if approval.claimed_by else ""
     if sentence := policies.why_not_claimed(
         claimed_by=claimed_by, claimed_until=approval.claimed_until, now=here.now, voter=by.get_username()
