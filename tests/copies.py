@@ -13,7 +13,7 @@ _CHECKPOINTS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 _BOUND_SQL = f"""
 UPDATE approvals_approval asked SET bound = jsonb_set(bound, '{{parts}}', (
     SELECT jsonb_agg(CASE WHEN part ->> 0 = '' THEN jsonb_set(jsonb_set(part, '{{2}}', (
-        SELECT to_jsonb({bound_bytes.STAMP}) FROM checkpoints c
+        SELECT to_jsonb({bound_bytes.stamp(is_full=False)}) FROM checkpoints c
         WHERE c.thread_id = asked.thread_id AND c.checkpoint_ns = '' AND c.checkpoint_id = part ->> 1
     )), '{{5}}', (
         SELECT to_jsonb({bound_bytes.WRITES_STAMP}) FROM checkpoint_writes w

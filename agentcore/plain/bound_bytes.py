@@ -325,7 +325,7 @@ _WRITE_TOLD = "jsonb_build_array(w.task_id, w.task_path, w.idx, w.channel, w.typ
 _SENT_TOLD = "jsonb_build_array(s.checkpoint_ns, s.task_path, s.task_id, s.idx, s.type)::text"
 
 
-def _stamp(*, is_full: bool) -> str:
+def stamp(*, is_full: bool) -> str:
     sent = f"(SELECT string_agg(concat(s.xmin, s.ctid), ',' ORDER BY {_SENT_ORDER}) FROM {_SENT})"
     apart = _apart(f"string_agg(concat(x, t), ',' {_APART_ORDER})")
     return f"""md5(concat(c.xmin, c.ctid, ';',
@@ -346,7 +346,6 @@ def _digest(*, is_full: bool) -> str:
 ), 'hex')"""
 
 
-STAMP = _stamp(is_full=False)
 WRITES_STAMP = "coalesce(md5(string_agg(concat(w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx)), '')"
 _WRITES_DIGEST = (
     f"""encode(sha256(string_agg({_whole(_WRITE_TOLD, "w.blob")}, '' ORDER BY w.task_id COLLATE "C", w.idx)), 'hex')"""
@@ -362,7 +361,7 @@ def sql(*, is_hashed: bool, is_full: bool) -> str:
     """
     blank = "''"
     return f"""{_SPACES}
-SELECT c.checkpoint_ns, c.checkpoint_id, {_stamp(is_full=is_full)}, {_digest(is_full=is_full) if is_hashed else blank},
+SELECT c.checkpoint_ns, c.checkpoint_id, {stamp(is_full=is_full)}, {_digest(is_full=is_full) if is_hashed else blank},
     waiting.count, waiting.stamp, coalesce(waiting.digest, ''),
     coalesce(c.metadata -> 'parents' ->> '', ''), {_IS_OLD} OR {_HAS_APART}
 FROM spaces CROSS JOIN LATERAL (

@@ -6,7 +6,6 @@ from typing import Any, Literal, Protocol
 
 from agentcore.plain.namespaces import path_of
 
-Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 NOTHING_RAN = "NothingRan"
 """The error of a run that carried nothing out: no node began, so the question is asked anew."""
 

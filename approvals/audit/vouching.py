@@ -37,8 +37,6 @@ ORDER BY seq
 """
 METADATA, DEFAULT = "the graph's metadata", "default"
 MOST_NODES = 8
-MARKED = ("state", "request", "actions", "answer_schema")
-"""Columns of a question that hardly any statement reads: their marks are compared."""
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,6 @@ def check(thread: Thread) -> None:
         raise Unbound(sentence, fitting=fitting(thread))
 
 
-def check_of(thread_id: str) -> None:
-    """Do what `check` does, but read only the needed columns: the state may be large."""
-    check(Thread.objects.only("checkpoint_id", "bound_by", "unbound").get(pk=thread_id))
-
-
 def why_not(thread: Thread) -> str:
     """Return why nothing may be decided or run on the thread, or an empty string.
 

@@ -71,7 +71,7 @@ class StateShown:
     tree: list[Branch]
     is_cut: bool
     raw: str
-    is_raw_cut: bool
+    """Empty where it would be too long."""
     odd: int
     size: int
 
@@ -168,7 +168,7 @@ def state_of(state: Mapping[str, Any]) -> StateShown:
     tree, is_cut = tree_of(rest)
     raw = json_text(state)
     shown = raw if len(raw) <= LONGEST_RAW else ""
-    return StateShown(conversations, tree, is_cut, shown, not shown, count_odd(state), len(raw))
+    return StateShown(conversations, tree, is_cut, shown, count_odd(state), len(raw))
 
 
 def tree_of(state: Mapping[str, Any]) -> tuple[list[Branch], bool]:

@@ -137,7 +137,7 @@ def test_a_deep_state_does_not_exhaust_the_stack() -> None:
 
 def test_a_huge_state_is_cut_and_says_so() -> None:
     shown = state_of({"many": {str(number): number for number in range(100_000)}})
-    assert shown.is_cut and shown.is_raw_cut
+    assert shown.is_cut and not shown.raw
     assert len(shown.tree) <= MOST_BRANCHES + 1
     assert shown.tree[-1].kind == "close"
 
