@@ -15,7 +15,7 @@ from django.db.models import Manager, Model, QuerySet
 ROOT = Path(__file__).parent.parent.parent
 APPROVALS = ROOT / "approvals"
 PRESENTERS = APPROVALS / "presenters"
-RESPONSES = ("django.http", "django.shortcuts", "django.template", "django.db")
+RESPONSES = ("django.http", "django.shortcuts", "django.template", "django.db", "ninja")
 MANAGERS = {"objects", "_default_manager", "_base_manager"}
 READS_ONCE = "approvals.domain.permissions"
 """It keeps the roles of a person for the request, and each view asks it first."""
@@ -70,18 +70,20 @@ def _is_query(call: ast.Call) -> bool:
 
 
 def responses_in(tree: ast.AST) -> list[str]:
-    return [f"{line}: {name}" for name, line in _imported(tree).items() if name.startswith(RESPONSES)]
+    """Return what leads to a response. `import django.utils.html` gives `django.http` too, where someone loaded it."""
+    found = [(name, line) for name, _, line in _imported(tree) if name == "django" or name.startswith(RESPONSES)]
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    found += [(name, node.lineno) for node in attributes if (name := ast.unparse(node)).startswith(RESPONSES)]
+    return [f"{line}: {name}" for name, line in found]
 
 
-def _imported(tree: ast.AST) -> dict[str, int]:
-    """Return each module or name that is imported, in full, with its line."""
-    found = {}
+def _imported(tree: ast.AST) -> Iterator[tuple[str, str, int]]:
+    """Yield each module or name that is imported, in full, with what the file calls it and its line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name: node.lineno for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}": node.lineno for alias in node.names}
-    return found
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            package = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                yield f"{package}{alias.name}", alias.asname or alias.name, node.lineno
 
 
 @cache
@@ -103,18 +105,19 @@ def _called(tree: ast.AST) -> Iterator[str]:
             yield ast.unparse(node.func)
 
 
-def calls_of_querying_functions(tree: ast.AST) -> list[str]:
-    """Return the calls of functions that read rows: `voters.count(...)`."""
+def uses_of_querying_functions(tree: ast.AST) -> list[str]:
+    """Return the uses of functions that read rows: `voters.count`, called or handed on."""
     querying = set()
-    for name in _imported(tree):
+    for name, local, _ in _imported(tree):
         module, _, last = name.rpartition(".")
-        querying |= {last} & querying_functions(module)
-        querying |= {f"{last}.{function}" for function in querying_functions(name)}
-    return [name for name in _called(tree) if name in querying]
+        querying |= {local} if last in querying_functions(module) else set()
+        querying |= {f"{local}.{function}" for function in querying_functions(name)}
+    uses = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)]
+    return [name for name in uses if name in querying]
 
 
 def faults_in(tree: ast.AST) -> list[str]:
-    return responses_in(tree) + queries_in(tree) + calls_of_querying_functions(tree)
+    return responses_in(tree) + queries_in(tree) + uses_of_querying_functions(tree)
 
 
 @pytest.mark.parametrize("path", sorted(PRESENTERS.rglob("*.py")), ids=lambda path: str(path.relative_to(PRESENTERS)))
@@ -143,6 +146,14 @@ def test_a_presenter_names_no_query(path: Path) -> None:
         "from django.http import HttpResponse",
         "from django import shortcuts",
         "import django.db.models",
+        "from ninja.responses import Response",
+        "import django\n    return django.http.HttpResponse('')",
+        "import django as framework\n    return framework.http.HttpResponse('')",
+        "import django.utils.html\n    return django.http.HttpResponse('')",
+        "from approvals.domain.voters import count as tallied\n    return tallied(rule, is_escalated=False)",
+        "from approvals.domain import voters as people\n    return people.count(rule, is_escalated=False)",
+        "import approvals.domain.voters\n    return approvals.domain.voters.count(rule, is_escalated=False)",
+        "from approvals.domain import voters\n    return list(map(voters.count, rules))",
     ],
 )
 def test_a_planted_query_or_response_is_found(planted: str) -> None:
