@@ -22,6 +22,7 @@ NAMES = {
     "audit.written": "The entries of a transaction are written and the log's head is locked; nothing is committed.",
     "audit.turn": "A process may sign the log, and no other one may; nothing is written.",
     "audit.signed": "A note on the log is signed; it is neither in the file nor in the database.",
+    "audit.writing": "A process holds the files of the signed heads and is about to write one.",
     "thread.locked": "The row of a thread is locked; nothing is written.",
     "clean.deleted": "Some rows of a removed thread are deleted; nothing is committed.",
     "run.claimed": "A worker has the lease; the graph was not called.",

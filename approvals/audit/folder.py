@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from django.conf import settings
+from fasteners import InterProcessLock
 
 from approvals.audit.notes import BadKey, Key, PublicKey, parse_key
 from approvals.audit.walk import CannotCheck
@@ -82,6 +83,12 @@ def keep_key(key: Key) -> None:
     _append(new, pem.decode(), mode=0o600)
     new.rename(_key_file())
     _sync_folder()
+
+
+def lock() -> InterProcessLock:
+    """Return the lock of the files. It is free again when the process that holds it ends."""
+    settings.AUDIT_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return InterProcessLock(settings.AUDIT_DIR / "lock")
 
 
 def append_note(note: str) -> int:

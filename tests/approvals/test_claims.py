@@ -98,7 +98,6 @@ def test_the_queue_is_filtered_by_who_has_it(console: Console) -> None:
     assert nobodys["id"] in found("alice", "none")
 
 
-@pytest.mark.full
 def test_without_a_decision_in_time_it_is_rejected(console: Console) -> None:
     with policy("voting", deadline_minutes=60, on_deadline="deny"):
         approval = pause(console)

@@ -238,7 +238,6 @@ def test_two_approvals_are_of_two_others(console: Console) -> None:
     assert vote(console, "carol", read(console, approval)).json()["decision"]["verdict"] == "approve"
 
 
-@pytest.mark.full
 def test_a_rejection_counts_who_is_left_without_the_proposer(console: Console) -> None:
     people = {"people": ["alice", "bob", "carol"], "one_reject_ends": False}
     with policy("voting", approvals=2, edit_needs_another=True, **people):

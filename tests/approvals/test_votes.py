@@ -334,7 +334,6 @@ def test_who_agrees_is_shown_what_the_edit_leads_to_and_agrees_with_exactly_that
     assert entry["digests"]["preview"] == shown["digest"]
 
 
-@pytest.mark.full
 def test_a_preview_of_another_edit_or_of_none_is_refused(console: Console) -> None:
     approval = console.pause("refund", refund(900))
     with console.api("alice") as alice:

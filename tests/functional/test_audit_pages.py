@@ -96,7 +96,6 @@ def test_a_broken_log_is_a_red_banner_that_names_the_entry(console: Console, sig
         expect(erin.locator("h1")).to_have_text("Entry 3")
 
 
-@pytest.mark.full
 def test_what_is_filtered_is_what_is_exported(console: Console, sign_in: SignIn, decided: dict[str, Any]) -> None:
     erin = sign_in("erin")
     erin.goto(f"{console.url}/audit/?approval={decided['id']}&action=vote.cast")

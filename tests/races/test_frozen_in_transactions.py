@@ -35,6 +35,8 @@ TABLES = {
     "countersign_fences": "thread_id",
     "countersign_tombstones": "thread_id",
 }
+OPEN_TURNS = f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = {0x64697400} AND granted"
+"""Transactions in which the log is being signed."""
 Act = Callable[["Case", Paused], Any]
 pytestmark = pytest.mark.timeout(240)
 
@@ -279,6 +281,26 @@ def test_who_is_frozen_before_it_appends_a_signed_head_lets_another_sign_and_app
     assert heads.read_bytes() == before
     assert arena.call("sign") == 1
     assert arena.call("verify")["ok"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["a note", "the whole file"])
+def test_who_is_frozen_while_it_writes_signed_heads_holds_up_the_signing_alone(arena: Arena, is_lost: bool) -> None:
+    case, heads = Case(arena), arena.folder / "audit" / "heads"
+    arena.call("sign")
+    if is_lost:
+        heads.unlink()
+    child = case.freeze("audit.writing", "sign")
+    [paused] = arena.paused(1, "resuming")
+    case.vote(paused)
+    wait_for(lambda: not arena.rows(OPEN_TURNS), what="the database to end the turn")
+    assert arena.call("sign") == 0
+    assert child.is_stopped
+    child.go_on()
+    with pytest.raises(Exception, match="IdleInTransactionSessionTimeout"):
+        child.result()
+    assert arena.call("sign") == 1
+    assert arena.call("verify")["ok"]
+    finish(case, paused)
 
 
 def test_a_file_of_signed_heads_is_written_anew_before_the_head_of_the_log_is_locked(arena: Arena) -> None:

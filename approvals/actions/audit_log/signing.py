@@ -1,8 +1,11 @@
 """Sign the newest entry: first into the file outside the database, then as a copy in the database.
 
 An advisory lock lets one process sign at a time. It belongs to the transaction of each step, which the database ends if
-the process freezes. A crash between the two steps leaves the file one note ahead; the next signing copies that note. A
-head that contradicts the log is never signed: the newest signature then grows old, which the audit page shows.
+the process freezes. A lock beside the files is held while one is written: without it, what thaws would write an old
+note behind newer ones. Who freezes there holds up the signing until it goes on or ends, and nothing else.
+
+A crash between the two steps leaves the file one note ahead; the next signing copies that note. A head that contradicts
+the log is never signed: the newest signature then grows old, which the audit page shows.
 """
 
 import logging
@@ -116,16 +119,10 @@ def _sign_some(key: Key) -> bool:
         )
         note = key.sign(head.text)
         reach("audit.signed")
-        _check_connected()
-        end = folder.append_note(note)  # a crash here leaves the file one note ahead of the copies
+        with _files():
+            end = folder.append_note(note)  # a crash here leaves the file one note ahead of the copies
         SignedHead.objects.create(size=head.size, note=note, signed_at=at, file_end=end)
     return len(hashes) == MOST_LISTED
-
-
-def _check_connected() -> None:
-    """Raise a database error if this process was frozen and lost its lock: another may have signed meanwhile."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
 
 
 def _new_hashes(size: int, root: str) -> list[str]:
@@ -163,8 +160,8 @@ def _copy_rest(end: int) -> None:
             raise _CannotSign(f"The file of signed heads is of another log, or entries are gone. {VERIFY}")
         SignedHead.objects.create(size=head.size, note=kept.note, signed_at=head.at, file_end=kept.end)
         end, copied = kept.end, copied + 1
-    _check_connected()
-    folder.cut_heads(end)
+    with _files():
+        folder.cut_heads(end)
     if copied > 1:
         _record_copies(copied, into="database")
 
@@ -176,7 +173,8 @@ def _restore_file() -> None:
     """
     copies = SignedHead.objects.order_by("id").values_list("note", flat=True)
     _record_copies(copies.count(), into="file")
-    folder.write_heads(note for note in copies.iterator() if _opened(note))
+    with _files():
+        folder.write_heads(note for note in copies.iterator() if _opened(note))
 
 
 def _record_copies(count: int, *, into: str) -> None:
@@ -211,7 +209,8 @@ def _make_key(own: Key | None) -> Key:
         if _recorded_digest() is not None:
             raise _OthersSign
         own = own or Key(_origin(), Ed25519PrivateKey.generate())
-        folder.keep_key(own)
+        with _files():
+            folder.keep_key(own)
         _record(own, "audit.key_made", actor="countersign", kind="system")
     return own
 
@@ -248,6 +247,24 @@ def _turn() -> Iterator[None]:
                 raise _OthersSign
         reach("audit.turn")
         yield
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """Hold the files of this turn. Raises _OthersSign.
+
+    Raises a database error if this process was frozen and lost its turn: another may have signed meanwhile.
+    """
+    lock = folder.lock()
+    if not lock.acquire(blocking=False):
+        raise _OthersSign
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        reach("audit.writing")
+        yield
+    finally:
+        lock.release()
 
 
 @cache
