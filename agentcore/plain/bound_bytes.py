@@ -209,7 +209,7 @@ def metadata_of(stored: Any) -> dict[str, Any]:
 
 
 def of_values(values: Sequence[Values], effects: Sequence[Any]) -> Bound:
-    """Compute it from values. Their stamps are their digests."""
+    """Compute a Bound from values, where no table has them. The digest of each stands for its stamp."""
     parts = [each.part() for each in values]
     if effects:
         parts.append(BoundPart(EFFECTS, "", noted := hashed(*effects), noted, 0, "", ""))

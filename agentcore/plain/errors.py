@@ -135,7 +135,7 @@ def storable(text: str) -> str:
 
 
 class CannotEdit(AgentCoreError):
-    """Mend each fault and send the edit again; nothing was stored."""
+    """An edit does not fit the graph. Nothing was stored; `faults` says what to correct."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults

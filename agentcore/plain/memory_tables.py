@@ -94,7 +94,7 @@ class MemoryTables:
         at: tuple[str, str] | None = None,
         is_hashed: bool = False,
     ) -> Bound | None:
-        """Always with digests: memory has no row versions."""
+        """Return what tasks can read there. Values are always hashed, as memory has no row versions to compare."""
         with self.saver.guard:
             stored = self.saver.storage.get(thread_id, {})
             places = {space: max(found) for space, found in stored.items() if found and space not in unread}

@@ -44,7 +44,7 @@ def confirm_change(request: HttpRequest, change_id: UUID) -> ChangeProposed:
 
 @router.post("/changes/{change_id}/refuse", response=answers(ChangeProposed, 404, 409, 410, 413))
 def refuse_change(request: HttpRequest, change_id: UUID, given: RefuseChange) -> ChangeProposed:
-    """Let a change count never, for a reason; who proposed it takes it back so."""
+    """Refuse a change that another admin proposed, or take one's own back, with a reason. It never counts then."""
     return change_proposed(changes.refuse(change_id=change_id, reason=given.reason, by=person(request)))
 
 

@@ -209,7 +209,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
 
 
 def differences_of(diff: Iterable[Mapping[str, Any]]) -> list[Difference]:
-    """The same from plain data, as a worker or a refusal sends it."""
+    """Return differences for the template, made from the plain data that a worker or a refusal sends."""
     return [
         Difference(str(item["channel"]), value_of(item["before"]), value_of(item["after"]), str(item.get("op", "")))
         for item in diff

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from tests.console import Console
 from tests.voting import code_of, make_overdue, policy, read, vote
 

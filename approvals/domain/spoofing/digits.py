@@ -118,7 +118,7 @@ def _bare(text: str) -> str:
 
 
 def _whole(text: str, length: int) -> str:
-    """Return the first so many letters and digits, with their separators; empty if there are fewer."""
+    """Return the text up to its `length`-th letter or digit, separators included; empty if it has fewer."""
     found = re.match(rf"(?:[A-Za-z0-9][ \u00a0-]?){{{length - 1}}}[A-Za-z0-9](?![A-Za-z0-9])", text) if length else None
     return found[0] if found and 2 * sum(char.isdigit() for char in found[0]) >= length else ""
 
