@@ -350,6 +350,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         of_approval = [f"decision__approval__{name}" for name in APPROVAL_CONTENT]
         return self.defer(*RUN_CONTENT, *of_decision, *of_approval)
 
+    def newest_of(self, thread_id: str) -> uuid.UUID | None:
+        """Return the id of the thread's newest run."""
+        return self.filter(thread=thread_id).order_by("-created_at").values_list("pk", flat=True).first()
+
     def hold(self, thread: Thread) -> bool:
         """Return whether one of them holds the thread: it is queued or running."""
         return self.filter(thread=thread, status__in=ACTIVE_RUNS).exists()

@@ -227,8 +227,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
     carried: Run | None = getattr(decision, "run", None)
     if carried is None:
         return {"run": None, "next_up": None if found.is_pending else next_up(request, found)}
-    newest = Run.objects.filter(thread_id=found.thread_id).order_by("-created_at").values_list("pk", flat=True).first()
-    is_last = newest == carried.pk
+    is_last = Run.objects.newest_of(found.thread_id) == carried.pk
     waits = listed(Approval.objects.pending().filter(thread_id=found.thread_id)).first() if is_last else None
     return {
         "approval": found,

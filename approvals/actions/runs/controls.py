@@ -70,8 +70,7 @@ def cancel_run(*, run_id: UUID, by: User) -> Run:
 
 def _stuck(run_id: UUID, by: User) -> tuple[Thread, Run]:
     thread, run = _locked(run_id, by)
-    newest = Run.objects.filter(thread=thread).order_by("-created_at").values_list("pk", flat=True).first()
-    if not run.is_stuck or newest != run.pk:
+    if not run.is_stuck or Run.objects.newest_of(thread.pk) != run.pk:
         raise Conflict(
             f"This run is {run.status}; only the last run of a thread can be retried, after it failed or was held."
         )
