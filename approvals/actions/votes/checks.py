@@ -90,20 +90,28 @@ def check_content(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> No
         raise edits.refused
     if ballot.is_as_asked and (ballot.verdict != Verdict.APPROVE or ballot.edits):
         raise InvalidAnswer("As the agent asks means to approve without an edit: leave one of the two out.")
-    if ballot.is_answered and not answers.takes_answer(approval):
-        raise InvalidAnswer("This takes no answer; send edits to change the state.")
+    if ballot.is_answered:
+        _check_takes_answer(approval)
     if ballot.edits and ballot.verdict == Verdict.RESPOND and approval.kind == answers.BREAKPOINT:
         raise InvalidAnswer("Decide on each task, or edit the state: not both at once.")
     if ballot.is_answered and ballot.verdict != Verdict.RESPOND:
         raise InvalidAnswer(f"To {ballot.verdict} takes no answer: send it with the verdict respond.")
     if ballot.is_answered:
-        check_answer(approval, ballot.answer)
+        _check_fits(approval, ballot.answer)
 
 
 def check_answer(approval: Approval, answer: Any) -> None:
     """Raise InvalidAnswer with a path for each fault."""
+    _check_takes_answer(approval)
+    _check_fits(approval, answer)
+
+
+def _check_takes_answer(approval: Approval) -> None:
     if not answers.takes_answer(approval):
         raise InvalidAnswer("This takes no answer; send edits to change the state.")
+
+
+def _check_fits(approval: Approval, answer: Any) -> None:
     if faults := answers.faults_in(approval, answer):
         raise InvalidAnswer("The answer does not fit the question.", faults=[fault.as_dict() for fault in faults])
 
