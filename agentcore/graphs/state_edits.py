@@ -28,16 +28,13 @@ from agentcore.plain.blocked import blocked_sentence
 from agentcore.plain.edits import Edits, changes
 from agentcore.plain.errors import Ambiguous, CannotEdit, Fault, FenceLost, UnreadableThread
 from agentcore.plain.json import digest, to_plain
+from agentcore.plain.sends import SENDS_WAIT
 from agentcore.plain.types import Choice, Gate, GateTask, Pause, Preview, Snapshot
 from agentcore.savers.base import Saver
 from agentcore.savers.large_values import check_can_be_copied
 
 EDITED_ALREADY = "This was edited with another answer of the same step. It can be edited again once that step is over."
 AMBIGUOUS = "Parallel branches stand here: say in as_node which node the edit comes from."
-SENDS_WAIT = (
-    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
-    " something else. Edit those arguments instead."
-)
 
 
 async def preview(

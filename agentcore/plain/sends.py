@@ -5,6 +5,10 @@ from typing import Any
 
 WITH_CONTEXT = "tool_call_with_context"
 """The `__type` of what `create_react_agent` sends: one tool call, and the state beside it."""
+SENDS_WAIT = (
+    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
+    " something else. Edit those arguments instead: decide on each."
+)
 
 
 def call_in(sent: Any) -> dict[str, Any] | None:

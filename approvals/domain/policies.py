@@ -8,15 +8,12 @@ from typing import Any, Literal
 
 from agentcore.plain.blocked import blocked_sentence
 from agentcore.plain.json import digest
+from agentcore.plain.sends import SENDS_WAIT
 from approvals.domain import editable
 from approvals.domain.editable import Editable
 from approvals.domain.folds import ALL_ACTIONS
 from approvals.enums import OnCrash, OnDeadline, Verdict
 
-SENDS_WAIT = (
-    "What waits here came with arguments of its own, by a Send, and an edit of the state would drop it or send"
-    " something else. Edit those arguments instead: decide on each."
-)
 THREAD_HELD = "A run holds this thread. Wait until it stops."
 LONGEST_COMMENT = 5_000
 MOST_APPROVALS = 50
