@@ -34,7 +34,7 @@ from agentcore.graphs.snapshots import config_for, with_saver
 from agentcore.plain.urls import postgres_params
 from agentcore.savers import setup
 from agentcore.savers.cache import CachedPostgresSaver, open_cache
-from agentcore.savers.listening import BEAT_SECONDS
+from agentcore.savers.listening import LISTENER_BEAT_SECONDS
 from agentcore.savers.opening import open_checkpointer, open_pool
 from agentcore.savers.serializers import strict_serializer
 from tests import programs
@@ -165,7 +165,7 @@ async def _savers() -> AsyncIterator[list[Saver]]:
             Saver("ours, cold", lambda: through, flush),
             Saver("ours, from Redis", lambda: through),
             Saver("ours, validated", lambda: validated),
-            Saver("ours, notified", lambda: notified, settle_seconds=2 * BEAT_SECONDS),
+            Saver("ours, notified", lambda: notified, settle_seconds=2 * LISTENER_BEAT_SECONDS),
         ]
 
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 CHANGES = "countersign_changes"
 """The channel on which the triggers of the checkpoint tables send the mark of a changed thread."""
-BEAT_SECONDS = 1.0
+LISTENER_BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 """After this long without our own heartbeat, notifications may be lost: every read is validated."""
 IDLE_SECONDS = 60.0
@@ -67,7 +67,7 @@ class ChangeListener:
             finally:
                 self._heard_at = -math.inf
                 self._held.clear()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(LISTENER_BEAT_SECONDS)
 
     async def _listen(self) -> None:
         where = make_conninfo(self._conninfo, connect_timeout=_CONNECT_SECONDS, application_name=self.name)
@@ -79,7 +79,7 @@ class ChangeListener:
                     await self._keep_locks(connection)
                     # A half-dead connection, or a pooler's, would not return this.
                     await connection.execute("SELECT pg_notify(%s, '')", [self.name])
-                async for notice in connection.notifies(timeout=BEAT_SECONDS):
+                async for notice in connection.notifies(timeout=LISTENER_BEAT_SECONDS):
                     if notice.channel == CHANGES:
                         self.on_change(notice.payload)
                     else:

@@ -18,7 +18,7 @@ from approvals.audit.tally_verification import Tallies
 from approvals.audit.walk import CannotCheck, Evidence, Known, Verification, Walk, check
 
 CHUNK = 5_000
-MOST_IDLE_SECONDS = 60
+READER_IDLE_SECONDS = 60
 ENTRIES = (
     "SELECT seq, prev_hash, hash, body, at, actor, action, thread_id, about FROM approvals_auditentry ORDER BY seq"
 )
@@ -65,7 +65,7 @@ def _own_snapshot() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             # It locks nothing, and the reader may be slow: a disk, a pipe.
-            cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{MOST_IDLE_SECONDS}s'")
+            cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{READER_IDLE_SECONDS}s'")
         yield
 
 

@@ -46,7 +46,7 @@ Seen = tuple[Any, Any] | None
 @pytest.fixture
 def quick_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener that beats, and is missed, sooner."""
-    monkeypatch.setattr(listening, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(listening, "LISTENER_BEAT_SECONDS", 0.2)
     monkeypatch.setattr(listening, "SILENCE_SECONDS", 1.0)
 
 

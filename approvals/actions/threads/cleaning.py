@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 10.0
 """How long a person who removes a thread waits for its rows to be deleted; a worker deletes the rest."""
 MOST_NAMED = 200
 """Subgraphs whose rows the entry counts one by one."""
-SWEEP_SECONDS = 3.0
+LOOK_AGAIN_SECONDS = 3.0
 SWEEP_SIZE = 50
 
 
@@ -148,7 +148,7 @@ def _empty(thread_id: str, *, until: float) -> bool:
 
 def look_again() -> None:
     """Delete rows that removed threads still have, and record which have none left. Runs at each sweep."""
-    until = time.monotonic() + SWEEP_SECONDS
+    until = time.monotonic() + LOOK_AGAIN_SECONDS
     with checkpoints.open_tables() as tables:
         waiting = tables.threads_to_empty(limit=SWEEP_SIZE)
     for thread_id in waiting:
