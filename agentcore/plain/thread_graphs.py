@@ -35,7 +35,7 @@ def bound_to(shown: Shown, graphs: Mapping[str, Traits]) -> tuple[str, str]:
 
 
 def _why_not_named(shown: Shown, traits: Traits) -> str:
-    """Say why a thread is not of the graph that it names. A thread of an agent also shows the agent's name and tools."""
+    """Say why a thread is not of the graph that it names. That of an agent also shows the name and the tools."""
     agent = shown.claims.get("agent")
     if agent and traits.agent and agent != traits.agent:
         return f"it is the agent {traits.agent}, and the thread is of the agent {agent}"
