@@ -17,8 +17,7 @@ from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 
 from approvals import audit
-from approvals.actions.people import changes, policies
-from approvals.actions.people import people as change_person
+from approvals.actions.people import changes, people, policies
 from approvals.domain import context, editable, permissions, rulebook, voters
 from approvals.domain.policies import MOST_APPROVALS, MOST_MINUTES, POLICY_FIELDS, Rule, Voters
 from approvals.enums import ChangeKind
@@ -273,9 +272,9 @@ def _no_such_node(graph_id: str, node: str) -> str:
 
 
 def _too_few(given: dict[str, Any]) -> str:
-    people = tuple(person.get_username() for person in given["people"])
+    names = tuple(person.get_username() for person in given["people"])
     groups = tuple(group.name for group in given["groups"])
-    rule = Rule(voters=(Voters(people, groups),) if people or groups else ())
+    rule = Rule(voters=(Voters(names, groups),) if names or groups else ())
     number = voters.count(rule, is_escalated=False)
     reviewers = f"{number} reviewer{'s' * (number != 1)} may vote."
     if number < given["approvals"]:
@@ -357,7 +356,7 @@ class PersonForm(_PersonForm):
         given = super().clean() or self.cleaned_data
         names = [group.name for group in given.get("groups", ())]
         is_active = bool(given.get("is_active"))
-        if told := change_person.why_not_change(self.instance, is_active=is_active, groups=names, by=self.by):
+        if told := people.why_not_change(self.instance, is_active=is_active, groups=names, by=self.by):
             self.add_error(None, told)
         return given
 
@@ -395,13 +394,13 @@ class PersonAdmin(_ForAdmins):
         return {"active": bool(form.cleaned_data["is_active"]), "groups": groups}
 
     def save_now(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        form.before = change_person.rights_of(User.objects.get(pk=obj.pk)) if change else None
+        form.before = people.rights_of(User.objects.get(pk=obj.pk)) if change else None
         if not change:
             obj.set_unusable_password()
         super().save_now(request, obj, form, change)
 
     def note(self, request: HttpRequest, form: Any, change: bool) -> None:
-        change_person.note_change(form.instance, before=form.before, by=request.user)
+        people.note_change(form.instance, before=form.before, by=request.user)
 
     def versions(self, found: User) -> list[Version]:
         return entries_of(list(_entries("person", found.username)))
@@ -422,14 +421,14 @@ class GroupAdmin(_ForAdmins):
         return ", ".join(User.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request) and (obj is None or not change_person.why_not_remove(obj))
+        return super().has_delete_permission(request) and (obj is None or not people.why_not_remove(obj))
 
     def note(self, request: HttpRequest, form: Any, change: bool) -> None:
         # An empty group that no policy names grants nothing: one admin may create it.
-        change_person.note_group(form.instance, by=request.user)
+        people.note_group(form.instance, by=request.user)
 
     def delete_now(self, request: HttpRequest, obj: Group) -> None:
-        change_person.remove_group(obj, by=request.user)
+        people.remove_group(obj, by=request.user)
 
     def versions(self, found: Group) -> list[Version]:
         return entries_of(list(_entries("group", found.name)))

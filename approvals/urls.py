@@ -22,7 +22,7 @@ from approvals.views import (
     vote,
     whole,
 )
-from approvals.web import addresses as _addresses  # noqa: F401 - registers the `any` of thread addresses
+from approvals.web import addresses  # noqa: F401 - registers the `any` of thread addresses
 
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
@@ -56,13 +56,13 @@ urlpatterns = [
     path("threads/<any:thread_id>/history/<slug:checkpoint_id>/", history.checkpoint, name="checkpoint"),
     path("threads/<any:thread_id>/history/<slug:checkpoint_id>/fork/", forks.fork, name="fork"),
     path("threads/<any:thread_id>/history/<slug:checkpoint_id>/replay/", forks.replay, name="replay"),
-    path("threads/<any:thread_id>/history/", history.history, name="history"),
+    path("threads/<any:thread_id>/history/", history.show, name="history"),
     path("threads/<any:thread_id>/compare/", history.compare, name="compare"),
     path("threads/<any:thread_id>/go-on/", forks.go_on, name="go_on"),
     path("threads/<any:thread_id>/ask-again/", runs.ask_again, name="ask_again"),
     path("threads/<any:thread_id>/whole/", whole.of_thread, name="thread_whole"),
     path("threads/<any:thread_id>/force-clean/export/", clean.export_thread, name="export_thread"),
-    path("threads/<any:thread_id>/bind/", bind.bind_thread, name="bind_thread"),
+    path("threads/<any:thread_id>/bind/", bind.bind, name="bind_thread"),
     path("threads/<any:thread_id>/force-clean/", clean.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),
     path("start/", start.start, name="start"),
@@ -72,7 +72,7 @@ urlpatterns = [
     path("audit/export/", audit.export_audit, name="export_audit"),
     path("audit/<int:seq>/", audit.entry, name="audit_entry"),
     path("audit/<int:seq>/erase/<str:name>/", audit.erase_text, name="erase_text"),
-    path("changes/", changes.changes, name="changes"),
+    path("changes/", changes.show, name="changes"),
     path("changes/two-admins/", changes.two_admins, name="two_admins"),
     path("changes/<uuid:change_id>/confirm/", changes.confirm, name="confirm_change"),
     path("changes/<uuid:change_id>/refuse/", changes.refuse, name="refuse_change"),

@@ -15,7 +15,7 @@ from approvals.api import approvals, audit, changes, errors, graphs, own_notices
 from approvals.api.auth import Token
 from approvals.api.docs import DocsPage
 from approvals.api.parser import StrictParser
-from approvals.web import addresses as _addresses  # noqa: F401 - registers the `any` of addresses
+from approvals.web import addresses  # noqa: F401 - registers the `any` of addresses
 
 DESCRIPTION = """\
 Threads and runs have the shapes of the LangGraph SDK: `langgraph_sdk.get_client(url=".../api")` is a client.

@@ -11,8 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from approvals.actions.threads import whole_values
 from approvals.actions.votes import alterations, bulk, claims, previews, votes
-from approvals.actions.votes import ballots as action
-from approvals.actions.votes.ballots import Voted
+from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
 from approvals.api.errors import Problem, answers, problem_of
@@ -94,8 +93,8 @@ class BallotIn(Body):
     idempotency_key: Text | None = None
     as_asked: bool = Field(False, description="Approve what the agent asks, whatever is proposed instead.")
 
-    def for_action(self) -> action.Ballot:
-        return action.Ballot(
+    def for_action(self) -> Ballot:
+        return Ballot(
             verdict=self.verdict,
             seen_digest=self.seen_digest,
             edits=self.edits if self.edits is not None else {},

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT
 from approvals import checkpoints
-from approvals.actions.threads import bindings as bind_thread
 from approvals.actions.threads import cleaning, creation, diagnosis, forks, replays
+from approvals.actions.threads.bindings import bind_thread
 from approvals.actions.workers import inquiries
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
@@ -201,9 +201,7 @@ def bind(request: HttpRequest, thread_id: ThreadId, asked: BindingIn) -> ThreadO
     Before that nobody can decide on it or run anything. 409 where it is bound to another graph, or while a run has it;
     422 for a graph that is not here, with those that are, and for one that does not fit, unless a reason is given.
     """
-    thread = bind_thread.bind_thread(
-        thread_id=thread_id, graph_id=asked.graph_id, reason=asked.reason, by=person(request)
-    )
+    thread = bind_thread(thread_id=thread_id, graph_id=asked.graph_id, reason=asked.reason, by=person(request))
     return thread_out(thread, _interrupts([thread])[thread.pk])
 
 

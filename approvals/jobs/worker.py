@@ -20,8 +20,11 @@ from approvals.actions.threads.sweeps import store_lost_threads
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
 from approvals.database import in_database
-from approvals.jobs import job_queue, runtime
-from approvals.jobs import tasks as _tasks  # noqa: F401 - registers them; a web process knows only their names
+from approvals.jobs import (
+    job_queue,
+    runtime,
+    tasks,  # noqa: F401 - registers them; a web process knows only their names
+)
 
 logger = logging.getLogger(__name__)
 

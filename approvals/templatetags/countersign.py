@@ -9,8 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from approvals.actions.people import changes
-from approvals.domain import folds, queries
-from approvals.domain import text as texts
+from approvals.domain import folds, queries, text
 from approvals.domain.permissions import User, roles_of
 from approvals.domain.text import visible
 from approvals.live import breaker
@@ -22,16 +21,16 @@ register = template.Library()
 SOON_SECONDS = 3600
 
 
-register.filter("visible", texts.visible)
-register.filter("visible_text", texts.plain_visible)
+register.filter("visible", text.visible)
+register.filter("visible_text", text.plain_visible)
 register.filter("named", label_of)
 
 
 @register.filter
 def spaced(value: object) -> SafeString:
     """Draw a text as `visible` does, and replace long runs of spaces or blank lines by their length."""
-    drawn = ((visible(text), words) for text, words in folds.gaps(str(value)))
-    return mark_safe("".join(text + (_gap(words) if words else "") for text, words in drawn))
+    drawn = ((visible(part), words) for part, words in folds.gaps(str(value)))
+    return mark_safe("".join(part + (_gap(words) if words else "") for part, words in drawn))
 
 
 def _gap(words: str) -> SafeString:
@@ -67,7 +66,7 @@ def age(at: datetime | None) -> str:
     """Render how long ago a time was; the time itself on hover."""
     if at is None:
         return ""
-    words = texts.words_for((timezone.now() - at).total_seconds())
+    words = text.words_for((timezone.now() - at).total_seconds())
     return format_html('<time datetime="{}" title="{}" data-age>{}</time>', at.isoformat(), _utc(at), words)
 
 
@@ -86,7 +85,7 @@ def due(at: datetime | None) -> str:
         return ""
     seconds = (at - timezone.now()).total_seconds()
     urgency = "over" if seconds <= 0 else "soon" if seconds < SOON_SECONDS else "later"
-    words = f"{texts.words_for(-seconds)} overdue" if seconds <= 0 else f"due in {texts.words_for(seconds)}"
+    words = f"{text.words_for(-seconds)} overdue" if seconds <= 0 else f"due in {text.words_for(seconds)}"
     markup = '<time datetime="{}" title="{}" class="due due-{}" data-due>{}</time>'
     return format_html(markup, at.isoformat(), _utc(at), urgency, words)
 

@@ -11,7 +11,7 @@ from approvals.forms.answers import AnswerForm
 from approvals.forms.edits import EditForm
 from approvals.forms.values import MISSING
 from approvals.models import Approval, Graph
-from approvals.presenters import answers as shown
+from approvals.presenters.answers import ReviewShown, review_of
 from approvals.presenters.approvals import PreviewShown, preview_of
 from approvals.views.editing import edit_form
 
@@ -23,7 +23,7 @@ class Answering:
     form: AnswerForm
     edit: EditForm
     problem: str = ""
-    review: shown.ReviewShown | None = None
+    review: ReviewShown | None = None
     preview: PreviewShown | None = None
     answer: Any = None
     edits: dict[str, Any] = field(default_factory=dict)
@@ -103,4 +103,4 @@ def _review(found: Approval, graph: Graph | None, answering: Answering, answer: 
     else:
         leads_to = answering.preview.digest if answering.preview else ""
         answering.answer = answer
-        answering.review = shown.review_of(found, answer, is_plain=is_plain, leads_to=leads_to)
+        answering.review = review_of(found, answer, is_plain=is_plain, leads_to=leads_to)

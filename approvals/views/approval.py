@@ -20,12 +20,12 @@ from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
 from approvals.models import Approval, Draft, Graph, Run, Vote
 from approvals.presenters import approvals
-from approvals.presenters import votes as voting
 from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
 from approvals.presenters.values import conversations_of, differences, state_of
+from approvals.presenters.votes import proposal_of, tally_of
 from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
 from approvals.views.pages import Request, page_or_part
@@ -184,7 +184,7 @@ def vote_context(request: Request, found: Approval, graph: Graph | None) -> dict
     rule, by = Rule.of(found.rule), request.user
     votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
     now = timezone.now()
-    tally = voting.tally_of(found, votes, by, voters=_count_voters(found, rule), now=now)
+    tally = tally_of(found, votes, by, voters=_count_voters(found, rule), now=now)
     untrue = alterations.why_not(found, by)  # before the proposal is read: one that nobody made may have any shape
     parts = whole_values.parts_to_open(found)
     opened = whole_values.opened(found, by) if parts else set()
@@ -197,7 +197,7 @@ def vote_context(request: Request, found: Approval, graph: Graph | None) -> dict
         "untrue": untrue,
         "tally": tally,
         "seen_parts": opened,
-        "proposal": voting.proposal_of(found, votes, graph),
+        "proposal": proposal_of(found, votes, graph),
         "choices": choices,
         "why_not_claim": permissions.why_not(by, "vote") or approvals.why_not_claim(found, by),
         "tally_mark": digest(str(tally))[:12],

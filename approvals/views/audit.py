@@ -9,14 +9,14 @@ from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import audit as log
 from approvals.actions.audit_log import receipts, texts, verification
+from approvals.audit.actions import ACTIONS
 from approvals.audit.filters import Filters
 from approvals.audit.receipts import make_receipt, note_on
 from approvals.domain import permissions
 from approvals.errors import Busy, Gone, Invalid, NotFound
 from approvals.models import Approval, AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
-from approvals.presenters import audit as shown
+from approvals.presenters.audit import ChainShown, chain_of, entries_of, entry_of, texts_of
 from approvals.views.pages import PAGE_SIZE, Request, other_query, redirect_after_post, words
 from approvals.web.downloads import TYPES, download
 
@@ -33,14 +33,14 @@ def audit(request: Request) -> HttpResponse:
     page = found.filter(seq__lt=int(cursor)) if cursor.isascii() and cursor.isdigit() and len(cursor) < 19 else found
     rows = list(page.order_by("-seq")[: PAGE_SIZE + 1])
     context = {
-        "entries": shown.entries_of(rows[:PAGE_SIZE]),
+        "entries": entries_of(rows[:PAGE_SIZE]),
         "count": found.count(),
         "more": other_query(request, cursor=str(rows[PAGE_SIZE - 1].seq)) if len(rows) > PAGE_SIZE else "",
         "first": other_query(request, cursor="") if cursor else "",
         "given": given,
         "is_filtered": any(given.values()),
         "problem": problem,
-        "actions": log.ACTIONS,
+        "actions": ACTIONS,
         "chain": _chain(),
         "exports": {format: other_query(request, cursor="", format=format) for format in TYPES},
     }
@@ -95,7 +95,7 @@ def receipt(request: Request, approval_id: UUID) -> HttpResponseBase:
         return JsonResponse(made, headers={"Content-Disposition": f'attachment; filename="{name}"'})
     context = {
         "approval": Approval.objects.get(pk=approval_id),
-        "entries": [(shown.entry_of(each), note_on(each.seq)) for each in entries],
+        "entries": [(entry_of(each), note_on(each.seq)) for each in entries],
         "is_pending": made["pending"],
     }
     return render(request, "audit_receipt.html", context)
@@ -119,8 +119,8 @@ def asked_for(given: dict[str, str]) -> tuple[Filters, str]:
     return Filters(**asked), problem
 
 
-def _chain() -> shown.ChainShown:
-    return shown.chain_of(
+def _chain() -> ChainShown:
+    return chain_of(
         check=AuditCheck.objects.filter(pk=1).first(),
         head=AuditHead.objects.filter(pk=1).first(),
         signed=SignedHead.objects.order_by("-id").first(),
@@ -133,8 +133,8 @@ def _entry_page(request: Request, seq: int, *, problem: str = "", reason: str = 
     if found is None:
         raise NotFound("There is no such entry.")
     context = {
-        "entry": shown.entry_of(found),
-        "texts": shown.texts_of(found, list(AuditText.objects.filter(seq=found.seq).order_by("name"))),
+        "entry": entry_of(found),
+        "texts": texts_of(found, list(AuditText.objects.filter(seq=found.seq).order_by("name"))),
         "note": note_on(found.seq) or "",
         "why_not_erase": permissions.why_not(request.user, "erase_text"),
         "newest": AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first(),

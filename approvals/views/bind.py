@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from approvals.actions.threads import bindings as binding
+from approvals.actions.threads.bindings import bind_thread
 from approvals.domain import bindings, permissions
 from approvals.errors import Invalid
 from approvals.models import Graph
@@ -15,13 +15,13 @@ from approvals.views.threads import get_thread
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def bind_thread(request: Request, thread_id: str) -> HttpResponse:
+def bind(request: Request, thread_id: str) -> HttpResponse:
     permissions.check_bind(request.user)
     thread = get_thread(request.user, thread_id)
     chosen, reason, problem = request.POST.get("graph_id", ""), request.POST.get("reason", ""), ""
     if request.method == "POST":
         try:
-            bound = binding.bind_thread(thread_id=thread.pk, graph_id=chosen, reason=reason, by=request.user)
+            bound = bind_thread(thread_id=thread.pk, graph_id=chosen, reason=reason, by=request.user)
         except Invalid as refused:
             problem = refused.message if chosen else "Choose a graph."
         else:

@@ -10,8 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from approvals import audit
-from approvals.actions.votes import bulk as decide_many
 from approvals.actions.votes.ballots import Ballot, Voted
+from approvals.actions.votes.bulk import MOST_BALLOTS, vote_on_many
 from approvals.domain import permissions
 from approvals.enums import Verdict
 from approvals.errors import Denied, Invalid, Refusal
@@ -65,7 +65,7 @@ def bulk(request: Request) -> HttpResponse:
     if not voted:
         return _page(request, found, verdicts, problem="All of them are left out: nothing was sent.", comment=comment)
     ballots = [(each.pk, _ballot(request, each, verdicts[each.pk], comment)) for each in voted]
-    came = decide_many.vote_on_many(ballots=ballots, by=request.user)
+    came = vote_on_many(ballots=ballots, by=request.user)
     results = [_came(request, each, one) for each, one in zip(voted, came, strict=True)]
     return render(request, "bulk_done.html", {"results": results, "done": sum(result.is_done for result in results)})
 
@@ -76,8 +76,8 @@ def chosen(ids: list[str]) -> list[Approval]:
         wanted = {UUID(id) for id in ids}
     except ValueError:
         raise Invalid("That is no list of approvals. Choose them in the queue.") from None
-    if not 0 < len(wanted) <= decide_many.MOST_BALLOTS:
-        raise Invalid(f"Choose 1 to {decide_many.MOST_BALLOTS} approvals in the queue.")
+    if not 0 < len(wanted) <= MOST_BALLOTS:
+        raise Invalid(f"Choose 1 to {MOST_BALLOTS} approvals in the queue.")
     found = Approval.objects.filter(pk__in=wanted).select_related("thread__started_by", "claimed_by", "decision__run")
     return list(found.most_urgent_first())
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from agentcore.plain import timeline
 from agentcore.plain.timeline import KeptState
-from approvals.actions.threads import history as look_back
+from approvals.actions.threads import history
 from approvals.domain import permissions, policies
 from approvals.errors import THREAD_CLEANED, Gone, Invalid
 from approvals.models import Graph, Thread
@@ -21,11 +21,11 @@ from approvals.views.threads import get_thread
 
 
 @require_safe
-def history(request: Request, thread_id: str) -> HttpResponse:
+def show(request: Request, thread_id: str) -> HttpResponse:
     """List the checkpoints, newest first, in pages."""
     found, graph = _opened(request, thread_id)
     before = words(request, "before")
-    page = look_back.page(found, before=before)
+    page = history.page(found, before=before)
     context = {
         "thread": found,
         "points": points_of(page, found, graph),
@@ -55,15 +55,15 @@ def checkpoint(request: Request, thread_id: str, checkpoint_id: str) -> HttpResp
     found, graph = _opened(request, thread_id)
     other = _other(request, found)
     secrets = graph.record.secrets if graph else ()
-    kept = look_back.states([(found, checkpoint_id), *([other] if other else [])])
+    kept = history.states([(found, checkpoint_id), *([other] if other else [])])
     moment = kept[0].moment
     context: dict[str, Any] = {"thread": found, "graph": graph, **_rights(request)}
-    context["point"] = point_of(moment, look_back.around(found, moment), found, graph)
+    context["point"] = point_of(moment, history.around(found, moment), found, graph)
     context["parent"] = moment.parent_id
     if other:
         context |= _comparison(found, kept, other, secrets)
     else:
-        path = look_back.page(found, before=checkpoint_id).moments
+        path = history.page(found, before=checkpoint_id).moments
         context["drawing"] = drawing_at([moment, *path], found, graph)
         context["state"] = state_of(timeline.shown(kept[0], secrets))
     return render(request, "checkpoint.html", context)

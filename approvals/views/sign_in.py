@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from approvals.actions.people import sign_in as links
+from approvals.actions.people.sign_in import use_link
 from approvals.errors import Denied
 from approvals.views.pages import Request
 
@@ -37,7 +37,7 @@ def sign_in(request: Request) -> HttpResponseBase:
 def sign_in_link(request: Request, token: str) -> HttpResponse:
     if not _is_local(request.META.get("REMOTE_ADDR", "")):
         raise Denied("A sign-in link works only in a browser on the machine that printed it.")
-    login(request, cast(User, links.use_link(token)), backend="django.contrib.auth.backends.ModelBackend")
+    login(request, cast(User, use_link(token)), backend="django.contrib.auth.backends.ModelBackend")
     return redirect("queue")
 
 

@@ -9,8 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from agentcore.plain.excerpts import cut_channels
-from approvals.actions.threads import diagnosis as diagnose
-from approvals.actions.threads import history
+from approvals.actions.threads import diagnosis, history
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.enums import ThreadStatus
@@ -50,7 +49,7 @@ def threads(request: Request) -> HttpResponse:
     )
     graphs = Graph.objects.in_bulk()
     context = {
-        "rows": rows_of(page, graphs, diagnose.diagnose_all(page, by=request.user)),
+        "rows": rows_of(page, graphs, diagnosis.diagnose_all(page, by=request.user)),
         "count": found.count(),
         "given": given,
         "is_filtered": any(given.values()),
@@ -92,11 +91,11 @@ def _live_context(request: Request, found: Thread) -> dict[str, Any]:
     recent = Run.objects.filter(thread=found).select_related("decision__approval").defer(*_NOT_OF_A_RUN)
     runs = list(recent.order_by("-created_at")[:MOST_RUNS])
     approvals = listed(Approval.objects.filter(thread=found).order_by("-created_at"))[:MOST_APPROVALS]
-    diagnosis = diagnose.diagnose(thread_id=found.pk, by=request.user, may_wait=False)
+    diagnosed = diagnosis.diagnose(thread_id=found.pk, by=request.user, may_wait=False)
     return {
         "thread": found,
-        "row": row_of(found, graph, diagnosis),
-        "diagnosis": diagnosis_of(diagnosis, found, request.user),
+        "row": row_of(found, graph, diagnosed),
+        "diagnosis": diagnosis_of(diagnosed, found, request.user),
         "drawing": _drawing(found, graph, runs),
         "runs": [run_of(run, graph) for run in runs],
         "approvals": queue.rows_of(list(approvals)),

@@ -33,6 +33,11 @@ MAY_LOAD = {
     "agentcore/graphs/registry.py",  # graphs that langgraph.json names
     "agentcore/savers/strict_serializer.py",  # types that an allowlist names
 }
+MAY_RENAME = {
+    ("approvals.actions.threads.forks", "agentcore.plain.edits"),  # `edits` is a parameter there
+    ("approvals.actions.votes.edits", "agentcore.plain.edits"),  # and there
+    ("approvals.domain.diagnosis.judges", "approvals.domain.diagnosis.advised_steps"),  # named in nearly each line
+}
 
 
 @cache
@@ -153,3 +158,16 @@ def test_no_text_names_a_module_that_loads_langgraph() -> None:
 def _beginnings(dotted: str) -> set[str]:
     words = re.split("[.:]", dotted)
     return {".".join(words[:length]) for length in range(1, len(words) + 1)}
+
+
+def test_callers_use_a_modules_own_name() -> None:
+    ours = arrows().find_descendants("agentcore") | arrows().find_descendants("approvals")
+    aliases = {
+        (module, f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name)
+        for module in ours
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    assert {(module, imported) for module, imported in aliases if imported in ours} == MAY_RENAME

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from agentcore.plain.json import digest
 from approvals import audit
 from approvals.actions.people import people
-from approvals.actions.people import policies as set_policy
+from approvals.actions.people.policies import plain_of, put_policy, remove_policy
 from approvals.domain import permissions, policies
 from approvals.domain.permissions import User
 from approvals.enums import ChangeKind, ChangeStatus
@@ -143,7 +143,7 @@ def _present(kind: ChangeKind, target_id: int | None, name: str) -> Any:
     match kind:
         case ChangeKind.POLICY:
             policy = Policy.objects.filter(pk=pk).first()
-            return set_policy.plain_of(policy) if policy else None
+            return plain_of(policy) if policy else None
         case ChangeKind.PERSON:
             is_it = {"pk": target_id} if target_id else {"username": name}
             person = Person.objects.filter(**is_it).first()
@@ -161,9 +161,9 @@ def _apply(change: Change, by: User) -> None:
     pk, after = change.target_id or 0, change.after
     match ChangeKind(change.kind):
         case ChangeKind.POLICY if after is not None:
-            set_policy.put_policy(pk, after, by=by, **told)
+            put_policy(pk, after, by=by, **told)
         case ChangeKind.POLICY:
-            set_policy.remove_policy(Policy.objects.get(pk=pk), by=by, **told)
+            remove_policy(Policy.objects.get(pk=pk), by=by, **told)
         case ChangeKind.PERSON:
             people.put_person(pk, change.name, dict(after or {}), by=by, **told)
         case ChangeKind.GROUP:

@@ -31,8 +31,7 @@ from approvals.database import in_database
 from approvals.domain import outages
 from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
-from approvals.jobs import job_queue as jobs
-from approvals.jobs import runtime
+from approvals.jobs import job_queue, runtime
 from approvals.live import events
 from approvals.models import Run, Thread
 
@@ -53,7 +52,7 @@ def find_lost_runs() -> None:
             queueing.enqueue(run)
     dead = Run.objects.filter(Q(thread__lease_until=None) | Q(thread__lease_until__lt=Now()), status=RunStatus.RUNNING)
     for run in dead.order_by("updated_at")[:200]:
-        jobs.enqueue("recover_run", queue=jobs.graph_queue(run.graph_id), run_id=str(run.pk))
+        job_queue.enqueue("recover_run", queue=job_queue.graph_queue(run.graph_id), run_id=str(run.pk))
 
 
 async def recover_run(run_id: str) -> None:

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from approvals import audit
-from approvals.audit import rows as audit_rows
+from approvals.audit import rows
 from approvals.domain import answers
 from approvals.domain.policies import Rule
 from approvals.errors import NotFound
@@ -61,11 +61,11 @@ def lock(seen: Approval) -> Locked:
         # What the graph is given for a plain verdict on a question is made from the question itself.
         seen.refresh_from_db(fields=[name for name in CONTENT if name in seen.get_deferred_fields()])
     thread = Thread.objects.select_related("started_by").locked(seen.thread_id)
-    approvals = audit_rows.with_marks(Approval.objects.all(), APPROVAL_CONTENT).select_for_update(of=("self",))
+    approvals = rows.with_marks(Approval.objects.all(), APPROVAL_CONTENT).select_for_update(of=("self",))
     of_decision = [f"decision__{name}" for name in DECISION_CONTENT]
     approvals = approvals.select_related("claimed_by", "decision").defer(*of_decision)
     approval = approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).get(pk=seen.pk)
-    audit_rows.take_over(seen, approval, (*CONTENT, "proposal"))
+    rows.take_over(seen, approval, (*CONTENT, "proposal"))
     now, voters = getattr(approval, "read_at"), list(getattr(approval, "voters"))  # noqa: B009
     return Locked(thread, approval, Rule.of(approval.rule), now=now, voters=voters)
 

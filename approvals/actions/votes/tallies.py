@@ -13,8 +13,7 @@ from approvals.actions.votes import decisions
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.actions.votes.decisions import ReachedDecision
 from approvals.actions.votes.locks import Locked
-from approvals.audit import rows as audit_rows
-from approvals.audit import vouching
+from approvals.audit import rows, vouching
 from approvals.domain import permissions, policies, voters
 from approvals.domain.permissions import User
 from approvals.domain.policies import Proposal
@@ -108,7 +107,7 @@ def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
 
     Raises Altered if they differ from the votes in the log, Unvouched if the log does not have a voter's role.
     """
-    counted = audit_rows.with_marks(here.approval.votes.counting(), ("edits", "answer"))
+    counted = rows.with_marks(here.approval.votes.counting(), ("edits", "answer"))
     cast = list(counted.select_related("voter").order_by("created_at"))
     if sentence := vouching.why_not_votes(log, here.approval, cast):
         raise Altered(sentence, columns=["votes"])

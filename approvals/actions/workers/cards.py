@@ -10,8 +10,7 @@ from agentcore.plain.json import digest, to_plain
 from approvals import audit
 from approvals.audit import subjects
 from approvals.domain import rulebook
-from approvals.jobs import job_queue as jobs
-from approvals.jobs import runtime
+from approvals.jobs import job_queue, runtime
 from approvals.models import Graph, Thread
 
 
@@ -24,7 +23,7 @@ def publish_graphs() -> list[str]:
         ):
             raise RegistryError(f"Graph {card.id}: {fault}")
     with audit.transaction():
-        if not jobs.has_live_worker(within_seconds=30):
+        if not job_queue.has_live_worker(within_seconds=30):
             # Cards of other graphs are leftovers, unless another worker, with other code, is alive.
             Graph.objects.exclude(pk__in=[card.id for card in cards]).delete()
         known = dict(Graph.objects.values_list("id", "card"))
@@ -51,5 +50,5 @@ def _read_again(graph_ids: list[str]) -> None:
     unread = Thread.objects.filter(cleaned_at=None).exclude(checkpoint_id="")
     unread = unread.filter(Q(bound_by="") | Q(unbound__isnull=False) | Q(graph_id__in=graph_ids) & ~Q(blocked=[]))
     for thread_id, graph_id in unread.values_list("pk", "graph_id"):
-        queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
-        jobs.enqueue("index_thread", queue=queue, once=f"index {thread_id}", thread_id=thread_id)
+        queue = job_queue.graph_queue(graph_id) if graph_id else job_queue.CONSOLE_QUEUE
+        job_queue.enqueue("index_thread", queue=queue, once=f"index {thread_id}", thread_id=thread_id)

@@ -12,7 +12,7 @@ from approvals import checkpoints
 from approvals.database import wait_for
 from approvals.domain import bindings
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
-from approvals.jobs import job_queue as jobs
+from approvals.jobs import job_queue
 from approvals.models import Approval, Graph, Inquiry, Thread
 
 WHOLE_WAIT_SECONDS = 30.0
@@ -63,8 +63,8 @@ def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, 
 def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
     """Have a worker index the thread now. Return when that is done, or after a time limit."""
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)
-    queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
-    jobs.enqueue("index_thread", queue=queue, priority=jobs.URGENT, thread_id=thread_id)
+    queue = job_queue.graph_queue(graph_id) if graph_id else job_queue.CONSOLE_QUEUE
+    job_queue.enqueue("index_thread", queue=queue, priority=job_queue.URGENT, thread_id=thread_id)
     head = checkpoints.read_head(thread_id)
     wanted = head.checkpoint_id if head else ""
 
@@ -87,8 +87,8 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
     with transaction.atomic():
         Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
         asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
-        queue = jobs.graph_queue(graph_id) if graph_id else jobs.CONSOLE_QUEUE
-        jobs.enqueue("answer_inquiry", queue=queue, priority=jobs.URGENT, inquiry_id=str(asked.pk))
+        queue = job_queue.graph_queue(graph_id) if graph_id else job_queue.CONSOLE_QUEUE
+        job_queue.enqueue("answer_inquiry", queue=queue, priority=job_queue.URGENT, inquiry_id=str(asked.pk))
     reply = _wait(asked)
     if "ok" in reply:
         return reply["ok"]
