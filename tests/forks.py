@@ -6,6 +6,7 @@ does what `python manage.py` does. Where a library reads its environment as it i
 tests share, a process is started as usual.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -29,11 +30,12 @@ LIBRARIES = (
     " langgraph.checkpoint.sqlite.aio langchain.agents.middleware langsmith psycopg psycopg_pool redis.asyncio"
     " jsonschema uvicorn websockets uvloop httptools cryptography.fernet cryptography.hazmat.primitives.serialization"
     " procrastinate pydantic channels.auth channels_redis.pubsub servestatic.middleware"
-    " confusable_homoglyphs.confusables django.contrib.admin django.core.management django.db.backends.postgresql.base"
-    " django.db.models django.forms django.http django.template django.views.generic"
+    " confusable_homoglyphs.confusables django.contrib.admin django.contrib.postgres.expressions"
+    " django.core.handlers.asgi django.core.management.commands.makemigrations django.db.backends.postgresql.base"
+    " django.db.models django.forms django.http django.template django.test django.views.generic"
 ).split()
 READY = b"ready"
-READ_WHILE_IMPORTED = ("PYTHONPATH", "LANGGRAPH_STRICT_MSGPACK")
+READ_WHILE_IMPORTED = ("LANGGRAPH_STRICT_MSGPACK",)
 
 
 class Forked:
@@ -158,18 +160,43 @@ def _keep(asked: dict[str, Any], stdout: int, stderr: int, report: int) -> list[
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(asked["env"])
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # which Python read as it started
+    sys.path[1:1] = [folder for folder in folders if folder and folder not in sys.path]
     return list(asked["args"])
+
+
+def _do(args: list[str]) -> None:
+    """Do what `python` does with these arguments."""
+    sys.argv = args
+    if args[0] == "-c":
+        code = sys.argv.pop(1)
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    elif args[0] == "-m":
+        runpy.run_module(sys.argv.pop(1), run_name="__main__")
+    else:
+        runpy.run_path(args[0], run_name="__main__")
+
+
+def _end(code: int) -> None:
+    """End as Python does, but leave the memory as it is.
+
+    To take it apart would copy what it shares with the process that forked: that takes as long as half of a command.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
     gc.freeze()
-    sys.argv = _fork_until_told(socket.socket(fileno=int(sys.argv[1])))
-    if sys.argv[0] == "-c":
-        code = sys.argv.pop(1)
-        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
-    elif sys.argv[0] == "-m":
-        runpy.run_module(sys.argv.pop(1), run_name="__main__")
-    else:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        _do(_fork_until_told(socket.socket(fileno=int(sys.argv[1]))))
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        _end(ended.code or 0)
+    _end(0)
