@@ -225,10 +225,10 @@ class Console:
         database = _connection_to(self.database_url)
         yield lambda: database.execute(query, values).fetchall()
 
-    def pending(self, thread_id: str) -> dict[str, Any]:
+    def pending(self, thread_id: str, *, seconds: float = 30) -> dict[str, Any]:
         """Return the approval a thread waits on, once it does."""
         with self.rows(_PENDING, thread_id) as read:
-            ((approval_id,),) = wait_for(read, what=f"thread {thread_id} to pause", shortest=0.01)
+            ((approval_id,),) = wait_for(read, seconds=seconds, what=f"thread {thread_id} to pause", shortest=0.01)
         with self.api("alice") as alice:
             return dict(alice.get(f"/approvals/{approval_id}").json())
 

@@ -114,12 +114,7 @@ def test_a_burst_of_decisions_is_neither_lost_nor_run_twice(story: Story) -> Non
 
 
 def test_a_run_killed_before_any_gate_goes_on_by_itself_and_stops_at_the_gate(story: Story) -> None:
-    with story.console.api("alice") as alice:
-        wait_for(
-            lambda: alice.get("/approvals", params={"thread_id": story.starting}).json()["count"],
-            seconds=LEASE_AND_LOOK,
-            what="the thread to pause",
-        )
+    assert story.console.pending(story.starting, seconds=LEASE_AND_LOOK)
     assert story.ran(story.starting) == 0, "recovery must not pass the gate"
 
 

@@ -65,6 +65,8 @@ MOVES: dict[str, Move] = {
 }
 USUAL = some(MOVES, "answers with an edit", "skips", "replays the question", "deletes")
 """One of each sort: an answer, an edit, a run, and nothing at all."""
+_OPEN = "SELECT title FROM approvals_approval WHERE thread_id = %s AND status = 'pending' ORDER BY title"
+_OTHER = "SELECT 1 FROM approvals_approval WHERE thread_id = %s AND status = 'pending' AND id <> %s"
 ASKS_ON = {"answers by id": "second?", "answers": "second?", "answers with an edit": "second?"}
 ASKS_ON |= dict.fromkeys(("restarts", "jumps", "replays", "replays the question"), "first?")
 
@@ -99,6 +101,14 @@ def open_on(console: Console, thread_id: str) -> dict[str, dict[str, Any]]:
         }
 
 
+def wait_for_open(console: Console, thread_id: str, *words: str) -> dict[str, dict[str, Any]]:
+    """Wait until these questions are open on a thread, and no other; return them."""
+    wanted = sorted(f"Question: “{each}”" for each in words)
+    with console.rows(_OPEN, thread_id) as read:
+        wait_for(lambda: [title for (title,) in read()] == wanted, what=f"{words} to be asked, and nothing else")
+    return open_on(console, thread_id)
+
+
 @pytest.fixture(scope="module")
 def moved(console: Console, database: str) -> dict[str, dict[str, Any]]:
     """By the way in which the agent moved it: a question, whose answer was refused at once."""
@@ -119,13 +129,12 @@ def test_an_answer_to_a_question_that_the_agent_moved_is_refused(
     after = read(console, approval)
     assert (after["decision"], after["votes"], after["run"]) == (None, [], None)
     if move not in ASKS_ON:
-        wait_for(lambda: not open_on(console, thread_id), seconds=20, what="the question to be closed")
+        assert not wait_for_open(console, thread_id)
         return
     asks = ASKS_ON[move]
-    now = wait_for(lambda: open_on(console, thread_id).get(asks), seconds=20, what=f"{asks} to be asked")
     given = ["own"] if asks == "second?" else []
     for words in ("first?", "second?", "third?")[len(given) :]:
-        now = wait_for(lambda words=words: open_on(console, thread_id).get(words), what=f"{words} to be asked")
+        now = wait_for_open(console, thread_id, words)[words]
         vote(console, "bob", now, "respond", answer=f"B {words}").raise_for_status()
         given.append(f"B {words}")
     assert console.run_of(now["id"])["status"] == "finished"
@@ -146,12 +155,13 @@ def test_an_answer_to_the_other_question_of_the_step_is_refused_until_it_was_loo
     console: Console, database: str
 ) -> None:
     thread_id = console.start_run("d_parallel", {"amount": 1})
-    both = wait_for(lambda: len(open_on(console, thread_id)) == 2 and open_on(console, thread_id), what="both")
+    both = wait_for_open(console, thread_id, "left?", "right?")
     agent(database, dialects.parallel, thread_id, both["left?"]["interrupt_id"], MOVES["answers with an edit"])
     refused = vote(console, "alice", both["right?"], "respond", answer="R")
     assert code_of(refused) == (409, "stale")
-    wait_for(lambda: list(open_on(console, thread_id)) == ["right?"], seconds=20, what="it to be read again")
-    right = open_on(console, thread_id)["right?"]
+    with console.rows(_OTHER, thread_id, both["right?"]["id"]) as read:
+        wait_for(read, what="it to be read again")
+    right = wait_for_open(console, thread_id, "right?")["right?"]
     assert right["id"] != both["right?"]["id"], "it is asked anew"
     assert right["state"]["amount"] == 9.0
     vote(console, "alice", right, "respond", answer="R").raise_for_status()

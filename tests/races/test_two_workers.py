@@ -28,8 +28,10 @@ def other_worker(own_console: Callable[..., Console], tmp_path: Path) -> Iterato
 
 def test_each_worker_runs_the_graphs_it_has(other_worker: Console) -> None:
     console = other_worker
+    with console.rows("SELECT 1 FROM approvals_graph") as read:
+        wait_for(lambda: len(read()) == 2, what="both cards")
     with console.api("alice") as alice:
-        wait_for(lambda: len(alice.get("/graphs").json()) == 2, what="both cards")
+        assert len(alice.get("/graphs").json()) == 2
         for graph, input in [("gated", {"text": "x"}), ("refund", refund_input())]:
             approval = console.pause(graph, input)
             alice.post(
