@@ -1,4 +1,7 @@
-"""Servers that tests may break: a Redis of their own, and a proxy that can take a console's PostgreSQL away."""
+"""Servers that tests may break: a Redis of their own, and a proxy that can take a console's PostgreSQL away.
+
+And what a console answers then.
+"""
 
 import contextlib
 import selectors
@@ -7,10 +10,12 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import httpx
 import psutil
 from redis import Redis
 from redis.exceptions import ConnectionError
@@ -20,6 +25,22 @@ from tests.console import free_port, wait_for
 
 Address = str | tuple[str, int]
 Cut = Literal["before", "after"]
+IMPATIENT = {"TEST_POOL_SECONDS": "2", "TEST_SOCKET_BEAT_SECONDS": "1"}
+"""A request that finds no database is answered sooner, and sockets join their groups more often."""
+
+
+def ballot(approval: dict[str, Any]) -> dict[str, Any]:
+    return {"verdict": "approve", "seen_digest": approval["digest"], "idempotency_key": str(uuid.uuid4())}
+
+
+def check_unavailable(answer: httpx.Response, sentence: str = "The database does not answer.") -> None:
+    """One sentence in the shape of whoever asked, and when to try again."""
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert sentence in answer.text
+    assert "postgres" not in answer.text
+    if answer.headers["content-type"] == "application/json":
+        assert answer.json()["error"]["code"] == "unavailable"
 
 
 class RedisServer:

@@ -4,17 +4,13 @@ import itertools
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -24,16 +20,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from approvals.conf import embedded
-from tests import servers
-from tests.console import ROOT, Console, wait_for
-from tests.outages import Cut, Proxy, RedisServer
+from tests.console import Console, wait_for
+from tests.outages import IMPATIENT, RedisServer, ballot, check_unavailable
 
 GAVE_UP = re.compile("stopping worker|the worker stopped")
 """What the log says once Procrastinate's worker has given up, because the database is gone. It says the first
 itself if one of its side tasks noticed; if its look for a job did, it only raises, and ours says the second.
 """
-IMPATIENT = {"TEST_POOL_SECONDS": "2", "TEST_SOCKET_BEAT_SECONDS": "1"}
-"""A request that finds no database is answered sooner, and sockets join their groups more often."""
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -81,23 +74,9 @@ def broken(own_postgres: Path) -> Iterator[Broken]:
             assert console.stop() == 0
 
 
-def ballot(approval: dict[str, Any]) -> dict[str, Any]:
-    return {"verdict": "approve", "seen_digest": approval["digest"], "idempotency_key": str(uuid.uuid4())}
-
-
 def vote(console: Console, approval: dict[str, Any], sent: dict[str, Any]) -> httpx.Response:
     with console.api("alice") as alice:
         return alice.post(f"/approvals/{approval['id']}/votes", json=sent)
-
-
-def check_unavailable(answer: httpx.Response, sentence: str = "The database does not answer.") -> None:
-    """One sentence in the shape of whoever asked, and when to try again."""
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "5"
-    assert sentence in answer.text
-    assert "postgres" not in answer.text
-    if answer.headers["content-type"] == "application/json":
-        assert answer.json()["error"]["code"] == "unavailable"
 
 
 def test_a_run_of_many_steps_does_not_wait_for_a_redis_that_hangs(broken: Broken) -> None:
@@ -269,82 +248,3 @@ def test_a_console_is_stopped_though_postgresql_is_gone(broken: Broken) -> None:
     broken.kill_postgres()
     wait_for(lambda: broken.ready()["database"] == "down", what="/readyz to notice")
     assert broken.console.stop() == 0
-
-
-@dataclass
-class Beside:
-    """A second console over the same database, through proxies; the first one carries out the runs."""
-
-    console: Console
-    database: Proxy
-    checkpoints: Proxy
-
-
-@pytest.fixture(scope="module")
-def beside(console: Console) -> Iterator[Beside]:
-    database, checkpoints = (Proxy(str(servers.socket())) for _ in range(2))
-    name = urlsplit(console.env["DATABASE_URL"]).path
-    urls = [f"postgresql://postgres@127.0.0.1:{proxy.port}{name}" for proxy in (database, checkpoints)]
-    running = Console({**IMPATIENT, "DATABASE_URL": urls[0], "CHECKPOINT_URL": urls[1]}, "--no-worker").start()
-    yield Beside(running, database, checkpoints)
-    assert running.stop() == 0
-
-
-def test_checkpoints_that_are_gone_from_a_server_of_their_own_stop_decisions_only(
-    console: Console, beside: Beside
-) -> None:
-    approval = console.pause("gated", {"text": "apart"})
-    sent = ballot(approval)
-    path = f"/api/approvals/{approval['id']}"
-    headers = {"Authorization": f"Bearer {console.token('alice')}"}
-    with httpx.Client(base_url=beside.console.url, headers=headers, follow_redirects=True, timeout=30) as alice:
-        alice.get(console.link("alice"))  # a cookie is good at every port of its host
-        beside.checkpoints.refuse()
-        try:
-            assert alice.get("/", params={"q": approval["thread_id"]}).text.count(approval["thread_id"]) > 1
-            assert alice.get(f"/approvals/{approval['id']}/").status_code == 200
-            check_unavailable(alice.post(f"{path}/votes", json=sent))
-            told = alice.get("/readyz").json()
-            assert (told["status"], told["database"], told["checkpointer"]) == ("unavailable", "ok", "down")
-        finally:
-            beside.checkpoints.allow()
-        wait_for(lambda: alice.get("/readyz").status_code == 200, what="readiness")
-        assert alice.post(f"{path}/votes", json=sent).status_code == 201
-    assert console.run_of(approval["id"])["status"] == "finished"
-
-
-@pytest.mark.parametrize(("cut", "again"), [("before", 201), pytest.param("after", 200, marks=pytest.mark.full)])
-def test_a_vote_whose_commit_was_cut_off_is_sent_again_and_counts_once(
-    console: Console, beside: Beside, cut: Cut, again: int
-) -> None:
-    """The console cannot know whether PostgreSQL heard the COMMIT. The key tells it when the vote comes again."""
-    approval = console.pause("gated", {"text": f"cut {cut}"})
-    sent = ballot(approval)
-    path = f"{beside.console.url}/api/approvals/{approval['id']}/votes"
-    headers = {"Authorization": f"Bearer {console.token('alice')}"}
-    beside.database.cut = cut
-    try:
-        check_unavailable(httpx.post(path, json=sent, headers=headers, timeout=30))
-    finally:
-        beside.database.cut = None
-    assert httpx.post(path, json=sent, headers=headers, timeout=30).status_code == again
-    console.run_of(approval["id"])
-    with console.api("alice") as alice:
-        assert len(alice.get(f"/approvals/{approval['id']}").json()["votes"]) == 1
-
-
-def test_a_console_that_is_told_to_stop_while_it_starts_leaves_no_database_behind(
-    own_console: Callable[..., Console],
-) -> None:
-    console = own_console("--demo", DATABASE_URL="")
-    folder = Path(console.env["DATA_DIR"]) / "postgres"
-    with subprocess.Popen([sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, env=console.env) as process:
-        try:
-            # The log is there once the real server starts; initdb runs one of its own before, which comes and goes.
-            is_up = [folder / "log", folder / "postmaster.pid"]
-            wait_for(lambda: all(file.exists() for file in is_up), what="PostgreSQL to start")
-            postgres = int((folder / "postmaster.pid").read_text().splitlines()[0])
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-    wait_for(lambda: not Path(f"/proc/{postgres}").exists(), seconds=10, what="PostgreSQL to stop")
