@@ -3,6 +3,7 @@
 `make test-quick` tries a tenth of what is usual, and of each test with many cases a few (tests/conftest.py).
 """
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -27,6 +28,11 @@ def some(cases: dict[str, T], *usual: str) -> dict[str, T]:
 def share(places: Sequence[T], number: int, *, of: int) -> list[T]:
     """Return every `of`-th of the places, from `number` on: the cases of a test divide them. FULL=1: all of them."""
     return list(places) if IS_FULL else list(places[number % of :: of])
+
+
+def times_reached() -> Iterable[int]:
+    """Return at which times that a place is reached it is tried: the first two. FULL=1: until it is not reached."""
+    return itertools.count(1) if IS_FULL else (1, 2)
 
 
 def crossed(cases: Iterable[S], places: Sequence[T]) -> list[tuple[S, T]]:

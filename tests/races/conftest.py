@@ -8,13 +8,23 @@ import pytest
 
 from tests import servers
 from tests.console import stop_postgres
+from tests.races.asking import KINDS
 from tests.races.forked import Arena, open_arena
+from tests.races.questions import call
 
 
 @pytest.fixture(scope="session")
 def arena(database: str, data_dir: Path) -> Iterator[Arena]:
     with open_arena(_folder(data_dir), servers.clone()) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def at_questions(arena: Arena) -> list[str]:
+    """Return the ids of threads at the first question of each graph that asks, which they are named after."""
+    graphs = [graph for kind in KINDS for graph in (kind, f"{kind}_resuming")]
+    call(arena, "carry_out_in_turn", [arena.call("start", graph, [graph])[0] for graph in graphs])
+    return graphs
 
 
 @pytest.fixture(scope="module")

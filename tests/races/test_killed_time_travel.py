@@ -1,6 +1,5 @@
 """Workers die at each step of a fork or a replay: the copy is whole in the end, its original is as it was."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import pytest
 
 from tests.races.forked import Arena
 from tests.races.test_killed_workers import STEPS, WRITES
-from tests.scale import share, tries
+from tests.scale import share, times_reached, tries
 
 KINDS: dict[str, dict[str, Any]] = {
     "fork": {},
@@ -25,7 +24,7 @@ NOTES = {
     "replay": ["prepared"],
 }
 """What is in the state in the end, however often a worker died."""
-COUNT = tries(6, full=30)
+COUNT = tries(4, full=30)
 _ROWS_SQL = """
 SELECT md5(string_agg(r, '|' ORDER BY r)) FROM (
     SELECT c::text AS r FROM checkpoints c WHERE thread_id = %(id)s
@@ -79,7 +78,7 @@ def begun(arena: Arena, kind: str) -> Iterator[Journey]:
 
 
 def die_everywhere(journeys: Iterator[Journey], kind: str) -> list[Journey]:
-    """Kill a worker at each step, and at each write until there is no other; usually the kinds divide the places.
+    """Kill a worker at each step, and at each write; usually the kinds divide the places.
 
     The rest goes its way alive.
     """
@@ -87,7 +86,7 @@ def die_everywhere(journeys: Iterator[Journey], kind: str) -> list[Journey]:
     steps = share(STEPS, number + 3, of=len(KINDS))  # so that what goes on with input dies where it enters the graph
     dead = [journey for at in steps if (journey := next(journeys)).killed(at)]
     for at in share(WRITES, number, of=len(KINDS)):
-        for time_reached in itertools.count(1):
+        for time_reached in times_reached():
             journey = next(journeys)
             if not journey.killed(f"{at}@{time_reached}"):
                 break

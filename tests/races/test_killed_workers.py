@@ -19,7 +19,7 @@ from tests.console import wait_for
 from tests.copies import Paused
 from tests.graphs import times_run
 from tests.races.forked import Arena
-from tests.scale import IS_FULL, share, tries
+from tests.scale import IS_FULL, share, times_reached, tries
 
 SEED = 20261121
 TIMES = tries(1, full=10)
@@ -104,13 +104,13 @@ def decided(arena: Arena, history: History, graph: str, verdict: str, count: int
 
 
 def die_everywhere(trials: Iterator[Trial], number: int) -> list[Trial]:
-    """Kill a worker at each step, and at each write until there is no other; usually a quarter of both."""
+    """Kill a worker at each step, and at each write; usually at a quarter of both, and twice at each kind of write."""
     dead = []
     for at in share([*IN_NODES, *STEPS], number, of=4):
         trial = next(trials)
         dead += [trial] if trial.killed(at) else []
     for at in share(WRITES, number, of=4):
-        for time_reached in itertools.count(1):
+        for time_reached in times_reached():
             trial = next(trials)
             if not trial.killed(f"{at}@{time_reached}"):
                 break
@@ -121,7 +121,7 @@ def die_everywhere(trials: Iterator[Trial], number: int) -> list[Trial]:
 def killed_once(arena: Arena, history: History) -> list[Trial]:
     every = [(graph, verdict) for graph in ("asking", "resuming") for verdict in VOTERS]
     plans = every * TIMES if IS_FULL else USUAL
-    stories = [decided(arena, history, *plan, count=tries(9, full=30)) for plan in plans]
+    stories = [decided(arena, history, *plan, count=tries(5, full=30)) for plan in plans]
     with ThreadPoolExecutor(AT_A_TIME) as killers:
         return [trial for dead in killers.map(die_everywhere, stories, itertools.count()) for trial in dead]
 
@@ -196,21 +196,21 @@ def test_a_worker_that_dies_at_any_step_loses_nothing_and_repeats_no_more_than_i
         assert notes == NOTES[trial.verdict], (trial.verdict, trial.killed_at)
     facts = read_facts(arena.rows, arena.folder / "ran", names_of(trials), arena.call("verify"))
     theirs = {trial.paused.thread_id for trial in trials}
-    assert len(theirs) >= tries(15, full=1_000)
+    assert len(theirs) >= tries(12, full=1_000)
     assert history.faults.total() >= tries(15, full=2_000), history.faults
     print(f"seed {SEED}: {len(theirs)} threads, {history.faults.total()} kills, {dict(history.faults)}")  # noqa: T201
     assert complaints(history, facts) == []
 
 
 def test_a_worker_that_dies_on_the_way_to_a_gate_is_replaced_and_the_question_is_asked(arena: Arena) -> None:
-    places = share([*STEPS[:4], *(f"{at}@{number}" for at in WRITES for number in (1, 2, 3))], 0, of=2)
+    places = share([*STEPS[:4], *(f"{at}@{number}" for at in WRITES for number in (1, 2, 3))], 2, of=4)
     threads = [f"on-the-way-{number}" for number in range(len(places))]
     runs = arena.call("start", "asking", threads)
     died = [
         arena.fork("carry_out", [run], failpoints=place.replace("@", "=kill@") if "@" in place else f"{place}=kill")
         for run, place in zip(runs, places, strict=True)
     ]
-    assert sum(child.died() for child in died) >= len(places) - len(WRITES)
+    assert sum(child.died() for child in died) >= len(places) - tries(1, full=len(WRITES))
     arena.end_leases()
     arena.call("recover", runs)
     arena.due_now(runs)

@@ -12,7 +12,7 @@ from tests.races.forked import Arena
 from tests.scale import tries
 
 SEED = 20261122
-ROUNDS = tries(12, full=1_000)
+ROUNDS = tries(8, full=1_000)
 PEOPLE = ("alice", "bob", "carol")
 pytestmark = pytest.mark.timeout(240)
 
