@@ -25,9 +25,10 @@ from tests.scale import tries
 SIZES = (10, tries(300, full=1_000))
 HUGE = {
     "random": secrets.token_hex(tries(2_500_000, full=10_000_000)),
-    "repeated": "x" * 30_000_000,
+    "repeated": "".join(f"{number:08}{'x' * 92}" for number in range(tries(60_000, full=300_000))),
 }
-"""Texts that LangGraph keeps in the row of the checkpoint itself; PostgreSQL packs the second into a hundredth."""
+"""Texts that LangGraph keeps in the row of the checkpoint itself; PostgreSQL packs the second: then it is no longer
+than what is read for a page."""
 
 
 @pytest.fixture(scope="module")
