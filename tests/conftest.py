@@ -3,6 +3,7 @@
 Tests share the database as users do: each makes threads of its own and looks at those.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ QUICK_CASES = 3
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before anything imports Django."""
+    gc.disable()  # what is imported and collected stays
     if config.getoption("quick"):
         os.environ["QUICK"] = "1"
     from tests import scale  # which reads it
@@ -97,6 +99,8 @@ def _few(cases: list[pytest.Item]) -> list[pytest.Item]:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find or install the programs before any test begins: that may take longer than a test may."""
+    gc.freeze()
+    gc.enable()
     needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     if session.config.option.collectonly:
         return
