@@ -12,7 +12,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
@@ -26,6 +26,12 @@ logger = logging.getLogger(__name__)
 
 _MISSES_BEFORE_GIVING_UP = 2
 _LONGEST_HOST = 20
+_TAKE_SQL = """
+UPDATE approvals_thread
+SET fence = fence + 1, lease_owner = %s, lease_until = statement_timestamp() + make_interval(secs => %s)
+WHERE id = %s AND cleaned_at IS NULL AND (lease_until IS NULL OR lease_until <= statement_timestamp())
+RETURNING fence, lease_until
+"""
 
 
 def worker_name() -> str:
@@ -44,11 +50,12 @@ def worker_of(owner: str) -> str:
 
 def take(thread: Thread, owner: str) -> int | None:
     """Take the lease of a thread whose row is locked. Return its number, or None while somebody holds it."""
-    free = Thread.objects.filter(pk=thread.pk, cleaned_at=None).exclude(lease_until__gt=Now())
-    taken = free.update(fence=F("fence") + 1, lease_owner=owner, lease_until=_until())
-    if not taken:
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE_SQL, [owner, settings.LEASE_SECONDS, thread.pk])
+        row = cursor.fetchone()
+    if row is None:
         return None
-    thread.refresh_from_db(fields=["fence", "lease_owner", "lease_until"])
+    thread.lease_owner, (thread.fence, thread.lease_until) = owner, row
     with checkpoints.open_tables() as tables:
         tables.raise_fence(
             thread.pk, thread.fence, held_seconds=_held_seconds(), lets_others=settings.LETS_OTHERS_WRITE

@@ -14,7 +14,7 @@ from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from approvals import audit
-from approvals.actions.runs import audit_entries, interference, leases
+from approvals.actions.runs import audit_entries, interference, leases, taking
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing, records
@@ -29,6 +29,7 @@ from approvals.models import Decision, Run, Thread
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
+_WRITTEN = ("status", "resume_from", "is_edited", "bound", "error", "problem", "ended_at", "updated_at")
 NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 
 
@@ -72,10 +73,11 @@ async def _look(work: Work, outcome: Outcome) -> records.Seen | None:
 @audit.transaction()
 def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
     """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
-    before = Run.objects.select_related("decision__approval").get(pk=taken.run_id)
-    deviations = _deviations(before)
+    # What is large and stays as it is, now that the run has stopped, is read before the lock.
+    run = Run.objects.select_related("decision__approval").defer("decision__approval__state").get(pk=taken.run_id)
+    deviations = _deviations(run)
     thread = Thread.objects.locked(taken.thread_id)
-    run = Run.objects.select_related("decision__approval").without_content().get(pk=taken.run_id)
+    taking.read_again(run)
     if (thread.lease_owner, thread.fence, run.status) != (taken.owner, taken.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": taken.run_id})
         return
@@ -84,7 +86,7 @@ def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
     has_others = leases.let_go(taken.thread_id, taken.fence)
     if not isinstance(outcome, Mismatch):
         interference.note(run, has_others=has_others, since=taken.resume_from or taken.stood_at)
-    if run.decision and before.decision and before.decision.edits and not _is_refused(outcome):
+    if run.decision and run.decision.edits and not _is_refused(outcome):
         audit_entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     _store_outcome(run, outcome, seen)
     _store_thread(thread, run, outcome, seen)
@@ -132,7 +134,7 @@ def stand_at(run: Run, here: Snapshot) -> None:
 
 def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
     run.status, run.ended_at, run.updated_at = status, timezone.now(), timezone.now()
-    run.save()
+    run.save(update_fields=_WRITTEN)
     audit_entries.append(action, run, **about)
 
 

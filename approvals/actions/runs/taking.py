@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -16,7 +17,7 @@ from approvals.enums import RunStatus
 from approvals.live import events
 from approvals.models import Decision, Run, Thread
 
-CHANGING = ("status", "resume_from", "is_edited", "bound", "entered_at", "attempts")
+_CHANGING = ("status", "resume_from", "is_edited", "bound", "entered_at", "attempts", "interfered")
 """Columns of a run that others may have changed until the thread is locked."""
 
 
@@ -54,13 +55,23 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, TakenRun] | None:
     if run is None:
         return None
     run.thread = thread = Thread.objects.locked(run.thread_id)
-    run.refresh_from_db(fields=CHANGING)
-    is_early = Run.objects.filter(pk=run_id, retry_at__gt=Now()).exists()
-    if run.status != when or is_early:
+    is_early = read_again(run)
+    if is_early or run.status != when:
         return None
     owner = leases.new_owner()
     fence = leases.take(thread, owner)
     return None if fence is None else (run, _taken(run, owner, fence))
+
+
+def read_again(run: Run) -> bool:
+    """Read what others may have changed until the thread was locked. Return whether the run is to wait still."""
+    of_run = Run.objects.filter(pk=run.pk)
+    now = of_run.values(*_CHANGING, told=F("decision__deviations"), is_early=Q(retry_at__gt=Now())).get()
+    for name in _CHANGING:
+        setattr(run, name, now[name])
+    if run.decision:
+        run.decision.deviations = now["told"]
+    return bool(now["is_early"])  # None without a time
 
 
 def _taken(run: Run, owner: str, fence: int) -> TakenRun:

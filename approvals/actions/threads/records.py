@@ -203,11 +203,14 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
 
 def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run: bool) -> list[Approval]:
     """Open all questions of a step. There may be hundreds, so what is known of them is read at once."""
+    if not seen.pauses:
+        return []
     newest = seen.snapshot.checkpoint_id
     asked_here = Q(checkpoint_id=newest) | Q(head_id=newest)
     of_thread = Approval.objects.filter(asked_here, thread=thread).without_content()
-    asked_before = of_thread.order_by("round") if seen.pauses else ()
-    latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in asked_before}
+    latest = {
+        (each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in of_thread.order_by("round")
+    }
     rulebook = Rulebook(thread.graph_id)
     opened: list[Approval] = []
     for pause in seen.pauses:
