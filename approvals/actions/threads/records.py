@@ -208,9 +208,7 @@ def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run:
     newest = seen.snapshot.checkpoint_id
     asked_here = Q(checkpoint_id=newest) | Q(head_id=newest)
     of_thread = Approval.objects.filter(asked_here, thread=thread).without_content()
-    latest = {
-        (each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in of_thread.order_by("round")
-    }
+    latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in of_thread.order_by("round")}
     rulebook = Rulebook(thread.graph_id)
     opened: list[Approval] = []
     for pause in seen.pauses:
