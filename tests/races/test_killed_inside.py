@@ -68,7 +68,7 @@ def test_a_worker_that_dies_on_the_way_to_a_gate_in_a_subgraph_is_replaced_and_a
     threads = [f"{graph}-way-{number}" for number in range(len(places))]
     runs = arena.call("start", graph, threads)
     killed = [arena.fork("carry_out", [run], **where(place)).died() for run, place in zip(runs, places, strict=True)]
-    assert sum(killed) >= len(places) - len(AT_WRITES)
+    assert sum(killed) >= len(places) - 1  # a graph may write less often than a place asks for
     arena.end_leases()
     arena.call("recover", runs)
     arena.due_now(runs)
