@@ -29,7 +29,7 @@ from approvals.models import Decision, Run, Thread
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
-_WRITTEN = ("status", "resume_from", "is_edited", "bound", "error", "problem", "ended_at", "updated_at")
+_WRITTEN = ("status", "resume_from", "is_edited", "bound", "interfered", "error", "problem", "ended_at", "updated_at")
 NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 
 
