@@ -23,7 +23,6 @@ from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.json import canonical, to_plain
 from agentcore.plain.types import NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
-from agentcore.savers.base import Saver
 from agentcore.testing.failpoints import is_off, reach
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
@@ -80,7 +79,7 @@ async def start(run: RunContext, input: Mapping[str, Any] | None) -> Outcome:
     if input is not None and (here is None or not _is_ours(run, here)):
         return await _go_on(_at(run), input, here.checkpoint_id if here else None)
     if here is None or here.is_paused and not here.running or not here.waiting:
-        return await outcome(run.graph, run.saver, run.thread_id)
+        return await outcome(run)
     return await _go_on(_at(run, hold=_hold(here)), None, here.checkpoint_id)
 
 
@@ -101,7 +100,7 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
     hold = _hold(head, but=namespace)
     at = _at(run, namespace=namespace, head=head.checkpoint_id, hold=hold, decided=answer)
     if namespace and _is_our_end(run, head):
-        return await outcome(run.graph, run.saver, run.thread_id)
+        return await outcome(run)
     here = await subgraph_snapshot(run.graph, run.saver, head, namespace)
     if namespace and run.is_retried and here is not None and _is_past(run, here, expected_head):
         return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
@@ -133,7 +132,7 @@ def _is_past(run: RunContext, here: Snapshot, expected_head: str) -> bool:
 async def _go_on_inside(at: _At, head: Snapshot) -> Outcome:
     """Go on from where this run stopped in a subgraph, and pass no breakpoint."""
     if head.is_paused and not head.running:
-        return await outcome(at.graph, at.saver, at.thread_id)
+        return await outcome(at)
     if conflict := await _changed(at, head.checkpoint_id):
         return conflict
     return await _go_on(at, None, head.checkpoint_id)
@@ -247,7 +246,7 @@ async def _end_or_go(at: _At, here: Snapshot, route: Mapping[str, Any] | None, r
     if route is None:
         if at.namespace:
             await state_edits.apply(at.graph, at.saver, _config(at, namespace=""), None, END)
-        return await outcome(at.graph, at.saver, at.thread_id)
+        return await outcome(at)
     told = {route["reason_to"]: reason} if "reason_to" in route else None
     if at.namespace:
         await questions.send_on(
@@ -335,7 +334,7 @@ async def _is_untouched(at: _At, came: Outcome, decided: Answer, head: str | Non
     """
     if isinstance(came, Mismatch) or isinstance(came, Failed) and came.error != UNFINISHED or is_off("nothing_ran"):
         return False
-    here = await snapshot(at.graph, at.saver, at.thread_id)
+    here = await snapshot(at.graph, at.saver, at.thread_id) if isinstance(came, Failed) else came.snapshot
     if here is None or here.checkpoint_id != head or not here.waiting:
         return False
     waits = {each.id for each in here.interrupts} - here.answers.keys()
@@ -349,8 +348,8 @@ def _config(at: _At, *, namespace: str) -> Any:
 _VERDICTS = {"approve": _approve, "reject": _reject, "skip": _skip, "respond": _decide_each}
 
 
-async def ask_again(graph: CompiledGraph, saver: Saver, *, thread_id: str) -> Outcome:
+async def ask_again(run: RunContext) -> Outcome:
     """Ask the waiting questions anew: remove the answer that a node failed with. Runs nothing."""
-    places = await read_pending_tasks(graph, saver, config_for(thread_id))
-    await questions.take_back(saver, places)
-    return await outcome(graph, saver, thread_id)
+    places = await read_pending_tasks(run.graph, run.saver, config_for(run.thread_id))
+    await questions.take_back(run.saver, places)
+    return await outcome(run)

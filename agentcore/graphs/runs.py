@@ -48,6 +48,8 @@ class RunContext:
     before_entering: Callable[[], Awaitable[None]] = _go
     """Awaited before the first node can run."""
     on_step: OnStep = _go
+    before_looking: Callable[[], Awaitable[None]] = _go
+    """Awaited when the graph has stopped, before the thread is read for the outcome."""
     watch: Watch = field(default_factory=Watch)
     """Notes the tools that are called."""
     is_retried: bool = False
@@ -101,7 +103,7 @@ async def run_until_pause(
             async with asyncio.timeout(LONGEST_RUN_SECONDS), aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
                     await running.note(event)
-            return await outcome(graph, saver, thread_id)
+            return await outcome(run)
         except FenceLost:
             raise
         except TimeoutError:
@@ -110,9 +112,10 @@ async def run_until_pause(
             return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
 
 
-async def outcome(graph: CompiledGraph, saver: Saver, thread_id: str) -> Outcome:
+async def outcome(run: RunContext) -> Outcome:
     """Return how the thread stands after a run."""
-    here = await snapshot(graph, saver, thread_id)
+    await run.before_looking()
+    here = await snapshot(run.graph, run.saver, run.thread_id)
     if here is None:
         return Failed("ThreadGone", "The thread was deleted while it ran.")
     if here.is_paused:

@@ -110,7 +110,7 @@ async def test_each_gate_is_seen_and_passed_by_its_own_decision_alone(saver: Sav
     assert pause.checkpoint_ns == gate.checkpoint_ns
     assert (pause.next, pause.path) == (("wire",), ("sub",) * depth)
     assert [action.args["amount"] for action in pause.actions] == [5]
-    for again in (await run.start(), await outcome(run.graph, saver, run.thread_id)):  # recovery, and Retry
+    for again in (await run.start(), await outcome(RunContext(run.graph, saver, run.thread_id))):  # recovery, and Retry
         assert isinstance(again, Paused)
     assert "wire 5" not in await run.log()
     stale = await run.decide("approve", gate)

@@ -97,7 +97,7 @@ class Thread:
         return await resume.resume(context, answer, expected_head=(await self.here()).checkpoint_id)
 
     async def ask_again(self) -> Outcome:
-        return await resume.ask_again(self.graph, self.saver, thread_id=self.thread_id)
+        return await resume.ask_again(RunContext(self.graph, self.saver, self.thread_id))
 
     async def got(self) -> Any:
         return (await self.here()).values["got"]

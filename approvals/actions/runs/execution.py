@@ -62,24 +62,24 @@ async def _carry_out(taken: TakenRun) -> None:
     if graph is None:
         missing = Failed("GraphMissing", f"This worker has no graph {taken.graph_id}. Add it to langgraph.json.")
         return await in_database(settling.store)(taken, missing, None)
-    work = Work(taken, graph, worker.saver(taken.graph_id))
+    work, at_end = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     try:
-        outcome = await _run(work)
+        outcome = await _run(work, at_end)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
-    await settling.settle(work, outcome)
+    await settling.settle(work, outcome, at_end)
     reach("run.settled")
 
 
-async def _run(work: Work) -> Outcome:
+async def _run(work: Work, at_end: settling.BoundHead) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
     mask = Mask(())
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         mask = await _mask_for(work)
-        outcome = await _enter(work, Steps(work.taken, mask))
+        outcome = await _enter(_context(work, Steps(work.taken, mask), at_end), work.taken)
     except (UnreadableThread, CannotFork) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:
@@ -98,16 +98,16 @@ async def _mask_for(work: Work) -> Mask:
     return Mask(secrets, here.values if here else {}, *kind_of(work.taken.kind).states_given(work.taken))
 
 
-async def _enter(work: Work, steps: Steps) -> Outcome:
-    taken, kind = work.taken, kind_of(work.taken.kind)
+async def _enter(run: RunContext, taken: TakenRun) -> Outcome:
+    kind = kind_of(taken.kind)
     if taken.unbound:
         return Failed("Unbound", taken.unbound)
     if refused := await in_database(kind.why_not)(taken):
         return refused
-    return await kind.enter(taken, _context(work, steps))
+    return await kind.enter(taken, run)
 
 
-def _context(work: Work, steps: Steps) -> RunContext:
+def _context(work: Work, steps: Steps, at_end: settling.BoundHead) -> RunContext:
     taken = work.taken
     return RunContext(
         graph=work.graph,
@@ -117,6 +117,7 @@ def _context(work: Work, steps: Steps) -> RunContext:
         run_key=RUN_KEY,
         before_entering=partial(_note_entered, taken),
         on_step=steps.note,
+        before_looking=at_end.note,
         watch=steps.watch,
         is_retried=taken.attempts > 1,
     )

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agentcore.graphs import resume, snapshots
 from agentcore.graphs.pauses import pauses_at
-from agentcore.plain.bound_bytes import BEHIND
+from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
@@ -33,11 +33,26 @@ _WRITTEN = ("status", "resume_from", "is_edited", "bound", "interfered", "error"
 NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 
 
-async def settle(work: Work, outcome: Outcome) -> None:
-    """Store how the run stopped and its pauses, and give the lease back."""
+class BoundHead:
+    """Where a thread stands, and the versions of all rows that its tasks can read, both unread until `note`."""
+
+    def __init__(self, thread_id: str) -> None:
+        self._thread_id = thread_id
+        self.head: Head | None = None
+        self.bound: Bound | None = None
+
+    async def note(self) -> None:
+        self.head, self.bound = await in_database(indexing.read_head_and_bound)(self._thread_id)
+
+
+async def settle(work: Work, outcome: Outcome, at_end: BoundHead | None = None) -> None:
+    """Store how the run stopped and its pauses, and give the lease back.
+
+    `at_end` was noted before the outcome was read from the thread: then that need not be read again.
+    """
     seen: records.Seen | None = None
     try:
-        seen = await _look(work, outcome)
+        seen = await _look(work, outcome, at_end)
     except UnreadableThread as error:
         outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
     if isinstance(outcome, Paused | Finished) and seen is None:
@@ -49,25 +64,32 @@ async def settle(work: Work, outcome: Outcome) -> None:
         await in_database(store)(work.taken, Failed("NotStorable", NOT_STORABLE), None)
 
 
-async def _look(work: Work, outcome: Outcome) -> records.Seen | None:
+async def _look(work: Work, outcome: Outcome, at_end: BoundHead | None) -> records.Seen | None:
     """Read where the thread stands and the bytes that its questions rest on, both as of one moment."""
     seen: records.Seen | None = None
-    thread_id = work.taken.thread_id
+    known = outcome.snapshot if at_end and at_end.head and isinstance(outcome, Paused | Finished) else None
     for _ in range(_TRIES):
-        head, before = await in_database(indexing.read_head_and_bound)(thread_id)
-        snapshot = await snapshots.snapshot(work.graph, work.saver, thread_id)
-        if head is None or before is None or snapshot is None:
+        before = at_end if at_end and known else await _bound_head(work)
+        snapshot = known or await snapshots.snapshot(work.graph, work.saver, work.taken.thread_id)
+        known = None
+        if before.head is None or before.bound is None or snapshot is None:
             return None
         is_asking = isinstance(outcome, Paused | Mismatch) or _has_done_nothing(outcome) or bool(snapshot.interrupts)
         pauses = pauses_at(work.graph, snapshot) if is_asking else []
         is_bound = bool(pauses) or isinstance(outcome, Failed)
-        found = await indexing.bind(thread_id, before, snapshot) if is_bound else None
-        seen = records.Seen(snapshot, pauses, head, found)
+        found = await indexing.bind(snapshot.thread_id, before.bound, snapshot) if is_bound else None
+        seen = records.Seen(snapshot, pauses, before.head, found)
         if found or not pauses:
             return seen
     assert seen is not None
     # It never stands still: seen as it was a moment ago, and asking nobody until a sweep has found it at rest.
     return replace(seen, pauses=[], head=Head(seen.snapshot.checkpoint_id, ""))
+
+
+async def _bound_head(work: Work) -> BoundHead:
+    here = BoundHead(work.taken.thread_id)
+    await here.note()
+    return here
 
 
 @audit.transaction()

@@ -9,4 +9,4 @@ from approvals.actions.runs.taken import TakenRun
 
 class RepairKind(Kind):
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
-        return await resume.ask_again(run.graph, run.saver, thread_id=run.thread_id)
+        return await resume.ask_again(run)
