@@ -103,6 +103,36 @@ def flagged(console: Console, approval_id: str) -> Any:
     return run if run["interfered"] else None
 
 
+def edited(arena: Arena, thread_id: str) -> str:
+    """Edit the state as the agent would; return the SQLSTATE it was refused with, or an empty string."""
+
+    async def edit() -> str:
+        async with AsyncPostgresSaver.from_conn_string(arena.url) as saver:
+            try:
+                await with_saver(paying.resuming, saver).aupdate_state(config_for(thread_id), {"text": "other"})
+            except DatabaseError as error:
+                return error.sqlstate or "?"
+        return ""
+
+    return asyncio.run(edit())
+
+
+def test_what_is_written_after_a_run_stopped_and_before_that_is_stored_is_what_people_are_asked(arena: Arena) -> None:
+    thread_id = "written-late"
+    runs = arena.call("start", "resuming", [thread_id])
+    child = arena.fork("carry_out_letting_others", runs, failpoints="run.stopped=stop")
+    child.wait_until_stopped()
+    assert edited(arena, thread_id) == ""
+    child.go_on()
+    child.result()
+    asked = "SELECT checkpoint_id, state ->> 'text' FROM approvals_approval WHERE thread_id = %s AND status = 'pending'"
+    [(checkpoint_id, text)] = arena.rows(asked, thread_id)
+    assert text == "other"
+    assert [(checkpoint_id,)] == arena.rows(
+        "SELECT checkpoint_id FROM countersign_heads WHERE thread_id = %s", thread_id
+    )
+
+
 @pytest.mark.parametrize("how", ["refused", "let in", pytest.param("taken out", marks=pytest.mark.full)])
 def test_a_write_beside_a_run_is_refused_or_said(arena: Arena, how: str) -> None:
     """The node takes its time; meanwhile the agent's own process edits the thread."""
@@ -113,15 +143,7 @@ def test_a_write_beside_a_run_is_refused_or_said(arena: Arena, how: str) -> None
     child = arena.fork(work, [voted["run"]], nodes="pay:began=sleep:1.5", failpoints=failpoints)
     wait_for(lambda: times_run(arena.folder, paused.thread_id, "pay"), what="the node to begin")
 
-    async def edit() -> str:
-        async with AsyncPostgresSaver.from_conn_string(arena.url) as saver:
-            try:
-                await with_saver(paying.resuming, saver).aupdate_state(config_for(paused.thread_id), {"text": "other"})
-            except DatabaseError as error:
-                return error.sqlstate or "?"
-        return ""
-
-    assert asyncio.run(edit()) == ("CSF03" if how == "refused" else "")
+    assert edited(arena, paused.thread_id) == ("CSF03" if how == "refused" else "")
     child.result()
     [(interfered,)] = arena.rows("SELECT interfered FROM approvals_run WHERE id = %s", voted["run"])
     [(deviations,)] = arena.rows("SELECT deviations FROM approvals_decision WHERE approval_id = %s", paused.approval_id)
