@@ -217,6 +217,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "approvals.web.middleware.UnchangedMiddleware",
     "approvals.web.middleware.RefusalMiddleware",
 ]
 ROOT_URLCONF = "approvals.urls"

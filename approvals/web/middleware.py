@@ -1,18 +1,26 @@
-"""A request id for each request, and a page for each refusal."""
+"""A request id for each request, a page for each refusal, and no body for what a page shows already."""
 
+import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
 
 from approvals import audit
 from approvals.domain.context import new_request_id
 from approvals.errors import Denied, Refusal, TooLarge
+from approvals.live import breaker
 from approvals.views import errors
+from approvals.views.pages import Request
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+_MOVING = re.compile(rb'(<time [^>]*>)[^<]*|name="csrfmiddlewaretoken" value="[^"]*"')
+"""What differs between two answers that show the same: tokens, and times, which the page's script moves on."""
+_DUE = re.compile(rb'class="due due-[a-z]+"')
 
 
 class RequestIdMiddleware:
@@ -37,6 +45,32 @@ class SignInMiddleware(LoginRequiredMiddleware):
         if not getattr(view_func, "login_required", True):
             return None
         return super().process_view(request, view_func, view_args, view_kwargs)
+
+
+class UnchangedMiddleware:
+    """Answers 304 to a page that asks again for what it shows. The page sends the ETag of the last answer.
+
+    `X-Live: on` says that messages reach the socket of the page, so that it need not ask often.
+    """
+
+    def __init__(self, get_response: Callable[[Request], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Request) -> HttpResponseBase:
+        response = self.get_response(request)
+        if request.method != "GET" or not request.htmx or response.status_code != 200 or response.streaming:
+            return response
+        etag = f'W/"{digest_of_shown(response.content)}"'
+        response["ETag"] = etag
+        answer = get_conditional_response(request, etag=etag, response=response) or response
+        answer["X-Live"] = "on" if breaker.redis.state() == "ok" else "off"
+        return answer
+
+
+def digest_of_shown(shown: bytes) -> str:
+    """Return the digest of what a page shows: 32 hexadecimal digits. Times that pass and tokens are left out."""
+    still = _DUE.sub(b"", _MOVING.sub(rb"\1", shown))
+    return hashlib.sha256(still).hexdigest()[:32]
 
 
 class RefusalMiddleware:

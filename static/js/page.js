@@ -53,6 +53,10 @@
   const keysOf = (list) => [...list.querySelectorAll("[data-row]")].map((row) => row.dataset.key || row.id);
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target, requestConfig } = event.detail;
+    if (xhr.status === 304) {
+      event.detail.shouldSwap = false;  // it shows that already
+      return;
+    }
     // Keep what is there, the next poll tries again; an answer that swaps nothing but a notice says so itself.
     if (xhr.status >= 500 && requestConfig?.verb === "get" && !xhr.getResponseHeader("HX-Reswap")) event.detail.shouldSwap = false;
     if (!target.matches("[data-live-list]")) return;

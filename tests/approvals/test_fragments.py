@@ -248,3 +248,35 @@ def test_a_statement_of_a_presenter_or_a_template_is_noticed(database: str) -> N
         rows_of(Approval.objects.all())
     with pytest.raises(StatementOfPresenter, match="queue.html"):
         engines["django"].get_template("queue.html").render({"notices": Policy.objects.all()})
+
+
+def test_what_a_page_shows_already_is_not_sent_again(alice: "Client", console: Console) -> None:
+    waits = console.pause("refund", refund())
+    path = f"/?q={waits['thread_id']}"
+    shown = alice.get(path, **HTMX)
+    assert shown.status_code == 200
+    assert waits["thread_id"].encode() in shown.content
+    mark = {"HTTP_IF_NONE_MATCH": shown["ETag"]}
+    again = alice.get(path, **HTMX, **mark)
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", shown["ETag"])
+    assert alice.get(path, **mark).status_code == 200, "a whole page is sent whole"
+    with console.api("alice") as api:
+        ballot = {"verdict": "approve", "seen_digest": waits["digest"]}
+        api.post(f"/approvals/{waits['id']}/votes", json=ballot).raise_for_status()
+    assert alice.get(path, **HTMX, **mark).status_code == 200
+
+
+def test_times_that_pass_do_not_make_an_answer_another_one() -> None:
+    """The page's script moves them on, and their colours. A token is another one each time."""
+    from approvals.web.middleware import digest_of_shown
+
+    row = '<li>{name}<time datetime="2026" title="x" class="due due-{urgency}" data-due>{left}</time>{token}</li>'
+    token = '<input type="hidden" name="csrfmiddlewaretoken" value="{}">'
+
+    def mark(name: str, urgency: str, left: str, token_value: str) -> str:
+        drawn = row.format(name=name, urgency=urgency, left=left, token=token.format(token_value))
+        return digest_of_shown(drawn.encode())
+
+    shown = mark("Refund", "later", "due in 2 h", "abc")
+    assert shown == mark("Refund", "over", "5 min overdue", "xyz")
+    assert shown != mark("Another", "later", "due in 2 h", "abc")
