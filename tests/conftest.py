@@ -179,7 +179,7 @@ def _close_connections() -> None:
 @pytest.fixture(scope="session")
 def console(database: str, redis: str) -> Iterator[Console]:
     """A console with its worker, over the shared database and Redis."""
-    running = Console({"LANGGRAPH_JSON": os.environ["LANGGRAPH_JSON"]}).start(is_forked=False)
+    running = Console({"LANGGRAPH_JSON": os.environ["LANGGRAPH_JSON"]}).start()
     yield running
     assert running.stop() == 0
 

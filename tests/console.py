@@ -57,6 +57,8 @@ def wait_for(ask: Callable[[], T], *, seconds: float = 30, what: str = "", short
 
 
 _connections: dict[str, psycopg.Connection[Any]] = {}
+OF_TESTS = "tests"
+"""The application_name of what tests themselves ask."""
 
 
 def _connection_to(url: str) -> psycopg.Connection[Any]:
@@ -65,7 +67,7 @@ def _connection_to(url: str) -> psycopg.Connection[Any]:
     if kept is None or kept.closed or may_be_gone(kept):
         if kept is not None:
             kept.close()
-        kept = _connections[url] = psycopg.connect(url, autocommit=True)
+        kept = _connections[url] = psycopg.connect(url, autocommit=True, application_name=OF_TESTS)
     note_use(kept)
     return kept
 

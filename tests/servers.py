@@ -40,6 +40,7 @@ max_wal_senders = 0
 max_connections = 500
 autovacuum_naptime = 10min
 jit = off
+log_line_prefix = '%d %a|'
 """
 
 
@@ -82,6 +83,11 @@ def start_postgres() -> None:
 def socket() -> Path:
     """Return the socket that PostgreSQL listens on."""
     return _data() / ".s.PGSQL.5432"
+
+
+def log_file() -> Path:
+    """Return what the shared PostgreSQL logs to."""
+    return _data() / "log"
 
 
 def url_of(name: str) -> str:
