@@ -31,12 +31,13 @@ class LoggedStatements:
         self._read = self._log.stat().st_size
 
     def new(self, who: str) -> list[str]:
-        """Return the first line of each statement since the last call, of processes with that application_name."""
+        """Return each statement since the last call, of processes with that application_name."""
         with self._log.open("rb") as log:
             log.seek(self._read)
             text = log.read().decode(errors="replace")
             self._read = log.tell()
         begin = f"{self._name} {who}|"
-        lines = [line.removeprefix(begin) for line in text.splitlines() if line.startswith(begin)]
+        whole = text.replace("\n\t", " ")  # a statement of several lines
+        lines = [line.removeprefix(begin) for line in whole.splitlines() if line.startswith(begin)]
         told = [found[1] for line in lines if (found := _STATEMENT.match(line))]
         return [each for each in told if not any(part in each for part in BACKGROUND)]

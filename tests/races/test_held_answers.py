@@ -196,6 +196,8 @@ def test_a_worker_that_thaws_at_a_question_after_it_was_replaced_writes_nothing(
     assert arena.rows(f"{rows} WHERE thread_id = ANY(%s) ORDER BY 1, 2, 3, 4", threads) == before
     refused = "SELECT thread_id, count(*) FROM approvals_auditentry WHERE action = 'run.fenced' GROUP BY 1"
     entries = dict(arena.rows(refused))
-    tried = [1, 1, 0]  # the last had nothing left to write but how its run had stopped, which is dropped
-    assert [entries.get(thread, 0) for thread in threads] == tried
+    first, second, last = (entries.get(thread, 0) for thread in threads)
+    assert (first, second) == (1, 1)
+    # It had stored its question. If its node's end was noted too, only how the run had stopped is left, and dropped.
+    assert last in (0, 1)
     check(arena, history, found)
