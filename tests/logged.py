@@ -16,8 +16,9 @@ BACKGROUND = (
     "pg_notify",
     "LISTEN",
     "NOT is_indexed AND changed_at",
+    'FROM "approvals_inquiry"',
 )
-"""Parts of what a worker asks all the time, whoever does what."""
+"""Parts of what is asked again and again for as long as something takes: heartbeats, jobs, a worker's answer."""
 
 
 class LoggedStatements:

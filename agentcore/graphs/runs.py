@@ -48,7 +48,7 @@ class RunContext:
     before_entering: Callable[[], Awaitable[None]] = _go
     """Awaited before the first node can run."""
     on_step: OnStep = _go
-    before_looking: Callable[[], Awaitable[None]] = _go
+    before_outcome: Callable[[], Awaitable[None]] = _go
     """Awaited when the graph has stopped, before the thread is read for the outcome."""
     watch: Watch = field(default_factory=Watch)
     """Notes the tools that are called."""
@@ -103,18 +103,19 @@ async def run_until_pause(
             async with asyncio.timeout(LONGEST_RUN_SECONDS), aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
                     await running.note(event)
-            return await outcome(run)
         except FenceLost:
             raise
         except TimeoutError:
             return Failed("TimeoutError", f"The run took longer than {LONGEST_RUN_SECONDS:.0f} s.", running.node)
         except Exception as error:  # noqa: BLE001 - a node may raise anything: the run fails, the worker goes on
             return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
+    # Outside: a database that does not answer now is no failure of the graph. Recovery settles the run.
+    return await outcome(run)
 
 
 async def outcome(run: RunContext) -> Outcome:
     """Return how the thread stands after a run."""
-    await run.before_looking()
+    await run.before_outcome()
     here = await snapshot(run.graph, run.saver, run.thread_id)
     if here is None:
         return Failed("ThreadGone", "The thread was deleted while it ran.")

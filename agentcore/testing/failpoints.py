@@ -28,6 +28,7 @@ NAMES = {
     "run.claimed": "A worker has the lease; the graph was not called.",
     "run.entered": "It is committed that nodes may run from here on.",
     "run.stepped": "A node that begins or ends is noted on the run's row.",
+    "run.ended": "The graph stopped; where its thread stands is about to be read.",
     "run.stopped": "The graph stopped; how is not stored yet.",
     "run.settled": "How it stopped is stored.",
     "resume.edited": "The edit is a checkpoint; the graph was not called.",

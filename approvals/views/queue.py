@@ -57,7 +57,7 @@ def queue(request: Request) -> HttpResponse:
 
 
 def list_context(request: Request) -> dict[str, Any]:
-    """Return the context of the list with its tabs, which asks for itself every few seconds."""
+    """Return the context of the list with its tabs, which asks again every 15 s."""
     tab, asked = tab_of(request), given(request)
     lists = lists_of(filtered(request), request)
     page, cursor = page_of(lists[tab], tab, request.GET.get("cursor", ""))

@@ -86,7 +86,10 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
 
 
 def _live_context(request: Request, found: Thread) -> dict[str, Any]:
-    """Return the context of the part that asks for itself every few seconds. It does not read the state."""
+    """Return the context of the part that asks again every 15 s, or every 2 s while the thread is busy.
+
+    It does not read the state.
+    """
     graph = Graph.objects.filter(pk=found.graph_id).first()
     recent = Run.objects.filter(thread=found).select_related("decision__approval").defer(*_NOT_OF_A_RUN)
     runs = list(recent.order_by("-created_at")[:MOST_RUNS])

@@ -13,7 +13,6 @@ from django.utils.cache import get_conditional_response
 from approvals import audit
 from approvals.domain.context import new_request_id
 from approvals.errors import Denied, Refusal, TooLarge
-from approvals.live import breaker
 from approvals.views import errors
 from approvals.views.pages import Request
 
@@ -48,10 +47,7 @@ class SignInMiddleware(LoginRequiredMiddleware):
 
 
 class UnchangedMiddleware:
-    """Answers 304 to a page that asks again for what it shows. The page sends the ETag of the last answer.
-
-    `X-Live: on` says that messages reach the socket of the page, so that it need not ask often.
-    """
+    """Answers 304 to a page that asks again for what it shows. The page sends the ETag of the last answer."""
 
     def __init__(self, get_response: Callable[[Request], HttpResponse]) -> None:
         self.get_response = get_response
@@ -60,16 +56,14 @@ class UnchangedMiddleware:
         response = self.get_response(request)
         if request.method != "GET" or not request.htmx or response.status_code != 200 or response.streaming:
             return response
-        etag = f'W/"{digest_of_shown(response.content)}"'
+        etag = f'W/"{digest_of_answer(response.content)}"'
         response["ETag"] = etag
-        answer = get_conditional_response(request, etag=etag, response=response) or response
-        answer["X-Live"] = "on" if breaker.redis.state() == "ok" else "off"
-        return answer
+        return get_conditional_response(request, etag=etag, response=response) or response
 
 
-def digest_of_shown(shown: bytes) -> str:
-    """Return the digest of what a page shows: 32 hexadecimal digits. Times that pass and tokens are left out."""
-    still = _DUE.sub(b"", _MOVING.sub(rb"\1", shown))
+def digest_of_answer(content: bytes) -> str:
+    """Return the digest of an answer: 32 hexadecimal digits. Tokens, and times that the page moves on, are left out."""
+    still = _DUE.sub(b"", _MOVING.sub(rb"\1", content))
     return hashlib.sha256(still).hexdigest()[:32]
 
 

@@ -1,17 +1,14 @@
 // One socket for an open page. It only says that something changed; the page then asks again by itself (hx-trigger).
-// While messages come, it asks of its own accord only every two minutes; and what it shows already is not sent again.
+// It sends the ETag of the answer that it shows, and is answered 304 while nothing is different.
 (() => {
   const THROTTLE = 300; // milliseconds
   const LONGEST_WAIT = 30000;
-  const SELDOM = 120000;
   let socket = null;
   let tries = 0;
   let retry = 0;
   let thread = null;
-  let areMessagesSent = false;
   const last = {};
   const pending = {};
-  const asked = {};
 
   function tell(name) {
     const wait = THROTTLE - (performance.now() - (last[name] ?? -THROTTLE));
@@ -69,35 +66,21 @@
     tell("thread");
   }
 
-  const asksOften = (elt) => /every/.test(elt?.getAttribute("hx-trigger"));
-  // A poll: nobody and nothing but the time asks for it.
-  const isPoll = ({ elt, requestConfig }) => !requestConfig.triggeringEvent && /every 15s/.test(elt.getAttribute("hx-trigger"));
-  const isLive = () => areMessagesSent && document.documentElement.dataset.live === "on";
-
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const { elt, xhr } = event.detail;
-    const now = performance.now();
-    if (isLive() && isPoll(event.detail) && now - (asked[elt.id] ?? 0) < SELDOM) {
-      event.preventDefault();
-      return;
-    }
-    asked[elt.id] = xhr.asked = now;
-  });
   document.addEventListener("htmx:configRequest", ({ detail }) => {
     if (detail.elt.dataset.etag) detail.headers["If-None-Match"] = detail.elt.dataset.etag;
   });
+  document.addEventListener("htmx:beforeRequest", (event) => { event.detail.xhr.asked = performance.now(); });
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
-    const told = detail.xhr.getResponseHeader("X-Live");
-    if (told) areMessagesSent = told === "on";
+    // An error may have put a notice on the page, which only a whole answer takes away.
+    if (!detail.successful) for (const part of document.querySelectorAll("[data-etag]")) delete part.dataset.etag;
   });
-
-  // An answer may be older than what was told while it was on its way, and htmx drops what waits for a replaced element.
   document.addEventListener("htmx:afterSettle", ({ detail }) => {
+    // An answer may be older than what was told while it was on its way, and htmx drops what waits for a replaced element.
     for (const name in last) if (detail.xhr && last[name] > detail.xhr.asked) tell(name);
-    // Whatever else replaces the element takes the mark away with it.
+    // Only of a part that asks again and again. Whatever else replaces the part takes its ETag away with it.
     const etag = detail.xhr?.getResponseHeader("ETag");
-    const shown = document.getElementById(detail.requestConfig?.elt.id);
-    if (etag && asksOften(shown)) shown.dataset.etag = etag;
+    const part = document.getElementById(detail.requestConfig?.elt.id);
+    if (etag && /every/.test(part?.getAttribute("hx-trigger"))) part.dataset.etag = etag;
   });
 
   document.addEventListener("DOMContentLoaded", () => { if (document.querySelector(".menu")) connect(); });

@@ -268,14 +268,14 @@ def test_what_a_page_shows_already_is_not_sent_again(alice: "Client", console: C
 
 def test_times_that_pass_do_not_make_an_answer_another_one() -> None:
     """The page's script moves them on, and their colours. A token is another one each time."""
-    from approvals.web.middleware import digest_of_shown
+    from approvals.web.middleware import digest_of_answer
 
     row = '<li>{name}<time datetime="2026" title="x" class="due due-{urgency}" data-due>{left}</time>{token}</li>'
     token = '<input type="hidden" name="csrfmiddlewaretoken" value="{}">'
 
     def mark(name: str, urgency: str, left: str, token_value: str) -> str:
         drawn = row.format(name=name, urgency=urgency, left=left, token=token.format(token_value))
-        return digest_of_shown(drawn.encode())
+        return digest_of_answer(drawn.encode())
 
     shown = mark("Refund", "later", "due in 2 h", "abc")
     assert shown == mark("Refund", "over", "5 min overdue", "xyz")

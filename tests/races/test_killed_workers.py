@@ -18,7 +18,7 @@ from tests.checker import History, complaints, read_facts
 from tests.console import wait_for
 from tests.copies import Paused
 from tests.graphs import times_run
-from tests.races.forked import Arena
+from tests.races.forked import Arena, Died
 from tests.scale import IS_FULL, share, times_reached, tries
 
 SEED = 20261121
@@ -219,3 +219,15 @@ def test_a_worker_that_dies_on_the_way_to_a_gate_is_replaced_and_the_question_is
     of = "FROM approvals_run r JOIN approvals_thread t ON t.id = thread_id WHERE r.id::text = ANY(%s)"
     found = arena.rows(f"{asked} {of}", runs)
     assert found == [("paused", '["pay"]', 1)] * len(runs)
+
+
+def test_a_database_that_does_not_answer_when_a_graph_has_stopped_fails_no_run(arena: Arena) -> None:
+    runs = arena.call("start", "resuming", ["unread-end"])
+    with pytest.raises(Died, match=r"run\.ended"):
+        arena.fork("carry_out", runs, failpoints="run.ended=raise").result()
+    assert arena.rows("SELECT status FROM approvals_run WHERE id = %s", runs[0]) == [("running",)]
+    arena.end_leases()
+    arena.call("recover", runs)
+    asked = "SELECT next, status FROM approvals_approval WHERE thread_id = 'unread-end'"
+    assert arena.rows(asked) == [(["pay"], "pending")]
+    assert arena.rows("SELECT status FROM approvals_run WHERE id = %s", runs[0]) == [("paused",)]

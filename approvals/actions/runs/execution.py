@@ -62,24 +62,24 @@ async def _carry_out(taken: TakenRun) -> None:
     if graph is None:
         missing = Failed("GraphMissing", f"This worker has no graph {taken.graph_id}. Add it to langgraph.json.")
         return await in_database(settling.store)(taken, missing, None)
-    work, at_end = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
+    work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     try:
-        outcome = await _run(work, at_end)
+        outcome = await _run(work, head_at_stop)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
-    await settling.settle(work, outcome, at_end)
+    await settling.settle(work, outcome, head_at_stop)
     reach("run.settled")
 
 
-async def _run(work: Work, at_end: settling.BoundHead) -> Outcome:
+async def _run(work: Work, head_at_stop: settling.BoundHead) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
     mask = Mask(())
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         mask = await _mask_for(work)
-        outcome = await _enter(_context(work, Steps(work.taken, mask), at_end), work.taken)
+        outcome = await _enter(_context(work, Steps(work.taken, mask), head_at_stop), work.taken)
     except (UnreadableThread, CannotFork) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:
@@ -107,7 +107,7 @@ async def _enter(run: RunContext, taken: TakenRun) -> Outcome:
     return await kind.enter(taken, run)
 
 
-def _context(work: Work, steps: Steps, at_end: settling.BoundHead) -> RunContext:
+def _context(work: Work, steps: Steps, head_at_stop: settling.BoundHead) -> RunContext:
     taken = work.taken
     return RunContext(
         graph=work.graph,
@@ -117,7 +117,7 @@ def _context(work: Work, steps: Steps, at_end: settling.BoundHead) -> RunContext
         run_key=RUN_KEY,
         before_entering=partial(_note_entered, taken),
         on_step=steps.note,
-        before_looking=at_end.note,
+        before_outcome=head_at_stop.read,
         watch=steps.watch,
         is_retried=taken.attempts > 1,
     )

@@ -13,6 +13,7 @@ from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
+from agentcore.testing.failpoints import reach
 from approvals import audit
 from approvals.actions.runs import audit_entries, interference, leases, taking
 from approvals.actions.runs.kinds import kind_of
@@ -34,25 +35,26 @@ NOT_STORABLE = "What the agent asks, or its state, holds something that the data
 
 
 class BoundHead:
-    """Where a thread stands, and the versions of all rows that its tasks can read, both unread until `note`."""
+    """Where a thread stands, and the versions of all rows that its tasks can read. None until `read` was called."""
 
     def __init__(self, thread_id: str) -> None:
         self._thread_id = thread_id
         self.head: Head | None = None
         self.bound: Bound | None = None
 
-    async def note(self) -> None:
+    async def read(self) -> None:
+        reach("run.ended")
         self.head, self.bound = await in_database(indexing.read_head_and_bound)(self._thread_id)
 
 
-async def settle(work: Work, outcome: Outcome, at_end: BoundHead | None = None) -> None:
+async def settle(work: Work, outcome: Outcome, head_at_stop: BoundHead | None = None) -> None:
     """Store how the run stopped and its pauses, and give the lease back.
 
-    `at_end` was noted before the outcome was read from the thread: then that need not be read again.
+    With `head_at_stop`, read before the outcome, the snapshot of the outcome is stored if nothing has changed since.
     """
     seen: records.Seen | None = None
     try:
-        seen = await _look(work, outcome, at_end)
+        seen = await _look(work, outcome, head_at_stop)
     except UnreadableThread as error:
         outcome = outcome if isinstance(outcome, Failed) else Failed("UnreadableThread", str(error))
     if isinstance(outcome, Paused | Finished) and seen is None:
@@ -64,12 +66,12 @@ async def settle(work: Work, outcome: Outcome, at_end: BoundHead | None = None) 
         await in_database(store)(work.taken, Failed("NotStorable", NOT_STORABLE), None)
 
 
-async def _look(work: Work, outcome: Outcome, at_end: BoundHead | None) -> records.Seen | None:
+async def _look(work: Work, outcome: Outcome, head_at_stop: BoundHead | None) -> records.Seen | None:
     """Read where the thread stands and the bytes that its questions rest on, both as of one moment."""
     seen: records.Seen | None = None
-    known = outcome.snapshot if at_end and at_end.head and isinstance(outcome, Paused | Finished) else None
+    known = outcome.snapshot if head_at_stop and head_at_stop.head and isinstance(outcome, Paused | Finished) else None
     for _ in range(_TRIES):
-        before = at_end if at_end and known else await _bound_head(work)
+        before = head_at_stop if head_at_stop and known else await _bound_head(work)
         snapshot = known or await snapshots.snapshot(work.graph, work.saver, work.taken.thread_id)
         known = None
         if before.head is None or before.bound is None or snapshot is None:
@@ -88,7 +90,7 @@ async def _look(work: Work, outcome: Outcome, at_end: BoundHead | None) -> recor
 
 async def _bound_head(work: Work) -> BoundHead:
     here = BoundHead(work.taken.thread_id)
-    await here.note()
+    await here.read()
     return here
 
 

@@ -64,7 +64,7 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, TakenRun] | None:
 
 
 def read_again(run: Run) -> bool:
-    """Read what others may have changed until the thread was locked. Return whether the run is to wait still."""
+    """Read what others may have changed until the thread was locked. Return whether it is too early for a retry."""
     of_run = Run.objects.filter(pk=run.pk)
     now = of_run.values(*_CHANGING, told=F("decision__deviations"), is_early=Q(retry_at__gt=Now())).get()
     for name in _CHANGING:

@@ -29,7 +29,7 @@ def store_lost_threads() -> None:
 
 
 def sweep() -> None:
-    """Queue the indexing of every thread that moved outside the console, and empty removed threads."""
+    """Queue the indexing of every thread that moved outside the console."""
     with checkpoints.open_tables() as tables:
         moved = tables.threads_to_index(limit=SWEEP_SIZE, settled_seconds=settings.SETTLED_SECONDS)
         moving = tables.threads_to_index(limit=SWEEP_SIZE)

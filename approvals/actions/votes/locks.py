@@ -1,7 +1,7 @@
 """Lock a thread and one of its approvals, to vote, claim or close.
 
-Lock order: thread row, approval row, audit head; docs/explanation/decisions.md has all of it. Counting votes happens
-under the thread's lock as well, because it reads what others write.
+Lock order: thread row, approval row, fence, audit head; docs/explanation/decisions.md has all of it. Counting votes
+happens under the thread's lock as well, because it reads what others write.
 """
 
 from collections.abc import Collection
