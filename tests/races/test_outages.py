@@ -125,7 +125,7 @@ def test_postgresql_is_killed_stays_away_and_comes_back(broken: Broken) -> None:
         while is_told(socket, seconds=0.2):
             """Until nothing is left from before."""
         assert vote(console, approval, ballot(approval)).status_code == 201
-        assert is_told(socket, seconds=3), "the socket is where it was, and in its groups again"
+        assert is_told(socket, seconds=10), "the socket is where it was, and in its groups again"
     assert console.run_of(approval["id"])["status"] == "finished"
     with console.api("erin") as erin:
         assert erin.get("/audit/verify").json()["ok"] is True
