@@ -38,6 +38,8 @@ class Decided:
 
 @dataclass(frozen=True)
 class TakenRun:
+    """A run whose thread this worker has the lease of, with all that it needs from the database to carry it out."""
+
     run_id: str
     thread_id: str
     graph_id: str

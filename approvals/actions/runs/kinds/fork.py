@@ -18,6 +18,8 @@ from approvals.models import Run
 
 
 class ForkKind(Kind):
+    """Copies a checkpoint of another thread to its own, with an edit or new input where some was given."""
+
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         source, given = taken.input["thread_id"], taken.input  # encrypted for the thread it was asked for at
         opened = {

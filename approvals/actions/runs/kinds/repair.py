@@ -8,5 +8,7 @@ from approvals.actions.runs.taken import TakenRun
 
 
 class RepairKind(Kind):
+    """Removes the answer that a node failed with, so that its question waits again."""
+
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         return await resume.ask_again(run)

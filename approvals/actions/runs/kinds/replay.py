@@ -11,6 +11,8 @@ MOVED = "The agent moved the thread before this run began, so it did not go back
 
 
 class ReplayKind(Kind):
+    """Has its thread go back to an earlier checkpoint, and goes on from there."""
+
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         return await _go_back(taken, run) or await resume.start(run, None)
 

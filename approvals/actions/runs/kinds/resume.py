@@ -28,6 +28,8 @@ NOT_AS_RECORDED = (
 
 
 class ResumeKind(Kind):
+    """Gives the decision to the graph, at its gate or keyed to its question, and goes on from there."""
+
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         if taken.answer is None:
             return taken

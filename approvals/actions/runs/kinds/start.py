@@ -13,6 +13,8 @@ from approvals.domain import encryption
 
 
 class StartKind(Kind):
+    """Gives the graph new input; without input it goes on, and passes no gate and no question."""
+
     def decrypted(self, taken: TakenRun, secrets: Iterable[str]) -> TakenRun:
         return replace(taken, input=encryption.decrypted_input(taken.input, secrets, taken.thread_id))
 
