@@ -4,6 +4,7 @@ And what a console answers then.
 """
 
 import contextlib
+import json
 import selectors
 import signal
 import socket
@@ -19,6 +20,7 @@ import httpx
 import psutil
 from redis import Redis
 from redis.exceptions import ConnectionError
+from websockets.sync.client import ClientConnection
 
 from tests import programs
 from tests.console import free_port, wait_for
@@ -154,3 +156,16 @@ class Proxy:
         with socket.socket(family) as server:
             server.connect(self._target)
             yield server
+
+
+SOON = 10.0
+"""Seconds; a socket that has lost its groups joins them again only with its heartbeat: after 20 s, where a test sets
+no less."""
+
+
+def is_told(page: ClientConnection, *, seconds: float = SOON) -> bool:
+    """Return whether this socket of a page is told of a change."""
+    try:
+        return bool(json.loads(page.recv(timeout=seconds))["changed"])
+    except TimeoutError:
+        return False

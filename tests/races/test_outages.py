@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from approvals.conf import embedded
 from tests.console import Console, wait_for
-from tests.outages import IMPATIENT, RedisServer, ballot, check_unavailable
+from tests.outages import IMPATIENT, RedisServer, ballot, check_unavailable, is_told
 
 GAVE_UP = re.compile("stopping worker|the worker stopped")
 """What the log says once Procrastinate's worker has given up, because the database is gone. It says the first
@@ -125,20 +125,13 @@ def test_postgresql_is_killed_stays_away_and_comes_back(broken: Broken) -> None:
         while is_told(socket, seconds=0.2):
             """Until nothing is left from before."""
         assert vote(console, approval, ballot(approval)).status_code == 201
-        assert is_told(socket, seconds=10), "the socket is where it was, and in its groups again"
+        assert is_told(socket), "the socket is where it was, and in its groups again"
     assert console.run_of(approval["id"])["status"] == "finished"
     with console.api("erin") as erin:
         assert erin.get("/audit/verify").json()["ok"] is True
     log = console.log.read_text()
     assert "django.request" not in log, "the outage is a line for each request, not a page"
     assert "ASGI" not in log
-
-
-def is_told(socket: ClientConnection, *, seconds: float) -> bool:
-    try:
-        return bool(socket.recv(timeout=seconds))
-    except TimeoutError:
-        return False
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Redis hangs, is slow, full, killed and empty again. No vote waits for it; open pages hear of them when it is back."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from django.conf import settings
 from websockets.sync.client import ClientConnection, connect
 
 from tests.console import Console, wait_for
-from tests.outages import Proxy, RedisServer
+from tests.outages import Proxy, RedisServer, is_told
 from tests.scale import tries
 
 VOTES = tries(2, full=4)
@@ -59,17 +58,6 @@ def vote(console: Console, approval: dict[str, object], headers: dict[str, str])
     assert answer.status_code == 201
 
 
-SOON = 10.0
-"""Seconds; a socket that has lost its groups joins them again only with its heartbeat, after 20 s."""
-
-
-def is_told(socket: ClientConnection, *, seconds: float) -> bool:
-    try:
-        return bool(json.loads(socket.recv(timeout=seconds))["changed"])
-    except TimeoutError:
-        return False
-
-
 def be_slow(proxy: Proxy, *, delay_seconds: float) -> None:
     proxy.delay_seconds = delay_seconds
 
@@ -112,12 +100,12 @@ def test_no_vote_waits_for_a_redis_that(
         for approval in approvals[:VOTES]:
             vote(other, approval, headers)  # counted, though Redis is as it is
         wait_for(lambda: redis_of(other) == state, what=f"/readyz to say {state}")
-        assert is_told(socket, seconds=SOON), "the page asks again, so that it shows the notice"
+        assert is_told(socket), "the page asks again, so that it shows the notice"
     finally:
         heals(server, proxy)
     wait_for(lambda: redis_of(other) == "ok", what="the breaker to close by itself")
-    assert is_told(socket, seconds=SOON), "the page catches up"
+    assert is_told(socket), "the page catches up"
     while is_told(socket, seconds=2 * settings.REDIS_LOOK_SECONDS):
         """Until nothing is left of that: the socket looks at Redis once more, and is told if it is back."""
     vote(other, approvals[VOTES], headers)
-    assert is_told(socket, seconds=SOON), "live again"
+    assert is_told(socket), "live again"
