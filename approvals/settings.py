@@ -88,6 +88,14 @@ def _redis_url() -> str:
     return url
 
 
+def _half_of_the_cores() -> int:
+    """Return how many processes of a kind use the machine: web and workers share it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(1, cores // 2), MOST_PROCESSES_BY_DEFAULT)
+
+
+MOST_PROCESSES = 64
+MOST_PROCESSES_BY_DEFAULT = 2  # each may use 40 connections, of the 100 that PostgreSQL takes unless told otherwise
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT = _number("PORT", 8000)
 if not 0 < PORT < 65_536:
@@ -136,17 +144,16 @@ REDIS_URL = _redis_url()
 REDIS_CACHE_TTL = _number("REDIS_CACHE_TTL", 86_400)
 if not 0 < REDIS_CACHE_TTL < 10**9:
     raise ImproperlyConfigured("REDIS_CACHE_TTL must be a number of seconds of at least 1, such as 86400.")
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "channels_redis.core.RedisChannelLayer",
-        # Reading waits 5 s for a message; redis-py's own limit, also 5 s, would end the socket of every idle page.
-        # Protocol 2: redis-py 8.1 keeps connections of protocol 3 that a Redis that was started again has closed.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15, "protocol": 2}], "prefix": "countersign"},
-    }
-    if REDIS_URL
-    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}  # see approvals/live/relay.py
 
+WEB_PROCESSES = _number("WEB_PROCESSES", _half_of_the_cores())
+if not 0 < WEB_PROCESSES <= MOST_PROCESSES:
+    raise ImproperlyConfigured(f"WEB_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2.")
+WORKER_PROCESSES = _number("WORKER_PROCESSES", _half_of_the_cores())
+if WORKER_PROCESSES > MOST_PROCESSES:
+    raise ImproperlyConfigured(
+        f"WORKER_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2, or 0 to work in the web processes."
+    )
 LANGGRAPH_JSON = read("LANGGRAPH_JSON") or "langgraph.json"
 WORKER_CONCURRENCY = 20
 LEASE_SECONDS = _number("LEASE_SECONDS", 30)
@@ -165,8 +172,10 @@ if RETENTION_DAYS > 36_500:
 # Intervals of workers and sockets, in seconds. No environment variables: only tests use shorter ones.
 SOCKET_BEAT_SECONDS = 20.0
 """This often an open page's socket joins its groups anew, and the person's rights are checked again."""
-REDIS_LOOK_SECONDS = 1.0
-"""While Redis does not work, a process looks at it this often; sockets ask this often whether it works."""
+LISTEN_BEAT_SECONDS = 20.0
+"""A process that listens for changes sends itself a message this often: a connection that does not bring it is dead."""
+LISTEN_AGAIN_SECONDS = 1.0
+"""It rests this long before it connects again."""
 SWEEP_SECONDS = 5
 SETTLED_SECONDS = 3.0
 """A thread that keeps moving is indexed after standing still for this long. A vote meanwhile is refused as stale."""

@@ -25,6 +25,8 @@ from tests import forks, servers
 ROOT = Path(__file__).parent.parent
 FEW_GRAPHS = ROOT / "tests" / "langgraph.few.json"
 """Those of the demo, and the most used ones of the tests. To load all 86 takes most of the time of a start."""
+ONE_PROCESS = {"WEB_PROCESSES": "1", "WORKER_PROCESSES": "0"}
+"""Half the start of two; tests/approvals/test_processes.py starts several."""
 T = TypeVar("T")
 # What tests wait for is asked of the database: each question to the API costs ten times as much.
 _PENDING = (
@@ -109,12 +111,12 @@ def manage_here(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class Console:
-    """One `manage.py serve` process, and the environment its sisters need. It has FEW_GRAPHS unless told otherwise."""
+    """A `manage.py serve`, and the environment its sisters need. It has FEW_GRAPHS and one process by default."""
 
     def __init__(self, env: dict[str, str], *options: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.env = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), **env, "PORT": str(self.port)}
+        self.env = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), **ONE_PROCESS, **env, "PORT": str(self.port)}
         self.options = options
         self.process: subprocess.Popen[bytes] | forks.Forked | None = None
         self._tokens = dict(servers.tokens()) if servers.is_copy(self.database_url) else {}

@@ -13,7 +13,6 @@ BACKGROUND = (
     "procrastinate_defer_periodic_job",
     "procrastinate_workers",
     'UPDATE "approvals_worker"',
-    "pg_notify",
     "LISTEN",
     "NOT is_indexed AND changed_at",
     'FROM "approvals_inquiry"',

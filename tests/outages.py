@@ -18,10 +18,12 @@ from typing import Any, Literal
 
 import httpx
 import psutil
+import psycopg
 from redis import Redis
 from redis.exceptions import ConnectionError
 from websockets.sync.client import ClientConnection
 
+from approvals.live.relay import CHANNEL
 from tests import programs
 from tests.console import free_port, wait_for
 
@@ -96,13 +98,14 @@ class RedisServer:
 
 
 class Proxy:
-    """Stands before a server. It can be slow, refuse everyone, or cut a connection at the COMMIT of a vote."""
+    """Stands before a server. It can be slow, refuse everyone or listeners, or cut a connection at a vote's COMMIT."""
 
     def __init__(self, target: Address) -> None:
         self._target = target
         self._open: set[socket.socket] = set()
         self.delay_seconds = 0.0
         self.cut: Cut | None = None
+        self.lets_listen = True
         self.port = free_port()
         self.allow()
 
@@ -142,7 +145,8 @@ class Proxy:
                 chunk = source.recv(65536)
                 is_vote = is_vote or b'INSERT INTO "approvals_vote"' in chunk
                 cut = self.cut if is_vote and source is client and b"COMMIT" in chunk else None
-                if not chunk or cut == "before":
+                is_refused = not self.lets_listen and b"LISTEN " in chunk
+                if not chunk or cut == "before" or is_refused:
                     return
                 time.sleep(self.delay_seconds)
                 (server if source is client else client).sendall(chunk)
@@ -159,8 +163,19 @@ class Proxy:
 
 
 SOON = 10.0
-"""Seconds; a socket that has lost its groups joins them again only with its heartbeat: after 20 s, where a test sets
-no less."""
+"""Seconds; a process notices by itself only after 20 s that its connection brings no messages."""
+
+
+def listeners(database: psycopg.Connection[Any], name: str) -> list[int]:
+    """Return the server's processes that hold the listening connections of consoles with that application_name."""
+    listening = "query = %s AND application_name = %s AND datname = current_database()"
+    found = database.execute(f"SELECT pid FROM pg_stat_activity WHERE {listening}", [f"LISTEN {CHANNEL}", name])
+    return [pid for (pid,) in found.fetchall()]
+
+
+def end_listeners(database: psycopg.Connection[Any], name: str) -> None:
+    for pid in listeners(database, name):
+        database.execute("SELECT pg_terminate_backend(%s)", [pid])
 
 
 def is_told(page: ClientConnection, *, seconds: float = SOON) -> bool:

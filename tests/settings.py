@@ -17,9 +17,10 @@ JOB_POLL_SECONDS = 2.0
 BEGIN_AGAIN_SECONDS = 0.5
 GRACE_SECONDS = 2.0
 MOVING_SECONDS = 3.0
-REDIS_LOOK_SECONDS = 0.3
+LISTEN_AGAIN_SECONDS = 0.3
 
 REPLY_SECONDS = float(os.environ.get("TEST_REPLY_SECONDS") or 10)  # less where nobody can answer
+LISTEN_BEAT_SECONDS = float(os.environ.get("TEST_LISTEN_BEAT_SECONDS") or 20)
 SOCKET_BEAT_SECONDS = float(os.environ.get("TEST_SOCKET_BEAT_SECONDS") or 20)
 for _each in DATABASES.values():  # how long a request waits for a connection: less where a test takes the server away
     _each["OPTIONS"]["pool"]["timeout"] = float(os.environ.get("TEST_POOL_SECONDS") or 5)

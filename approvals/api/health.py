@@ -10,14 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error, connection, connections
 from django.http import HttpRequest, JsonResponse
 
+from agentcore.plain.breaker import Breaker
 from approvals import checkpoints
 from approvals.errors import Unavailable
 from approvals.jobs import job_queue
-from approvals.live import breaker
 from approvals.models import Graph
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     until = time.monotonic() + LONGEST_SECONDS
     _console.ask()
     _checkpoints.ask()
-    redis = breaker.redis.state(wait_seconds=LONGEST_SECONDS)
+    redis = _redis.state(wait_seconds=LONGEST_SECONDS)
     console = _console.answer(until=until)
     is_up = console["database"] != "down"
     state = {
@@ -123,5 +124,6 @@ def _graphs() -> list[str]:
         return []
 
 
+_redis = Breaker(settings.REDIS_URL, meanwhile="workers read checkpoints from PostgreSQL alone")
 _console = _Question(_about_console, unknown=NOBODY_KNOWS)
 _checkpoints = _Question(lambda: _ask(_checkpointer), unknown="down")

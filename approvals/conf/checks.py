@@ -21,19 +21,6 @@ def check_langgraph_json(app_configs: Any, **kwargs: Any) -> list[Error]:
 
 
 @register(Tags.security, deploy=True)
-def check_redis(app_configs: Any, **kwargs: Any) -> list[Warning]:
-    if settings.REDIS_URL:
-        return []
-    return [
-        Warning(
-            "REDIS_URL is not set: pages of one process do not hear of changes made in another; they poll every 15 s.",
-            hint="Set REDIS_URL=redis://host:6379/0 when web and workers are separate processes.",
-            id="countersign.W001",
-        )
-    ]
-
-
-@register(Tags.security, deploy=True)
 def check_origin(app_configs: Any, **kwargs: Any) -> list[Error]:
     if settings.PUBLIC_URL.startswith("https://") or settings.IS_LOCAL:
         return []

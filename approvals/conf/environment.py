@@ -28,11 +28,21 @@ VARIABLES = {
     ),
     "REDIS_URL": Variable(
         "none",
-        "Redis for live updates between processes, and as a cache of checkpoints. Without it pages"
-        " show changes made in their own process at once, and others within 15 s.",
+        "Redis as a cache of checkpoints, for workers. See [checkpoints](../how-to/checkpoints.md).",
         "redis://127.0.0.1:6379/0",
     ),
     "REDIS_CACHE_TTL": Variable("86400", "Seconds that checkpoints are kept in Redis.", "3600"),
+    "WEB_PROCESSES": Variable(
+        "half of the cores, at most 2",
+        "Processes of `manage.py serve` that answer pages and the API. Each may use 20 connections of the database.",
+        "4",
+    ),
+    "WORKER_PROCESSES": Variable(
+        "half of the cores, at most 2",
+        "Processes of `manage.py serve` that carry out runs. Each may use 40 connections. 0: the web processes do that"
+        " as well, and a node that computes makes pages slow.",
+        "4",
+    ),
     "LANGGRAPH_JSON": Variable("langgraph.json", "The graphs, in LangGraph's own format.", "agents/langgraph.json"),
     "SECRET_KEY": Variable(
         "made once and kept in `DATA_DIR`, for a server on this machine only",

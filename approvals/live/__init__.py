@@ -1,1 +1,1 @@
-"""Live updates of open pages: sockets, messages, and the Redis behind them."""
+"""Live updates of open pages: sockets, and messages between processes."""

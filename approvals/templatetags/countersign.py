@@ -12,7 +12,7 @@ from approvals.actions.people import changes
 from approvals.domain import folds, queries, text
 from approvals.domain.permissions import User, roles_of
 from approvals.domain.text import visible
-from approvals.live import breaker
+from approvals.live import relay
 from approvals.models import Approval
 from approvals.presenters.approvals import ActionShown, told_of
 from approvals.presenters.values import label_of
@@ -108,8 +108,8 @@ def open_changes() -> int:
 
 @register.simple_tag
 def live_notice() -> str:
-    """Return a sentence while the Redis breaker is open, else an empty one. Asking Redis itself would be a wait."""
-    if breaker.redis.state() in ("ok", "off"):
+    """Return a sentence while this process is not told of changes, else an empty one."""
+    if not relay.is_down():
         return ""
     return "Live updates are off: changes show within 15 s. Decisions are not affected."
 

@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.test import override_settings
 
-from agentcore.plain.breaker import LONGEST_WAIT_SECONDS, LOOK_EVERY_SECONDS, Breaker
-from approvals.live import breaker, events
+from agentcore.plain.breaker import LOOK_EVERY_SECONDS, Breaker
 from tests.console import wait_for
 from tests.outages import RedisServer
 
@@ -32,46 +29,6 @@ def test_one_waits_a_moment_and_nobody_after_until_somebody_has_looked(server: R
     server.go_on()
     wait_for(lambda: ours.is_closed, seconds=4, what="the breaker to close")
     assert ours.patience_seconds == 0.05
-
-
-class Asked(Breaker):
-    """A breaker that writes down how long each message was allowed to wait."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.waits: list[float] = []
-
-    @property
-    def patience_seconds(self) -> float:
-        self.waits.append(super().patience_seconds)
-        return self.waits[-1]
-
-
-@pytest.fixture
-def own_breaker(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
-    """Messages of this process go over a Redis that may be broken."""
-    layer = {**settings.CHANNEL_LAYERS["default"], "CONFIG": {"hosts": [server.url]}}
-    monkeypatch.setattr(breaker, "redis", asked := Asked(server.url))
-    with override_settings(CHANNEL_LAYERS={"default": layer}):
-        yield asked
-
-
-def test_messages_into_a_redis_that_hangs_cost_a_moment_once(server: RedisServer, own_breaker: Asked) -> None:
-    def waits_of(messages: int) -> list[float]:
-        own_breaker.waits.clear()
-        for _ in range(messages):
-            events.publish(thread_id="t-1")
-        return list(own_breaker.waits)
-
-    waits_of(1)
-    server.hang()
-    assert sum(waits_of(40)) <= LONGEST_WAIT_SECONDS, "the first waits a moment, and nobody after"
-    wait_for(lambda: not own_breaker.is_closed, seconds=10, what="the breaker to open")
-    connections = server.connections()
-    assert waits_of(5) == [], "nobody even tries"
-    assert server.connections() <= connections, "Redis is left alone"
-    server.go_on()
-    wait_for(lambda: own_breaker.is_closed, seconds=10, what="the breaker to close")
 
 
 def test_a_page_shows_what_is_known_and_the_next_one_knows_more(server: RedisServer) -> None:

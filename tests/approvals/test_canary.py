@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.console import FEW_GRAPHS, free_port
+from tests.console import FEW_GRAPHS, ONE_PROCESS, free_port
 from tests.scale import IS_FULL
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def manage(database: str, command: str, *, before: str = "", **env: str) -> subp
     arguments = ["manage.py", *(str(free_port()) if word == "PORT" else word for word in COMMANDS[command])]
     code = f"{before}\nimport manage, sys; sys.argv = {arguments!r}; manage.main()"
     few = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database, "REDIS_URL": ""}
-    return forks.run(["-c", code], env=few | env)
+    return forks.run(["-c", code], env=few | ONE_PROCESS | env)
 
 
 BUILDS_NOTHING = ("strict", "web alone")

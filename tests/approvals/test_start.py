@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.console import FEW_GRAPHS, ROOT, free_port
+from tests.console import FEW_GRAPHS, ONE_PROCESS, ROOT, free_port
 from tests.scale import share
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
 
 
 def serve(database: str, **env: str) -> subprocess.CompletedProcess[str]:
-    few = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database, "REDIS_URL": ""}
+    few = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database, "REDIS_URL": "", **ONE_PROCESS}
     return forks.run(["manage.py", "serve", "--port", str(free_port())], env=few | env)
 
 

@@ -1,25 +1,20 @@
-"""What people see while Redis or PostgreSQL is gone: one sentence, and everything they typed."""
+"""What people see while live updates or PostgreSQL are gone: one sentence, and everything they typed."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests import servers
 from tests.console import Console
-from tests.outages import Proxy, RedisServer
+from tests.outages import Proxy, end_listeners
 
 SignIn = Callable[..., Page]
+NAME = "other web"
 LOOKS = [{}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 740}}]
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def server(data_dir: Path) -> Iterator[RedisServer]:
-    with RedisServer(data_dir) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +23,18 @@ def postgres(database: str) -> Proxy:
 
 
 @pytest.fixture(scope="module")
-def other(console: Console, server: RedisServer, postgres: Proxy) -> Iterator[Console]:
+def other(console: Console, postgres: Proxy) -> Iterator[Console]:
     """A second console over the same database; what is between it and its servers is broken here."""
     url = f"postgresql://postgres@127.0.0.1:{postgres.port}{urlsplit(console.env['DATABASE_URL']).path}"
-    running = Console({"DATABASE_URL": url, "REDIS_URL": server.url}, "--no-worker").start()
+    running = Console({"DATABASE_URL": url, "PGAPPNAME": NAME}, "--no-worker").start()
     yield running
     assert running.stop() == 0
 
 
-def test_a_notice_comes_and_goes_with_redis_and_the_page_goes_on(
-    console: Console, other: Console, server: RedisServer, sign_in: SignIn
+def test_a_notice_comes_and_goes_with_live_updates_and_the_page_goes_on(
+    console: Console, other: Console, postgres: Proxy, sign_in: SignIn
 ) -> None:
-    approval = console.pause("gated", {"text": "while redis hangs"})
+    approval = console.pause("gated", {"text": "while nobody is told"})
     # A cookie is good at every port of its host.
     pages = [sign_in("alice", is_own=True, **options) for options in LOOKS]
     for page in pages:
@@ -48,7 +43,9 @@ def test_a_notice_comes_and_goes_with_redis_and_the_page_goes_on(
         page.evaluate("window.isSamePage = true")
         expect(page.locator("#banner")).to_have_attribute("role", "status")
         expect(page.locator("#banner")).to_be_empty()
-    server.hang()
+    postgres.lets_listen = False
+    with psycopg.connect(console.env["DATABASE_URL"], autocommit=True) as database:
+        end_listeners(database, NAME)
     try:
         for page in pages:
             expect(page.locator("#banner")).to_have_text(
@@ -65,7 +62,7 @@ def test_a_notice_comes_and_goes_with_redis_and_the_page_goes_on(
         pages[0].goto(f"{other.url}/threads/")
         assert "Live updates are off" in pages[0].locator("#banner").inner_text(), "it is there when the page opens"
     finally:
-        server.go_on()
+        postgres.lets_listen = True
     for page in pages:
         expect(page.locator("#banner")).to_be_empty()
     assert pages[1].evaluate("window.isSamePage")

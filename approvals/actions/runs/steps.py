@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
+from django.db import Error
 from django.utils import timezone
 
 from agentcore.graphs.tools import Watch
@@ -15,6 +16,9 @@ from approvals.actions.runs.taken import FENCED, TakenRun
 from approvals.database import in_database
 from approvals.live import events
 
+LONGEST_UNWRITTEN_SECONDS = 0.25
+"""Steps that follow each other faster are written together: each write costs more than a small node."""
+
 
 class Steps:
     """Records the beginning and end of nodes, and the called tools. Secrets are masked."""
@@ -23,12 +27,25 @@ class Steps:
         self._taken, self._mask = taken, mask
         self.watch = Watch()
         self._steps: list[dict[str, Any]] = []
+        self._is_written, self._is_lost = True, False
         self._lock = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
 
     async def note(self, step: Step) -> None:
-        """Write the step to the row. Raises FenceLost if another worker has the thread."""
+        """Add a step; it is written soon. Raises FenceLost if another worker has the thread."""
+        self._add(step)
+        if self._is_lost:
+            raise FenceLost(FENCED)
+        if self._is_written:
+            self._is_written = False
+            self._writer = asyncio.create_task(self._write_soon())
+
+    async def finish(self) -> None:
+        """Write what is not written yet. Raises FenceLost if another worker has the thread."""
         async with self._lock:
-            self._add(step)
+            if self._is_written:
+                return
+            self._is_written = True
             await in_database(self._write)()
 
     def _add(self, step: Step) -> None:
@@ -40,6 +57,15 @@ class Steps:
         found["state"] = step.state
         if step.state != "running":
             found["ended_at"] = now
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(LONGEST_UNWRITTEN_SECONDS)
+        try:
+            await self.finish()
+        except FenceLost:
+            self._is_lost = True
+        except Error:
+            self._is_written = False  # the end of the run writes them, or fails as its other writes do
 
     def _write(self) -> None:
         calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])

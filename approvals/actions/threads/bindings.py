@@ -4,13 +4,12 @@ from django.utils import timezone
 
 from approvals import audit, checkpoints
 from approvals.actions.threads.records import LONGEST_ID, record_binding
-from approvals.database import wait_for
 from approvals.domain import bindings, permissions, policies
 from approvals.domain.permissions import User
 from approvals.enums import Binding
 from approvals.errors import THREAD_CLEANED, Busy, Conflict, Gone, Invalid, NotFound, Unbound
 from approvals.jobs import job_queue
-from approvals.live import events
+from approvals.live import events, relay
 from approvals.models import Graph, Run, Thread
 
 WAIT_SECONDS = 3.0
@@ -89,5 +88,5 @@ def _read(thread: Thread) -> Thread:
         thread.refresh_from_db()
         return thread.step is not None or bool(thread.problem)
 
-    wait_for(is_read, seconds=WAIT_SECONDS)
+    relay.wait_for(events.thread_topic(thread.pk), is_read, seconds=WAIT_SECONDS)
     return thread

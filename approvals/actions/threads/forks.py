@@ -11,13 +11,13 @@ from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
-from approvals.database import wait_for
 from approvals.domain import authors, bindings, encryption, permissions
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus
 from approvals.errors import THREAD_CLEANED, Conflict, Gone, Invalid, InvalidEdit, NotFound
 from approvals.jobs import job_queue
+from approvals.live import events, relay
 from approvals.models import Graph, Run, Thread
 
 WAIT_SECONDS = 10.0
@@ -159,5 +159,5 @@ def _awaited(run: Run) -> Thread:
         run.refresh_from_db()
         return bool(run.entered_at) or not run.is_active
 
-    wait_for(is_there, seconds=WAIT_SECONDS)
+    relay.wait_for(events.thread_topic(run.thread_id), is_there, seconds=WAIT_SECONDS)
     return Thread.objects.get(pk=run.thread_id)

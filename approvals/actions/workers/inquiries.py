@@ -9,10 +9,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import checkpoints
-from approvals.database import wait_for
 from approvals.domain import bindings
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import job_queue
+from approvals.live import events, relay
 from approvals.models import Approval, Graph, Inquiry, Thread
 
 WHOLE_WAIT_SECONDS = 30.0
@@ -72,7 +72,7 @@ def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
         is_read = Thread.objects.filter(pk=thread_id, checkpoint_id=wanted).exists()
         return is_read and not (until_closed and Approval.objects.pending().filter(pk=until_closed).exists())
 
-    wait_for(is_indexed, seconds=INDEX_WAIT_SECONDS)
+    relay.wait_for(events.thread_topic(thread_id), is_indexed, seconds=INDEX_WAIT_SECONDS)
 
 
 def _ask_for(kind: str, graph_id: str, **payload: Any) -> dict[str, Any]:
@@ -98,7 +98,8 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
 def _wait(asked: Inquiry) -> dict[str, Any]:
     longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else settings.REPLY_SECONDS
     rows = Inquiry.objects.filter(pk=asked.pk)
-    reply: dict[str, Any] | None = wait_for(rows.values_list("answer", flat=True).first, seconds=longest)
+    answer = rows.values_list("answer", flat=True).first
+    reply: dict[str, Any] | None = relay.wait_for(events.reply_topic(str(asked.pk)), answer, seconds=longest)
     if reply is None:
         raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
     rows.delete()

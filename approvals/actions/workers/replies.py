@@ -16,6 +16,7 @@ from approvals.database import in_database
 from approvals.domain import bindings, encryption
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import runtime
+from approvals.live import events, relay
 from approvals.models import Inquiry
 
 
@@ -38,7 +39,12 @@ async def answer(inquiry_id: str) -> None:
             "message": f"The worker could not answer: {type(error).__name__}.",
             "detail": {},
         }
-    await in_database(Inquiry.objects.filter(pk=inquiry_id).update)(answer=to_plain(reply))
+    await in_database(_store)(inquiry_id, to_plain(reply))
+
+
+def _store(inquiry_id: str, reply: Any) -> None:
+    Inquiry.objects.filter(pk=inquiry_id).update(answer=reply)
+    relay.announce([events.reply_topic(inquiry_id)])
 
 
 async def _preview(

@@ -1,0 +1,107 @@
+"""What a process of `manage.py serve` does: answer pages, work on jobs, or both in one event loop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from django.core.management.base import CommandError
+from django.db import OperationalError, ProgrammingError
+from psycopg_pool import PoolTimeout
+
+from agentcore.plain.errors import AgentCoreError
+from approvals.database import in_database
+from approvals.live import relay
+from approvals.management.supervisor import LONGEST_REQUEST_SECONDS, SIGNALS, Duty
+from approvals.models import Graph
+
+APPLICATION = "approvals.asgi:application"
+
+
+def serve(duty: Duty, listening: socket.socket, on_ready: Callable[[], object]) -> None:
+    """Do this duty until SIGINT or SIGTERM. Raises CommandError when it cannot begin."""
+    new_loop = uvicorn.Config(APPLICATION).get_loop_factory()
+    try:
+        with _checkpoints_kept(duty), contextlib.suppress(KeyboardInterrupt):
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(_serve(duty, listening, on_ready))
+    except AgentCoreError as error:
+        raise CommandError(str(error)) from error
+    except (OperationalError, PoolTimeout) as error:
+        raise CommandError(f"The database does not answer; see DATABASE_URL. {error}") from error
+    except ProgrammingError as error:
+        raise CommandError("The database lacks tables. Type: manage.py migrate, then setup_checkpointer.") from error
+
+
+@contextlib.contextmanager
+def _checkpoints_kept(duty: Duty) -> Iterator[None]:
+    if duty is Duty.WEB:  # it loads no LangGraph
+        yield
+        return
+    from approvals.jobs import runtime
+
+    with runtime.keep_checkpoints():
+        yield
+
+
+async def _serve(duty: Duty, listening: socket.socket, on_ready: Callable[[], object]) -> None:
+    await in_database(Graph.objects.exists)()  # refuse to serve a database without our tables
+    async with _working(duty):
+        if duty is Duty.WORKER:
+            await _until_stopped(on_ready)
+        else:
+            await relay.follow()
+            await _answer(listening, on_ready)
+
+
+@asynccontextmanager
+async def _working(duty: Duty) -> AsyncIterator[None]:
+    if duty is Duty.WEB:
+        yield
+        return
+    from approvals.jobs import worker
+
+    async with worker.running_until_exit():
+        yield
+
+
+async def _until_stopped(on_ready: Callable[[], object]) -> None:
+    stop = asyncio.Event()
+    with _signals(lambda *_: asyncio.get_running_loop().call_soon_threadsafe(stop.set)):
+        on_ready()
+        await stop.wait()
+
+
+async def _answer(listening: socket.socket, on_ready: Callable[[], object]) -> None:
+    config = uvicorn.Config(
+        APPLICATION,
+        lifespan="off",  # Channels' router knows no lifespan scope
+        log_level="warning",
+        ws_max_size=64 * 1024,
+        timeout_graceful_shutdown=LONGEST_REQUEST_SECONDS,
+        server_header=False,
+    )
+    on_ready()
+    await _Server(config).serve([listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's own handlers raise the signal again in the end, which would stop us before worker and database do."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with _signals(self.handle_exit):
+            yield
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[..., object]) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
