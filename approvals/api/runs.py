@@ -7,11 +7,11 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
-from approvals.actions.runs import controls, starts
+from approvals.actions.runs import controls, joins, starts
 from approvals.actions.votes import repairs
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
-from approvals.api.fields import Body, PlainValue, QueryFilters, Text, ThreadId
+from approvals.api.fields import Body, PlainObject, PlainValue, QueryFilters, Text, ThreadId
 from approvals.api.schemas import SDK_STATUS, RunOut, SdkRunStatus, run_out
 from approvals.errors import NotFound
 from approvals.models import Run, Thread
@@ -81,6 +81,13 @@ def get_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> RunOut:
     if run is None:
         raise NotFound("The thread has no such run.")
     return run_out(run)
+
+
+@router.get("/threads/{any:thread_id}/runs/{run_id}/join", response=answers(PlainObject, 404))
+def join_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> PlainObject:
+    """Wait until the run has stopped, at a pause too; the answer is the thread's values. 503 after 30 s: ask again."""
+    viewer(request)
+    return joins.join_run(thread_id=thread_id, run_id=run_id).state
 
 
 @router.post("/runs/{run_id}/retry", response=answers(RunOut, 404, 409))

@@ -25,7 +25,8 @@ from tests.scale import IS_FULL, tries
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = tries(1, full=15)
 OPERATIONS = [
-    "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "retry_run",
+    "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "join_run",
+    "retry_run",
     "give_up_run", "create_thread", "search_threads", "get_state_at_checkpoint", "get_state_at", "get_state",
     "get_history", "get_thread", "delete_thread", "list_graphs", "list_entries", "verify_log",
     "withdraw_vote", "cast_votes", "claim_approval", "release_approval", "cancel_run", "list_policies", "list_notices",

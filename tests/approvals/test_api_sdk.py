@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -72,6 +73,18 @@ async def test_a_run_is_started_read_and_listed(console: Console, operator: Lang
     assert (await operator.threads.get_state(thread_id, checkpoint=older["checkpoint"]))["values"] == older["values"]
     at = older["checkpoint"]["checkpoint_id"]
     assert (await operator.threads.get_state(thread_id, checkpoint_id=at))["checkpoint"] == older["checkpoint"]
+
+
+async def test_who_joins_a_run_is_answered_when_it_stops(operator: LangGraphClient) -> None:
+    thread_id = (await operator.threads.create())["thread_id"]
+    run = await operator.runs.create(thread_id, "refund", input=refund(640))
+    values: Any = await operator.runs.join(thread_id, run["run_id"])
+    assert values["amount"] == 640
+    assert (await operator.runs.get(thread_id, run["run_id"]))["status"] == "interrupted"
+    assert await operator.runs.join(thread_id, run["run_id"]) == values, "it has stopped already"
+    other = (await operator.threads.create())["thread_id"]
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        await operator.runs.join(other, run["run_id"])
 
 
 async def test_a_question_asked_inside_a_node_is_on_the_thread(console: Console, operator: LangGraphClient) -> None:
