@@ -47,6 +47,7 @@ def _database(params: dict[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {key: value for key, value in params.items() if key not in known}
     options["options"] = f"{options.get('options', '')} {limits}".strip()
     # After an outage each attempt waits twice as long as the one before; with a limit the next request tries at once.
+    options["server_side_binding"] = True  # only statements with their parameters apart can be prepared
     options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "reconnect_timeout": 5}
     return {
         "ENGINE": "approvals.conf.postgresql",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from psycopg import ClientCursor
+
 from agentcore.plain import edits, masks
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
@@ -189,9 +191,10 @@ def _in_order(cursor: Any, query: str, asked: Any) -> list[tuple[Any, ...]]:
     With old statistics PostgreSQL would use LangGraph's index of thread ids, and read and sort the whole thread for
     each row.
     """
-    cursor.execute(f"SET LOCAL enable_sort = off; {query}; SET LOCAL enable_sort = on", asked)
-    cursor.nextset()
-    return list(cursor.fetchall())
+    with ClientCursor(cursor.connection) as plain:  # several commands at once take no parameters beside them
+        plain.execute(f"SET LOCAL enable_sort = off; {query}; SET LOCAL enable_sort = on", asked)
+        plain.nextset()
+        return list(plain.fetchall())
 
 
 def shown(kept: KeptState, secrets: Iterable[str]) -> dict[str, Any]:

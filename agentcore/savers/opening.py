@@ -9,13 +9,14 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from agentcore.plain.connections import ANSWERING_PID, prepare_if_direct
 from agentcore.plain.errors import BadRedisUrl, DatabaseUnreachable, without_secrets
 from agentcore.plain.urls import Memory, Postgres, Sqlite, check_redis_url, checkpoint_store, postgres_params
 from agentcore.savers import setup
 from agentcore.savers.base import Saver
 from agentcore.savers.cache import Cache, CachedPostgresSaver, Reads, open_cache
 from agentcore.savers.memory import open_memory
-from agentcore.savers.postgres import PostgresSaver, check_quickly, note_return, prepare_if_direct
+from agentcore.savers.postgres import PostgresSaver, check_quickly, note_return
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.setup import Pool
 from agentcore.savers.sqlite import open_sqlite
@@ -86,7 +87,7 @@ async def open_pool(url: str | dict[str, str], *, max_size: int = 16) -> AsyncIt
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
     await connection.set_autocommit(True)
-    await prepare_if_direct(connection)
+    prepare_if_direct(connection, await (await connection.execute(ANSWERING_PID)).fetchone())
 
 
 async def _reach(params: dict[str, str]) -> None:

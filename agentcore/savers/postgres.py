@@ -32,7 +32,6 @@ T = TypeVar("T")
 
 _MOST_ROWS = 100
 """Most blobs or writes that are a parameter each. With more, each column is one parameter, an array."""
-_PREPARED_AFTER = 2  # times that a statement was sent on a connection
 LARGE = 64 * 1024
 """Bytes from which decoding leaves the event loop. Below, moving to a thread costs more than decoding."""
 
@@ -90,17 +89,6 @@ async def off_loop(size: int, function: Callable[P, T], *args: P.args, **kwargs:
     if size < LARGE:
         return function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
-
-
-async def prepare_if_direct(connection: AsyncConnection[Any]) -> None:
-    """Let a new connection keep prepared statements: planning them each time doubles their cost.
-
-    Not behind a transaction pooler, which loses them. A pooler shows itself: the server process that it names is not
-    the one that answers.
-    """
-    found = await (await connection.execute("SELECT pg_backend_pid() AS pid")).fetchone()
-    if found and found["pid"] == connection.info.backend_pid:
-        connection.prepare_threshold = _PREPARED_AFTER
 
 
 async def note_return(connection: AsyncConnection[Any]) -> None:

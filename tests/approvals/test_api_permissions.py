@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "POST /api/threads/{thread_id}/history": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/runs/{run_id}/join": EVERYONE_READS,
     # Starting and repairing.
     "POST /api/threads": OPERATORS,
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,

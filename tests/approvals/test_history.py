@@ -4,9 +4,11 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -53,11 +55,30 @@ def ids_of(thread_id: str) -> list[str]:
     return [moment.checkpoint_id for moment in found]
 
 
+@contextmanager
+def sent() -> Iterator[list[str]]:
+    """Yield the statements that psycopg sends: Django knows only of its own."""
+    statements: list[str] = []
+
+    class Noting(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            statements.append(str(query))
+            return execute(self, query, *args, **kwargs)
+
+    execute, psycopg.Cursor.execute = psycopg.Cursor.execute, Noting.execute  # type: ignore[method-assign]
+    try:
+        yield statements
+    finally:
+        psycopg.Cursor.execute = execute  # type: ignore[method-assign]
+
+
 def counted(work: Any) -> tuple[int, int]:
     """Return how many queries the checkpoint tables got, and how many of their rows were read."""
-    with CaptureQueriesContext(connection) as queries, rows_read() as rows:
+    with sent() as statements, rows_read() as rows:
         work()
-    asked = [query for query in queries if "FROM checkpoints" in query["sql"] or "JOIN checkpoints" in query["sql"]]
+    asked = [
+        statement for statement in statements if "FROM checkpoints" in statement or "JOIN checkpoints" in statement
+    ]
     return len(asked), rows.count
 
 

@@ -37,9 +37,14 @@ def processes_of(console: Console) -> list[psutil.Process]:
     """Return the web and worker processes, in the order of their start."""
     assert console.process is not None
     children = psutil.Process(console.process.pid).children()
-    running = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    served = [child for child in running if "spawn_main" in " ".join(child.cmdline())]
-    return sorted(served, key=lambda child: (child.create_time(), child.pid))
+    return sorted(filter(_serves, children), key=lambda child: (child.create_time(), child.pid))
+
+
+def _serves(child: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # or a zombie
+        return False
 
 
 def test_a_process_that_is_killed_is_replaced_and_all_end_together(several: Console) -> None:

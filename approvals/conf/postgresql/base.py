@@ -1,15 +1,19 @@
-"""Django's PostgreSQL back end. It asks the server whether a pooled connection is alive only if it may be gone.
+"""Django's PostgreSQL back end, with less to do for each statement.
 
-Django's own way asks each time: a round trip more for each small piece of work.
+It asks the server whether a pooled connection is alive only if it may be gone, where Django's own asks each time. It
+keeps prepared statements, because to plan each anew takes PostgreSQL as long as all the rest.
 """
 
 from typing import Any
+from weakref import WeakSet
 
 from django.db.backends.postgresql import base
 from psycopg import Connection, OperationalError
 from psycopg_pool import ConnectionPool
 
-from agentcore.plain.connections import may_be_gone, note_use
+from agentcore.plain.connections import ANSWERING_PID, may_be_gone, note_use, prepare_if_direct
+
+_known: WeakSet[Connection[Any]] = WeakSet()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -19,6 +23,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             connection: Connection[Any] = super().get_new_connection(conn_params)
             if _is_alive(connection):
                 note_use(connection)
+                if connection not in _known:
+                    _known.add(connection)
+                    prepare_if_direct(connection, connection.execute(ANSWERING_PID).fetchone())
                 return connection
             connection.close()
             self.pool.putconn(connection)  # the pool drops it, and makes another
