@@ -16,6 +16,7 @@ from django.utils import timezone
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.types import GraphCard
 from agentcore.testing.failpoints import reach
+from approvals.compiled import compiled
 from approvals.enums import (
     ACTIVE_RUNS,
     STUCK_RUNS,
@@ -88,11 +89,20 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
     def find_locked(self, thread_id: str) -> Thread | None:
         """Do what `locked` does; return None if there is no such thread."""
-        locked = self.select_for_update(of=("self",)).defer("state", "metadata")
-        thread = locked.filter(pk=thread_id).first()
-        if thread is not None:
-            reach("thread.locked")
-        return thread
+        found = self._locked(thread_id) if self.query.has_filters() else _locked(pk=thread_id)
+        if not found:
+            return None
+        reach("thread.locked")
+        return found[0]
+
+    def _locked(self, thread_id: str) -> ThreadQuerySet:
+        locked = self.select_related("started_by").select_for_update(of=("self",)).defer("state", "metadata")
+        return locked.filter(pk=thread_id)
+
+
+@compiled
+def _locked(pk: str) -> ThreadQuerySet:
+    return Thread.objects.all()._locked(pk)
 
 
 class Thread(models.Model):

@@ -3,8 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from django.db.models import QuerySet
+
 from agentcore.plain import thread_graphs
 from agentcore.plain.types import Traits
+from approvals.compiled import compiled
 from approvals.enums import Binding
 from approvals.errors import Unbound
 from approvals.models import Graph, Thread
@@ -72,9 +75,14 @@ def to_run(thread: Thread, graph_id: str) -> None:
 def contested(thread: Thread, metadata: dict[str, Any]) -> Uncertain | None:
     """Say that the newest checkpoint names another graph than the one the thread is bound to."""
     now = thread_graphs.claims_in(metadata)
-    agent = Graph.objects.filter(pk=thread.graph_id).values_list("card__agent", flat=True).first() if now else ""
-    why = thread_graphs.contested(thread.graph_id, agent or "", thread.claims, now)
+    agents = _agents(pk=thread.graph_id) if now else []
+    why = thread_graphs.contested(thread.graph_id, next(filter(None, agents), ""), thread.claims, now)
     return Uncertain(why, fitting=(thread.graph_id,), claims=now) if why else None
+
+
+@compiled
+def _agents(pk: str) -> "QuerySet[Graph, str | None]":
+    return Graph.objects.filter(pk=pk).values_list("card__agent", flat=True)
 
 
 def why_not_run(thread: Thread, graph_id: str, metadata: dict[str, Any]) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.auth.models import User as Person
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
 from agentcore.testing.failpoints import is_off
+from approvals.compiled import compiled
 from approvals.domain.roles import ROLES_FOR as ROLES_FOR
 from approvals.domain.roles import SENTENCES as SENTENCES
 from approvals.enums import Role
@@ -31,7 +32,7 @@ def memberships_of(user: User) -> dict[str, datetime]:
         return {}
     cached: dict[str, datetime] | None = getattr(user, _CACHE, None)
     if cached is None:
-        cached = dict(Membership.objects.filter(user_id=user.pk).values_list("group__name", "granted_at"))
+        cached = dict(_memberships(user_id=user.pk))
         if user.is_superuser:
             cached.setdefault(Role.ADMIN.value, user.date_joined)
         setattr(user, _CACHE, cached)  # noqa: B010 - an attribute of ours on a model of Django's
@@ -52,14 +53,32 @@ def read_again(user: User) -> None:
     if user.pk is None or is_off("rights_again"):
         return
     token = token_of(user)
-    found = Person.objects.filter(pk=user.pk, is_active=True)
-    if token:
-        found = found.filter(Exists(ApiToken.objects.filter(token_digest=token, user_id=user.pk)))
-    rows = list(found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined"))
+    rows = _rights_by_token(pk=user.pk, token_digest=token) if token else _rights(pk=user.pk)
     found_now = {name: since for name, since, _, _ in rows if name}
     if rows and rows[0][2]:
         found_now.setdefault(Role.ADMIN.value, rows[0][3])
     setattr(user, _CACHE, found_now)
+
+
+Rights = tuple[str | None, datetime | None, bool, datetime]
+
+
+@compiled
+def _rights(pk: int) -> "QuerySet[Person, Rights]":
+    found = Person.objects.filter(pk=pk, is_active=True)
+    return found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined")
+
+
+@compiled
+def _rights_by_token(pk: int, token_digest: str) -> "QuerySet[Person, Rights]":
+    found = Person.objects.filter(pk=pk, is_active=True)
+    found = found.filter(Exists(ApiToken.objects.filter(token_digest=token_digest, user_id=pk)))
+    return found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined")
+
+
+@compiled
+def _memberships(user_id: int) -> "QuerySet[Membership, tuple[str, datetime]]":
+    return Membership.objects.filter(user_id=user_id).values_list("group__name", "granted_at")
 
 
 def check_again(user: User, permission: str) -> None:

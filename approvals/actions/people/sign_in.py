@@ -4,13 +4,14 @@ import hashlib
 import secrets
 from datetime import timedelta
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from approvals import audit
 from approvals.audit import rows
+from approvals.compiled import compiled
 from approvals.domain import permissions
 from approvals.errors import LinkUsed
 from approvals.models import ApiToken, SignInLink
@@ -56,11 +57,16 @@ def make_token(user: AbstractUser) -> str:
 def user_of_token(token: str) -> AbstractUser | None:
     """Return the person of a token, if they are active; else None."""
     digest = _digest(token)
-    of_token = ApiToken.objects.filter(token_digest=digest).values("user")
-    found = get_user_model().objects.filter(pk__in=of_token, is_active=True).first()
-    if found is not None:
+    for found in _having(token_digest=digest):
         permissions.note_token(found, digest)
-    return found
+        return found
+    return None
+
+
+@compiled
+def _having(token_digest: str) -> "QuerySet[User]":
+    of_token = ApiToken.objects.filter(token_digest=token_digest).values("user")
+    return User.objects.filter(pk__in=of_token, is_active=True)
 
 
 def _digest(token: str) -> str:

@@ -3,8 +3,10 @@
 import logging
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from django.db import DataError
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agentcore.graphs import resume, snapshots
@@ -19,6 +21,7 @@ from approvals.actions.runs import audit_entries, interference, leases, taking
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing, records
+from approvals.compiled import compiled
 from approvals.database import in_database
 from approvals.domain import answers
 from approvals.domain.run_metadata import RUN_KEY
@@ -98,7 +101,7 @@ async def _bound_head(work: Work) -> BoundHead:
 def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
     """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
     # What is large and stays as it is, now that the run has stopped, is read before the lock.
-    run = Run.objects.select_related("decision__approval").defer("decision__approval__state").get(pk=taken.run_id)
+    [run] = _run(pk=UUID(taken.run_id))
     deviations = _deviations(run)
     thread = Thread.objects.locked(taken.thread_id)
     taking.read_again(run)
@@ -114,6 +117,11 @@ def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
         audit_entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
     _store_outcome(run, outcome, seen)
     _store_thread(thread, run, outcome, seen)
+
+
+@compiled
+def _run(pk: UUID) -> "QuerySet[Run]":
+    return Run.objects.select_related("decision__approval").defer("decision__approval__state").filter(pk=pk)
 
 
 def _store_outcome(run: Run, outcome: Outcome, seen: records.Seen | None) -> None:

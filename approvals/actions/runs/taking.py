@@ -1,8 +1,10 @@
 """Take a run: the lease of its thread, and everything the run needs, in one transaction."""
 
 from dataclasses import replace
+from typing import Any
+from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -11,6 +13,7 @@ from agentcore.plain.bound_bytes import Bound
 from approvals import audit, checkpoints
 from approvals.actions.runs import audit_entries, leases
 from approvals.actions.runs.taken import Decided, TakenRun
+from approvals.compiled import compiled
 from approvals.domain import answers, bindings, policies
 from approvals.domain.policies import Rule
 from approvals.enums import RunStatus
@@ -50,10 +53,10 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, TakenRun] | None:
     the lease.
     """
     # What is large and stays as it is while the run is active is read before the lock.
-    runs = Run.objects.select_related("decision__approval").defer("steps", "calls", "decision__approval__state")
-    run = runs.filter(pk=run_id).first()
-    if run is None:
+    found = _run(pk=UUID(run_id))
+    if not found:
         return None
+    [run] = found
     run.thread = thread = Thread.objects.locked(run.thread_id)
     is_early = read_again(run)
     if is_early or run.status != when:
@@ -65,13 +68,26 @@ def take(run_id: str, *, when: RunStatus) -> tuple[Run, TakenRun] | None:
 
 def read_again(run: Run) -> bool:
     """Read what others may have changed until the thread was locked. Return whether it is too early for a retry."""
-    of_run = Run.objects.filter(pk=run.pk)
-    now = of_run.values(*_CHANGING, told=F("decision__deviations"), is_early=Q(retry_at__gt=Now())).get()
+    [now] = _changing(pk=run.pk)
     for name in _CHANGING:
         setattr(run, name, now[name])
     if run.decision:
         run.decision.deviations = now["told"]
     return bool(now["is_early"])  # None without a time
+
+
+@compiled
+def _run(pk: UUID) -> "QuerySet[Run]":
+    runs = Run.objects.select_related("decision__approval").defer("steps", "calls", "decision__approval__state")
+    return runs.filter(pk=pk)
+
+
+@compiled
+def _changing(pk: UUID) -> "QuerySet[Run, Any]":
+    found: QuerySet[Run, Any] = Run.objects.filter(pk=pk).values(
+        *_CHANGING, told=F("decision__deviations"), is_early=Q(retry_at__gt=Now())
+    )
+    return found
 
 
 def _taken(run: Run, owner: str, fence: int) -> TakenRun:

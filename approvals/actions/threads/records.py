@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -21,6 +21,7 @@ from approvals import audit, checkpoints
 from approvals.actions.people import notices
 from approvals.actions.runs import interference
 from approvals.audit.rows import BINDING
+from approvals.compiled import compiled
 from approvals.domain import answers, bindings, folds, policies
 from approvals.domain.bindings import Uncertain
 from approvals.domain.rulebook import Rulebook
@@ -191,7 +192,7 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
         return ThreadStatus.INTERRUPTED
     if thread.unbound:
         return ThreadStatus.ERROR
-    last = Run.objects.filter(thread=thread).only("status", "kind").order_by("-created_at").first()
+    last = next(iter(_last_run(thread_id=thread.pk)), None)
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
         return ThreadStatus.ERROR
@@ -199,6 +200,11 @@ def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> Threa
     if snapshot.next and is_left:
         return ThreadStatus.IDLE
     return ThreadStatus.BUSY if snapshot.next else ThreadStatus.IDLE
+
+
+@compiled
+def _last_run(thread_id: str) -> "QuerySet[Run]":
+    return Run.objects.filter(thread_id=thread_id).only("status", "kind").order_by("-created_at")[:1]
 
 
 def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run: bool) -> list[Approval]:
@@ -413,12 +419,17 @@ def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
-    closing = list(Approval.objects.pending().filter(thread=thread).exclude(pk__in=keep).without_content())
+    closing = [approval for approval in _pending(thread_id=thread.pk) if approval.pk not in keep]
     told = "The agent moved on before this was decided. What you voted or reserved no longer counts."
     ended = tell_voters(closing, told)
     for approval in closing:
         _close(approval, ended)
         ended = {}
+
+
+@compiled
+def _pending(thread_id: str) -> "QuerySet[Approval]":
+    return Approval.objects.pending().filter(thread_id=thread_id).without_content()
 
 
 def _close(approval: Approval, ended: audit.Told) -> None:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from approvals import audit
 from approvals.audit import rows
+from approvals.compiled import Compiled, compiled
 from approvals.domain import answers
 from approvals.domain.policies import Rule
 from approvals.errors import NotFound
@@ -41,14 +42,25 @@ class Locked:
 
 
 def find(approval_id: UUID, *, reads: Collection[str] = ()) -> Approval:
-    """Return the approval with its thread, and the named ones of its large columns. Raises NotFound."""
-    wanted = Approval.objects.select_related("decision", "thread__started_by")
-    wanted = wanted.annotate(has_graph=Exists(Graph.objects.filter(pk=OuterRef("graph_id"))))
-    left_out = [name for name in LARGE if name not in reads]
-    approval = wanted.defer(*left_out, "thread__state", "thread__metadata").filter(pk=approval_id).first()
-    if approval is None:
+    """Return the approval with its thread, and of its large columns none, CONTENT or LARGE. Raises NotFound."""
+    found = _FOUND[tuple(reads)](pk=approval_id)
+    if not found:
         raise NotFound("There is no such approval.")
-    return approval
+    return found[0]
+
+
+def _reading(*reads: str) -> "Compiled[Approval]":
+    left_out = [name for name in LARGE if name not in reads]
+
+    def found(pk: UUID) -> "QuerySet[Approval]":
+        wanted = Approval.objects.select_related("decision", "thread__started_by")
+        wanted = wanted.annotate(has_graph=Exists(Graph.objects.filter(pk=OuterRef("graph_id"))))
+        return wanted.defer(*left_out, "thread__state", "thread__metadata").filter(pk=pk)
+
+    return compiled(found)
+
+
+_FOUND: dict[tuple[str, ...], Compiled[Approval]] = {reads: _reading(*reads) for reads in ((), CONTENT, LARGE)}
 
 
 def lock(seen: Approval) -> Locked:
@@ -60,14 +72,19 @@ def lock(seen: Approval) -> Locked:
     if not answers.is_edited_beside(seen):
         # What the graph is given for a plain verdict on a question is made from the question itself.
         seen.refresh_from_db(fields=[name for name in CONTENT if name in seen.get_deferred_fields()])
-    thread = Thread.objects.select_related("started_by").locked(seen.thread_id)
-    approvals = rows.with_marks(Approval.objects.all(), APPROVAL_CONTENT).select_for_update(of=("self",))
-    of_decision = [f"decision__{name}" for name in DECISION_CONTENT]
-    approvals = approvals.select_related("claimed_by", "decision").defer(*of_decision)
-    approval = approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).get(pk=seen.pk)
+    thread = Thread.objects.locked(seen.thread_id)
+    [approval] = _locked(pk=seen.pk)
     rows.take_over(seen, approval, (*CONTENT, "proposal"))
     now, voters = getattr(approval, "read_at"), list(getattr(approval, "voters"))  # noqa: B009
     return Locked(thread, approval, Rule.of(approval.rule), now=now, voters=voters)
+
+
+@compiled
+def _locked(pk: UUID) -> "QuerySet[Approval]":
+    approvals = rows.with_marks(Approval.objects.all(), APPROVAL_CONTENT).select_for_update(of=("self",))
+    of_decision = [f"decision__{name}" for name in DECISION_CONTENT]
+    approvals = approvals.select_related("claimed_by", "decision").defer(*of_decision)
+    return approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).filter(pk=pk)
 
 
 def _voters() -> "QuerySet[Vote, int]":

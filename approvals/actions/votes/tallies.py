@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import User as Person
+from django.db.models import QuerySet
 
 from agentcore.testing.failpoints import reach
 from approvals import audit
@@ -14,6 +16,7 @@ from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.actions.votes.decisions import ReachedDecision
 from approvals.actions.votes.locks import Locked
 from approvals.audit import rows, vouching
+from approvals.compiled import compiled
 from approvals.domain import permissions, policies, voters
 from approvals.domain.permissions import User
 from approvals.domain.policies import Proposal
@@ -107,8 +110,7 @@ def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
 
     Raises Altered if they differ from the votes in the log, Unvouched if the log does not have a voter's role.
     """
-    counted = rows.with_marks(here.approval.votes.counting(), ("edits", "answer"))
-    cast = list(counted.select_related("voter").order_by("created_at"))
+    cast = _cast(approval_id=here.approval.pk)
     if sentence := vouching.why_not_votes(log, here.approval, cast):
         raise Altered(sentence, columns=["votes"])
     lapsed = [vote for vote in cast if not _may_still_vote(here, vote)]
@@ -119,6 +121,12 @@ def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
         if sentence := vouching.why_not_person(log, vote.voter_id, vote.voter.username, memberships):
             raise Unvouched(sentence)
     return counting
+
+
+@compiled
+def _cast(approval_id: UUID) -> "QuerySet[Vote]":
+    counted = rows.with_marks(Vote.objects.counting().filter(approval_id=approval_id), ("edits", "answer"))
+    return counted.select_related("voter").order_by("created_at")
 
 
 def _reached(here: Locked, proposal: Proposal, votes: Sequence[Vote]) -> ReachedDecision | None:

@@ -1,0 +1,91 @@
+"""Queries that are built once.
+
+Django takes longer to build a query and to write its SQL than PostgreSQL takes to answer it, each time anew. On the way
+of a vote and of a run queries are written as functions:
+
+    @compiled
+    def by_id(pk: UUID) -> QuerySet[Approval]:
+        return Approval.objects.select_related("thread").filter(pk=pk)
+
+    found = by_id(pk=approval_id)
+
+The function is called once. Later calls send the SQL of that time with other parameters, and make rows as Django does.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import QuerySet
+
+Row = TypeVar("Row")
+_PLACEHOLDERS: dict[type, Callable[[], Any]] = {
+    UUID: uuid4,
+    str: lambda: f"placeholder {uuid4().hex}",
+    int: lambda: uuid4().int % 2**31,
+}
+
+
+class Compiled(Generic[Row]):
+    """A query with parameters of the types UUID, str and int. Calling it returns the rows."""
+
+    def __init__(self, build: Callable[..., "QuerySet[Any, Row]"]) -> None:
+        self._build = build
+        self._types = inspect.get_annotations(build, eval_str=True)
+        self._types.pop("return")
+        self._built: tuple[QuerySet[Any, Row], Any, str, list[Any]] | None = None
+
+    def __call__(self, **values: Any) -> list[Row]:
+        """Return the rows. The caller names each parameter. Raises what the query of a QuerySet does."""
+        assert values.keys() == self._types.keys(), f"its parameters are {', '.join(self._types)}"
+        if self._built is None:
+            self._built = self._first()
+        queryset, compiler, sql, params = self._built
+        bound = queryset.all()
+        given = [values[each.name] if isinstance(each, _Parameter) else each for each in params]
+        bound._query = _Bound(bound._query, compiler, sql, tuple(given))  # type: ignore[attr-defined]
+        return list(bound)
+
+    def _first(self) -> "tuple[QuerySet[Any, Row], Any, str, list[Any]]":
+        placeholders = {name: _PLACEHOLDERS[kind]() for name, kind in self._types.items()}
+        queryset = self._build(**placeholders)
+        compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+        sql, params = compiler.as_sql()
+        names = {value: name for name, value in placeholders.items()}
+        found = [_Parameter(names[each]) if _is_one_of(each, names) else each for each in params]
+        missing = self._types.keys() - {each.name for each in found if isinstance(each, _Parameter)}
+        assert not missing, f"the query does not have {', '.join(missing)} as a parameter"
+        return queryset, compiler, sql, found
+
+
+def _is_one_of(value: Any, names: dict[Any, str]) -> bool:
+    return isinstance(value, tuple(_PLACEHOLDERS)) and value in names
+
+
+compiled = Compiled
+
+
+class _Parameter:
+    """The place of a named parameter."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Bound:
+    """The query of a QuerySet, which has its SQL already."""
+
+    def __init__(self, query: Any, compiler: Any, sql: str, params: tuple[Any, ...]) -> None:
+        self._query, self._compiler, self._written = query, compiler, (sql, params)
+
+    def get_compiler(self, using: str, *_: Any, **__: Any) -> Any:
+        compiler = copy.copy(self._compiler)  # threads share the first one, and each has a connection of its own
+        compiler.connection = connections[using]
+        compiler.as_sql = lambda *_, **__: self._written
+        return compiler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._query, name)
