@@ -64,6 +64,8 @@ class _At(RunContext):
     hold: Hold = NOTHING_HELD
     decided: Answer | None = None
     """What is carried out, where it is a decision."""
+    compared: str = ""
+    """The checkpoint where `changes` has found nothing a moment ago, and nothing was written since."""
 
 
 def _at(run: RunContext, **place: Any) -> _At:
@@ -109,6 +111,7 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
         return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
     if conflict := await _changed(at, here.checkpoint_id):
         return conflict
+    at = replace(at, compared=here.checkpoint_id)
     try:
         if answer.edits and not is_edited:
             state_edits.check_nothing_blocked(here)
@@ -206,6 +209,7 @@ async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: boo
         return await _reject(at, here, answer, is_edited)
     if is_edited:
         await mending.carry_over(at.graph, at.saver, config_for(at.thread_id))
+        at = replace(at, compared="")
     elif answer.edits:
         if answer.result_digest:
             place = config_for(at.thread_id, here.checkpoint_id)
@@ -311,7 +315,7 @@ async def _after_edit(at: _At) -> Snapshot:
 
 
 async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expected_head: str | None) -> Outcome:
-    if expected_head and (conflict := await _changed(at, expected_head)):
+    if expected_head and expected_head != at.compared and (conflict := await _changed(at, expected_head)):
         return conflict
     begun: list[Step] = []
 

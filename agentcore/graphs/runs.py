@@ -10,7 +10,7 @@ from langgraph.types import Command, Durability
 
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
-from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, held
+from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, OtherHead, held
 from agentcore.graphs.tools import Watch
 from agentcore.plain.errors import FenceLost, without_secrets
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
@@ -57,8 +57,8 @@ class RunContext:
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
     """Asked about a gate that an edit leads to: what it refuses is asked anew."""
     changes: Callable[[str], Awaitable[list[str]]] | None = None
-    """Asked, before anything is written and again before the first node can run, what is stored otherwise than when it
-    was decided: then nothing is run. It is told the checkpoint that stands there, which may be an edit of this run."""
+    """Asked, before anything is written and again after an edit, what is stored otherwise than when it was decided:
+    then nothing is run. It is told the checkpoint that stands there, which may be an edit of this run."""
 
     @property
     def run(self) -> str:
@@ -86,10 +86,6 @@ async def run_until_pause(
     `run.on_step` raised it.
     """
     graph, saver, thread_id = run.graph, run.saver, run.thread_id
-    if expected_head is not None:
-        here = await snapshot(graph, saver, thread_id)
-        if here is None or here.checkpoint_id != expected_head:
-            return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
     config = config_for(thread_id) | {"metadata": dict(run.metadata)}
     config["configurable"][_STRICT_RESUME] = True
     config["callbacks"] = [run.watch]
@@ -97,7 +93,7 @@ async def run_until_pause(
     running = _Running(run.on_step)
     with lost_told(saver):
         try:
-            stream = with_saver(graph, held(saver, hold)).astream(
+            stream = with_saver(graph, held(saver, hold, expected_head)).astream(
                 input, config, stream_mode="tasks", durability=durability
             )
             async with asyncio.timeout(LONGEST_RUN_SECONDS), aclosing(stream) as events:  # type: ignore[type-var]
@@ -105,6 +101,8 @@ async def run_until_pause(
                     await running.note(event)
         except FenceLost:
             raise
+        except OtherHead as other:
+            return Mismatch(expected=expected_head or "", found=other.found)
         except TimeoutError:
             return Failed("TimeoutError", f"The run took longer than {LONGEST_RUN_SECONDS:.0f} s.", running.node)
         except Exception as error:  # noqa: BLE001 - a node may raise anything: the run fails, the worker goes on

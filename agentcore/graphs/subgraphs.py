@@ -55,18 +55,27 @@ class Hold:
 NOTHING_HELD = Hold()
 
 
-def held(saver: Saver, hold: Hold) -> Saver:
+class OtherHead(Exception):
+    """The thread's newest checkpoint is not the one that a run goes on from. `found` is None if it has none."""
+
+    def __init__(self, found: str | None) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+def held(saver: Saver, hold: Hold, expected_head: str | None = None) -> Saver:
     """Return the same saver for a run that leaves held subgraphs where they stand.
 
     A subgraph begins by reading its checkpoint. A held one stops there as at a breakpoint: its task stays pending,
-    nothing of it runs, and nothing is written.
+    nothing of it runs, and nothing is written. The run itself begins by reading the thread's newest checkpoint: unless
+    that is `expected_head`, OtherHead is raised, and nothing runs either.
     """
-    if not hold:
+    if not hold and expected_head is None:
         return saver
     other = copy.copy(saver)
     kind: Any = type(saver)
     other.__class__ = _holding(kind)
-    other.hold = hold  # type: ignore[attr-defined]
+    other.hold, other.expected_head = hold, expected_head  # type: ignore[attr-defined]
     return other
 
 
@@ -76,6 +85,7 @@ def _holding(kind: Any) -> Any:
 
     class Holding(kind):  # type: ignore[misc]
         hold = NOTHING_HELD
+        expected_head: str | None = None
 
         def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
             return self._unless_held(config, super().get_tuple(config))
@@ -86,6 +96,11 @@ def _holding(kind: Any) -> Any:
         def _unless_held(self, config: RunnableConfig, found: CheckpointTuple | None) -> CheckpointTuple | None:
             if self.hold.is_held(config) or found is not None and self.hold.is_inside(config):
                 raise GraphInterrupt()
+            if self.expected_head is not None and not config["configurable"].get("checkpoint_ns"):
+                here = found.checkpoint["id"] if found else None
+                if here != self.expected_head:
+                    raise OtherHead(here)
+                self.expected_head = None  # the first reading counts: later ones are of checkpoints of the run itself
             return found
 
     Holding.__name__ = Holding.__qualname__ = kind.__name__

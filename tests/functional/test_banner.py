@@ -1,5 +1,6 @@
 """What people see while live updates or PostgreSQL are gone: one sentence, and everything they typed."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -57,8 +58,7 @@ def test_a_notice_comes_and_goes_with_live_updates_and_the_page_goes_on(
             ballot = {"verdict": "approve", "seen_digest": approval["digest"]}
             alice.post(f"/approvals/{approval['id']}/votes", json=ballot).raise_for_status()
         for page in pages:
-            page.clock.fast_forward(16_000)  # the list asks every 15 s
-            expect(page.locator(f"#row-{approval['id']}")).to_have_count(0)
+            ask_until_gone(page, f"#row-{approval['id']}")
         pages[0].goto(f"{other.url}/threads/")
         assert "Live updates are off" in pages[0].locator("#banner").inner_text(), "it is there when the page opens"
     finally:
@@ -66,6 +66,15 @@ def test_a_notice_comes_and_goes_with_live_updates_and_the_page_goes_on(
     for page in pages:
         expect(page.locator("#banner")).to_be_empty()
     assert pages[1].evaluate("window.isSamePage")
+
+
+def ask_until_gone(page: Page, row: str) -> None:
+    """Pass the 15 s after which the list asks by itself; a question may be on its way at that moment."""
+    for _ in range(3):
+        page.clock.fast_forward(16_000)
+        with contextlib.suppress(AssertionError):
+            return expect(page.locator(row)).to_have_count(0, timeout=5_000)
+    expect(page.locator(row)).to_have_count(0)
 
 
 def ask_now(page: Page) -> None:

@@ -17,7 +17,7 @@ from approvals.database import in_database
 from approvals.live import events
 
 LONGEST_UNWRITTEN_SECONDS = 0.25
-"""Steps that follow each other faster are written together: each write costs more than a small node."""
+"""The end of a node is written this much later, or with the beginning of the next one."""
 
 
 class Steps:
@@ -27,17 +27,20 @@ class Steps:
         self._taken, self._mask = taken, mask
         self.watch = Watch()
         self._steps: list[dict[str, Any]] = []
-        self._is_written, self._is_lost = True, False
+        self._is_written = True
         self._lock = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
 
     async def note(self, step: Step) -> None:
-        """Add a step; it is written soon. Raises FenceLost if another worker has the thread."""
+        """Write that a node begins now, before it does; that one has ended is written soon.
+
+        Raises FenceLost if another worker has the thread: a worker that was frozen and thaws runs no other node.
+        """
         self._add(step)
-        if self._is_lost:
-            raise FenceLost(FENCED)
-        if self._is_written:
-            self._is_written = False
+        was_written, self._is_written = self._is_written, False
+        if step.state == "running":
+            await self.finish()
+        elif was_written:
             self._writer = asyncio.create_task(self._write_soon())
 
     async def finish(self) -> None:
@@ -62,10 +65,8 @@ class Steps:
         await asyncio.sleep(LONGEST_UNWRITTEN_SECONDS)
         try:
             await self.finish()
-        except FenceLost:
-            self._is_lost = True
-        except Error:
-            self._is_written = False  # the end of the run writes them, or fails as its other writes do
+        except (FenceLost, Error):
+            self._is_written = False  # the next write is refused as well, or the end of the run writes it
 
     def _write(self) -> None:
         calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
