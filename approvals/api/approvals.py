@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router
 from ninja.responses import Status
@@ -31,6 +31,7 @@ from approvals.api.schemas import (
     run_brief,
     vote_out,
 )
+from approvals.compiled import compiled
 from approvals.domain import queries
 from approvals.enums import ApprovalStatus, Verdict
 from approvals.errors import NotFound, Refusal
@@ -164,12 +165,18 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
 def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     """Read one approval: what is asked, of whom, and what became of it."""
     viewer(request)
+    found = _wholly(pk=approval_id)
+    if not found:
+        raise NotFound("There is no such approval.")
+    [approval] = found
+    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""))
+
+
+@compiled
+def _wholly(pk: UUID) -> "QuerySet[Approval]":
     votes = Prefetch("votes", Vote.objects.select_related("voter").order_by("created_at", "id"))
     found = _with_brief(Approval.objects.all()).select_related("decision__run").prefetch_related(votes)
-    approval = found.filter(pk=approval_id).first()
-    if approval is None:
-        raise NotFound("There is no such approval.")
-    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""))
+    return found.filter(pk=pk)
 
 
 @router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))
@@ -263,14 +270,19 @@ def _status(voted: Voted) -> int:
 
 
 def _told(voted: Voted) -> dict[str, Any]:
-    approval = _brief(voted.vote.approval_id)
+    [tally] = _tally(pk=voted.vote.approval_id)
     return {
         "vote": vote_out(voted.vote),
-        "required_votes": approval.required_votes,
-        "approvals_so_far": approval.approvals_so_far,
+        "required_votes": tally.required_votes,
+        "approvals_so_far": vars(tally)["approvals_so_far"],
         "decision": decision_out(voted.decision),
         "run": run_brief(voted.run),
     }
+
+
+@compiled
+def _tally(pk: UUID) -> "QuerySet[Approval]":
+    return queries.with_tally(Approval.objects.filter(pk=pk).only("required_votes"))
 
 
 def _result(request: HttpRequest, approval_id: UUID, came: Voted | Refusal) -> BallotResult:
@@ -285,7 +297,13 @@ def _with_brief(found: ApprovalQuerySet) -> ApprovalQuerySet:
 
 
 def _brief(approval_id: UUID) -> ApprovalBrief:
-    return approval_brief(_with_brief(Approval.objects.all()).defer(*HEAVY).get(pk=approval_id))
+    [approval] = _briefly(pk=approval_id)
+    return approval_brief(approval)
+
+
+@compiled
+def _briefly(pk: UUID) -> "QuerySet[Approval]":
+    return _with_brief(Approval.objects.all()).defer(*HEAVY).filter(pk=pk)
 
 
 def _filtered(filters: ApprovalFilters, *, me: str) -> ApprovalQuerySet:

@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from approvals import checkpoints
-from approvals.database import give_back, in_database
+from approvals.database import give_back, in_database, is_for_a_moment
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,6 +58,7 @@ def wait_for(topic: str, look: Callable[[], T | None], *, seconds: float) -> T |
 
     The calling thread waits, and meanwhile holds no connection.
     """
+    assert not is_for_a_moment(), "who waits for a worker here takes the thread that the worker needs to answer"
     deadline = time.monotonic() + seconds
     with _listener.heard(topic) as told:
         while (left := deadline - time.monotonic()) > 0:

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from multiprocessing import connection
-from types import FrameType
-from typing import NoReturn
 
 from django.conf import settings
 
@@ -25,7 +23,7 @@ LONGEST_REQUEST_SECONDS = 10
 """How long requests may go on after a stop was asked for."""
 REST_SECONDS = 1.0
 """Pause before a process that ended is started again."""
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.2
 
 
 class Duty(StrEnum):
@@ -34,10 +32,6 @@ class Duty(StrEnum):
     WEB = "web"
     WORKER = "worker"
     BOTH = "web and worker"
-
-
-class _Stop(Exception):
-    """A signal asked for the end."""
 
 
 class _Child:
@@ -55,28 +49,28 @@ def run(duties: Sequence[Duty], listening: socket.socket, on_ready: Callable[[],
 
     A process that ends later is started again.
     """
+    asked_to_stop = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: asked_to_stop.set()) for number in SIGNALS}
     children: list[_Child] = []
-    previous = {number: signal.signal(number, _stop) for number in SIGNALS}
     try:
-        children += [_started(duty, listening) for duty in duties]
-        if not _are_ready(children):
-            return 1
+        children = [_started(duty, listening) for duty in duties]
+        if not _are_ready(children, asked_to_stop):
+            return 0 if asked_to_stop.is_set() else 1
         on_ready()
-        while True:
-            connection.wait([child.process.sentinel for child in children])
-            time.sleep(REST_SECONDS)
-            for place, child in enumerate(children):
-                if not child.process.is_alive():
-                    logger.error("a %s process ended with %s; another is started", child.duty, child.process.exitcode)
-                    children[place] = _started(child.duty, listening)
-    except _Stop:
+        while not asked_to_stop.is_set():
+            has_ended = connection.wait([child.process.sentinel for child in children], timeout=_LOOK_SECONDS)
+            if has_ended and not asked_to_stop.wait(REST_SECONDS):
+                children = [child if child.process.is_alive() else _replaced(child, listening) for child in children]
         return 0
     finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # one is enough
         _end(children)
         for number, before in previous.items():
             signal.signal(number, before)
+
+
+def _replaced(child: _Child, listening: socket.socket) -> _Child:
+    logger.error("a %s process ended with %s; another is started", child.duty, child.process.exitcode)
+    return _started(child.duty, listening)
 
 
 def _started(duty: Duty, listening: socket.socket) -> _Child:
@@ -88,10 +82,11 @@ def _started(duty: Duty, listening: socket.socket) -> _Child:
         signal.signal(signal.SIGINT, before)
 
 
-def _are_ready(children: Sequence[_Child]) -> bool:
-    """Wait until all processes serve; return False as soon as one of them has ended."""
+def _are_ready(children: Sequence[_Child], asked_to_stop: threading.Event) -> bool:
+    """Wait until all processes serve; return False as soon as one of them has ended, or a stop was asked for."""
     while not all(child.is_ready.is_set() for child in children):
-        if connection.wait([child.process.sentinel for child in children], timeout=_LOOK_SECONDS):
+        has_ended = connection.wait([child.process.sentinel for child in children], timeout=_LOOK_SECONDS)
+        if has_ended or asked_to_stop.is_set():
             return False
     return True
 
@@ -106,10 +101,6 @@ def _end(children: Sequence[_Child]) -> None:
             logger.error("a %s process did not stop in time and is killed", child.duty)
             child.process.kill()
             child.process.join()
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Stop
 
 
 def _begin(duty: Duty, listening: socket.socket, is_ready: "multiprocessing.synchronize.Event") -> None:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 
 from django.db import DatabaseError
-from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import snapshots
@@ -26,13 +25,18 @@ from approvals import audit
 from approvals.actions.runs import leases, settling, taking
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.steps import Steps
-from approvals.actions.runs.taken import FENCED, TakenRun, Work
+from approvals.actions.runs.taken import HELD_SQL, TakenRun, Work
 from approvals.database import in_database
 from approvals.domain.run_metadata import RUN_KEY
 from approvals.errors import Refusal
 from approvals.jobs import runtime
 
 logger = logging.getLogger(__name__)
+
+_ENTERED_SQL = f"""
+UPDATE approvals_run AS run SET entered_at = clock_timestamp(), updated_at = clock_timestamp()
+FROM approvals_thread AS thread WHERE {HELD_SQL} RETURNING 1
+"""
 
 
 async def execute_run(run_id: str) -> None:
@@ -133,8 +137,7 @@ async def _note_entered(taken: TakenRun) -> None:
 
 
 def _store_entered(taken: TakenRun) -> None:
-    if not taken.row.update(entered_at=timezone.now(), updated_at=timezone.now()):
-        raise FenceLost(FENCED)
+    taken.write(_ENTERED_SQL)
 
 
 def _note_fenced(taken: TakenRun) -> None:

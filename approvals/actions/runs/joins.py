@@ -2,6 +2,9 @@
 
 from uuid import UUID
 
+from django.db.models import QuerySet
+
+from approvals.compiled import compiled
 from approvals.enums import ACTIVE_RUNS
 from approvals.errors import NotFound, Unavailable
 from approvals.live import events, relay
@@ -15,10 +18,18 @@ def join_run(*, thread_id: str, run_id: UUID) -> Thread:
 
     Raises NotFound for a run of another thread, Unavailable if the run goes on after the time limit.
     """
-    run = Run.objects.filter(pk=run_id, thread_id=thread_id)
-    if not run.exists():
-        raise NotFound("The thread has no such run.")
-    stopped = run.exclude(status__in=ACTIVE_RUNS)
-    if not relay.wait_for(events.thread_topic(thread_id), stopped.exists, seconds=LONGEST_SECONDS):
+
+    def has_stopped() -> bool:
+        found = _status(pk=run_id, thread_id=thread_id)
+        if not found:
+            raise NotFound("The thread has no such run.")
+        return found[0] not in ACTIVE_RUNS
+
+    if not relay.wait_for(events.thread_topic(thread_id), has_stopped, seconds=LONGEST_SECONDS):
         raise Unavailable(f"The run goes on after {LONGEST_SECONDS:.0f} s. Ask again.")
     return Thread.objects.get(pk=thread_id)
+
+
+@compiled
+def _status(pk: UUID, thread_id: str) -> "QuerySet[Run, str]":
+    return Run.objects.filter(pk=pk, thread_id=thread_id).values_list("status", flat=True)

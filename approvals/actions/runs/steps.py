@@ -6,18 +6,29 @@ from typing import Any
 
 from django.db import Error
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
 from agentcore.graphs.tools import Watch
 from agentcore.plain.errors import FenceLost
+from agentcore.plain.json import canonical
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Step
 from agentcore.testing.failpoints import reach
-from approvals.actions.runs.taken import FENCED, TakenRun
+from approvals.actions.runs.taken import HELD_SQL, TakenRun
 from approvals.database import in_database
-from approvals.live import events
+from approvals.live import events, relay
 
 LONGEST_UNWRITTEN_SECONDS = 0.25
 """The end of a node is written this much later, or with the beginning of the next one."""
+
+
+_WRITE_SQL = f"""
+WITH written AS (
+    UPDATE approvals_run AS run SET steps = %(steps)s, calls = %(calls)s, updated_at = clock_timestamp()
+    FROM approvals_thread AS thread WHERE {HELD_SQL} RETURNING 1
+)
+SELECT pg_notify('{relay.CHANNEL}', %(topic)s) FROM written
+"""
 
 
 class Steps:
@@ -70,8 +81,6 @@ class Steps:
 
     def _write(self) -> None:
         calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
-        # Outside a transaction: the row is locked for this statement alone, so no thread needs to be locked before it.
-        if not self._taken.row.update(steps=self._steps, calls=calls, updated_at=timezone.now()):
-            raise FenceLost(FENCED)
+        topic = events.thread_topic(self._taken.thread_id)
+        self._taken.write(_WRITE_SQL, steps=Jsonb(self._steps), calls=canonical(calls), topic=topic)
         reach("run.stepped")
-        events.publish(thread_id=self._taken.thread_id, is_queue_changed=False)

@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db import connection
 
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.resume import Answer
 from agentcore.plain.bound_bytes import Bound
+from agentcore.plain.errors import FenceLost
 from agentcore.savers.base import Saver
 from agentcore.savers.fence import fenced
 from agentcore.testing.failpoints import is_off
 from approvals.domain.run_metadata import DECISION_KEY, FENCE_KEY, RUN_KEY
-from approvals.enums import RunStatus
-from approvals.models import Run
 
+HELD_SQL = """
+run.id = %(run)s AND thread.id = run.thread_id
+AND (run.status = 'running' AND thread.fence = %(fence)s AND thread.lease_owner = %(owner)s OR %(is_free)s)
+"""
 FENCED = "Another worker has this thread, or its run was cancelled."
 
 
@@ -65,13 +68,17 @@ class TakenRun:
         told = {RUN_KEY: self.run_id, FENCE_KEY: self.fence, "graph_id": self.graph_id}
         return told | ({DECISION_KEY: self.decided.decision_id} if self.decided else {})
 
-    @property
-    def row(self) -> QuerySet[Run]:
-        """Select the run's row, if this worker still has its thread."""
-        run = Run.objects.filter(pk=self.run_id)
-        if is_off("fence"):
-            return run
-        return run.filter(status=RunStatus.RUNNING, thread__fence=self.fence, thread__lease_owner=self.owner)
+    def write(self, sql: str, **values: Any) -> None:
+        """Write to the run's row: `sql` sets its columns and returns a row for it, where HELD_SQL holds.
+
+        Raises FenceLost unless this worker still has the thread. Outside a transaction the row is locked for this
+        statement alone, so no thread needs to be locked before it.
+        """
+        values.update(run=self.run_id, fence=self.fence, owner=self.owner, is_free=is_off("fence"))
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            if cursor.fetchone() is None:
+                raise FenceLost(FENCED)
 
     def fenced(self, saver: Saver) -> Saver:
         """Return the saver of this run. Its writes are refused once another worker has the thread."""

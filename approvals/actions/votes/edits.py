@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
+
 from agentcore.plain import edits as state_edit
 from agentcore.plain.errors import CannotEdit, Fault
 from agentcore.plain.types import GraphCard
+from approvals.compiled import compiled
 from approvals.domain import answers, bindings, editable, encryption, policies
 from approvals.domain.policies import Rule
 from approvals.errors import InvalidEdit, Refusal, Unavailable
@@ -54,8 +57,13 @@ def origins(approval: Approval) -> list[str]:
 
 
 def _card(approval: Approval) -> GraphCard | None:
-    graph = Graph.objects.filter(pk=approval.graph_id).first()
-    return graph.at(approval.path).record if graph else None
+    found = _graph(pk=approval.graph_id)
+    return found[0].at(approval.path).record if found else None
+
+
+@compiled
+def _graph(pk: str) -> "QuerySet[Graph]":
+    return Graph.objects.filter(pk=pk)
 
 
 def _check_pause(approval: Approval, edits: Any, as_node: str, *, is_skip: bool) -> None:

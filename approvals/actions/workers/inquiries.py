@@ -1,11 +1,12 @@
 """Ask a worker about a graph, and wait for the answer within a time limit. Web processes load no graphs."""
 
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from approvals import checkpoints
@@ -19,6 +20,7 @@ WHOLE_WAIT_SECONDS = 30.0
 """Time limit for one large value."""
 INDEX_WAIT_SECONDS = 3.0
 _KEPT_FOR = timedelta(minutes=5)
+_TAKE_SQL = "DELETE FROM approvals_inquiry WHERE id = %s AND answer IS NOT NULL RETURNING answer"
 
 
 def preview(
@@ -85,7 +87,6 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
     if graph_id and not Graph.objects.filter(pk=graph_id).exists():
         raise Unavailable(bindings.graph_gone(graph_id))
     with transaction.atomic():
-        Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
         asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
         queue = job_queue.graph_queue(graph_id) if graph_id else job_queue.CONSOLE_QUEUE
         job_queue.enqueue("answer_inquiry", queue=queue, priority=job_queue.URGENT, inquiry_id=str(asked.pk))
@@ -97,13 +98,22 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
 
 def _wait(asked: Inquiry) -> dict[str, Any]:
     longest = WHOLE_WAIT_SECONDS if asked.kind == "whole" else settings.REPLY_SECONDS
-    rows = Inquiry.objects.filter(pk=asked.pk)
-    answer = rows.values_list("answer", flat=True).first
-    reply: dict[str, Any] | None = relay.wait_for(events.reply_topic(str(asked.pk)), answer, seconds=longest)
+
+    def take() -> dict[str, Any] | None:
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKE_SQL, [asked.pk])
+            row = cursor.fetchone()
+        return dict(json.loads(row[0])) if row else None
+
+    reply = relay.wait_for(events.reply_topic(str(asked.pk)), take, seconds=longest)
     if reply is None:
         raise Unavailable(f"No worker answered within {longest:.0f} s. Is one running? See /readyz.")
-    rows.delete()
     return reply
+
+
+def forget_old() -> None:
+    """Delete inquiries whose askers did not wait for the answer."""
+    Inquiry.objects.filter(created_at__lt=Now() - _KEPT_FOR).delete()
 
 
 _NEED_NO_GRAPH = ("snapshot", "history")

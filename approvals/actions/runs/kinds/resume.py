@@ -120,8 +120,11 @@ async def _may_pass(taken: TakenRun, run: RunContext, here: Snapshot) -> bool:
 def _is_enough(taken: TakenRun, pauses: list[Pause]) -> bool:
     """Return whether the decision is enough for the gates that an edit led to. Their policies may demand more."""
     approval = Decision.objects.select_related("approval").get(pk=_decided(taken).decision_id).approval
+    others = [pause for pause in pauses if not set(pause.next) <= set(approval.next)]
+    if not others:
+        return True
     asked, book = Rule.of(approval.rule), Rulebook(taken.graph_id)
-    return all(set(pause.next) <= set(approval.next) or asked.covers(book.rule_for(pause)) for pause in pauses)
+    return all(asked.covers(book.rule_for(pause)) for pause in others)
 
 
 def _stopped_inside(taken: TakenRun, here: Snapshot, inside: Snapshot | None) -> Outcome | None:
