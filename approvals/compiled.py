@@ -14,7 +14,7 @@ The function is called once. Later calls send the SQL of that time with other pa
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
@@ -36,29 +36,30 @@ class Compiled(Generic[Row]):
         self._build = build
         self._types = inspect.get_annotations(build, eval_str=True)
         self._types.pop("return")
-        self._built: tuple[QuerySet[Any, Row], Any, str, list[Any]] | None = None
+        self._built: tuple[QuerySet[Any, Row], _Written] | None = None
 
     def __call__(self, **values: Any) -> list[Row]:
         """Return the rows. The caller names each parameter. Raises what the query of a QuerySet does."""
         assert values.keys() == self._types.keys(), f"its parameters are {', '.join(self._types)}"
         if self._built is None:
             self._built = self._first()
-        queryset, compiler, sql, params = self._built
-        bound = queryset.all()
-        given = [values[each.name] if isinstance(each, _Parameter) else each for each in params]
-        bound._query = _Bound(bound._query, compiler, sql, tuple(given))  # type: ignore[attr-defined]
-        return list(bound)
+        queryset, written = self._built
+        asked = queryset.all()
+        asked._query = written.with_values(values)  # type: ignore[attr-defined]
+        return list(asked)
 
-    def _first(self) -> "tuple[QuerySet[Any, Row], Any, str, list[Any]]":
+    def _first(self) -> "tuple[QuerySet[Any, Row], _Written]":
         placeholders = {name: _PLACEHOLDERS[kind]() for name, kind in self._types.items()}
         queryset = self._build(**placeholders)
         compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
-        sql, params = compiler.as_sql()
+        sql, given = compiler.as_sql()
         names = {value: name for name, value in placeholders.items()}
-        found = [_Parameter(names[each]) if _is_one_of(each, names) else each for each in params]
-        missing = self._types.keys() - {each.name for each in found if isinstance(each, _Parameter)}
+        params = [_Parameter(names[each]) if _is_one_of(each, names) else each for each in given]
+        missing = self._types.keys() - {each.name for each in params if isinstance(each, _Parameter)}
         assert not missing, f"the query does not have {', '.join(missing)} as a parameter"
-        return queryset, compiler, sql, found
+        written = _Written(queryset.query, compiler, sql, params)
+        queryset._query = written  # type: ignore[attr-defined]
+        return queryset, written
 
 
 def _is_one_of(value: Any, names: dict[Any, str]) -> bool:
@@ -75,17 +76,32 @@ class _Parameter:
         self.name = name
 
 
-class _Bound:
+class _Written:
     """The query of a QuerySet, which has its SQL already."""
 
-    def __init__(self, query: Any, compiler: Any, sql: str, params: tuple[Any, ...]) -> None:
-        self._query, self._compiler, self._written = query, compiler, (sql, params)
+    def __init__(self, query: Any, compiler: Any, sql: str, params: Sequence[Any]) -> None:
+        self._query, self._compiler, self._sql, self._params = query, compiler, sql, params
+        columns = [column for column, *_ in compiler.select[: compiler.col_count]]
+        self._converters = compiler.get_converters(columns)
+
+    def with_values(self, values: Mapping[str, Any]) -> "_Written":
+        """Return the same query with these parameters."""
+        other = copy.copy(self)
+        other._params = [values[each.name] if isinstance(each, _Parameter) else each for each in self._params]
+        return other
+
+    def chain(self, *_: Any, **__: Any) -> "_Written":
+        """Do what `Query.chain` does for a copy of the QuerySet: nothing here changes."""
+        return self
 
     def get_compiler(self, using: str, *_: Any, **__: Any) -> Any:
         compiler = copy.copy(self._compiler)  # threads share the first one, and each has a connection of its own
         compiler.connection = connections[using]
-        compiler.as_sql = lambda *_, **__: self._written
+        compiler.as_sql = lambda *_, **__: (self._sql, tuple(self._params))
+        compiler.get_converters = lambda _: self._converters
         return compiler
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by `copy`, before there is anything
+            raise AttributeError(name)
         return getattr(self._query, name)

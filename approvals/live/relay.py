@@ -142,7 +142,8 @@ class _Listener:
     async def _pass_on(self, topics: Iterable[str]) -> None:
         layer = _layer()
         for topic in topics:
-            await layer.group_send(topic, {"type": "changed", "topic": topic})
+            if topic in layer.groups:
+                await layer.group_send(topic, {"type": "changed", "topic": topic})
             with self._lock:
                 waiting = list(self._waiting.get(topic, ()))
             for event in waiting:
