@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
+from django.db.transaction import TransactionManagementError
 
 Row = TypeVar("Row")
 _PLACEHOLDERS: dict[type, Callable[[], Any]] = {
@@ -97,6 +98,8 @@ class _Written:
     def get_compiler(self, using: str, *_: Any, **__: Any) -> Any:
         compiler = copy.copy(self._compiler)  # threads share the first one, and each has a connection of its own
         compiler.connection = connections[using]
+        if self._query.select_for_update and not compiler.connection.in_atomic_block:
+            raise TransactionManagementError("A query that locks its rows needs a transaction.")
         compiler.as_sql = lambda *_, **__: (self._sql, tuple(self._params))
         compiler.get_converters = lambda _: self._converters
         return compiler

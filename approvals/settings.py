@@ -96,7 +96,9 @@ def _half_of_the_cores() -> int:
 
 
 MOST_PROCESSES = 64
-MOST_PROCESSES_BY_DEFAULT = 2  # each may use 40 connections, of the 100 that PostgreSQL takes unless told otherwise
+MOST_PROCESSES_BY_DEFAULT = (
+    2  # of each kind: together they use 82 of the 100 connections that PostgreSQL takes by default
+)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT = _number("PORT", 8000)
 if not 0 < PORT < 65_536:
@@ -127,7 +129,15 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 if any("/" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS takes host names alone, such as ALLOWED_HOSTS=approvals.example.org.")
 
-DATABASE_POOL_SIZE = 20
+WEB_PROCESSES = _number("WEB_PROCESSES", _half_of_the_cores())
+if not 0 < WEB_PROCESSES <= MOST_PROCESSES:
+    raise ImproperlyConfigured(f"WEB_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2.")
+WORKER_PROCESSES = _number("WORKER_PROCESSES", _half_of_the_cores())
+if WORKER_PROCESSES > MOST_PROCESSES:
+    raise ImproperlyConfigured(
+        f"WORKER_PROCESSES must be a number up to {MOST_PROCESSES}, such as 2, or 0 to work in the web processes."
+    )
+DATABASE_POOL_SIZE = 20 if WEB_PROCESSES + WORKER_PROCESSES <= 2 else 10
 DATABASE_URL = read("DATABASE_URL") or f"postgresql://postgres@/postgres?host={DATA_DIR / 'postgres'}"
 DATABASES = {"default": _database(_params(DATABASE_URL))}
 CHECKPOINT_URL = read("CHECKPOINT_URL")
@@ -147,14 +157,6 @@ if not 0 < REDIS_CACHE_TTL < 10**9:
     raise ImproperlyConfigured("REDIS_CACHE_TTL must be a number of seconds of at least 1, such as 86400.")
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}  # see approvals/live/relay.py
 
-WEB_PROCESSES = _number("WEB_PROCESSES", _half_of_the_cores())
-if not 0 < WEB_PROCESSES <= MOST_PROCESSES:
-    raise ImproperlyConfigured(f"WEB_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2.")
-WORKER_PROCESSES = _number("WORKER_PROCESSES", _half_of_the_cores())
-if WORKER_PROCESSES > MOST_PROCESSES:
-    raise ImproperlyConfigured(
-        f"WORKER_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2, or 0 to work in the web processes."
-    )
 LANGGRAPH_JSON = read("LANGGRAPH_JSON") or "langgraph.json"
 WORKER_CONCURRENCY = 20
 LEASE_SECONDS = _number("LEASE_SECONDS", 30)

@@ -165,18 +165,12 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
 def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     """Read one approval: what is asked, of whom, and what became of it."""
     viewer(request)
-    found = _wholly(pk=approval_id)
-    if not found:
-        raise NotFound("There is no such approval.")
-    [approval] = found
-    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""))
-
-
-@compiled
-def _wholly(pk: UUID) -> "QuerySet[Approval]":
     votes = Prefetch("votes", Vote.objects.select_related("voter").order_by("created_at", "id"))
     found = _with_brief(Approval.objects.all()).select_related("decision__run").prefetch_related(votes)
-    return found.filter(pk=pk)
+    approval = found.filter(pk=approval_id).first()
+    if approval is None:
+        raise NotFound("There is no such approval.")
+    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""))
 
 
 @router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))

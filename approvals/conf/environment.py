@@ -34,12 +34,12 @@ VARIABLES = {
     "REDIS_CACHE_TTL": Variable("86400", "Seconds that checkpoints are kept in Redis.", "3600"),
     "WEB_PROCESSES": Variable(
         "half of the cores, at most 2",
-        "Processes of `manage.py serve` that answer pages and the API. Each may use 20 connections of the database.",
+        "Processes of `manage.py serve` that answer pages and the API.",
         "4",
     ),
     "WORKER_PROCESSES": Variable(
         "half of the cores, at most 2",
-        "Processes of `manage.py serve` that carry out runs. Each may use 40 connections. 0: the web processes do that"
+        "Processes of `manage.py serve` that carry out runs. 0: the web processes do that"
         " as well, and a node that computes makes pages slow.",
         "4",
     ),

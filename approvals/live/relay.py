@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-import psycopg
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, Error, connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
@@ -105,7 +104,7 @@ class _Listener:
         while True:
             try:
                 await self._hear()
-            except (Error, psycopg.Error, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, this process hears nothing until it listens again
                 self.is_up = False
                 if not self.is_lost:
                     logger.warning("live updates are off (%s): pages ask every 15 s", type(error).__name__)
@@ -115,20 +114,21 @@ class _Listener:
             await asyncio.sleep(settings.LISTEN_AGAIN_SECONDS)
 
     async def _hear(self) -> None:
-        """Listen until the connection fails. Raises an error of Django, psycopg or the system, or TimeoutError."""
+        """Listen until the connection fails, or does not bring what it should: TimeoutError."""
         seconds = settings.LISTEN_BEAT_SECONDS
         async with asyncio.timeout(seconds):
             opened = await AsyncConnection.connect(_conninfo(), autocommit=True)
         async with opened:
             async with asyncio.timeout(seconds):
                 await opened.execute(f"LISTEN {CHANNEL}")
-            await self._be_up()
             is_heard = True
             while is_heard:
                 is_heard = False
                 await in_database(announce)([_BEAT])  # not over `opened`: if that is dead, psycopg would wait for it
                 async for told in opened.notifies(timeout=seconds):
                     is_heard = True
+                    if not self.is_up:
+                        await self._be_up()
                     await self._pass_on(told.payload.split())
             raise TimeoutError
 

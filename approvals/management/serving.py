@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -21,19 +21,44 @@ from approvals.models import Graph
 APPLICATION = "approvals.asgi:application"
 
 
-def serve(duty: Duty, listening: socket.socket, on_ready: Callable[[], object]) -> None:
-    """Do this duty until SIGINT or SIGTERM. Raises CommandError when it cannot begin."""
-    new_loop = uvicorn.Config(APPLICATION).get_loop_factory()
+def serve(
+    duty: Duty,
+    listening: socket.socket,
+    on_ready: Callable[[], object],
+    *,
+    stops_on: Sequence[signal.Signals] = SIGNALS,
+) -> None:
+    """Do this duty until one of the signals. Raises CommandError when it cannot begin."""
+    with _told():
+        _serve_until_stopped(duty, listening, on_ready, stops_on)
+
+
+def check_database() -> None:
+    """Refuse to serve a database without our tables. Raises CommandError."""
+    with _told():
+        Graph.objects.exists()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Raise CommandError, which says what to do, for what keeps a process from beginning."""
     try:
-        with _checkpoints_kept(duty), contextlib.suppress(KeyboardInterrupt):
-            with asyncio.Runner(loop_factory=new_loop) as runner:
-                runner.run(_serve(duty, listening, on_ready))
+        yield
     except AgentCoreError as error:
         raise CommandError(str(error)) from error
     except (OperationalError, PoolTimeout) as error:
         raise CommandError(f"The database does not answer; see DATABASE_URL. {error}") from error
     except ProgrammingError as error:
         raise CommandError("The database lacks tables. Type: manage.py migrate, then setup_checkpointer.") from error
+
+
+def _serve_until_stopped(
+    duty: Duty, listening: socket.socket, on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]
+) -> None:
+    new_loop = uvicorn.Config(APPLICATION).get_loop_factory()
+    with _checkpoints_kept(duty), contextlib.suppress(KeyboardInterrupt):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_serve(duty, listening, on_ready, stops_on))
 
 
 @contextlib.contextmanager
@@ -47,14 +72,16 @@ def _checkpoints_kept(duty: Duty) -> Iterator[None]:
         yield
 
 
-async def _serve(duty: Duty, listening: socket.socket, on_ready: Callable[[], object]) -> None:
+async def _serve(
+    duty: Duty, listening: socket.socket, on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]
+) -> None:
     await in_database(Graph.objects.exists)()  # refuse to serve a database without our tables
     async with _working(duty):
         if duty is Duty.WORKER:
-            await _until_stopped(on_ready)
+            await _until_stopped(on_ready, stops_on)
         else:
             await relay.follow()
-            await _answer(listening, on_ready)
+            await _answer(listening, on_ready, stops_on)
 
 
 @asynccontextmanager
@@ -68,14 +95,15 @@ async def _working(duty: Duty) -> AsyncIterator[None]:
         yield
 
 
-async def _until_stopped(on_ready: Callable[[], object]) -> None:
+async def _until_stopped(on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]) -> None:
     stop = asyncio.Event()
-    with _signals(lambda *_: asyncio.get_running_loop().call_soon_threadsafe(stop.set)):
+    loop = asyncio.get_running_loop()
+    with _signals(stops_on, lambda *_: loop.call_soon_threadsafe(stop.set)):
         on_ready()
         await stop.wait()
 
 
-async def _answer(listening: socket.socket, on_ready: Callable[[], object]) -> None:
+async def _answer(listening: socket.socket, on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]) -> None:
     config = uvicorn.Config(
         APPLICATION,
         lifespan="off",  # Channels' router knows no lifespan scope
@@ -85,21 +113,25 @@ async def _answer(listening: socket.socket, on_ready: Callable[[], object]) -> N
         server_header=False,
     )
     on_ready()
-    await _Server(config).serve([listening])
+    server = _Server(config)
+    server.stops_on = stops_on
+    await server.serve([listening])
 
 
 class _Server(uvicorn.Server):
     """uvicorn's own handlers raise the signal again in the end, which would stop us before worker and database do."""
 
+    stops_on: Sequence[signal.Signals] = SIGNALS
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with _signals(self.handle_exit):
+        with _signals(self.stops_on, self.handle_exit):
             yield
 
 
 @contextlib.contextmanager
-def _signals(handler: Callable[..., object]) -> Iterator[None]:
-    previous = {number: signal.signal(number, handler) for number in SIGNALS}
+def _signals(numbers: Sequence[signal.Signals], handler: Callable[..., object]) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

@@ -8,8 +8,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from multiprocessing import connection
 
 from django.conf import settings
@@ -39,9 +42,58 @@ class _Child:
 
     def __init__(self, duty: Duty, listening: socket.socket) -> None:
         self.duty = duty
-        self.is_ready = _spawn.Event()
-        self.process = _spawn.Process(target=_begin, args=[duty, listening, self.is_ready], name=duty)
+        self._told, tells = _spawn.Pipe(duplex=False)
+        self.process = _spawn.Process(target=_begin, args=[duty, listening, tells], name=duty)
         self.process.start()
+        tells.close()
+        self._is_ready = False
+
+    @property
+    def is_ready(self) -> bool:
+        if not self._is_ready and self._told.poll():
+            with suppress(EOFError):  # it ended without a word
+                self._is_ready = bool(self._told.recv())
+        return self._is_ready
+
+
+class _Supervisor:
+    """The processes, and whether a signal asked for their end."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._children: list[_Child] = []
+        self.is_stopping = False
+
+    def stop(self, *_: object) -> None:
+        self.is_stopping = True
+
+    def start(self, duties: Iterable[Duty]) -> bool:
+        """Start a process for each; return whether all serve: one may not be able to, or a stop be asked for."""
+        for duty in duties:
+            self._children.append(_started(duty, self._listening))
+        while not all(child.is_ready for child in self._children):
+            if self._wait_for_an_end() or self.is_stopping:
+                return False
+        return True
+
+    def watch(self) -> None:
+        """Replace each process that ends, until a stop is asked for."""
+        while not self.is_stopping:
+            if self._wait_for_an_end():
+                time.sleep(REST_SECONDS)
+                self._children = [each if each.process.is_alive() else self._replaced(each) for each in self._children]
+
+    def _replaced(self, child: _Child) -> _Child:
+        if self.is_stopping:
+            return child
+        logger.error("a %s process ended with %s; another is started", child.duty, child.process.exitcode)
+        return _started(child.duty, self._listening)
+
+    def _wait_for_an_end(self) -> bool:
+        return bool(connection.wait([child.process.sentinel for child in self._children], timeout=_LOOK_SECONDS))
+
+    def end(self) -> None:
+        _end(self._children)
 
 
 def run(duties: Sequence[Duty], listening: socket.socket, on_ready: Callable[[], object]) -> int:
@@ -49,28 +101,19 @@ def run(duties: Sequence[Duty], listening: socket.socket, on_ready: Callable[[],
 
     A process that ends later is started again.
     """
-    asked_to_stop = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: asked_to_stop.set()) for number in SIGNALS}
-    children: list[_Child] = []
+    supervisor = _Supervisor(listening)
+    previous = {number: signal.signal(number, supervisor.stop) for number in SIGNALS}
+    first = list(dict.fromkeys(duties))
     try:
-        children = [_started(duty, listening) for duty in duties]
-        if not _are_ready(children, asked_to_stop):
-            return 0 if asked_to_stop.is_set() else 1
-        on_ready()
-        while not asked_to_stop.is_set():
-            has_ended = connection.wait([child.process.sentinel for child in children], timeout=_LOOK_SECONDS)
-            if has_ended and not asked_to_stop.wait(REST_SECONDS):
-                children = [child if child.process.is_alive() else _replaced(child, listening) for child in children]
-        return 0
+        # One of each first: what keeps it from beginning would keep its likes, and is said once.
+        if supervisor.start(first) and supervisor.start(list((Counter(duties) - Counter(first)).elements())):
+            on_ready()
+            supervisor.watch()
+        return 0 if supervisor.is_stopping else 1
     finally:
-        _end(children)
+        supervisor.end()
         for number, before in previous.items():
             signal.signal(number, before)
-
-
-def _replaced(child: _Child, listening: socket.socket) -> _Child:
-    logger.error("a %s process ended with %s; another is started", child.duty, child.process.exitcode)
-    return _started(child.duty, listening)
 
 
 def _started(duty: Duty, listening: socket.socket) -> _Child:
@@ -80,15 +123,6 @@ def _started(duty: Duty, listening: socket.socket) -> _Child:
         return _Child(duty, listening)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _are_ready(children: Sequence[_Child], asked_to_stop: threading.Event) -> bool:
-    """Wait until all processes serve; return False as soon as one of them has ended, or a stop was asked for."""
-    while not all(child.is_ready.is_set() for child in children):
-        has_ended = connection.wait([child.process.sentinel for child in children], timeout=_LOOK_SECONDS)
-        if has_ended or asked_to_stop.is_set():
-            return False
-    return True
 
 
 def _end(children: Sequence[_Child]) -> None:
@@ -103,7 +137,7 @@ def _end(children: Sequence[_Child]) -> None:
             child.process.join()
 
 
-def _begin(duty: Duty, listening: socket.socket, is_ready: "multiprocessing.synchronize.Event") -> None:
+def _begin(duty: Duty, listening: socket.socket, tells: "connection.Connection") -> None:
     """Be one of the processes."""
     import django
 
@@ -114,7 +148,7 @@ def _begin(duty: Duty, listening: socket.socket, is_ready: "multiprocessing.sync
 
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     try:
-        serving.serve(duty, listening, is_ready.set)
+        serving.serve(duty, listening, partial(tells.send, True), stops_on=(signal.SIGTERM,))
     except CommandError as error:
         sys.exit(str(error))
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 
 from approvals import audit
 from approvals.domain.context import new_request_id
-from approvals.errors import Denied, Refusal, TooLarge
+from approvals.errors import Denied, Invalid, Refusal, TooLarge
 from approvals.views import errors
 from approvals.views.pages import Request
 
@@ -81,6 +82,8 @@ class RefusalMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, DataError) and "NUL" in str(exception):  # in an address: forms refuse it themselves
+            return errors.refusal(request, Invalid("A NUL character is in the address. Nothing here has one."))
         if not isinstance(exception, Refusal):
             return None
         if isinstance(exception, Denied):

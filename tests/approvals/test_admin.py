@@ -4,8 +4,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from django.test import Client
+
+from tests.console import Console
 
 pytestmark = pytest.mark.slow
 POLICY = "/admin/approvals/policy/"
@@ -249,3 +252,12 @@ def test_the_pages_keep_the_content_policy(root: Client) -> None:
         assert page["Cache-Control"]
         text = page.content.decode()
         assert "<style" not in text and " style=" not in text and "onclick=" not in text
+
+
+@pytest.mark.parametrize("address", ["/start/%00/", "/admin/approvals/policy/?on_deadline__exact=%00"])
+def test_a_nul_character_in_an_address_is_refused(console: Console, address: str) -> None:
+    with httpx.Client(base_url=console.url, follow_redirects=True) as root:
+        root.get(console.link("root")).raise_for_status()
+        answer = root.get(address)
+    assert answer.status_code == 422
+    assert "A NUL character is in the address." in answer.text

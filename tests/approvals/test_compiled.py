@@ -95,11 +95,13 @@ def test_rows_may_be_tuples(queries: Queries) -> None:
     assert queries.names(pk=root.pk) == wanted and len(wanted) > 0
 
 
-def test_a_lock_needs_a_transaction_when_it_is_built(queries: Queries) -> None:
+def test_a_lock_needs_a_transaction(queries: Queries) -> None:
     with pytest.raises(TransactionManagementError):
         queries.locked(pk="nobody's")
     with transaction.atomic():
         assert queries.locked(pk="nobody's") == []
+    with pytest.raises(TransactionManagementError):
+        queries.locked(pk="nobody's")
 
 
 def test_a_parameter_that_the_query_lacks_or_that_nobody_named_is_an_error(queries: Queries) -> None:

@@ -26,6 +26,7 @@ TWO = {"WEB_PROCESSES": "1", "WORKER_PROCESSES": "1"}
 def several(database: str, tmp_path: Path) -> Iterator[Console]:
     env = {"DATABASE_URL": servers.clone(), "DATA_DIR": str(tmp_path), "REDIS_URL": "", **THREE}
     running = Console(env).start(is_forked=False)
+    wait_for(lambda: "serves on" in running.log.read_text(), what="all of them to serve")
     try:
         yield running
     finally:
@@ -48,7 +49,7 @@ def _serves(child: psutil.Process) -> bool:
 
 
 def test_a_process_that_is_killed_is_replaced_and_all_end_together(several: Console) -> None:
-    web, _, worker = processes_of(several)
+    web, worker, _ = processes_of(several)
     with httpx.Client(follow_redirects=True) as browser:
         browser.get(several.link("alice"))
         headers = {"Cookie": f"sessionid={browser.cookies['sessionid']}", "Origin": several.url}

@@ -29,6 +29,7 @@ def listening(database: str) -> Iterator[None]:
     relay._listener.is_up = False
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    loop.close()
 
 
 class Waiting:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from approvals.live.relay import CHANNEL
 from tests import servers
 from tests.console import Console, wait_for
 from tests.outages import Proxy, end_listeners, is_told, listeners
@@ -73,6 +74,16 @@ def test_a_page_catches_up_when_the_connection_was_lost(
     hear_nothing(socket)
     console.pause("gated", {"text": "after it was lost"})
     assert is_told(socket), "live again"
+
+
+def test_a_message_that_nobody_here_sent_harms_nothing(
+    console: Console, socket: ClientConnection, database_of: psycopg.Connection
+) -> None:
+    hear_nothing(socket)
+    for payload in ("a/b", "", "no such topic", "x" * 7_000):  # whoever can connect can send one
+        database_of.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+    console.pause("gated", {"text": "after odd messages"})
+    assert is_told(socket)
 
 
 def test_a_connection_that_is_dead_is_noticed_although_nothing_fails(

@@ -78,21 +78,18 @@ async def _carry_out(taken: TakenRun) -> None:
 
 async def _run(work: Work, head_at_stop: settling.BoundHead) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
-    mask, steps = Mask(()), None
+    mask = Mask(())
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         mask = await _mask_for(work)
-        steps = Steps(work.taken, mask)
-        outcome = await _enter(_context(work, steps, head_at_stop), work.taken)
+        outcome = await _enter(_context(work, Steps(work.taken, mask), head_at_stop), work.taken)
     except (UnreadableThread, CannotFork) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:
         outcome = Failed(INVALID_EDIT, str(error))
     except Refusal as error:
         outcome = Failed(type(error).__name__, error.message)
-    if steps:
-        await steps.finish()
     return replace(outcome, message=mask.anywhere(outcome.message)) if isinstance(outcome, Failed) else outcome
 
 

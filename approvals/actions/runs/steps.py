@@ -4,12 +4,10 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from django.db import Error
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from agentcore.graphs.tools import Watch
-from agentcore.plain.errors import FenceLost
 from agentcore.plain.json import canonical
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Step
@@ -17,10 +15,6 @@ from agentcore.testing.failpoints import reach
 from approvals.actions.runs.taken import HELD_SQL, TakenRun
 from approvals.database import in_database
 from approvals.live import events, relay
-
-LONGEST_UNWRITTEN_SECONDS = 0.25
-"""The end of a node is written this much later, or with the beginning of the next one."""
-
 
 _WRITE_SQL = f"""
 WITH written AS (
@@ -38,28 +32,15 @@ class Steps:
         self._taken, self._mask = taken, mask
         self.watch = Watch()
         self._steps: list[dict[str, Any]] = []
-        self._is_written = True
         self._lock = asyncio.Lock()
-        self._writer: asyncio.Task[None] | None = None
 
     async def note(self, step: Step) -> None:
-        """Write that a node begins now, before it does; that one has ended is written soon.
+        """Write the step to the row, and tell pages: that a node begins before it does.
 
-        Raises FenceLost if another worker has the thread: a worker that was frozen and thaws runs no other node.
+        Raises FenceLost if another worker has the thread. So a worker that was frozen and thaws runs no other node.
         """
-        self._add(step)
-        was_written, self._is_written = self._is_written, False
-        if step.state == "running":
-            await self.finish()
-        elif was_written:
-            self._writer = asyncio.create_task(self._write_soon())
-
-    async def finish(self) -> None:
-        """Write what is not written yet. Raises FenceLost if another worker has the thread."""
         async with self._lock:
-            if self._is_written:
-                return
-            self._is_written = True
+            self._add(step)
             await in_database(self._write)()
 
     def _add(self, step: Step) -> None:
@@ -71,13 +52,6 @@ class Steps:
         found["state"] = step.state
         if step.state != "running":
             found["ended_at"] = now
-
-    async def _write_soon(self) -> None:
-        await asyncio.sleep(LONGEST_UNWRITTEN_SECONDS)
-        try:
-            await self.finish()
-        except (FenceLost, Error):
-            self._is_written = False  # the next write is refused as well, or the end of the run writes it
 
     def _write(self) -> None:
         calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])

@@ -36,6 +36,7 @@ class Command(BaseCommand):
         if len(duties) == 1:
             serving.serve(duties[0], listening, on_ready)
         else:
+            serving.check_database()
             connections.close_all()
             sys.exit(supervisor.run(duties, listening, on_ready))
 
