@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
+
+from tests.console import free_port
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "200"))
 CLIENTS = (1, 16, 64)
@@ -136,7 +137,7 @@ async def _countersign() -> AsyncIterator[Served]:
     starter, voter = [await in_database(token)(name) for name in ("olga", "alice")]
     graphs = Path(os.environ["DATA_DIR"]) / "langgraph.json"
     graphs.write_text(json.dumps({"graphs": {"gated": GRAPH}}))
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
     with _started(command, {"LANGGRAPH_JSON": str(graphs)}):
         url = await _up(port, "/readyz")
@@ -163,7 +164,7 @@ async def _aegra(python: Path) -> AsyncIterator[Served]:
     folder = Path(os.environ["DATA_DIR"]) / "aegra"
     folder.mkdir(exist_ok=True)
     (folder / "aegra.json").write_text(json.dumps({"graphs": {"gated": GRAPH}}))
-    port = _free_port()
+    port = free_port()
     env = {
         "DATABASE_URL": _new_database("bench_aegra"),
         "AEGRA_CONFIG": str(folder / "aegra.json"),
@@ -191,7 +192,7 @@ class _Bare:
 
 @asynccontextmanager
 async def _bare(python: Path) -> AsyncIterator[Served]:
-    port = _free_port()
+    port = free_port()
     command = [str(python), "-m", "uvicorn", "benchmarks.peers.bare:app", "--port", str(port), "--log-level", "error"]
     with _started(command, {"DATABASE_URL": _new_database("bench_bare")}):
         yield _Bare(), await _up(port, "/docs"), {}
@@ -240,12 +241,6 @@ async def _up(port: int, path: str) -> str:
                 pass
             await asyncio.sleep(0.1)
     raise RuntimeError("The server did not start within a minute.")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _new_database(name: str) -> str:

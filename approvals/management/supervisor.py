@@ -93,7 +93,16 @@ class _Supervisor:
         return bool(connection.wait([child.process.sentinel for child in self._children], timeout=_LOOK_SECONDS))
 
     def end(self) -> None:
-        _end(self._children)
+        """Stop all processes; kill those that take too long."""
+        for child in self._children:
+            child.process.terminate()
+        until = time.monotonic() + LONGEST_REQUEST_SECONDS + settings.GRACE_SECONDS + 5
+        for child in self._children:
+            child.process.join(max(0, until - time.monotonic()))
+            if child.process.is_alive():
+                logger.error("a %s process did not stop in time and is killed", child.duty)
+                child.process.kill()
+                child.process.join()
 
 
 def run(duties: Sequence[Duty], listening: socket.socket, on_ready: Callable[[], object]) -> int:
@@ -123,18 +132,6 @@ def _started(duty: Duty, listening: socket.socket) -> _Child:
         return _Child(duty, listening)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _end(children: Sequence[_Child]) -> None:
-    for child in children:
-        child.process.terminate()
-    until = time.monotonic() + LONGEST_REQUEST_SECONDS + settings.GRACE_SECONDS + 5
-    for child in children:
-        child.process.join(max(0, until - time.monotonic()))
-        if child.process.is_alive():
-            logger.error("a %s process did not stop in time and is killed", child.duty)
-            child.process.kill()
-            child.process.join()
 
 
 def _begin(duty: Duty, listening: socket.socket, tells: "connection.Connection") -> None:

@@ -1,4 +1,4 @@
-"""A connection of the pool that the server has ended is replaced before anybody uses it."""
+"""Connections of the pool: those that the server has ended are replaced before use, and statements are prepared."""
 
 import psycopg
 
@@ -21,3 +21,15 @@ def test_a_connection_that_the_server_ended_is_replaced(database: str) -> None:
         left = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
         wait_for(lambda: not admin.execute(left, [ended]).fetchone(), what="the connection to be ended")
     assert ask() != ended
+
+
+def test_a_statement_that_is_sent_again_and_again_is_prepared(database: str) -> None:
+    from django.contrib.auth.models import User
+    from django.db import connection
+
+    for number in range(4):
+        User.objects.filter(pk=number).exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for (statement,) in cursor.fetchall()]
+    assert any('FROM "auth_user"' in statement and "$1" in statement for statement in prepared)

@@ -59,17 +59,15 @@ def ids_of(thread_id: str) -> list[str]:
 def sent() -> Iterator[list[str]]:
     """Yield the statements that psycopg sends: Django knows only of its own."""
     statements: list[str] = []
+    execute = psycopg.Cursor.execute
 
-    class Noting(psycopg.Cursor[Any]):
-        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            statements.append(str(query))
-            return execute(self, query, *args, **kwargs)
+    def noting(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        statements.append(str(query))
+        return execute(cursor, query, *args, **kwargs)
 
-    execute, psycopg.Cursor.execute = psycopg.Cursor.execute, Noting.execute  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", noting)
         yield statements
-    finally:
-        psycopg.Cursor.execute = execute  # type: ignore[method-assign]
 
 
 def counted(work: Any) -> tuple[int, int]:
