@@ -42,4 +42,5 @@ $(VENV)/.run: requirements.lock | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
 	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(PY) -m uv pip sync -q --python $(PY) --offline --require-hashes requirements-dev.lock  # removes what is listed no longer
 	@touch $@

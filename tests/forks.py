@@ -29,7 +29,7 @@ LIBRARIES = (
     "langgraph.graph langgraph.types langgraph.checkpoint.memory langgraph.checkpoint.postgres.aio"
     " langgraph.checkpoint.sqlite.aio langchain.agents.middleware langsmith psycopg psycopg_pool redis.asyncio"
     " jsonschema uvicorn websockets uvloop httptools cryptography.fernet cryptography.hazmat.primitives.serialization"
-    " procrastinate pydantic channels.auth channels_redis.pubsub servestatic.middleware"
+    " procrastinate pydantic channels.auth servestatic.middleware"
     " confusable_homoglyphs.confusables django.contrib.admin django.contrib.postgres.expressions"
     " django.core.handlers.asgi django.core.management.commands.makemigrations django.db.backends.postgresql.base"
     " django.db.models django.forms django.http django.template django.test django.views.generic"
