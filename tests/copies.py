@@ -32,6 +32,9 @@ UPDATE approvals_approval asked SET head_writes = (
 ) WHERE asked.thread_id LIKE %s
 """
 
+_MOST_AT_ONCE = 200
+"""Entries in one transaction. PostgreSQL ends a transaction that says nothing for 5 s while its entries are made."""
+
 
 @dataclass(frozen=True)
 class Paused:
@@ -90,14 +93,16 @@ def tell(name: str, rule: dict[str, Any] | None = None) -> None:
         policies.note_change(policy, by=User.objects.get(username="root"))
         policy.refresh_from_db()
         found.update(rule=rulebook.rule_of(policy).as_dict(), required_votes=policy.approvals)
-    with audit.transaction():
-        for approval in found.select_related("thread").iterator():
-            audit.append(
-                "thread.paused",
-                actor="worker",
-                actor_kind="system",
-                thread_id=approval.thread_id,
-                object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
-                rows=audit.told(approval) | audit.told(approval.thread),
-                about=audit.key_of(approval),
-            )
+    told = list(found.select_related("thread"))
+    for first in range(0, len(told), _MOST_AT_ONCE):
+        with audit.transaction():
+            for approval in told[first : first + _MOST_AT_ONCE]:
+                audit.append(
+                    "thread.paused",
+                    actor="worker",
+                    actor_kind="system",
+                    thread_id=approval.thread_id,
+                    object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
+                    rows=audit.told(approval) | audit.told(approval.thread),
+                    about=audit.key_of(approval),
+                )
