@@ -598,6 +598,20 @@ class Inquiry(models.Model):
         return self.kind
 
 
+class TrialResult(models.Model):
+    """The result of a trial that a preview showed, kept for the vote that follows: see `actions/votes/trials.py`."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    """Digest of all that the result depends on."""
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="+")
+    result = models.TextField()
+    """Signed with SECRET_KEY."""
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    def __str__(self) -> str:
+        return f"trial on {self.thread_id}"
+
+
 class SignInLink(models.Model):
     """A one-time link. Only the digest of its token is stored."""
 

@@ -18,7 +18,7 @@ from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, 
 from approvals.errors import Gone, Invalid, NotFound
 from approvals.jobs import job_queue
 from approvals.live import events
-from approvals.models import Approval, Decision, Draft, Run, Thread, Vote
+from approvals.models import Approval, Decision, Draft, Run, Thread, TrialResult, Vote
 
 BATCH_SIZE = 500
 """Most rows of each table that one transaction deletes: longer transactions would block writers."""
@@ -194,6 +194,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     Vote.objects.filter(approval__thread=thread).update(**EMPTIED["vote"])
     Decision.objects.filter(approval__thread=thread).update(**EMPTIED["decision"])
     Draft.objects.filter(thread=thread).delete()
+    TrialResult.objects.filter(thread=thread).delete()
     given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).only("pk"))
     Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now

@@ -5,6 +5,7 @@ from typing import Any
 
 from agentcore.plain.json import digest
 from approvals.domain.permissions import User
+from approvals.enums import Verdict
 from approvals.errors import Invalid, KeyReused
 from approvals.models import DECISION_CONTENT, Approval, Decision, Run, Vote
 
@@ -31,6 +32,11 @@ class Ballot:
     """What the edit leads to; the vote finds it out by itself."""
     request_digest: str = ""
     """Digest of the ballot; set by `read`. A second ballot with the same key must have the same digest."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it says more than yes or no, so that the graph tries it or is given it."""
+        return bool(self.edits) or self.is_answered or bool(self.as_node) or self.verdict == Verdict.SKIP
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,7 @@ def check_ballot(
     _check_seen(here, ballot)
     check_head(here)
     _check_allowed(here, ballot, by)
-    has_content = ballot.edits or ballot.is_answered or ballot.as_node or ballot.verdict == Verdict.SKIP
-    if has_content and any(getattr(here.approval, name) != getattr(seen, name) for name in READ):
+    if ballot.has_content and any(getattr(here.approval, name) != getattr(seen, name) for name in READ):
         raise Stale(READ_ANEW)
     if refused:
         raise refused

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from approvals.actions.votes import alterations, checks, locks
+from approvals.actions.votes import alterations, checks, locks, trials
 from approvals.actions.votes.ballots import Ballot
 from approvals.actions.votes.edits import CheckedEdits
 from approvals.actions.workers import inquiries
@@ -13,9 +13,6 @@ from approvals.domain.permissions import User
 from approvals.enums import Verdict
 from approvals.errors import InvalidAnswer, InvalidEdit, Refusal
 from approvals.models import Approval
-
-SHOWN = ("next_before", "next", "diff", "title", "summary", "actions", "digest")
-"""What of a preview stays with a proposal: what changes and what it leads to, without the two whole states."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,9 @@ class Tried:
 
 
 def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = None, by: User) -> dict[str, Any]:
-    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`. Nothing is stored.
+    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`.
+
+    The thread stays as it is. The result is kept for a vote on the same, which then needs no worker.
 
     At a breakpoint with several tasks it may be an answer that decides each of them. Raises what a vote would,
     InvalidEdit or InvalidAnswer with a path for each fault, Unavailable if no worker answers.
@@ -38,10 +37,14 @@ def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = N
     checks.check_open(approval, approval.thread)
     if answer is not None:
         checks.check_answer(approval, answer)
-        return _try_answer(approval, answer)
-    read = CheckedEdits.of(approval, edits, as_node=as_node)
-    read.check()
-    return _try_edits(approval, read, as_node)
+        trial: _AnswerTrial | _EditTrial = _AnswerTrial(approval, answer)
+    else:
+        read = CheckedEdits.of(approval, edits, as_node=as_node)
+        read.check()
+        trial = _EditTrial(approval, read.value, as_node)
+    found = trial.ask()
+    trials.keep(approval, trial.content, found)
+    return found
 
 
 def of_ballot(approval: Approval, ballot: Ballot, edits: CheckedEdits, by: User) -> Tried:
@@ -51,48 +54,70 @@ def of_ballot(approval: Approval, ballot: Ballot, edits: CheckedEdits, by: User)
     """
     if not permissions.can_vote(by, ballot.verdict):
         return Tried()
+    trial = _trial_of(approval, ballot, edits)
+    if trial is None:
+        return Tried()
     try:
-        given = _try(approval, ballot, edits)
+        return Tried(trials.kept(approval, trial.content) or trials.shown(trial.ask()))
     except (InvalidEdit, InvalidAnswer) as refused:
         return Tried(refused=refused)
     except Refusal:
         if ballot.edits:
             raise
         return Tried()
-    return Tried({name: given[name] for name in SHOWN} if given else None)
 
 
-def _try(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> dict[str, Any] | None:
-    """Return what the ballot leads to; None if it has nothing to try."""
+@dataclass(frozen=True)
+class _EditTrial:
+    """An edit to try on a copy of the thread."""
+
+    approval: Approval
+    edits: Any
+    as_node: str
+
+    @property
+    def content(self) -> Any:
+        return {"edits": self.edits, "as_node": self.as_node}
+
+    def ask(self) -> dict[str, Any]:
+        """Have a worker try it; return what it leads to. Raises InvalidEdit, Unavailable."""
+        return inquiries.preview(**_place_of(self.approval), edits=self.edits, as_node=self.as_node)
+
+
+@dataclass(frozen=True)
+class _AnswerTrial:
+    """An answer to try that decides each task of a breakpoint."""
+
+    approval: Approval
+    answer: Any
+
+    @property
+    def content(self) -> Any:
+        return {"answer": self.answer}
+
+    def ask(self) -> dict[str, Any]:
+        """Have a worker try it; return what it leads to. Raises InvalidAnswer, Unavailable."""
+        try:
+            return inquiries.preview_each(**_place_of(self.approval), answer=self.answer)
+        except InvalidEdit as refused:
+            raise InvalidAnswer(refused.message, **refused.detail) from None
+
+
+def _trial_of(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> _EditTrial | _AnswerTrial | None:
+    """Return what of the ballot is to be tried; None if there is nothing."""
     is_skip = ballot.verdict == Verdict.SKIP and Verdict.SKIP in approval.allowed_verdicts
     if ballot.edits or is_skip and not approval.blocked:  # a state of which types were not built cannot be tried
         skipped = approval.next[0] if is_skip else ""
-        return _try_edits(approval, edits, ballot.as_node or skipped)
+        return _EditTrial(approval, edits.value, ballot.as_node or skipped)
     if ballot.is_answered and ballot.verdict == Verdict.RESPOND and approval.kind == answers.BREAKPOINT:
-        return _try_answer(approval, ballot.answer)
+        return _AnswerTrial(approval, ballot.answer)
     return None
 
 
-def _try_edits(approval: Approval, edits: CheckedEdits, as_node: str) -> dict[str, Any]:
-    return inquiries.preview(
-        thread_id=approval.thread_id,
-        graph_id=approval.graph_id,
-        checkpoint_id=approval.checkpoint_id,
-        namespace=approval.checkpoint_ns,
-        edits=edits.value,
-        as_node=as_node,
-    )
-
-
-def _try_answer(approval: Approval, answer: Any) -> dict[str, Any]:
-    """Try an answer that decides each task of a breakpoint."""
-    try:
-        return inquiries.preview_each(
-            thread_id=approval.thread_id,
-            graph_id=approval.graph_id,
-            namespace=approval.checkpoint_ns,
-            checkpoint_id=approval.checkpoint_id,
-            answer=answer,
-        )
-    except InvalidEdit as refused:
-        raise InvalidAnswer(refused.message, **refused.detail) from None
+def _place_of(approval: Approval) -> dict[str, str]:
+    return {
+        "thread_id": approval.thread_id,
+        "graph_id": approval.graph_id,
+        "checkpoint_id": approval.checkpoint_id,
+        "namespace": approval.checkpoint_ns,
+    }

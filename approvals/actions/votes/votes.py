@@ -24,7 +24,7 @@ def cast(*, approval_id: UUID, ballot: Ballot, by: User) -> Voted:
     is stored then.
     """
     permissions.check_view(by)
-    seen = locks.find(approval_id, reads=locks.CONTENT if ballot.edits or ballot.is_answered or ballot.as_node else ())
+    seen = locks.find(approval_id, reads=locks.CONTENT if ballot.has_content else ())
     permissions.check_vote(by, ballot.verdict)
     edits = CheckedEdits.of(seen, ballot.edits, as_node=ballot.as_node, is_skip=ballot.verdict == Verdict.SKIP)
     ballot = ballots.read(ballot, edits.value)
