@@ -96,7 +96,7 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
     With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
     stay where they are. An edit of this very run that is already there (the worker died after it) is not applied again.
     """
-    head = await snapshot(run.graph, run.saver, run.thread_id)
+    head = await snapshot(run.graph, run.saver, run.thread_id, is_to_ask=False)
     if head is None:
         return Mismatch(expected=expected_head, found=None)
     hold = _hold(head, but=namespace)
@@ -309,7 +309,7 @@ async def _edited(at: _At, edits: Edits | None, as_node: str | None) -> Snapshot
 
 async def _after_edit(at: _At) -> Snapshot:
     reach("resume.edited")
-    here = await snapshot(at.graph, at.saver, at.thread_id, namespace=at.namespace)
+    here = await snapshot(at.graph, at.saver, at.thread_id, namespace=at.namespace, is_to_ask=False)
     assert here is not None
     return here
 

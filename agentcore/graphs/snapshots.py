@@ -60,13 +60,20 @@ def config_for(thread_id: str, checkpoint_id: str | None = None, namespace: str 
 
 
 async def snapshot(
-    graph: CompiledGraph, saver: Saver, thread_id: str, checkpoint_id: str | None = None, *, namespace: str = ""
+    graph: CompiledGraph,
+    saver: Saver,
+    thread_id: str,
+    checkpoint_id: str | None = None,
+    *,
+    namespace: str = "",
+    is_to_ask: bool = True,
 ) -> Snapshot | None:
     """Return the thread at `checkpoint_id`, or at its head; None if there is no such checkpoint.
 
     With `namespace` it is that subgraph's checkpoint. At a head, the subgraphs that stand at a breakpoint come with it.
     What is too large for a page is an excerpt (`plain.excerpts`), and its channel opaque. Raises UnreadableThread when
-    LangGraph cannot make a state of what is stored.
+    LangGraph cannot make a state of what is stored. Unless it `is_to_ask` people at a breakpoint, the nodes that ran
+    last are left out: only a question names them, and they are read from the checkpoint before.
     """
     reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
     bound = with_saver(graph, reader.saver)
@@ -74,11 +81,13 @@ async def snapshot(
         state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id, namespace))
         if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
             return None
-        below = await _below(graph, saver, state) if checkpoint_id is None else _NOTHING_BELOW
+        below = await _below(graph, saver, state, is_to_ask) if checkpoint_id is None else _NOTHING_BELOW
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
             found = await _at_questions(bound, reader.saver, state.config, below)
         else:
-            gate = None if below.has_begun else await _gate(graph_at(graph, namespace), bound, reader.saver, state)
+            gate = None
+            if not below.has_begun:
+                gate = await _gate(graph_at(graph, namespace), bound, reader.saver, state, is_to_ask)
             looked = await _look_at(reader.saver, state) if blocked else None
             found = await _recorded(bound, state, gate, blocked, looked)
             sent = await sends.sent_at(reader.saver, state)
@@ -113,7 +122,7 @@ class _Below:
 _NOTHING_BELOW = _Below(False)
 
 
-async def _below(graph: CompiledGraph, saver: Saver, state: StateSnapshot) -> _Below:
+async def _below(graph: CompiledGraph, saver: Saver, state: StateSnapshot, is_to_ask: bool) -> _Below:
     """Read the subgraphs of the waiting tasks. A subgraph that has begun in this step stands where it stopped."""
     here = _configurable(state.config)
     namespace, has_begun = here.get("checkpoint_ns", ""), False
@@ -128,7 +137,8 @@ async def _below(graph: CompiledGraph, saver: Saver, state: StateSnapshot) -> _B
             unseen.append("|".join(filter(None, [namespace, f"{task.name}:{task.id}"])))
             running.append(task.name)
             continue
-        inner = await snapshot(graph, saver, here["thread_id"], namespace=_namespace_of(graph, task))
+        place = _namespace_of(graph, task)
+        inner = await snapshot(graph, saver, here["thread_id"], namespace=place, is_to_ask=is_to_ask)
         if inner is None or inner.metadata.get("parents", {}).get(namespace) != here["checkpoint_id"]:
             if inner is not None and (
                 inner.gate or inner.inner
@@ -374,7 +384,9 @@ async def _look_at(saver: Saver, state: StateSnapshot) -> Look | None:
     return await look(saver, here["thread_id"], here["checkpoint_id"], namespace=here.get("checkpoint_ns", ""))
 
 
-async def _gate(graph: CompiledGraph | None, bound: CompiledGraph, saver: Saver, state: StateSnapshot) -> Gate | None:
+async def _gate(
+    graph: CompiledGraph | None, bound: CompiledGraph, saver: Saver, state: StateSnapshot, is_to_ask: bool
+) -> Gate | None:
     """Return the breakpoint at which the thread stands. No table says so: it follows from what would run and what
     ran.
 
@@ -388,7 +400,7 @@ async def _gate(graph: CompiledGraph | None, bound: CompiledGraph, saver: Saver,
     before = tuple(name for name in state.next if is_gated(graph.interrupt_before_nodes, name))
     if not before and not graph.interrupt_after_nodes:
         return None
-    ran = await _ran_last(bound, state)
+    ran = await _ran_last(bound, state) if is_to_ask or not before else ()
     after = tuple(name for name in ran if is_gated(graph.interrupt_after_nodes, name))
     if not before and not after:
         return None

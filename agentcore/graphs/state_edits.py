@@ -52,7 +52,8 @@ async def preview(
     raises, and if they exceed the time limit.
     """
     thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
-    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
+    at = config["configurable"].get("checkpoint_id")
+    before = await snapshot(graph, saver, thread_id, at, namespace=namespace, is_to_ask=False)
     if before is None:
         raise CannotEdit([Fault("", f"Thread {thread_id} has no checkpoint to edit.")])
     check_nothing_blocked(before)
@@ -81,7 +82,8 @@ async def preview_each(
 ) -> Preview:
     """Return the preview of deciding each task of a gate by itself, on a copy in memory. Nothing is stored."""
     thread_id, namespace = config["configurable"]["thread_id"], config["configurable"].get("checkpoint_ns", "")
-    before = await snapshot(graph, saver, thread_id, config["configurable"].get("checkpoint_id"), namespace=namespace)
+    at = config["configurable"].get("checkpoint_id")
+    before = await snapshot(graph, saver, thread_id, at, namespace=namespace, is_to_ask=False)
     inner = graph_at(graph, namespace)
     if before is None or before.gate is None or inner is None:
         raise CannotEdit([Fault("", f"Thread {thread_id} stands at no breakpoint.")])
@@ -92,7 +94,7 @@ async def preview_each(
     async def work() -> Snapshot:
         place = config_for(thread_id, namespace=namespace)
         await per_task.write(inner, copy, place, before, choices)
-        after = await snapshot(graph, copy, thread_id, namespace=namespace)
+        after = await snapshot(graph, copy, thread_id, namespace=namespace, is_to_ask=False)
         assert after is not None
         return after
 
@@ -147,7 +149,7 @@ def _as_if_gated(after: Snapshot) -> Gate:
 async def _tried(graph: CompiledGraph, copy: Saver, before: Snapshot, edits: Edits, as_node: str | None) -> Snapshot:
     """Apply the edit to a copy in memory with the real graph."""
     await apply(graph, copy, config_for(before.thread_id, namespace=before.checkpoint_ns), edits, as_node)
-    after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns)
+    after = await snapshot(graph, copy, before.thread_id, namespace=before.checkpoint_ns, is_to_ask=False)
     assert after is not None
     return after
 

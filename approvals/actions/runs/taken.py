@@ -12,6 +12,7 @@ from agentcore.plain.errors import FenceLost
 from agentcore.savers.base import Saver
 from agentcore.savers.fence import fenced
 from agentcore.testing.failpoints import is_off
+from approvals.domain.policies import Rule
 from approvals.domain.run_metadata import DECISION_KEY, FENCE_KEY, RUN_KEY
 
 HELD_SQL = """
@@ -36,7 +37,10 @@ class Decided:
     bytes_digest: str
     bound: Bound | None
     """What the tasks could read when it was decided, or where the run stopped after that."""
-    on_crash: str
+    rule: Rule
+    """The policy as it stood when it was asked."""
+    next: tuple[str, ...]
+    """The nodes that it was asked for."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def _decided(run: Run, decision: Decision) -> Decided:
         ),
         bytes_digest=policies.bytes_digest(asked.bound),
         bound=Bound.of(run.bound or asked.bound),
-        on_crash=Rule.of(asked.rule).on_crash,
+        rule=Rule.of(asked.rule),
+        next=tuple(asked.next),
     )
 
 

@@ -20,7 +20,7 @@ from approvals.domain.policies import Rule
 from approvals.domain.rulebook import Rulebook
 from approvals.domain.run_metadata import RUN_KEY
 from approvals.enums import OnCrash
-from approvals.models import AuditEntry, Decision
+from approvals.models import AuditEntry
 
 NOT_AS_RECORDED = (
     "The decision in the database is not the one in the audit log, so nothing was run. Have an auditor verify the log."
@@ -71,7 +71,7 @@ class ResumeKind(Kind):
         return here.metadata.get(RUN_KEY) != taken.run_id and here.checkpoint_id != taken.resume_from
 
     def may_begin_again(self, taken: TakenRun, here: Snapshot | None) -> bool:
-        return _decided(taken).on_crash == OnCrash.RESUME or here is not None and _is_over(taken, here)
+        return _decided(taken).rule.on_crash == OnCrash.RESUME or here is not None and _is_over(taken, here)
 
 
 def _decided(taken: TakenRun) -> Decided:
@@ -114,17 +114,15 @@ def _changes_stored(taken: TakenRun, checkpoint_id: str) -> list[str]:
 
 
 async def _may_pass(taken: TakenRun, run: RunContext, here: Snapshot) -> bool:
-    return await in_database(_is_enough)(taken, pauses_at(run.graph, here))
-
-
-def _is_enough(taken: TakenRun, pauses: list[Pause]) -> bool:
     """Return whether the decision is enough for the gates that an edit led to. Their policies may demand more."""
-    approval = Decision.objects.select_related("approval").get(pk=_decided(taken).decision_id).approval
-    others = [pause for pause in pauses if not set(pause.next) <= set(approval.next)]
-    if not others:
-        return True
-    asked, book = Rule.of(approval.rule), Rulebook(taken.graph_id)
-    return all(asked.covers(book.rule_for(pause)) for pause in others)
+    decided = _decided(taken)
+    others = [pause for pause in pauses_at(run.graph, here) if not set(pause.next) <= set(decided.next)]
+    return not others or await in_database(_covers)(taken.graph_id, decided.rule, others)
+
+
+def _covers(graph_id: str, rule: Rule, pauses: list[Pause]) -> bool:
+    book = Rulebook(graph_id)
+    return all(rule.covers(book.rule_for(pause)) for pause in pauses)
 
 
 def _stopped_inside(taken: TakenRun, here: Snapshot, inside: Snapshot | None) -> Outcome | None:
