@@ -6,5 +6,6 @@ class ApprovalsConfig(AppConfig):
     verbose_name = "Countersign"
 
     def ready(self) -> None:
-        from approvals.audit import signals  # noqa: F401
-        from approvals.conf import checks  # noqa: F401
+        import approvals.audit.signals
+        import approvals.conf.checks
+        import approvals.live.signals  # noqa: F401

@@ -155,7 +155,6 @@ REDIS_URL = _redis_url()
 REDIS_CACHE_TTL = _number("REDIS_CACHE_TTL", 86_400)
 if not 0 < REDIS_CACHE_TTL < 10**9:
     raise ImproperlyConfigured("REDIS_CACHE_TTL must be a number of seconds of at least 1, such as 86400.")
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}  # see approvals/live/relay.py
 
 LANGGRAPH_JSON = read("LANGGRAPH_JSON") or "langgraph.json"
 WORKER_CONCURRENCY = 20
@@ -174,9 +173,14 @@ if RETENTION_DAYS > 36_500:
 
 # Intervals of workers and sockets, in seconds. No environment variables: only tests use shorter ones.
 SOCKET_BEAT_SECONDS = 20.0
-"""This often an open page's socket joins its groups anew, and the person's rights are checked again."""
-LISTEN_BEAT_SECONDS = 20.0
-"""A process that listens for changes sends itself a message this often: a connection that does not bring it is dead."""
+"""An open page hears something this often: it takes a silent socket for dead after less than three times as long."""
+SOCKET_CHECK_SECONDS = 60.0
+"""The rights of the person at an open page are checked again this often. They cost three statements."""
+CLOCK_SECONDS = 10.0
+"""A web process with open pages looks this often for what changes by the clock alone."""
+LISTEN_BEAT_SECONDS = 7.0
+"""A process that listens for changes sends itself a message this often: a connection that does not bring it is dead.
+That is noticed after twice as long at most, so that pages show a change within 15 s whatever happens."""
 LISTEN_AGAIN_SECONDS = 1.0
 """It rests this long before it connects again."""
 SWEEP_SECONDS = 5

@@ -99,8 +99,6 @@ class _ours:
 
     @staticmethod
     async def go_on(approval: Any) -> None:
-        from channels.layers import get_channel_layer
-
         from approvals.actions.votes import ballots, votes
         from approvals.live import events, relay
         from approvals.models import Run
@@ -108,14 +106,12 @@ class _ours:
         edits = {name: {"op": "set", "value": value} for name, value in EDIT.items()}
         ballot = ballots.Ballot(verdict="approve", seen_digest=approval.digest, edits=edits)
         await relay.follow()
-        layer, listener = get_channel_layer(), uuid.uuid4().hex
-        topic = events.thread_topic(approval.thread_id)
-        await layer.group_add(topic, listener)
-        alice = await _person("alice")
-        voted = await _as_in_web(partial(votes.cast, approval_id=approval.pk, ballot=ballot, by=alice))
-        while not await _in_database(Run.objects.filter(pk=voted.run.pk, ended_at__isnull=False).exists):
-            await layer.receive(listener)  # told by the event pages are told by, not by asking all the time
-        await layer.group_discard(topic, listener)
+        told, alice = asyncio.Event(), await _person("alice")
+        with relay.told([events.thread_topic(approval.thread_id)], lambda _: told.set()):
+            voted = await _as_in_web(partial(votes.cast, approval_id=approval.pk, ballot=ballot, by=alice))
+            while not await _in_database(Run.objects.filter(pk=voted.run.pk, ended_at__isnull=False).exists):
+                await told.wait()  # told as pages are, not by asking all the time
+                told.clear()
 
 
 async def _as_in_web(function: Any) -> Any:

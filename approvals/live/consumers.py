@@ -1,10 +1,12 @@
-"""The WebSocket of an open page. It only tells the page to ask again; nothing is changed over it."""
+"""The WebSocket of an open page. It only tells the page what changed; nothing is changed over it."""
 
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -14,7 +16,7 @@ from django.db import Error
 
 from approvals.database import in_database
 from approvals.domain import permissions
-from approvals.live import events, relay
+from approvals.live import clock, events, relay
 
 logger = logging.getLogger(__name__)
 
@@ -22,18 +24,27 @@ LONGEST_SECONDS = 8 * 3600.0
 REFUSED = 4403
 TOO_OLD = 4408
 TRY_AGAIN = 1013
+SPREAD_SECONDS = 0.015
+"""All pages show the queue. They ask for it over a time that is so long for each page that is open here."""
+LONGEST_SPREAD_SECONDS = 30.0
+THREAD = "thread"
+LISTS = {"threads": events.THREADS}
+"""Lists that only some pages show. Every page shows something of the queue."""
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
-    """`/ws/live/?thread=ID`: sends `{"changed": "queue" | "thread"}`. Each heartbeat checks the person's rights again.
+    """`/ws/live/?thread=ID&list=threads&age=MS` sends `{"live": true, "changed": {"queue": 0.3, "thread": 0}}`.
 
-    When live updates go and when they are back, the page is told to ask as well, because it may have missed something.
+    `live` is false while this server is not told of changes: the page then asks again and again by itself. `changed`
+    names what to ask for, and within how many seconds. The page says how old what it shows is, and is told at once
+    what changed since. A message without changes, every SOCKET_BEAT_SECONDS, shows the page that its socket works.
     """
 
-    beat: asyncio.Task[None] | None = None
+    open_pages: ClassVar[int] = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.topics: dict[str, str] = {}
+        self.tasks: list[asyncio.Task[None]] = []
+        self.began = time.monotonic()
         try:
             await super().__call__(scope, receive, send)
         except Error as error:
@@ -41,58 +52,99 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             with contextlib.suppress(Exception):
                 await send({"type": "websocket.close", "code": TRY_AGAIN})
         finally:
-            if self.beat:
-                self.beat.cancel()
-                await asyncio.gather(self.beat, return_exceptions=True)
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def connect(self) -> None:
-        if not await self._may_see():
+        person_id = await self._person_id()
+        if person_id is None:
             await self.close(REFUSED)
             return
         query = parse_qs(self.scope["query_string"].decode("utf-8", "replace"))
-        self.topics = {events.QUEUE: "queue"}
-        if thread_id := query.get("thread", [""])[0]:
-            self.topics[events.thread_topic(thread_id)] = "thread"
         await relay.follow()
-        await self._join()
+        clock.begin()
         await self.accept()
-        self.beat = asyncio.create_task(self._beat())
-
-    async def disconnect(self, code: int) -> None:
-        for topic in self.topics:
-            await self.channel_layer.group_discard(topic, self.channel_name)
+        topics = _topics(query, person_id)
+        self.tasks = [asyncio.create_task(self._tell(topics, _age_of(query))), asyncio.create_task(self._check())]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """Drop frames unread. Pages send nothing, and a broken frame must not close the socket with an error."""
 
-    async def changed(self, message: dict[str, str]) -> None:
-        """Tell the page. Channels calls this for messages of the type `changed`."""
-        await self.send_json({"changed": self.topics[message["topic"]]})
+    async def _tell(self, topics: Mapping[str, str], age_seconds: float) -> None:
+        """Tell the page what it has missed, then each change. What changes while it is being told is told next."""
+        noted, changed = asyncio.Event(), dict[str, float]()
 
-    async def _join(self) -> None:
-        for topic in self.topics:
-            await self.channel_layer.group_add(topic, self.channel_name)
+        def note(topic: str) -> None:
+            names = topics.values() if topic == relay.EVERYTHING else [topics[topic]]
+            for name in names:
+                is_own = name == THREAD and topic != relay.EVERYTHING
+                changed[name] = min(changed.get(name, LONGEST_SPREAD_SECONDS), 0 if is_own else _spread())
+            noted.set()
 
-    async def _beat(self) -> None:
-        began = time.monotonic()
-        while await asyncio.sleep(settings.SOCKET_BEAT_SECONDS, result=True):
-            await self._join()  # Channels drops who left a message unread for a minute
-            if time.monotonic() - began > LONGEST_SECONDS:
+        with relay.told(topics, note), _counted():
+            age_seconds += time.monotonic() - self.began
+            for topic in topics:
+                if relay.may_have_missed(topic, seconds=age_seconds):
+                    note(topic)
+            while True:
+                message = {"live": relay.is_up(), "changed": dict(changed)}
+                changed.clear()
+                noted.clear()
+                await self.send_json(message)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(settings.SOCKET_BEAT_SECONDS):
+                        await noted.wait()
+
+    async def _check(self) -> None:
+        """Close the socket when the person may see nothing any more, and when it is old."""
+        while await asyncio.sleep(settings.SOCKET_CHECK_SECONDS, result=True):
+            if time.monotonic() - self.began > LONGEST_SECONDS:
                 return await self.close(TOO_OLD)
             with contextlib.suppress(
                 Error
-            ):  # without a database the person cannot be checked, and sees nothing from it either
-                if not await self._may_see():
+            ):  # without a database they cannot be checked, and see nothing from it either
+                if await self._person_id() is None:
                     return await self.close(REFUSED)
 
-    async def _may_see(self) -> bool:
-        return await in_database(self._is_welcome)()
+    async def _person_id(self) -> int | None:
+        """Return the id of the person, or None if they may see nothing."""
+        return await in_database(self._read_person_id)()
 
-    def _is_welcome(self) -> bool:
+    def _read_person_id(self) -> int | None:
         """Read session and person anew: either may have been removed since the page was opened."""
         session = self.scope.get("session")
         if session is None:
-            return False
+            return None
         fresh = session.__class__(session.session_key)  # type() would be the LazyObject
-        request = type("Request", (), {"session": fresh})()
-        return permissions.can_view(get_user(request))
+        person = get_user(type("Request", (), {"session": fresh})())
+        return person.pk if permissions.can_view(person) else None
+
+
+def _topics(query: Mapping[str, Sequence[str]], person_id: int) -> dict[str, str]:
+    """Return what the page is told of, and the name under which it is told."""
+    topics = {events.QUEUE: "queue", events.person_topic(person_id): "queue"}
+    if thread_id := query.get("thread", [""])[0]:
+        topics[events.thread_topic(thread_id)] = THREAD
+    if topic := LISTS.get(name := query.get("list", [""])[0]):
+        topics[topic] = name
+    return topics
+
+
+def _age_of(query: Mapping[str, Sequence[str]]) -> float:
+    """Return how many seconds ago the page was asked for; endless if it does not say."""
+    age = query.get("age", [""])[0]
+    return int(age) / 1000 if age.isascii() and age.isdigit() and len(age) < 12 else math.inf
+
+
+def _spread() -> float:
+    return min(LONGEST_SPREAD_SECONDS, SPREAD_SECONDS * LiveConsumer.open_pages)
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    LiveConsumer.open_pages += 1
+    try:
+        yield
+    finally:
+        LiveConsumer.open_pages -= 1

@@ -1,10 +1,12 @@
-"""Messages to open pages: something changed. Delivery is at most once, so pages also poll."""
+"""Messages to open pages: what changed. A process that hears nothing tells its pages, which then ask by themselves."""
 
 import hashlib
 
 from approvals.live import relay
 
 QUEUE = "queue"
+THREADS = "threads"
+"""The list of threads. It changes with every run, the queue does not."""
 
 
 def thread_topic(thread_id: str) -> str:
@@ -17,8 +19,16 @@ def reply_topic(inquiry_id: str) -> str:
     return f"reply.{inquiry_id}"
 
 
-def publish(*, thread_id: str = "", is_queue_changed: bool = True) -> None:
+def person_topic(person_id: int) -> str:
+    """Return the name of what only this person is told."""
+    return f"person.{person_id}"
+
+
+def publish(*, thread_id: str, is_queue_changed: bool = True) -> None:
     """Announce that a thread, and the queue, changed: once the caller's transaction is committed, and not otherwise."""
-    topics = [thread_topic(thread_id)] if thread_id else []
-    topics += [QUEUE] if is_queue_changed else []
-    relay.announce(topics)
+    relay.announce([thread_topic(thread_id), THREADS, *([QUEUE] if is_queue_changed else [])])
+
+
+def publish_to_all() -> None:
+    """Announce that what every page shows may have changed, such as who votes or what a graph calls its nodes."""
+    relay.announce([relay.EVERYTHING])

@@ -9,10 +9,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection
 from psycopg import AsyncConnection
@@ -23,9 +22,13 @@ from approvals.database import give_back, in_database, is_for_a_moment
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Tell = Callable[[str], object]
+"""Called with a topic that was heard of."""
 
 CHANNEL = "countersign_live"
 _ANNOUNCE = f"SELECT pg_notify('{CHANNEL}', %s)"
+EVERYTHING = "everything"
+"""A topic of which everybody is told who waits for any topic."""
 _BEAT = "beat"
 """A topic without listeners: a connection that does not bring it is dead."""
 _FIRST_SECONDS = 1.0
@@ -34,6 +37,10 @@ _UNHEARD_LOOK_SECONDS = 0.02
 """A thread looks this often in a process that does not listen."""
 _HEARD_LOOK_SECONDS = 1.0
 """And this often in one that does."""
+_REMEMBERED_SECONDS = 120.0
+"""It is remembered for so long when a topic was heard of."""
+_ON_ITS_WAY_SECONDS = 2.0
+"""A message may be heard so much later than its change was committed."""
 
 
 def announce(topics: Collection[str]) -> None:
@@ -50,6 +57,34 @@ async def follow() -> None:
 def is_down() -> bool:
     """Return whether this process tried to listen and cannot."""
     return _listener.is_lost
+
+
+def is_up() -> bool:
+    """Return whether this process hears of changes now."""
+    return _listener.is_up
+
+
+def told(topics: Collection[str], tell: Tell) -> AbstractContextManager[None]:
+    """Have `tell` called with each of these topics that is heard of, and with EVERYTHING, until the block ends.
+
+    It is called in the event loop that listens, and must not wait.
+    """
+    return _listener.told(topics, tell)
+
+
+def may_have_missed(topic: str, *, seconds: float) -> bool:
+    """Return whether the topic was heard of in the last `seconds`, or whether that is not known."""
+    return _listener.may_have_missed(topic, seconds)
+
+
+def has_waiting() -> bool:
+    """Return whether anybody in this process waits for a topic."""
+    return bool(_listener._waiting)
+
+
+def tell_here(topics: Iterable[str]) -> None:
+    """Tell those who wait in this process, as if the topics had been heard of. Call it in the loop that listens."""
+    _listener.pass_on(topics)
 
 
 def wait_for(topic: str, look: Callable[[], T | None], *, seconds: float) -> T | None:
@@ -76,8 +111,10 @@ class _Listener:
         self.is_up = self.is_lost = False
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
+        self._waiting: dict[str, set[Tell]] = defaultdict(set)
         self._lock = threading.Lock()
+        self._up_since = 0.0
+        self._heard_at: dict[str, float] = {}  # oldest first
 
     async def begin(self) -> None:
         if self._task is None or self._task.done():
@@ -88,17 +125,49 @@ class _Listener:
 
     @contextmanager
     def heard(self, topic: str) -> Iterator[threading.Event]:
-        """Yield an event that is set whenever the topic is heard."""
+        """Yield an event that is set whenever the topic is heard of."""
         event = threading.Event()
-        with self._lock:
-            self._waiting[topic].add(event)
-        try:
+        with self.told([topic], lambda _: event.set()):
             yield event
+
+    @contextmanager
+    def told(self, topics: Collection[str], tell: Tell) -> Iterator[None]:
+        with self._lock:
+            for topic in topics:
+                self._waiting[topic].add(tell)
+        try:
+            yield
         finally:
             with self._lock:
-                self._waiting[topic].discard(event)
-                if not self._waiting[topic]:
-                    del self._waiting[topic]
+                for topic in topics:
+                    self._waiting[topic].discard(tell)
+                    if not self._waiting[topic]:
+                        del self._waiting[topic]
+
+    def may_have_missed(self, topic: str, seconds: float) -> bool:
+        now = time.monotonic()
+        since = now - seconds - _ON_ITS_WAY_SECONDS
+        if not self.is_up or since < max(self._up_since, now - _REMEMBERED_SECONDS):
+            return True
+        return any(self._heard_at.get(name, since) > since for name in (topic, EVERYTHING))
+
+    def pass_on(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self._remember(topic)
+            with self._lock:
+                waiting = self._everybody() if topic == EVERYTHING else list(self._waiting.get(topic, ()))
+            for tell in waiting:
+                tell(topic)
+
+    def _everybody(self) -> set[Tell]:
+        return {tell for waiting in self._waiting.values() for tell in waiting}
+
+    def _remember(self, topic: str) -> None:
+        now = time.monotonic()
+        self._heard_at.pop(topic, None)
+        self._heard_at[topic] = now
+        while (oldest := next(iter(self._heard_at))) and self._heard_at[oldest] < now - _REMEMBERED_SECONDS:
+            del self._heard_at[oldest]
 
     async def _listen(self) -> None:
         while True:
@@ -109,7 +178,7 @@ class _Listener:
                 if not self.is_lost:
                     logger.warning("live updates are off (%s): pages ask every 15 s", type(error).__name__)
                     self.is_lost = True
-                    await self._pass_on(self._topics())  # pages show it
+                    self.pass_on([EVERYTHING])  # pages show it, and ask by themselves
                 self._tried.set()
             await asyncio.sleep(settings.LISTEN_AGAIN_SECONDS)
 
@@ -128,41 +197,20 @@ class _Listener:
                 async for told in opened.notifies(timeout=seconds):
                     is_heard = True
                     if not self.is_up:
-                        await self._be_up()
-                    await self._pass_on(told.payload.split())
+                        self._be_up()
+                    self.pass_on(told.payload.split())
             raise TimeoutError
 
-    async def _be_up(self) -> None:
+    def _be_up(self) -> None:
         if self.is_lost:
             logger.warning("live updates are on again")
-        self.is_up, self.is_lost = True, False
+        self.is_up, self.is_lost, self._up_since = True, False, time.monotonic()
         self._tried.set()
-        await self._pass_on(self._topics())  # whatever was announced meanwhile was not heard
-
-    async def _pass_on(self, topics: Iterable[str]) -> None:
-        layer = _layer()
-        for topic in topics:
-            if topic in layer.groups:
-                await layer.group_send(topic, {"type": "changed", "topic": topic})
-            with self._lock:
-                waiting = list(self._waiting.get(topic, ()))
-            for event in waiting:
-                event.set()
-
-    def _topics(self) -> list[str]:
-        """Return every topic that somebody here waits for."""
-        with self._lock:
-            return list({*_layer().groups, *self._waiting})
+        self.pass_on([EVERYTHING])  # whatever was announced meanwhile was not heard
 
 
 def _conninfo() -> str:
     return make_conninfo("", **checkpoints.libpq_params(DEFAULT_DB_ALIAS))
-
-
-def _layer() -> InMemoryChannelLayer:
-    layer = get_channel_layer()
-    assert isinstance(layer, InMemoryChannelLayer)
-    return layer
 
 
 _listener = _Listener()

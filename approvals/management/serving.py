@@ -109,6 +109,7 @@ async def _answer(listening: socket.socket, on_ready: Callable[[], object], stop
         lifespan="off",  # Channels' router knows no lifespan scope
         log_level="warning",
         ws_max_size=64 * 1024,
+        ws_per_message_deflate=False,  # messages are of a few bytes, and it would keep memory for each page
         timeout_graceful_shutdown=LONGEST_REQUEST_SECONDS,
         server_header=False,
     )

@@ -1,8 +1,9 @@
 """What an open page asks for by itself is sent to it only when it is different."""
 
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import Page, Response, Route, WebSocketRoute, expect
 
 from tests.console import Console
 
@@ -56,3 +57,55 @@ def test_a_notice_that_came_with_an_error_goes_with_the_next_answer(console: Con
     page.unroute_all(behavior="wait")
     assert ask(page) == 200
     expect(page.locator("#banner")).to_be_empty()
+
+
+def test_a_page_asks_for_nothing_while_its_socket_is_open_and_nothing_changes(
+    console: Console, sign_in: SignIn
+) -> None:
+    approval = console.pause("gated", {"text": "quiet"})
+    page = sign_in("alice", is_own=True)
+    page.clock.install()
+    for path in (f"/?q={approval['thread_id']}", "/threads/", f"/threads/{approval['thread_id']}/"):
+        page.goto(console.url + path)
+        expect(page.locator("html[data-live=on]")).to_be_attached()
+        page.clock.run_for(3_000)  # what changed just before the page was opened
+        page.wait_for_load_state("networkidle")
+        asked: list[str] = []
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        for _ in range(3):
+            page.clock.run_for(EVERY)
+        assert asked == [], path
+    page.goto(f"{console.url}/?q={approval['thread_id']}")
+    expect(page.locator(f"#row-{approval['id']}")).to_be_visible()
+    with console.api("alice") as alice:
+        ballot = {"verdict": "approve", "seen_digest": approval["digest"]}
+        alice.post(f"/approvals/{approval['id']}/votes", json=ballot).raise_for_status()
+    expect(page.locator(f"#row-{approval['id']}")).to_have_count(0)
+
+
+def test_a_page_asks_by_itself_while_its_server_is_told_of_nothing(console: Console, sign_in: SignIn) -> None:
+    approval = console.pause("gated", {"text": "not live"})
+    page = sign_in("alice", is_own=True)
+    page.route_web_socket("**/ws/live/**", lambda socket: socket.send('{"live": false, "changed": {}}'))
+    opened(page, console, approval["thread_id"])
+
+
+def test_a_page_takes_a_silent_socket_for_dead(console: Console, sign_in: SignIn) -> None:
+    """As after sleep: the socket looks open, and its other end is gone."""
+    approval = console.pause("gated", {"text": "silent"})
+    sockets: list[str] = []
+
+    def be_silent(socket: WebSocketRoute) -> None:
+        sockets.append(socket.url)
+        socket.send('{"live": true, "changed": {}}')
+
+    page = sign_in("alice", is_own=True)
+    page.route_web_socket("**/ws/live/**", be_silent)
+    page.clock.install()
+    page.goto(f"{console.url}/?q={approval['thread_id']}")
+    expect(page.locator("html[data-live=on]")).to_be_attached()
+    page.clock.run_for(4 * EVERY)
+    expect(page.locator("html[data-live=on]")).to_be_attached()
+    assert len(sockets) == 2
+    age = parse_qs(urlsplit(sockets[1]).query)["age"][0]
+    assert int(age) > 3 * EVERY, "it says how old what it shows is, and is told what it missed"

@@ -25,7 +25,7 @@ def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0) -> Ru
     run.thread.status, run.thread.updated_at = ThreadStatus.BUSY, timezone.now()
     run.thread.save(update_fields=["status", "updated_at", *changed])
     enqueue(run, priority=priority)
-    events.publish(thread_id=run.thread_id)
+    events.publish(thread_id=run.thread_id, is_queue_changed=False)
     return run
 
 

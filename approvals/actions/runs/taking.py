@@ -33,7 +33,7 @@ def take_queued(run_id: str) -> TakenRun | None:
     run, taken = found
     run.status, run.attempts, run.updated_at = RunStatus.RUNNING, run.attempts + 1, timezone.now()
     run.save(update_fields=["status", "attempts", "updated_at"])
-    events.publish(thread_id=run.thread_id)
+    events.publish(thread_id=run.thread_id, is_queue_changed=False)
     audit_entries.append("run.started", run, attempt=run.attempts, fence=taken.fence)
     return replace(taken, attempts=run.attempts)
 

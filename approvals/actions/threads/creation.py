@@ -10,6 +10,7 @@ from approvals import audit
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.errors import AlreadyExists, Invalid
+from approvals.live import events
 from approvals.models import Thread
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}")
@@ -25,6 +26,7 @@ def create_thread(
     try:
         with audit.transaction():
             thread = Thread.objects.create(id=thread_id, metadata=metadata or {}, started_by_id=by.pk)
+            events.publish(thread_id=thread_id, is_queue_changed=False)
             audit.append("thread.created", actor=by.get_username(), thread_id=thread_id, rows=audit.told(thread))
     except IntegrityError:
         if if_exists == "do_nothing":

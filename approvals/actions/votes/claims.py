@@ -36,6 +36,7 @@ def claim(*, approval_id: UUID, is_take_over: bool = False, by: User) -> Approva
         is_renewal = not held and holder == by.get_username()
         approval.claimed_by_id, approval.claimed_until = by.pk, here.now + timedelta(minutes=CLAIM_MINUTES)
         approval.save(update_fields=["claimed_by", "claimed_until"])
+        events.publish(thread_id=approval.thread_id)
         if not is_renewal:
             _record("approval.taken_over" if held else "approval.claimed", approval, by, held_by=holder if held else "")
     return approval
@@ -51,11 +52,11 @@ def release(*, approval_id: UUID, by: User) -> Approval:
             raise NotFound("You hold no claim on this.")
         approval.claimed_by, approval.claimed_until = None, None
         approval.save(update_fields=["claimed_by", "claimed_until"])
+        events.publish(thread_id=approval.thread_id)
         _record("approval.released", approval, by)
     return approval
 
 
 def _record(action: str, approval: Approval, by: User, **about: str) -> None:
-    events.publish(thread_id=approval.thread_id)
     told = {"approval": str(approval.pk), **{name: value for name, value in about.items() if value}}
     audit.append(action, actor=by.get_username(), thread_id=approval.thread_id, object=told)

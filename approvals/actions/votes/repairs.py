@@ -8,6 +8,7 @@ from approvals.domain import bindings, permissions, policies
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, RunKind, RunStatus, ThreadStatus
 from approvals.errors import Conflict, NotFound
+from approvals.live import events
 from approvals.models import Approval, Run, Thread
 
 
@@ -38,6 +39,7 @@ def ask_again(*, thread_id: str, by: User) -> Run:
             resume_from=thread.checkpoint_id,
         )
         queueing.queue_run(run)
+        events.publish(thread_id=thread.pk)  # a run that is given up leaves the tab of failed ones
         about = {"run": str(run.pk), "checkpoint": thread.checkpoint_id}
         audit.append(
             "run.repaired", actor=by.get_username(), thread_id=thread.pk, object=about, rows=rows | audit.told(run)

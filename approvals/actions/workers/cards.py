@@ -11,6 +11,7 @@ from approvals import audit
 from approvals.audit import subjects
 from approvals.domain import rulebook
 from approvals.jobs import job_queue, runtime
+from approvals.live import events
 from approvals.models import Graph, Thread
 
 
@@ -22,6 +23,7 @@ def publish_graphs() -> list[str]:
             [*card.nodes, *(node for each in card.subgraphs.values() for node in each.nodes)]
         ):
             raise RegistryError(f"Graph {card.id}: {fault}")
+    is_new = False
     with audit.transaction():
         if not job_queue.has_live_worker(within_seconds=30):
             # Cards of other graphs are leftovers, unless another worker, with other code, is alive.
@@ -34,6 +36,7 @@ def publish_graphs() -> list[str]:
             made, _ = Graph.objects.update_or_create(
                 pk=card.id, defaults={"card": plain, "published_at": timezone.now()}
             )
+            is_new = True
             audit.append_by_worker(
                 "graph.published",
                 object={"graph": card.id, "code": card.code_digest, "policies": subjects.written_in(plain)},
@@ -41,6 +44,8 @@ def publish_graphs() -> list[str]:
                 rows=audit.told(made),
                 about=audit.key_of(made),
             )
+    if is_new:
+        events.publish_to_all()
     _read_again([card.id for card in cards])  # one short transaction for each thread: there may be thousands
     return [card.id for card in cards]
 
