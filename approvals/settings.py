@@ -14,6 +14,7 @@ from agentcore.plain.limits import MOST_IDLE_SECONDS
 from agentcore.plain.urls import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
 from approvals.conf.embedded import data_dir
 from approvals.conf.environment import read
+from approvals.conf.static_version import keep_for_good, static_version
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = data_dir()
@@ -221,8 +222,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     # First, because it is async: between two sync middlewares it would cost each request two more thread switches.
-    "servestatic.middleware.ServeStaticMiddleware",
+    "approvals.web.static_files.StaticFilesMiddleware",
     "approvals.web.middleware.RequestIdMiddleware",
+    "approvals.web.compression.CompressionMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -289,11 +291,12 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024  # bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
-STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_URL = f"static/{static_version(STATICFILES_DIRS[0])}/"
+STATIC_ROOT = DATA_DIR / "static"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = False
+SERVESTATIC_ADD_HEADERS_FUNCTION = keep_for_good
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
