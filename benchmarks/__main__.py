@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "audit", "bound", "decide", "history", "http", "saver"]
+TABLES = ["approve", "audit", "bound", "decide", "history", "http", "idle", "push", "resumed", "saver"]
 
 
 def main() -> None:

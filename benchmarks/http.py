@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import psycopg
 
+from benchmarks.running import started, up
 from tests.console import free_port
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "200"))
@@ -139,8 +140,8 @@ async def _countersign() -> AsyncIterator[Served]:
     graphs.write_text(json.dumps({"graphs": {"gated": GRAPH}}))
     port = free_port()
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
-    with _started(command, {"LANGGRAPH_JSON": str(graphs)}):
-        url = await _up(port, "/readyz")
+    with started(command, {"LANGGRAPH_JSON": str(graphs)}):
+        url = await up(port, "/readyz")
         yield _Countersign(starter), url, {"Authorization": f"Bearer {voter}"}
 
 
@@ -174,8 +175,8 @@ async def _aegra(python: Path) -> AsyncIterator[Served]:
         "LOG_LEVEL": "ERROR",
     }
     command = [str(python), "-m", "uvicorn", "aegra_api.main:app", "--port", str(port), "--log-level", "error"]
-    with _started(command, env):
-        yield _Aegra(), await _up(port, "/health"), {}
+    with started(command, env):
+        yield _Aegra(), await up(port, "/health"), {}
 
 
 class _Bare:
@@ -194,8 +195,8 @@ class _Bare:
 async def _bare(python: Path) -> AsyncIterator[Served]:
     port = free_port()
     command = [str(python), "-m", "uvicorn", "benchmarks.peers.bare:app", "--port", str(port), "--log-level", "error"]
-    with _started(command, {"DATABASE_URL": _new_database("bench_bare")}):
-        yield _Bare(), await _up(port, "/docs"), {}
+    with started(command, {"DATABASE_URL": _new_database("bench_bare")}):
+        yield _Bare(), await up(port, "/docs"), {}
 
 
 async def _post(client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
@@ -209,38 +210,6 @@ async def _get(client: httpx.AsyncClient, path: str) -> Any:
 def _check(values: dict[str, Any]) -> None:
     if values.get("sent") != EDITED:
         raise RuntimeError(f"The graph did not run to its end with the edit: {values}")
-
-
-def _started(command: list[str], env: dict[str, str]) -> "_Process":
-    return _Process(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.DEVNULL))
-
-
-class _Process:
-    """A server that stops with the block."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=60)
-
-
-async def _up(port: int, path: str) -> str:
-    """Wait until the server answers; return its address."""
-    url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(base_url=url, timeout=5) as client:
-        for _ in range(600):
-            try:
-                if (await client.get(path)).is_success:
-                    return url
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.1)
-    raise RuntimeError("The server did not start within a minute.")
 
 
 def _new_database(name: str) -> str:

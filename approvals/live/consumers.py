@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.db import Error
@@ -32,7 +33,7 @@ LISTS = {"threads": events.THREADS}
 """Lists that only some pages show. Every page shows something of the queue."""
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):
+class LiveConsumer(AsyncWebsocketConsumer):
     """`/ws/live/?thread=ID&list=threads&age=MS` sends `{"live": true, "changed": {"queue": 0.3, "thread": 0}}`.
 
     `live` is false while this server is not told of changes: the page then asks again and again by itself. `changed`
@@ -88,13 +89,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 if relay.may_have_missed(topic, seconds=age_seconds):
                     note(topic)
             while True:
-                message = {"live": relay.is_up(), "changed": dict(changed)}
+                text = json.dumps({"live": relay.is_up(), "changed": changed})
                 changed.clear()
                 noted.clear()
-                await self.send_json(message)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(settings.SOCKET_BEAT_SECONDS):
-                        await noted.wait()
+                await self.send(text_data=text)
+                beat = asyncio.get_running_loop().call_later(settings.SOCKET_BEAT_SECONDS, noted.set)
+                await noted.wait()
+                beat.cancel()
 
     async def _check(self) -> None:
         """Close the socket when the person may see nothing any more, and when it is old."""

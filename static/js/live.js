@@ -8,11 +8,13 @@
   const EVERY_OF_RUNS = 2000;
   const LONGEST_SILENCE = 55000; // the server says something every 20 s
   const LONGEST_WAIT = 30000;
+  const THREAD_FIRST = 400; // on the page of a thread, its lists wait for so long: what happens to the thread is shown first
   let socket = null;
   let isLive = false;
   let tries = 0;
   let retry = 0;
   let followed = "";
+  let post = null; // the last one, which may be on its way
   let heardAt = 0;
   let isTrueAt = Date.now() - performance.now(); // what the page shows was true then
   const last = {};
@@ -22,7 +24,8 @@
   function tell(name, within = 0) {
     const now = performance.now();
     const soonest = (last[name] ?? -Infinity) + (SHORTEST[name] ?? SHORTEST_OF_LISTS);
-    const at = Math.max(now + Math.random() * within, soonest);
+    const rest = name !== "thread" && threadOfPage() ? THREAD_FIRST : 0;
+    const at = Math.max(now + rest + Math.random() * within, soonest);
     if (pending[name]?.at <= at) return;
     clearTimeout(pending[name]?.timer);
     pending[name] = null;
@@ -32,7 +35,12 @@
 
   function ask(name) {
     last[name] = performance.now();
+    if (post?.readyState > 0 && post.readyState < 4) return; // its answer shows the page anew, or asks again
     document.body.dispatchEvent(new CustomEvent("changed-" + name));
+  }
+
+  function tellSince(asked, names) {
+    for (const name in last) if (last[name] > asked && (!names || names.includes(name))) tell(name);
   }
 
   const askForAll = () => { for (const name of ["queue", "threads", "thread"]) tell(name); };
@@ -40,8 +48,10 @@
   const triggerOf = (part) => part?.getAttribute("hx-trigger") || "";
   const namesIn = (trigger) => [...trigger.matchAll(/changed-(\w+)/g)].map((found) => found[1]);
 
+  const threadOfPage = () => document.getElementById("page")?.dataset.thread || "";
+
   function follows() {
-    const thread = document.getElementById("page")?.dataset.thread || "";
+    const thread = threadOfPage();
     const list = document.querySelector("[hx-trigger*=changed-threads]") ? "threads" : "";
     return new URLSearchParams({ thread, list }).toString();
   }
@@ -106,8 +116,14 @@
   document.addEventListener("htmx:configRequest", ({ detail }) => {
     if (detail.elt.dataset.etag) detail.headers["If-None-Match"] = detail.elt.dataset.etag;
   });
-  document.addEventListener("htmx:beforeRequest", (event) => { event.detail.xhr.asked = performance.now(); });
+  const isPost = (detail) => detail.requestConfig?.verb === "post";
+  document.addEventListener("htmx:beforeSend", ({ detail }) => {
+    detail.xhr.asked = performance.now();
+    if (isPost(detail)) post = detail.xhr;
+  });
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (detail.successful && detail.xhr.status !== 204) return;
+    if (isPost(detail)) tellSince(detail.xhr.asked);
     if (detail.successful) return;
     // An error may have put a notice on the page, which only a whole answer takes away.
     for (const part of document.querySelectorAll("[data-etag]")) delete part.dataset.etag;
@@ -117,9 +133,7 @@
     const trigger = triggerOf(detail.requestConfig?.elt);
     const isPart = namesIn(trigger).length > 0;
     // An answer may be older than what was told while it was on its way, and htmx drops what waits for a replaced element.
-    for (const name in last) {
-      if (detail.xhr && last[name] > detail.xhr.asked && (!isPart || namesIn(trigger).includes(name))) tell(name);
-    }
+    if (detail.xhr) tellSince(detail.xhr.asked, isPart ? namesIn(trigger) : null);
     // Whatever else replaces the part takes its ETag away with it.
     const etag = detail.xhr?.getResponseHeader("ETag");
     const part = document.getElementById(detail.requestConfig?.elt.id);
