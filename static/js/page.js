@@ -82,6 +82,11 @@
 
   // Votes and buttons that came anew: what is open stays open, and what is being typed stays.
   let stillOpen = [];
+  const keepOpen = (part) => { stillOpen = [...stillOpen, ...[...part.querySelectorAll("details[id][open]")].map((old) => old.id)]; };
+  function openAgain() {
+    // Not before: of details with one name, the second that is in the page closes.
+    for (const id of stillOpen) if (document.getElementById(id)) document.getElementById(id).open = true;
+  }
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment } = event.detail;
     if (target.id !== "tally" && target.id !== "decide") return;
@@ -89,13 +94,16 @@
       const fresh = fragment.querySelector(`#${old.id}`);
       if (fresh && old.value) fresh.value = old.value;
     }
-    stillOpen = [...stillOpen, ...[...target.querySelectorAll("details[id][open]")].map((old) => old.id)];
+    keepOpen(target);
   });
-  document.addEventListener("htmx:oobAfterSwap", () => {
-    // Not before: of details with one name, the second that is in the page closes.
-    for (const id of stillOpen) if (document.getElementById(id)) document.getElementById(id).open = true;
-    stillOpen = [];
+  document.addEventListener("htmx:oobAfterSwap", openAgain);
+
+  // A part that asked again: somebody may be about to confirm something in it.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.requestConfig?.verb === "get" && event.detail.shouldSwap) keepOpen(event.detail.target);
   });
+  document.addEventListener("htmx:afterSwap", openAgain);  // after those that came along with the part
+  document.addEventListener("htmx:afterSettle", () => { stillOpen = []; });
 
   // A notice that is already there is not read out again.
   document.addEventListener("htmx:oobBeforeSwap", (event) => {

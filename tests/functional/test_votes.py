@@ -209,6 +209,9 @@ def test_a_running_run_is_cancelled_after_a_question(console: Console, sign_in: 
     vote(console, "alice", approval).raise_for_status()
     alice = open_approval(sign_in("alice"), console, approval)
     alice.locator("#run .confirm summary").click()
+    alice.locator("#run").evaluate("run => { delete run.dataset.etag; run.isOld = true; }")
+    alice.evaluate("document.body.dispatchEvent(new CustomEvent('changed-thread'))")  # it comes anew, and stays open
+    alice.wait_for_function("() => !document.getElementById('run').isOld")
     expect(alice.locator("#run .confirm")).to_contain_text("may still do what it does")
     alice.locator("#run .confirm button").click()
     expect(alice.locator("#run[data-status=cancelled]")).to_be_visible()
