@@ -96,7 +96,8 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
         return found[0]
 
     def _locked(self, thread_id: str) -> ThreadQuerySet:
-        locked = self.select_related("started_by").select_for_update(of=("self",)).defer("state", "metadata")
+        locked = self.select_related("started_by", "reading").select_for_update(of=("self",))
+        locked = locked.defer("state", "metadata")
         return locked.filter(pk=thread_id)
 
 
@@ -159,6 +160,27 @@ class Thread(models.Model):
         from django.urls import reverse
 
         return reverse("thread", args=[self.id])
+
+    def reading_for(self, approval: Approval) -> Reading | Approval:
+        """Return what says which stored bytes an open question rests on: the newest reading of its step, or itself."""
+        reading: Reading | None = getattr(self, "reading", None)
+        return reading if reading and reading.checkpoint_id == approval.head else approval
+
+
+class Reading(models.Model):
+    """The stored bytes of a step as read after one of its questions was answered. Those still open rest on these.
+
+    It is one row and one entry, however many questions are open: their own rows stay as they were asked.
+    """
+
+    thread = models.OneToOneField(Thread, primary_key=True, on_delete=models.PROTECT, related_name="reading")
+    checkpoint_id = models.CharField(max_length=64)
+    """The thread's newest checkpoint. Questions that were asked at another one do not rest on this."""
+    head_writes = models.CharField(max_length=32, blank=True)
+    bound = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.thread_id} at {self.checkpoint_id}"
 
 
 APPROVAL_CONTENT = ("state", "request", "actions", "answer_schema", "proposal")

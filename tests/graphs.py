@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
 
@@ -59,6 +59,11 @@ async def ask(state: State, config: RunnableConfig) -> State:
     return {"notes": [f"answered {answer}"]}
 
 
+async def ask_each(state: State) -> State:
+    answer: Any = interrupt({"question": f"May number {state['count']} go?"})
+    return {"notes": [f"{state['count']}: {answer}"]}
+
+
 async def left(state: State) -> State:
     return {"notes": ["left"]}
 
@@ -98,6 +103,12 @@ def act_in_a_thread(state: State, config: RunnableConfig) -> State:
 blocking = _builder(prepare=prepare, act=act_in_a_thread).compile(interrupt_before=["act"], name="blocking")
 gated = _builder(prepare=prepare, act=act).compile(interrupt_before=["act"], name="gated")
 asking = _builder(prepare=prepare, ask=ask, act=act).compile(interrupt_before=["act"], name="asking")
+
+_fan: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+_fan.add_node("ask_each", ask_each)
+_fan.add_conditional_edges(START, lambda state: [Send("ask_each", {"count": n}) for n in range(state["count"])])
+fanning = _fan.compile(name="fanning")
+"""One step that asks `count` questions at once."""
 leaking = _builder(prepare=prepare, leak=leak).compile(interrupt_before=["leak"], name="leaking")
 two_gates = _builder(one=left, first_gate=act, between=right, second_gate=act).compile(
     interrupt_before=["first_gate", "second_gate"], name="two_gates"

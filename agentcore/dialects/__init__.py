@@ -64,7 +64,8 @@ def read(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
     try:
         if snapshot.gate:
             return _at_gate(graph, snapshot)
-        asked = [_pause(graph, snapshot, pending) for pending in snapshot.interrupts]
+        is_failed = any(pending.is_poisoned for pending in snapshot.interrupts)
+        asked = [_pause(graph, snapshot, pending, is_failed=is_failed) for pending in snapshot.interrupts]
         return asked + [pause for inner in snapshot.inner for pause in _at_gate(graph, hidden(inner))]
     except Exception as error:
         nodes = ", ".join(snapshot.next)
@@ -85,10 +86,11 @@ def _at_gate(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
     ]
 
 
-def _pause(graph: GraphFacts, snapshot: Snapshot, pending: PendingInterrupt) -> Pause:
+def _pause(graph: GraphFacts, snapshot: Snapshot, pending: PendingInterrupt, *, is_failed: bool) -> Pause:
+    """Read one question. `is_failed`: a question of its step has an answer that its node failed with."""
     kind, asked = _asked(pending, graph.tool_schemas())
     asked = _with_words(asked, graph.approval_metadata(pending.node).get("description"))
-    why_not = _why_not(snapshot, pending)
+    why_not = POISONED if pending.is_poisoned else STEP_FAILED if is_failed else ""
     return Pause(
         kind=kind,
         interrupt_id=pending.id,
@@ -137,12 +139,6 @@ def _with_call_ids(actions: Sequence[Action], values: Mapping[str, Any]) -> tupl
             calls.remove(call)
         found.append(replace(action, call_id=str(call.get("id") or "")) if call else action)
     return tuple(found)
-
-
-def _why_not(snapshot: Snapshot, pending: PendingInterrupt) -> str:
-    if pending.is_poisoned:
-        return POISONED
-    return STEP_FAILED if any(other.is_poisoned for other in snapshot.interrupts) else ""
 
 
 def faults_in(question: Question, answer: Any) -> list[Fault]:

@@ -48,6 +48,7 @@ ACTIONS = {
     "thread.force_cleaned": "An admin removed a thread's checkpoints.",
     "thread.forked": "A thread was made from a checkpoint of another.",
     "thread.paused": "A thread waits for people. What they will see was stored.",
+    "thread.read_again": "A run answered one of several questions; the stored bytes were read again for the open ones.",
     "thread.replayed": "An admin replayed a thread from an earlier checkpoint.",
     "thread.tampered": "Stored bytes behind a question or a decision were changed in place; it is asked anew.",
     "thread.retired": "A finished thread was removed because of its age.",

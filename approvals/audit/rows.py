@@ -30,6 +30,7 @@ from approvals.models import (
     Graph,
     Policy,
     PolicyVersion,
+    Reading,
     Run,
     Safeguard,
     Thread,
@@ -74,6 +75,7 @@ MODELS: dict[str, type[Model]] = {
     "policy": Policy,
     "thread": Thread,
     "approval": Approval,
+    "reading": Reading,
     "vote": Vote,
     "decision": Decision,
     "run": Run,
@@ -287,7 +289,7 @@ def _since_sql() -> str:
 
 def _thread_of(model: type[Model]) -> tuple[str, str]:
     table = model._meta.db_table
-    if model in (Approval, Run):
+    if model in (Approval, Reading, Run):
         return f'"{table}".thread_id', ""
     if model in (Vote, Decision):
         return "a.thread_id", f'LEFT JOIN approvals_approval AS a ON a.id = "{table}".approval_id'

@@ -84,6 +84,7 @@ def read(
         about_threads |= {each.thread_id for each in asked}
         whole |= {about_policy(part) for each in asked for part in _segments(_source(each))}
         newest |= {f"graph:{each.graph_id}" for each in asked if METADATA in _source(each)}
+        newest |= {f"reading:{each.thread_id}" for each in asked}
     on = [f'%"approval":"{each.pk}"%' for each in asked]
     wanted = {"all": sorted(whole), "newest": sorted(newest), "threads": sorted(about_threads), "on": on}
     found: dict[str, list[dict[str, Any]]] = {}
@@ -128,6 +129,13 @@ def _thread_differs(log: Log, thread: Thread) -> list[str]:
     here = {column.name for column in rows.columns("thread")} - thread.get_deferred_fields()
     found = rows.told(thread, *here)[key] or {}
     return sorted(name for name in here & wanted.keys() if found[name] != wanted[name])
+
+
+def reading_differs(log: Log, thread: Thread) -> list[str]:
+    """Name the newest reading of a thread, which comes with it, if it is not the one that the log has."""
+    key, reading = f"reading:{thread.pk}", getattr(thread, "reading", None)
+    found = rows.told(reading)[key] if reading else None
+    return ["thread reading"] if found != log.rows_of(key, key) and not is_off("row_check") else []
 
 
 def why_not_thread(differing: Sequence[str]) -> str:

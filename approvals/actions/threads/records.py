@@ -1,11 +1,13 @@
 """Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, cast
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -30,10 +32,12 @@ from approvals.domain.run_traits import traits_of
 from approvals.domain.spoofing import findings
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunStatus, ThreadStatus, VoteEnd
 from approvals.live import events
-from approvals.models import Approval, Run, Thread, Vote
+from approvals.models import Approval, Reading, Run, Thread, Vote
 
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
 LONGEST_PART = 300
+_AT_ONCE = 200
+"""Questions of one statement: each may come with a large state."""
 
 
 @dataclass(frozen=True)
@@ -208,88 +212,119 @@ def _last_run(thread_id: str) -> "QuerySet[Run]":
 
 
 def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run: bool) -> list[Approval]:
-    """Open all questions of a step. There may be hundreds, so what is known of them is read at once."""
+    """Open all questions of a step. There may be a thousand, so they are read and written together."""
     if not seen.pauses:
         return []
-    newest = seen.snapshot.checkpoint_id
-    asked_here = Q(checkpoint_id=newest) | Q(head_id=newest)
-    of_thread = Approval.objects.filter(asked_here, thread=thread).without_content()
-    latest = {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in of_thread.order_by("round")}
-    rulebook = Rulebook(thread.graph_id)
+    known = _known(thread, seen.snapshot.checkpoint_id)
+    changes = {} if is_after_run else _changes(thread, known.values(), seen.bound)
+    if changes:
+        _supersede([each for each in known.values() if each.pk in changes], changes)
+    questions = Questions(thread, seen, Rulebook(thread.graph_id))
     opened: list[Approval] = []
+    new: list[Approval] = []
     for pause in seen.pauses:
-        here = _asking(seen.snapshot, pause)
-        known = latest.get((here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id))
-        changes = _changes(known, seen.bound) if known and not is_after_run else []
-        if known and changes:
-            _supersede(known, changes)
-        is_again = known is not None and (
-            bool(changes) or _is_to_ask_again(known, pause, is_asked_again=is_asked_again)
-        )
-        key = {
-            "thread": thread,
-            "checkpoint_ns": here.checkpoint_ns,
-            "checkpoint_id": here.checkpoint_id,
-            "interrupt_id": pause.interrupt_id,
-            "round": known.round + 1 if known and is_again else 1,
-        }
-        asked = _asked(thread, seen, pause, rulebook)
-        opened.append(_open(thread, None if is_again else known, key, asked))
+        approval = known.get(questions.place_of(pause))
+        if (
+            approval is None
+            or approval.pk in changes
+            or _is_to_ask_again(approval, pause, is_asked_again=is_asked_again)
+        ):
+            approval = questions.new(pause, round=approval.round + 1 if approval else 1)
+            new.append(approval)
+        else:
+            _replace_if_other(approval, pause, questions)
+        opened.append(approval)
+    Approval.objects.bulk_create(new, batch_size=_AT_ONCE)
+    for approval in new:
+        _record_asked("thread.paused", approval, audit.told(approval))
+    _read_again(thread, seen, [each for each in opened if each.is_pending])
     return opened
 
 
-def _open(thread: Thread, approval: Approval | None, key: dict[str, Any], asked: dict[str, Any]) -> Approval:
-    is_new = approval is None
-    if approval is None:
-        approval = Approval.objects.create(**key, **asked)
-        approval.refresh_from_db(fields=["asked_at", "due_at"])  # by the database's clock
-    is_other = not is_new and approval.is_pending and approval.shown_digest != asked["shown_digest"]
-    is_read_otherwise = any(getattr(approval, name) != asked[name] for name in ("blocked", "why_not"))
-    is_moved = is_read_otherwise or _is_rebound(approval, asked)
-    ended: audit.Told = {}
-    is_replaced = approval.is_pending and (is_other or is_moved)
-    written: list[str] = []
-    if is_replaced:
-        # Written in place of the question that was there: same checkpoint, same id. Who saw that one votes in vain.
-        # Or the worker has other graphs than the one that read it first, and other types are allowed.
-        written, ended = _replace(approval, asked, is_other=is_other)
-    if is_new or is_replaced:
-        audit.append_by_worker(
-            "thread.paused" if is_new or is_other else "approval.read_again",
-            thread_id=thread.pk,
-            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
-            digests={
-                "shown": approval.shown_digest,
-                "rule": digest(approval.rule),
-                "bytes": policies.bytes_digest(approval.bound),
-            },
-            policy_version=approval.rule["source"],
-            rows={**ended, **audit.told(approval, *written)},
-            about=audit.key_of(approval),
-        )
-    return approval
+def _known(thread: Thread, newest: str) -> dict[tuple[str, str, str], Approval]:
+    """Return the latest round of each question that was asked here, by its place."""
+    asked_here = Q(checkpoint_id=newest) | Q(head_id=newest)
+    found = Approval.objects.filter(asked_here, thread=thread).without_content().order_by("round")
+    return {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in found}
 
 
-def _changes(known: Approval, bound: Bound | None) -> list[str]:
-    """Name what is stored differently than when an open question was asked."""
-    was = Bound.of(known.bound) if known.is_pending and not is_off("bytes_check") else None
-    return was.changes(bound.without(was.unread)) if was and bound else []
+def _replace_if_other(approval: Approval, pause: Pause, questions: "Questions") -> None:
+    """Store an open question anew if something else was written in its place: same checkpoint, same id.
+
+    Who saw that one votes in vain. Or the worker has other graphs than the one that read it first, and other types are
+    allowed.
+    """
+    is_other = approval.shown_digest != questions.shown(pause)[1]
+    read = {"blocked": list(questions.here(pause).blocked), "why_not": pause.why_not}
+    if not approval.is_pending or not is_other and all(getattr(approval, name) == read[name] for name in read):
+        return
+    written, ended = _replace(approval, questions.columns(pause), is_other=is_other)
+    action = "thread.paused" if is_other else "approval.read_again"
+    _record_asked(action, approval, {**ended, **audit.told(approval, *written)})
 
 
-def _is_rebound(known: Approval, asked: dict[str, Any]) -> bool:
-    """Return whether an open question rests on other bytes now because another answer of its step was stored."""
-    was, now = Bound.of(known.bound), Bound.of(asked["bound"])
-    if was is None or now is None:
-        return now is not None or known.head_writes != asked["head_writes"]
-    return bool(was.changes(now.without(was.unread)))
+def _record_asked(action: str, approval: Approval, rows: audit.Told) -> None:
+    audit.append_by_worker(
+        action,
+        thread_id=approval.thread_id,
+        object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id, "kind": approval.kind},
+        digests={
+            "shown": approval.shown_digest,
+            "rule": digest(approval.rule),
+            "bytes": policies.bytes_digest(approval.bound),
+        },
+        policy_version=approval.rule["source"],
+        rows=rows,
+        about=audit.key_of(approval),
+    )
 
 
-def _supersede(known: Approval, changes: list[str]) -> None:
-    """Supersede a question whose stored bytes somebody changed outside a run of ours. It is asked anew."""
-    text = "What is stored was changed behind this. What you voted or reserved no longer counts."
-    _close(known, tell_voters([known], text))
-    if why(changes) == BEHIND:
-        record_tampering(known, changes)
+def _changes(thread: Thread, known: Iterable[Approval], bound: Bound | None) -> dict[UUID, list[str]]:
+    """Name what is stored differently than when open questions were asked, by their ids."""
+    if bound is None or is_off("bytes_check"):
+        return {}
+    found: dict[UUID, list[str]] = {}
+    for approval in known:
+        was = Bound.of(thread.reading_for(approval).bound) if approval.is_pending else None
+        if was and (changes := was.changes(bound.without(was.unread))):
+            found[approval.pk] = changes
+    return found
+
+
+def _read_again(thread: Thread, seen: Seen, opened: Sequence[Approval]) -> None:
+    """Have open questions rest on the bytes as they are now, after another answer of their step was stored."""
+    if not any(_is_rebound(thread.reading_for(approval), seen) for approval in opened):
+        return
+    bound = seen.bound.plain() if seen.bound else None
+    now = {"checkpoint_id": seen.snapshot.checkpoint_id, "head_writes": seen.head.writes, "bound": bound}
+    thread.reading = Reading(thread=thread, **now)
+    Reading.objects.bulk_create(
+        [thread.reading], update_conflicts=True, update_fields=list(now), unique_fields=["thread"]
+    )
+    audit.append_by_worker(
+        "thread.read_again",
+        thread_id=thread.pk,
+        object={"checkpoint": seen.snapshot.checkpoint_id, "open": len(opened)},
+        digests={"bytes": policies.bytes_digest(bound)},
+        rows=audit.told(thread.reading),
+        about=audit.key_of(thread.reading),
+    )
+
+
+def _is_rebound(known: Reading | Approval, seen: Seen) -> bool:
+    """Return whether other bytes are stored now than an open question rests on."""
+    was = Bound.of(known.bound)
+    if was is None or seen.bound is None:
+        return seen.bound is not None or known.head_writes != seen.head.writes
+    return bool(was.changes(seen.bound.without(was.unread)))
+
+
+def _supersede(known: list[Approval], changes: Mapping[UUID, Sequence[str]]) -> None:
+    """Supersede questions whose stored bytes somebody changed outside a run of ours. They are asked anew."""
+    _close(known, "What is stored was changed behind this. What you voted or reserved no longer counts.")
+    for approval in known:
+        if why(changes[approval.pk]) == BEHIND:
+            record_tampering(approval, changes[approval.pk])
 
 
 def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
@@ -330,9 +365,8 @@ def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tu
         kept = {"proposal", "rule", "required_votes", "due_at", "digest", "code_digest", "asked_at"}
         asked = {name: value for name, value in asked.items() if name not in kept}
     Approval.objects.filter(pk=approval.pk).update(**asked)
-    approval.refresh_from_db()
-    for name in approval.get_deferred_fields() & asked.keys():
-        setattr(approval, name, asked[name])
+    for name, value in asked.items():
+        setattr(approval, name, value)
     return list(asked), ended
 
 
@@ -347,37 +381,92 @@ def tell_voters(approvals: list[Approval], text: str) -> audit.Told:
     return {f"vote:{pk}": {"ended_at": True, "ended_as": VoteEnd.SUPERSEDED.value} for pk, _, _ in votes}
 
 
-def _asked(thread: Thread, seen: Seen, pause: Pause, rulebook: Rulebook) -> dict[str, Any]:
-    """Return the columns of an approval that a question fills."""
-    snapshot = _asking(seen.snapshot, pause)
-    shown = _shown(thread, snapshot, pause)
-    shown_digest, hidden = digest(shown), masks.hidden(snapshot).values
-    return {
-        **_ruled(rulebook, pause),
-        "proposal": None,
-        "shown_digest": shown_digest,
-        "digest": shown_digest,
-        "graph_id": thread.graph_id,
-        "code_digest": rulebook.code_digest,
-        "head_id": seen.snapshot.checkpoint_id if pause.checkpoint_ns else "",
-        "head_writes": seen.head.writes,
-        "bound": seen.bound.plain() if seen.bound else None,
-        "kind": pause.kind,
-        "next": list(pause.next),
-        "title": pause.title[:300],
-        "summary": pause.summary[:500],
-        "request": shown["request"],
-        "actions": shown["actions"],
-        "cut": _cut_parts(pause.kind, snapshot.sent, [shown["request"], shown["actions"]], snapshot.values),
-        "folded": folds.parts_of(shown["actions"]),
-        "marks": findings.marks_of(shown["actions"], shown["request"], hidden),
-        "state": hidden,  # the digest above is over the real ones
-        "opaque": list(snapshot.opaque),
-        "blocked": list(snapshot.blocked),
-        "allowed_verdicts": list(pause.allowed_verdicts),
-        "why_not": pause.why_not,
-        "answer_schema": pause.answer_schema,
-    }
+class Questions:
+    """The questions of a step as rows. What they share, such as the state, is worked out once."""
+
+    def __init__(self, thread: Thread, seen: Seen, rulebook: Rulebook) -> None:
+        self._thread, self._seen, self._rulebook = thread, seen, rulebook
+        self._bound = seen.bound.plain() if seen.bound else None
+        self._hidden: dict[str, dict[str, Any]] = {}
+
+    def here(self, pause: Pause) -> Snapshot:
+        return _asking(self._seen.snapshot, pause)
+
+    def place_of(self, pause: Pause) -> tuple[str, str, str]:
+        """Return what a question is known by: namespace, checkpoint, interrupt."""
+        here = self.here(pause)
+        return here.checkpoint_ns, here.checkpoint_id, pause.interrupt_id
+
+    def new(self, pause: Pause, *, round: int) -> Approval:
+        namespace, checkpoint_id, interrupt_id = self.place_of(pause)
+        return Approval(
+            thread=self._thread,
+            checkpoint_ns=namespace,
+            checkpoint_id=checkpoint_id,
+            interrupt_id=interrupt_id,
+            round=round,
+            **self.columns(pause),
+        )
+
+    def shown(self, pause: Pause) -> tuple[dict[str, Any], str]:
+        """Return what people are shown of a question, and its digest."""
+        shown = _shown(self._thread, self.here(pause), pause)
+        return shown, digest(shown)
+
+    def columns(self, pause: Pause) -> dict[str, Any]:
+        """Return the columns of an approval that a question fills."""
+        seen, snapshot = self._seen, self.here(pause)
+        shown, shown_digest = self.shown(pause)
+        hidden = self._hidden_state(snapshot)
+        return {
+            **self._ruled(pause),
+            "proposal": None,
+            "shown_digest": shown_digest,
+            "digest": shown_digest,
+            "graph_id": self._thread.graph_id,
+            "code_digest": self._rulebook.code_digest,
+            "head_id": seen.snapshot.checkpoint_id if pause.checkpoint_ns else "",
+            "head_writes": seen.head.writes,
+            "bound": self._bound,
+            "kind": pause.kind,
+            "next": list(pause.next),
+            "title": pause.title[:300],
+            "summary": pause.summary[:500],
+            "request": shown["request"],
+            "actions": shown["actions"],
+            "cut": _cut_parts(pause.kind, snapshot.sent, [shown["request"], shown["actions"]], snapshot.values),
+            "folded": folds.parts_of(shown["actions"]),
+            "marks": findings.marks_of(shown["actions"], shown["request"], hidden),
+            "state": hidden,  # the digest above is over the real ones
+            "opaque": list(snapshot.opaque),
+            "blocked": list(snapshot.blocked),
+            "allowed_verdicts": list(pause.allowed_verdicts),
+            "why_not": pause.why_not,
+            "answer_schema": pause.answer_schema,
+        }
+
+    def _hidden_state(self, snapshot: Snapshot) -> dict[str, Any]:
+        if snapshot.checkpoint_ns not in self._hidden:
+            self._hidden[snapshot.checkpoint_ns] = masks.hidden(snapshot).values
+        return self._hidden[snapshot.checkpoint_ns]
+
+    @cached_property
+    def _now(self) -> datetime:
+        """The database's time: deadlines and roles are compared with it."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT statement_timestamp()")
+            return cast(datetime, cursor.fetchone()[0])
+
+    def _ruled(self, pause: Pause) -> dict[str, Any]:
+        """Return the columns that the policies fill."""
+        rule = self._rulebook.rule_for(pause)
+        minutes = rule.deadline_minutes
+        return {
+            "rule": rule.as_dict(),
+            "required_votes": rule.approvals,
+            "asked_at": self._now,
+            "due_at": self._now + timedelta(minutes=minutes) if minutes else None,
+        }
 
 
 def _shown(thread: Thread, snapshot: Snapshot, pause: Pause) -> dict[str, Any]:
@@ -400,17 +489,6 @@ def _shown(thread: Thread, snapshot: Snapshot, pause: Pause) -> dict[str, Any]:
     return shown
 
 
-def _ruled(rulebook: Rulebook, pause: Pause) -> dict[str, Any]:
-    """Return the columns that the policies fill."""
-    rule = rulebook.rule_for(pause)
-    return {
-        "rule": rule.as_dict(),
-        "required_votes": rule.approvals,
-        "asked_at": Now(),
-        "due_at": Now() + timedelta(minutes=rule.deadline_minutes) if rule.deadline_minutes else None,
-    }
-
-
 def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]) -> list[str]:
     """Name what must be opened whole before a yes: for a breakpoint parts of the state, or of what was sent."""
     parts = [f"state/{name}"[:LONGEST_PART] for name in cut_channels(state)]
@@ -419,30 +497,31 @@ def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]
 
 
 def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
-    closing = [approval for approval in _pending(thread_id=thread.pk) if approval.pk not in keep]
-    told = "The agent moved on before this was decided. What you voted or reserved no longer counts."
-    ended = tell_voters(closing, told)
-    for approval in closing:
-        _close(approval, ended)
-        ended = {}
+    if closing := set(_pending(thread_id=thread.pk)) - set(keep):
+        found = list(Approval.objects.filter(pk__in=closing).without_content())
+        _close(found, "The agent moved on before this was decided. What you voted or reserved no longer counts.")
 
 
 @compiled
-def _pending(thread_id: str) -> "QuerySet[Approval]":
-    return Approval.objects.pending().filter(thread_id=thread_id).without_content()
+def _pending(thread_id: str) -> "QuerySet[Approval, UUID]":
+    return Approval.objects.pending().filter(thread_id=thread_id).values_list("pk", flat=True)
 
 
-def _close(approval: Approval, ended: audit.Told) -> None:
-    """Close an open question; `ended` are the votes that counted."""
-    approval.status, approval.closed_at = ApprovalStatus.SUPERSEDED, timezone.now()
-    approval.save(update_fields=["status", "closed_at"])
-    audit.append_by_worker(
-        "approval.superseded",
-        thread_id=approval.thread_id,
-        object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
-        rows={**ended, **audit.told(approval, "status")},
-        about=audit.key_of(approval),
-    )
+def _close(closing: list[Approval], told: str) -> None:
+    """Close open questions, end the votes on them and tell their voters."""
+    ended, now = tell_voters(closing, told), timezone.now()
+    status = ApprovalStatus.SUPERSEDED
+    Approval.objects.filter(pk__in=[each.pk for each in closing]).update(status=status, closed_at=now)
+    for approval in closing:
+        approval.status, approval.closed_at = status, now
+        audit.append_by_worker(
+            "approval.superseded",
+            thread_id=approval.thread_id,
+            object={"approval": str(approval.pk), "checkpoint": approval.checkpoint_id},
+            rows={**ended, **audit.told(approval, "status")},
+            about=audit.key_of(approval),
+        )
+        ended = {}
 
 
 @audit.transaction()

@@ -164,7 +164,7 @@ def check_question(log: vouching.Log, here: Locked) -> None:
     differing = vouching.what_differs(log, here.approval)
     if differing:
         raise Altered(vouching.why_not_altered(differing), columns=differing)
-    if differing := vouching.thread_differs(log, here.thread):
+    if differing := vouching.thread_differs(log, here.thread) or vouching.reading_differs(log, here.thread):
         raise Altered(vouching.why_not_thread(differing), columns=differing)
     if sentence := vouching.why_not_rule(log, here.approval):
         raise Unvouched(sentence, policy=here.rule.source)
@@ -178,12 +178,13 @@ def check_head(here: Locked) -> None:
         return
     if here.approval.interrupt_id and Run.objects.filter(thread=here.thread, status=RunStatus.HELD).exists():
         raise Busy("The answer to another question of this thread is held. Say first how its run goes on.")
-    if (was := Bound.of(here.approval.bound)) and not is_off("bytes_check"):
+    rests_on = here.thread.reading_for(here.approval)
+    if (was := Bound.of(rests_on.bound)) and not is_off("bytes_check"):
         return _check_bound(here, was)
     head = checkpoints.read_head(here.thread.pk)
     if head is None:
         raise Stale("The thread's checkpoints are gone.", checkpoint_id=None)
-    if (head.checkpoint_id, head.writes) != (here.approval.head, here.approval.head_writes):
+    if (head.checkpoint_id, head.writes) != (here.approval.head, rests_on.head_writes):
         raise Stale("The agent moved this thread since you looked.", checkpoint_id=head.checkpoint_id)
 
 

@@ -13,6 +13,8 @@ from approvals.domain.policies import Proposal
 from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunKind
 from approvals.models import Decision, Run, Vote
 
+_WRITTEN = ("status", "closed_at", "proposal", "digest", "bound", "head_writes", "claimed_by", "claimed_until")
+
 
 @dataclass(frozen=True)
 class ReachedDecision:
@@ -56,7 +58,9 @@ def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
         authors.keep_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
     approval.status = VERDICT_WORDS[reached.verdict].status if reached.vote else ApprovalStatus.EXPIRED
     approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
-    approval.save(update_fields=["status", "closed_at", "claimed_by", "claimed_until", "proposal", "digest"])
+    rests_on = here.thread.reading_for(approval)
+    approval.bound, approval.head_writes = rests_on.bound, rests_on.head_writes
+    approval.save(update_fields=_WRITTEN)
     run = _queue(here, decision)
     reach("decide.decided")
     _record(here, reached, decision, run)
@@ -65,7 +69,8 @@ def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
 
 def _record(here: Locked, reached: ReachedDecision, decision: Decision, run: Run) -> None:
     content = policies.content_digest(edits=decision.edits, answer=decision.answer, as_node=decision.as_node)
-    authors = audit.told(here.thread, "authors") if reached.makes_author else {}
+    rows = audit.told(here.approval, "status", "bound", "head_writes") | audit.told(decision) | audit.told(run)
+    rows |= audit.told(here.thread, "authors") if reached.makes_author else {}
     audit.append(
         "decision.reached",
         actor=decision.vote.voter.get_username() if decision.vote else "countersign",
@@ -90,7 +95,7 @@ def _record(here: Locked, reached: ReachedDecision, decision: Decision, run: Run
             "bytes": policies.bytes_digest(here.approval.bound),
         },
         policy_version=here.rule.source,
-        rows=audit.told(here.approval, "status") | audit.told(decision) | audit.told(run) | authors,
+        rows=rows,
         about=audit.key_of(here.approval),
     )
 
