@@ -1,7 +1,8 @@
 """A run for people, while it goes on and afterwards."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,15 +22,20 @@ WORDS = {
 }
 
 
+MOST_STEPS = 50
+"""Steps that are shown one by one. Of more, those of the same node in the same state are one line."""
+
+
 @dataclass(frozen=True)
 class StepShown:
-    """A node of a run. `state` is `running`, `done`, `failed` or `next`."""
+    """A node of a run. `state` is `running`, `done`, `failed` or `next`; `times` is how many tasks it stands for."""
 
     node: str
     title: str
     state: str
     word: str
     seconds: str
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class RunShown:
 def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> RunShown:
     """`upcoming` are the nodes that wait to run, shown while none has begun."""
     titles = {node["id"]: node["title"] for node in graph.card["nodes"]} if graph else {}
-    steps = [_step(step, titles) for step in run.steps]
+    steps = [_step(step, titles) for step in run.steps] if len(run.steps) <= MOST_STEPS else _counted(run.steps, titles)
     if run.is_active and not steps:
         steps = [StepShown(node, titles.get(node, node), "next", "next", "") for node in upcoming]
     return RunShown(
@@ -85,6 +91,18 @@ def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> Ru
 def _sentence(run: Run) -> str:
     is_copy = run.kind == RunKind.FORK and run.status == RunStatus.FINISHED and not run.steps
     return "Done: the copy is there." if is_copy else str(RunStatus(run.status).label)
+
+
+def _counted(steps: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> list[StepShown]:
+    """Return a line for each node and state, in the order in which they began."""
+    first: dict[tuple[str, str], StepShown] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for step in steps:
+        key = (step["node"], str(step["state"]))
+        times[key] += 1
+        if key not in first:
+            first[key] = _step(step, titles)
+    return [replace(shown, times=times[key], seconds="") if times[key] > 1 else shown for key, shown in first.items()]
 
 
 def _step(step: Mapping[str, Any], titles: Mapping[str, str]) -> StepShown:

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.db.models import F
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -18,7 +19,7 @@ from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
-from approvals.models import Approval, Draft, Graph, Run, Vote
+from approvals.models import Approval, ApprovalQuerySet, Draft, Graph, Run, Vote
 from approvals.presenters import approvals
 from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
@@ -30,6 +31,10 @@ from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
 from approvals.views.pages import Request, page_or_part
 from approvals.views.queue import for_me, listed, side_context
+
+MOST_LISTED = 10
+"""Questions of the same step, and others of the same thread, that are listed beside one."""
+OPEN_FIRST = F("closed_at").asc(nulls_first=True)
 
 
 @require_safe
@@ -154,7 +159,8 @@ def edit_context(request: Request, found: Approval, graph: Graph | None, editing
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
     """Return the context of the whole page."""
     same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
-    together = row_list(same_thread.filter(checkpoint_id=found.checkpoint_id)) if found.interrupt_id else []
+    same_step = same_thread.filter(checkpoint_id=found.checkpoint_id).order_by(OPEN_FIRST, "created_at")
+    together = row_list(same_step) if found.interrupt_id else []
     return {
         **edit_context(request, found, graph, editing),
         "thread": found.thread,
@@ -166,7 +172,7 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "request_json": json_text(found.request),
         "decision": decision_of(found),
         "next_titles": approvals.titles_of(found.next, graph),
-        "others": row_list(same_thread.exclude(pk__in=[item.id for item in together])),
+        "others": row_list(_others(same_thread, found).order_by("-created_at")),
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
         **side_context(request, str(found.pk)),
@@ -213,8 +219,13 @@ def _count_voters(found: Approval, rule: Rule) -> int:
     return voters.count(rule, without=owners, asked_at=found.asked_at, is_escalated=is_escalated)
 
 
-def row_list(found: Any) -> list[Any]:
-    return [row_of(item) for item in listed(found.order_by("-created_at"))[:10]]
+def _others(same_thread: ApprovalQuerySet, found: Approval) -> ApprovalQuerySet:
+    """Leave out the questions of the same step: they have a list of their own."""
+    return same_thread.exclude(checkpoint_id=found.checkpoint_id) if found.interrupt_id else same_thread
+
+
+def row_list(found: ApprovalQuerySet) -> list[Any]:
+    return [row_of(item) for item in listed(found)[:MOST_LISTED]]
 
 
 def decision_of(found: Approval) -> approvals.DecisionShown | None:
