@@ -8,7 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
 
 from agentcore.plain.tables import Head
 from approvals import checkpoints
@@ -25,6 +26,8 @@ from approvals.errors import NotFound, Unavailable
 from approvals.models import Approval, Graph, Run, Thread, Worker
 
 _REMEMBERED = timedelta(hours=1)
+_MOST_ASKED = 20
+"""Open questions of one thread that are read. Of more, only their number is told."""
 _UNSHOWN = ("state", "request", "actions", "answer_schema", "proposal")
 
 
@@ -107,7 +110,9 @@ def _read(threads: list[Thread]) -> Rows:
     runs = Run.objects.filter(thread__in=ids).order_by("thread_id", "-created_at").distinct("thread_id")
     approvals = Approval.objects.filter(thread__in=ids).select_related("claimed_by").defer(*_UNSHOWN)
     asked: dict[str, list[Approval]] = {thread_id: [] for thread_id in ids}
-    for approval in approvals.filter(status=ApprovalStatus.PENDING).order_by("created_at", "id"):
+    place = Window(RowNumber(), partition_by="thread", order_by=["created_at", "id"])
+    pending = approvals.pending().annotate(place=place, of_thread=Window(Count("pk"), partition_by="thread"))
+    for approval in pending.filter(place__lte=_MOST_ASKED).order_by("created_at", "id"):
         asked[approval.thread_id].append(approval)
     newest = approvals.order_by("thread_id", "-created_at", "-id").distinct("thread_id")
     interrupt = F("decision__approval__interrupt_id")
@@ -131,7 +136,7 @@ def _roster() -> Roster:
 
 
 def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bool = False) -> Facts:
-    graph, roster = rows.graphs.get(thread.graph_id), rows.roster
+    graph, roster, asked = rows.graphs.get(thread.graph_id), rows.roster, rows.asked[thread.pk]
     worker = leases.worker_of(thread.lease_owner)
     return Facts(
         now=roster.now,
@@ -149,13 +154,14 @@ def _facts(thread: Thread, rows: Rows, *, head: Head | None = None, is_alone: bo
         is_cleaned=thread.cleaned_at is not None,
         is_poisoned=thread.is_poisoned,
         blocked=tuple(thread.blocked),
-        too_large=_too_large(rows.asked[thread.pk]),
+        too_large=_too_large(asked),
         lease_worker=worker,
         lease_until=thread.lease_until,
         worker_seen_at=roster.seen_at.get(worker),
         is_worker_silent=_is_silent(worker, roster),
         run=_run(rows.runs.get(thread.pk), graph),
-        asked=tuple(_asked(each, thread, roster.now) for each in rows.asked[thread.pk]),
+        asked=tuple(_asked(each, thread, roster.now) for each in asked),
+        not_listed=getattr(asked[0], "of_thread") - len(asked) if asked else 0,  # noqa: B009
         dropped=_dropped(rows.newest.get(thread.pk), rows.runs.get(thread.pk)),
         can_ask_again=is_alone and not repairs.why_not(thread),
         can_go_on=is_alone and not starts.why_not_go_on(thread),

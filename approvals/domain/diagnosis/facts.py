@@ -99,6 +99,9 @@ class Facts:
     """The worker that has the lease has said nothing for so long that it is probably gone."""
     run: RunFacts | None = None
     asked: tuple[Asked, ...] = ()
+    """Its open questions, oldest first; of very many the first ones."""
+    not_listed: int = 0
+    """How many more there are."""
     dropped: str = ""
     """The title of the newest question, if the agent moved on before anybody decided it."""
     can_ask_again: bool = False

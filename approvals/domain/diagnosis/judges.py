@@ -210,7 +210,8 @@ def _node_gone(f: Facts, asked: Asked, told: str) -> Diagnosis | None:
 def _waits(f: Facts, asked: Asked) -> str:
     before = f"{listed(asked.next)} inside {' in '.join(asked.inside[::-1])}" if asked.inside else f.next_words
     place = f"at the breakpoint before {before}" if asked.is_breakpoint else f"for an answer to “{asked.title}”"
-    others = f" and {len(f.asked) - 1} more" if len(f.asked) > 1 else ""
+    number = len(f.asked) - 1 + f.not_listed
+    others = f" and {number} more" if number else ""
     told = f"It has waited {f.ago(asked.created_at)} {place}{others}, for {do.voters(asked)}."
     if asked.claimed_by:
         told += f" {asked.claimed_by} is reviewing it."
