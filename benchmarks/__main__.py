@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "audit", "bound", "decide", "history", "http", "idle", "push", "resumed", "saver"]
+TABLES = ["approve", "audit", "bound", "decide", "history", "http", "idle", "push", "questions", "resumed", "saver"]
 
 
 def main() -> None:
@@ -29,7 +29,11 @@ def main() -> None:
 def _use(folder: Path) -> None:
     """Set up a console of its own, in a folder that goes away."""
     os.environ.update(
-        DATA_DIR=str(folder), DEMO_PACE="0", DJANGO_SETTINGS_MODULE="approvals.settings", LOG_LEVEL="ERROR"
+        DATA_DIR=str(folder),
+        DEMO_PACE="0",
+        DJANGO_SETTINGS_MODULE="approvals.settings",
+        LANGGRAPH_JSON=str(Path(__file__).parent / "langgraph.json"),
+        LOG_LEVEL="ERROR",
     )
     from approvals.conf import embedded
 
