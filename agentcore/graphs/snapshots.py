@@ -33,7 +33,7 @@ from agentcore.plain.nodes import INTERNAL
 from agentcore.plain.thread_graphs import claims_in, tools_in
 from agentcore.plain.types import Gate, GateTask, Look, PendingInterrupt, Shown, Snapshot, Traits
 from agentcore.savers.base import Saver
-from agentcore.savers.large_values import channel_saver, page_reader
+from agentcore.savers.large_values import PageReader, channel_saver, page_reader
 
 _LONGEST_WALK = 20
 """Most edits in a row that are skipped to find the node that ran last."""
@@ -78,12 +78,18 @@ async def snapshot(
     reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
     bound = with_saver(graph, reader.saver)
     with _unreadable():
+        if reader.questions_at and checkpoint_id is None and not namespace:
+            asking = await _at_own_questions(bound, reader, thread_id)
+            if asking is not None:
+                return await reader.shown(asking)
         state, blocked = await _state_at(bound, config_for(thread_id, checkpoint_id, namespace))
         if not _configurable(state.config).get("checkpoint_id") or state.metadata is None:
             return None
         below = await _below(graph, saver, state, is_to_ask) if checkpoint_id is None else _NOTHING_BELOW
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
-            found = await _at_questions(bound, reader.saver, state.config, below)
+            with noting_blocked() as blocked:
+                state = await bound.aget_state(state.config, subgraphs=True)
+            found = await _at_questions(bound, reader.saver, state, blocked, below)
         else:
             gate = None
             if not below.has_begun:
@@ -177,12 +183,28 @@ async def read_pending_tasks(graph: CompiledGraph, saver: Saver, config: Runnabl
         return await questions.read_pending_tasks(saver, state)
 
 
-async def _at_questions(bound: CompiledGraph, saver: Saver, config: RunnableConfig, below: _Below) -> Snapshot:
-    """Read a checkpoint by its id, as the asking nodes see it: without later writes of others."""
+async def _at_own_questions(bound: CompiledGraph, reader: PageReader, thread_id: str) -> Snapshot | None:
+    """Read a head whose questions wait in its own graph, in one look; None if none waits, or a task has a subgraph.
+
+    Each look is as much work for LangGraph as the step has tasks. By its id a checkpoint shows which of them ended.
+    """
     with noting_blocked() as blocked:
-        state = await bound.aget_state(config, subgraphs=True)
+        state = await bound.aget_state(config_for(thread_id, reader.questions_at), subgraphs=True)
+    waits = any(task.interrupts for task in state.tasks if task.result is None)
+    if not waits or any(task.state is not None for task in state.tasks):
+        return None
+    below = await _below(bound, reader.saver, state, is_to_ask=True)
+    return replace(await _at_questions(bound, reader.saver, state, blocked, below), unseen=below.unseen)
+
+
+async def _at_questions(
+    bound: CompiledGraph, saver: Saver, state: StateSnapshot, blocked: set[str], below: _Below
+) -> Snapshot:
+    """Read the questions of a checkpoint that was read by its id: as the asking nodes see it, without later writes."""
+    with noting_blocked() as more:
         # A task keeps the question that its subgraph has asked before it came to a breakpoint.
         places = [place for place in await questions.read_pending_tasks(saver, state) if not _is_at_gate(place, below)]
+    blocked = blocked | more
     record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(

@@ -41,6 +41,8 @@ class PageReader:
     """A saver to read one checkpoint for a page. It may leave large values out."""
 
     saver: Saver
+    questions_at: str = ""
+    """The checkpoint, if the look at its sizes found questions with it; some may be answered."""
 
     async def shown(self, found: Snapshot) -> Snapshot:
         """Return the snapshot with excerpts for values that were left out, and for values too long for a page."""
@@ -63,10 +65,12 @@ async def page_reader(
     is.
     """
     if isinstance(saver, PostgresSaver):
-        sizes = await _sizes(saver, thread_id, checkpoint_id, namespace)
-        _check(sum(value.size for value in sizes if value.is_question))
+        found, sizes = await _sizes_at(saver, thread_id, checkpoint_id, namespace)
+        questions = [value.size for value in sizes if value.is_question]
+        _check(sum(questions))
         longest = longest_read(sizes, most)
-        return PageReader(saver if longest is None else ExcerptSaver(saver, longest))
+        reader = saver if longest is None else ExcerptSaver(saver, longest)
+        return PageReader(reader, questions_at=found if questions else "")
     if isinstance(saver, SqliteSaver):
         _check(await _total(saver, thread_id, checkpoint_id, namespace))
     return PageReader(saver)
@@ -101,8 +105,16 @@ def _check(size: int, what: str = "shown") -> None:
 async def _sizes(
     saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str
 ) -> Sequence[StoredValue]:
+    return (await _sizes_at(saver, thread_id, checkpoint_id, namespace))[1]
+
+
+async def _sizes_at(
+    saver: PostgresSaver, thread_id: str, checkpoint_id: str | None, namespace: str
+) -> tuple[str, list[StoredValue]]:
+    """Return the id of the checkpoint, or an empty string, and the sizes of its values."""
     rows = await _rows(saver, SIZES_SQL, {"thread": thread_id, "checkpoint": checkpoint_id, "ns": namespace})
-    return [StoredValue(place, name, key, size, namespace) for _, place, name, key, size in rows if place]
+    found = next((row[0] for row in rows if not row[1]), "")
+    return found, [StoredValue(place, name, key, size, namespace) for _, place, name, key, size in rows if place]
 
 
 async def _rows(saver: PostgresSaver, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
