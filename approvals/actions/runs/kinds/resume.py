@@ -84,7 +84,8 @@ def _is_as_recorded(taken: TakenRun) -> bool:
     decided = _decided(taken)
     if decided.answer is None:
         return True
-    entries = AuditEntry.objects.filter(thread_id=taken.thread_id, action="decision.reached").order_by("-seq")
+    reached = AuditEntry.objects.filter(thread_id=taken.thread_id, action="decision.reached")
+    entries = reached.filter(body__contains=decided.decision_id).order_by("-seq")
     told = next((r for r in (e.record for e in entries) if r["object"].get("decision") == decided.decision_id), None)
     if told is None:
         return False
