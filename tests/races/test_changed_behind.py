@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,7 @@ def taken_out(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
 def run_of(rows: psycopg.Connection[Any], kind: Kind, approval: Any, *, is_late: bool) -> str:
     """Change and decide, in this process; return the run, which no worker is told of, or nothing if it was refused."""
     from django.db import connection
+    from django.utils import timezone
 
     from approvals import audit
     from approvals.errors import Stale
@@ -241,6 +243,8 @@ def run_of(rows: psycopg.Connection[Any], kind: Kind, approval: Any, *, is_late:
         with audit.transaction():
             decided(approval)
             run = str(Run.objects.get(decision__approval=approval).pk)
+            later = timezone.now() + timedelta(hours=1)  # else a worker finds it untaken, and has the mechanism
+            Run.objects.filter(pk=run).update(updated_at=later)
             rows_of_jobs = "DELETE FROM procrastinate_jobs WHERE args ->> 'run_id' = %s"
             with connection.cursor() as cursor:
                 cursor.execute(rows_of_jobs, [run])

@@ -54,7 +54,7 @@ def _reading(*reads: str) -> "Compiled[Approval]":
     left_out = [name for name in LARGE if name not in reads]
 
     def found(pk: UUID) -> "QuerySet[Approval]":
-        wanted = Approval.objects.select_related("decision", "thread__started_by")
+        wanted = Approval.objects.select_related("decision", "thread__started_by", "thread__reading")
         graph = Graph.objects.filter(pk=OuterRef("graph_id"))
         wanted = wanted.annotate(has_graph=Exists(graph))
         if reads:

@@ -28,7 +28,8 @@ def shown(preview: Mapping[str, Any]) -> dict[str, Any]:
 
 def key_of(approval: Approval, content: Any) -> str:
     """Return the digest of what a trial depends on. The approval is of `locks.find`; `content` is what is tried."""
-    place = [approval.graph_id, approval.thread_id, approval.checkpoint_ns, approval.checkpoint_id, approval.bound]
+    bound = approval.thread.reading_for(approval).bound
+    place = [approval.graph_id, approval.thread_id, approval.checkpoint_ns, approval.checkpoint_id, bound]
     return digest([place, getattr(approval, "graph_code"), content])  # noqa: B009 - an annotation of `locks.find`
 
 
