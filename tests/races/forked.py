@@ -167,7 +167,7 @@ class Arena:
         self.children.append(Child(process, ours))
         return self.children[-1]
 
-    def call(self, work: str, *args: Any, failpoints: str = "", seconds: float = 300, **more: Any) -> Any:
+    def call(self, work: str, *args: Any, failpoints: str = "", seconds: float = 100, **more: Any) -> Any:
         """Do a work of `works` or `answering`; with a failpoint, or watched, in a process of its own."""
         if failpoints or work.startswith("watched."):
             return self.fork(work, *args, failpoints=failpoints, **more).result(seconds)

@@ -52,7 +52,7 @@ class Case:
 
     def vote(self, paused: Paused, **more: Any) -> None:
         sent = self.history.sent(paused.approval_id, "alice")
-        [answer] = self.arena.call("edit_votes" if more else "votes", [(paused, "alice", "approve")], *more.values())
+        [answer] = self.arena.call("tried_votes" if more else "votes", [(paused, "alice", "approve")], **more)
         assert "refused" not in answer, answer
         sent.note(answer["vote"])
         self.runs[paused.thread_id] = answer["run"]

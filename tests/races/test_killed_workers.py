@@ -97,7 +97,8 @@ def decided(arena: Arena, history: History, graph: str, verdict: str, count: int
     name, cast = VOTERS[verdict], {"edit": "approve", "skip with": "skip"}.get(verdict, verdict)
     sent = [history.sent(paused.approval_id, name) for paused in waiting]
     each = [(paused, name, cast) for paused in waiting]
-    answers = arena.call("votes", each) if verdict == cast else arena.call("edit_votes", each, EDITS)
+    edits = {} if verdict == cast else {"edits": EDITS}
+    answers = arena.call("votes" if verdict in ("approve", "reject") else "tried_votes", each, **edits)
     for paused, action, answer in zip(waiting, sent, answers, strict=True):
         action.note(answer.get("vote"))
         yield Trial(arena, history, paused, verdict, answer["run"])

@@ -90,10 +90,10 @@ def votes(each: Sequence[tuple[Paused, str, str]], **more: Any) -> list[dict[str
     return [vote(paused, name, verdict, **more) for paused, name, verdict in each]
 
 
-def edit_votes(each: Sequence[tuple[Paused, str, str]], edits: dict[str, Any]) -> list[dict[str, Any]]:
-    """As `votes`, with an edit, which a worker beside us tries on the real graph first."""
+def tried_votes(each: Sequence[tuple[Paused, str, str]], **more: Any) -> list[dict[str, Any]]:
+    """As `votes`, with an edit or a skip, which a worker beside us tries on the real graph first."""
     with _a_worker_beside_us():
-        return votes(each, edits=edits)
+        return votes(each, **more)
 
 
 def forks(places: Sequence[tuple[str, str]], **more: Any) -> list[tuple[str, str]]:
