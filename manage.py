@@ -15,7 +15,7 @@ OFFLINE = {"--export", "--receipt"}
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the door: the embedded database is stopped there
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends as Python does, which stops the embedded database
     if len(sys.argv) > 1 and not _needs_no_database(*sys.argv[1:]):
         embedded.use_unless_configured()
     _check_settings()

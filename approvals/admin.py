@@ -435,6 +435,6 @@ class GroupAdmin(_ForAdmins):
 
 
 def _entries(kind: str, name: str) -> QuerySet[AuditEntry]:
-    """Select the entries about one person or group: bodies are canonical JSON, so this is how it stands in them."""
+    """Select the entries about one person or group: bodies are canonical JSON, so the text to look for is known."""
     about = json.dumps({kind: name}, separators=(",", ":"), ensure_ascii=False).strip("{}")
     return AuditEntry.objects.filter(action="person.changed", body__contains=about).order_by("seq")

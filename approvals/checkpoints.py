@@ -62,7 +62,7 @@ def params() -> dict[str, str]:
 
 
 def database() -> str:
-    """Return the alias of Django's database with the checkpoints; the console's if they are in none."""
+    """Return the alias of Django's database with the checkpoints; the console's own if no such database has them."""
     return settings.CHECKPOINT_DATABASE or DEFAULT_DB_ALIAS
 
 

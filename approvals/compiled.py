@@ -105,6 +105,6 @@ class _Written:
         return compiler
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked by `copy`, before there is anything
+        if name.startswith("__"):  # `copy` asks for these before `_query` is set
             raise AttributeError(name)
         return getattr(self._query, name)

@@ -32,7 +32,7 @@ def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
 
 
 def is_for_a_moment() -> bool:
-    """Return whether the calling thread is one of those that `in_database` shares out: nobody may wait long in it."""
+    """Return whether this is one of the threads that run what `in_database` wraps: nobody may wait long in it."""
     return threading.current_thread().name.startswith(_NAME)
 
 

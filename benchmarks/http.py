@@ -180,7 +180,7 @@ async def _aegra(python: Path) -> AsyncIterator[Served]:
 
 
 class _Bare:
-    """No record of anything."""
+    """The bare FastAPI server: it keeps no record of anything."""
 
     async def pause(self, client: httpx.AsyncClient) -> Any:
         thread_id = str(uuid.uuid4())

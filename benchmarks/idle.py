@@ -1,4 +1,4 @@
-"""What nobody's work costs: an open queue, an open approval and an idle worker, in an hour.
+"""What it costs when nobody does anything: an open queue, an open approval and an idle worker, in an hour.
 
 Each is measured for some tens of seconds (`BENCH_SECONDS`, 60) and told for an hour. A real browser shows the pages,
 through a proxy that counts bytes in both directions, requests and messages alike. `polling` is the same page without

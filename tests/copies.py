@@ -74,7 +74,7 @@ def _copy(database: Connection[Any], table: str, key: str, of: str, count: int, 
 
 
 def tell(name: str, rule: dict[str, Any] | None = None) -> None:
-    """Write the entries that copied rows have not: nobody can decide what the log does not know.
+    """Write the audit entries of copied approvals: nobody can decide what the log does not know.
 
     `rule` is of a policy that an admin makes for them; `people` are who may vote.
     """

@@ -58,7 +58,7 @@ def code_of(response: httpx.Response) -> tuple[int, str]:
 
 
 def make_overdue(approval: dict[str, Any]) -> None:
-    """Let its time be over, rather than wait for it."""
+    """Set its deadline to a minute ago."""
     from django.utils import timezone
 
     change_question(approval, due_at=timezone.now() - timedelta(minutes=1))

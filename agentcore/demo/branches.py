@@ -44,7 +44,7 @@ class Fieldwork(TypedDict):
 
 
 class Found(TypedDict):
-    """What it tells the study."""
+    """What the branch adds to the state of the study."""
 
     incentive: str
 

@@ -46,7 +46,7 @@ class State(Input):
 
 @dataclass(frozen=True)
 class Playbook:
-    """How one kind of change is done, undone and felt."""
+    """The words of one kind of change, what users notice of it, and how it is undone."""
 
     words: str
     impact: str

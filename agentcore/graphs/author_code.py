@@ -81,7 +81,7 @@ class _Trial:
             self.came.set_exception(error)
 
     def stop(self) -> None:
-        """Cancel what waits; what blocks does not hear it."""
+        """Cancel the trial where it waits. Code that blocks its thread goes on until it returns."""
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._cancel)
 

@@ -68,7 +68,7 @@ class _Decided(NextStep):
         self._set(TASKS, kept)
 
     def _decide_sent(self, decided: Sequence[tuple[int, GateTask, Choice]]) -> list[Any]:
-        """Return the Sends that are left, as they are to be; the messages that made their calls agree with them."""
+        """Return the Sends that are kept, with their edits. The tool calls in messages get the same edits."""
         carried = sends.sends_in(self.saved.checkpoint["channel_values"])
         edited: dict[str, Any] = {}
         told: list[ToolMessage] = []

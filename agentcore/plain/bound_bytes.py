@@ -271,7 +271,8 @@ _SENT_ORDER = 's.checkpoint_ns COLLATE "C", s.task_id COLLATE "C", s.idx'
 _HAS_APART = f"c.metadata -> '{DELTAS}' IS NOT NULL"
 
 
-# A channel that keeps changes apart is its last whole value, somewhere above, and the writes from there on.
+# Some channels store only their changes. Their value is the last one that an earlier checkpoint stores whole, with all
+# writes since then.
 def _apart(told: str) -> str:
     """Return SQL for what such channels are put together from, as one aggregate."""
     return f"""(

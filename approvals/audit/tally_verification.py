@@ -42,7 +42,7 @@ class Tallies:
             self._counting.pop(pk, None)
 
     def _count(self, seq: int, about: dict[str, Any]) -> None:
-        """Entries of before votes were named have none; nor has a deadline."""
+        """Compare a decision with the votes that its entry names. Old entries and those of deadlines name none."""
         named = [str(vote) for vote in about.get("votes") or ()]
         found = [self._counting.pop(vote, None) for vote in named]
         cast = [vote for vote in found if vote and vote.approval == about.get("approval")]

@@ -362,7 +362,7 @@ class TalkForm(FaultsForm):
 
     @property
     def places(self) -> list[int]:
-        """Only what has an id can be named in an edit."""
+        """Return the places of the later messages that have an id: an edit names a message by it."""
         return [place for place in range(self.earlier, len(self.messages)) if self.messages[place].get("id")]
 
     def _add(self, place: int, message: Mapping[str, Any]) -> None:

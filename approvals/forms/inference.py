@@ -17,7 +17,7 @@ _TYPES: dict[type, Schema] = {
 
 
 def inferred(value: Any) -> Schema:
-    """Return what a value says of itself; its parts say the rest."""
+    """Return the schema of a value without those of its properties and items."""
     if isinstance(value, dict) and value:
         return {"type": "object", "properties": {}}
     return {"type": "array"} if isinstance(value, list) else _TYPES.get(type(value), {})

@@ -206,7 +206,7 @@ class _Listener:
             logger.warning("live updates are on again")
         self.is_up, self.is_lost, self._up_since = True, False, time.monotonic()
         self._tried.set()
-        self.pass_on([EVERYTHING])  # whatever was announced meanwhile was not heard
+        self.pass_on([EVERYTHING])  # what was announced while nobody listened is lost
 
 
 def _conninfo() -> str:

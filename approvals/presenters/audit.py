@@ -138,7 +138,7 @@ def _pairs(found: Any) -> list[tuple[str, str]]:
 
 
 def _body(entry: AuditEntry) -> dict[str, Any]:
-    """A log that was tampered with is shown all the same."""
+    """Return the body as a dict; an empty one if somebody changed it so that it is no JSON object."""
     try:
         found = json.loads(entry.body)
     except (ValueError, RecursionError):

@@ -15,7 +15,7 @@ from django.db.models import Manager, Model, QuerySet
 ROOT = Path(__file__).parent.parent.parent
 APPROVALS = ROOT / "approvals"
 PRESENTERS = APPROVALS / "presenters"
-RESPONSES = ("django.http", "django.shortcuts", "django.template", "django.db", "ninja")
+RESPONSES = ("django.http", "django.shortcuts", "django.template", "django.db", "django_htmx", "ninja")
 MANAGERS = {"objects", "_default_manager", "_base_manager"}
 READS_ONCE = "approvals.domain.permissions"
 """It keeps the roles of a person for the request, and each view asks it first."""

@@ -32,7 +32,7 @@ def close_overdue() -> None:
                 _close(approval_id)
         except Altered as altered:
             alterations.note(Approval.objects.get(pk=approval_id), altered.detail["columns"], by=None)
-        except Refusal as refusal:  # the thread moved or is busy: the sweep reads it, and the question goes
+        except Refusal as refusal:  # the thread moved or is busy: a sweep reads it anew and closes the question
             logger.info("an overdue approval waits: %s", refusal.code, extra={"approval": str(approval_id)})
 
 
