@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TABLES = ["approve", "audit", "bound", "decide", "history", "http", "idle", "push", "questions", "resumed", "saver"]
+TABLES = "approve audit bound decide history http idle push questions queue resumed saver".split()
 
 
 def main() -> None:
