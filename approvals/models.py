@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -107,10 +108,13 @@ def _locked(pk: str) -> ThreadQuerySet:
 
 
 class Thread(models.Model):
-    """A LangGraph thread as last read, and the lease of the worker that holds it."""
+    """A LangGraph thread as last read, and the lease of the worker that holds it.
+
+    A column that Django does not know, `search`, has the words of title and id; the database fills it (migration 0017).
+    """
 
     id = models.CharField(primary_key=True, max_length=255)
-    graph_id = models.CharField(max_length=200, blank=True, db_index=True)
+    graph_id = models.CharField(max_length=200, blank=True)
     title = models.CharField(max_length=300, blank=True)
     status = models.CharField(max_length=12, choices=ThreadStatus, default=ThreadStatus.IDLE)
     metadata = models.JSONField(default=dict)
@@ -151,7 +155,11 @@ class Thread(models.Model):
     objects = ThreadQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["-updated_at", "-id"]), models.Index(fields=["status", "-updated_at"])]
+        indexes = [
+            models.Index(fields=["-updated_at", "-id"]),
+            models.Index(fields=["status", "-updated_at"]),
+            models.Index(fields=["graph_id", "-updated_at", "-id"], name="threads_by_graph"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.id
@@ -188,9 +196,17 @@ APPROVAL_CONTENT = ("state", "request", "actions", "answer_schema", "proposal")
 DECISION_CONTENT = ("edits", "answer")
 
 
+_PENDING = RawSQL("'pending'", [], output_field=models.CharField())
+"""Written into the statement: as a parameter it would let no prepared statement use an index of what is pending."""
+
+
 class ApprovalQuerySet(models.QuerySet["Approval"]):
     def pending(self) -> ApprovalQuerySet:
-        return self.filter(status=ApprovalStatus.PENDING)
+        return self.filter(status=_PENDING)
+
+    def decided(self) -> ApprovalQuerySet:
+        """Select what waits no longer, however it was closed."""
+        return self.exclude(status=_PENDING)
 
     def without_content(self) -> ApprovalQuerySet:
         """Leave large columns in the database, as whoever holds a lock must; see `Thread.objects.locked`."""
@@ -211,7 +227,11 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 
 
 class Approval(models.Model):
-    """One pause that waits for people. `state`, `request` and `digest` are what was shown, and never change."""
+    """One pause that waits for people. `state`, `request` and `digest` are what was shown, and never change.
+
+    The database fills two columns that Django does not know (migration 0017): `search` has the words of title, summary
+    and thread id, `open_search` the same while it is pending.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     thread = models.ForeignKey(Thread, on_delete=models.PROTECT, related_name="approvals")
@@ -276,10 +296,28 @@ class Approval(models.Model):
         ]
         indexes = [
             models.Index(fields=["created_at", "id"], condition=Q(status="pending"), name="approvals_pending"),
-            models.Index(fields=["-closed_at", "-id"], name="approvals_closed"),
+            models.Index(fields=["-closed_at", "-id"], condition=~Q(status="pending"), name="approvals_done"),
+            models.Index(
+                fields=["graph_id", "-closed_at", "-id"],
+                condition=~Q(status="pending"),
+                name="approvals_done_by_graph",
+            ),
+            models.Index(
+                fields=["kind", "-closed_at", "-id"], condition=~Q(status="pending"), name="approvals_done_by_kind"
+            ),
             models.Index(fields=["-created_at", "-id"], name="approvals_newest"),
             models.Index(fields=["graph_id", "created_at"], name="approvals_by_graph"),
             models.Index(fields=["due_at", "created_at", "id"], condition=Q(status="pending"), name="approvals_due"),
+            models.Index(
+                fields=["graph_id", "due_at", "created_at", "id"],
+                condition=Q(status="pending"),
+                name="approvals_due_by_graph",
+            ),
+            models.Index(
+                fields=["kind", "due_at", "created_at", "id"],
+                condition=Q(status="pending"),
+                name="approvals_due_by_kind",
+            ),
             models.Index(fields=["claimed_by"], condition=Q(status="pending"), name="approvals_claimed"),
         ]
 
@@ -661,9 +699,9 @@ class AuditEntry(models.Model):
 
     seq = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField(db_index=True)
-    actor = models.CharField(max_length=150, db_index=True)
-    action = models.CharField(max_length=60, db_index=True)
-    thread_id = models.CharField(max_length=255, blank=True, db_index=True)
+    actor = models.CharField(max_length=150)
+    action = models.CharField(max_length=60)
+    thread_id = models.CharField(max_length=255, blank=True)
     about = models.TextField(blank=True, db_default="")
     """The row that others rely on because of this entry: `person:7`, `token:...`, `approval:...`, `policy:...`."""
     body = models.TextField()
@@ -671,7 +709,12 @@ class AuditEntry(models.Model):
     hash = models.CharField(max_length=64, unique=True)
 
     class Meta:
-        indexes = [models.Index(fields=["about", "seq"], condition=~Q(about=""), name="entries_about")]
+        indexes = [
+            models.Index(fields=["about", "seq"], condition=~Q(about=""), name="entries_about"),
+            models.Index(fields=["actor", "seq"], name="entries_by_actor"),
+            models.Index(fields=["action", "seq"], name="entries_by_action"),
+            models.Index(fields=["thread_id", "seq"], name="entries_by_thread"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.action}"
@@ -732,9 +775,13 @@ class SignedHead(models.Model):
 
 
 class AuditCheck(models.Model):
-    """The result of the last verification. Pages show it and do not verify by themselves."""
+    """The result of the last verification, of all or of what is new. Pages show it and do not verify by themselves."""
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    WHOLE, NEWEST = 1, 2
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=WHOLE)
+    after = models.BigIntegerField(default=0)
+    """The last entry that was not read again: a signed head stands for it and all before."""
     ok = models.BooleanField()
     entries = models.BigIntegerField()
     first_bad = models.BigIntegerField(null=True)

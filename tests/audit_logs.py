@@ -81,16 +81,31 @@ def decided(*, comment: str = "because", verdict: str = "approve") -> str:
     from approvals import audit
 
     with audit.transaction():
-        return _decided(comment, verdict)
+        return _decide(_vote(comment, verdict)).approval.thread_id
 
 
-def _decided(comment: str, verdict: str) -> str:
+def voted(*, comment: str = "because", verdict: str = "approve") -> Any:
+    """Let a thread pause and be voted on; return the vote, which does not decide it yet."""
+    from approvals import audit
+
+    with audit.transaction():
+        return _vote(comment, verdict)
+
+
+def decide(vote: Any) -> Any:
+    """Let a vote decide. The entry names it, as those of the console do."""
+    from approvals import audit
+
+    with audit.transaction():
+        return _decide(vote, votes=[str(vote.pk)])
+
+
+def _vote(comment: str, verdict: str) -> Any:
     from django.contrib.auth.models import User
 
     from agentcore.plain.json import digest
     from approvals import audit
-    from approvals.domain.policies import answer_digest
-    from approvals.models import Approval, Decision, Thread, Vote
+    from approvals.models import Approval, Thread, Vote
 
     thread = Thread.objects.create(id=f"t-{uuid.uuid4()}", graph_id="refund")
     approval = Approval.objects.create(
@@ -109,17 +124,26 @@ def _decided(comment: str, verdict: str) -> str:
         "vote.cast", actor="alice", thread_id=thread.pk, object=about, texts={"comment": comment},
         digests={"seen": vote.seen_digest, "content": content}, policy_version="default", rows=audit.told(vote),
     )  # fmt: skip
+    return vote
+
+
+def _decide(vote: Any, **named: list[str]) -> Any:
+    from approvals import audit
+    from approvals.domain.policies import answer_digest
+    from approvals.models import Decision
+
+    approval, verdict, comment = vote.approval, vote.verdict, vote.comment
     answer = answer_digest(verdict=verdict, edits=vote.edits, answer=None, as_node="", comment=comment)
     decision = Decision.objects.create(
         approval=approval, vote=vote, verdict=verdict, edits=vote.edits, comment=comment, decided_by="alice",
         answer_digest=answer,
     )  # fmt: skip
-    about = {"approval": str(approval.pk), "decision": str(decision.pk), "verdict": verdict, "by": "alice"}
+    about = {"approval": str(approval.pk), "decision": str(decision.pk), "verdict": verdict, "by": "alice", **named}
     audit.append(
-        "decision.reached", actor="alice", thread_id=thread.pk, object=about, digests={"answer": answer},
+        "decision.reached", actor="alice", thread_id=approval.thread_id, object=about, digests={"answer": answer},
         rows=audit.told(decision),
     )  # fmt: skip
-    return thread.pk
+    return decision
 
 
 def empty(folder: Path) -> None:

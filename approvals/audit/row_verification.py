@@ -32,9 +32,12 @@ Columns = dict[str, tuple[Any, int]]
 
 
 class Records:
-    """Receives each entry in order."""
+    """Receives each entry in order: of the whole log, or `is_part` of it. A part is compared with the rows it tells of,
+    in the columns that it tells of.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_part: bool = False) -> None:
+        self._is_part = is_part
         self._told = sqlite3.connect("")  # a temporary file
         self._told.execute(SCHEMA)
         self._new: dict[str, tuple[int, Columns | None]] = {}
@@ -55,12 +58,24 @@ class Records:
         """Compare every row. Return the first entry that contradicts its row. Needs a transaction."""
         self._flush()
         for kind in rows.MODELS:
-            found = rows.iter_rows(kind)
+            found = self._iter_told(kind) if self._is_part else rows.iter_rows(kind)
             while chunk := list(islice(found, CHUNK)):
                 self._compare(kind, chunk)
         self._find_gone()
         self._told.close()
         return self._fault
+
+    def _iter_told(self, kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield the rows that the entries tell of."""
+        to_python = rows.MODELS[kind]._meta.pk.to_python
+        last = ""
+        while True:
+            query = "SELECT key FROM told WHERE key > ? AND key LIKE ? ORDER BY key LIMIT ?"
+            keys = [key for (key,) in self._told.execute(query, (last, f"{kind}:%", CHUNK))]
+            if not keys:
+                return
+            last = keys[-1]
+            yield from rows.iter_rows(kind, only=[to_python(key.partition(":")[2]) for key in keys])
 
     def _note(self, key: str, seq: int, columns: dict[str, Any] | None) -> None:
         if columns is None:
@@ -101,7 +116,7 @@ class Records:
         seq, wanted = told
         if wanted is None:
             return self._blame(seq, f"{_named(key)} was removed, as this entry says, and is there again.")
-        for name, value in rows.untold(kind).items():
+        for name, value in {} if self._is_part else rows.untold(kind).items():
             if name not in wanted and columns[name] != value:
                 self._blame(self._last + 1, f"{_named(key)} was changed: no entry tells of its {name}.")
         left = rows.emptied(kind)

@@ -33,7 +33,8 @@ class Verification:
     """The result. `first_bad` is the number of the first wrong entry, `reason` what is wrong; `entries` before it
     are intact.
 
-    `signed` is the number of the newest entry in a signed head; only the chain covers those after it.
+    `signed` is the number of the newest entry in a signed head; only the chain covers those after it. `after` is the
+    number of the entry from which on it was walked; 0 for the whole log.
     """
 
     ok: bool
@@ -42,6 +43,7 @@ class Verification:
     first_bad: int | None = None
     reason: str = ""
     signed: int = 0
+    after: int = 0
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +75,7 @@ Witness = Callable[[int, dict[str, Any]], None]
 
 
 class Walk:
-    """One walk from the first entry to the last."""
+    """One walk from the first entry to the last, or from the first of the signed heads on if it is to `go_on`."""
 
     def __init__(
         self,
@@ -96,6 +98,19 @@ class Walk:
     @property
     def signed(self) -> int:
         return self._head.size if self._head else 0
+
+    def go_on(self) -> None:
+        """Begin behind the entries that the first of the heads covers. Its signature is checked. Raises Broken."""
+        if (found := self._ahead) is None:
+            return
+        self._ahead = next(self._heads, None)
+        try:
+            self._head, self._key = notes.open_note(found.note, self.keys)
+        except BadNote as bad:
+            raise Broken(1, str(bad)) from None
+        self._note, self.count, self.last_hash = found.note, self._head.size, self._head.root
+        if found.fault:
+            self._copy_fault = Broken(max(self.count, 1), found.fault)
 
     def over(self, entries: Iterable[Entry], end: tuple[int, str] | None) -> None:
         """Walk to the end, which the head row gives as number and hash. Raises Broken."""

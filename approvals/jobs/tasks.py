@@ -73,7 +73,7 @@ async def sign_audit_log(timestamp: int) -> None:
 @app.periodic(cron="41 * * * *")
 @app.task(queueing_lock="verify_audit", queue="console")
 async def verify_audit_log(timestamp: int) -> None:
-    """Every hour: verify the whole log, so that a broken one is known before somebody asks."""
+    """Every hour: verify what is new, and once a day the whole log, so that a broken one is known early."""
     with outages.put_off("the verification of the audit log"):
         await in_database(verification.check_by_worker)()
 

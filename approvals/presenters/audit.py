@@ -1,7 +1,7 @@
 """The audit log for people: each entry is readable even if everything else is gone."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,15 +67,22 @@ class TextShown:
 class ChainShown:
     """What is known of the whole log without verifying it."""
 
-    check: AuditCheck | None
+    whole: AuditCheck | None
+    """The last check of all entries."""
+    newest: AuditCheck | None
+    """A later one, of those since a signed head."""
+    broken: AuditCheck | None
     head: AuditHead | None
     signed: SignedHead | None
     is_late: bool
 
 
-def chain_of(*, check: AuditCheck | None, head: AuditHead | None, signed: SignedHead | None) -> ChainShown:
+def chain_of(*, checks: Mapping[int, AuditCheck], head: AuditHead | None, signed: SignedHead | None) -> ChainShown:
+    """The checks come by their ids."""
     return ChainShown(
-        check=check,
+        whole=checks.get(AuditCheck.WHOLE),
+        newest=checks.get(AuditCheck.NEWEST),
+        broken=next((check for check in checks.values() if not check.ok), None),
         head=head,
         signed=signed,
         is_late=signed is None or timezone.now() - signed.signed_at > LATE,

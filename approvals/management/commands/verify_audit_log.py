@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Command(BaseCommand):
         parser.add_argument("--public-key", type=Path, metavar="FILE", help="default: public_key in AUDIT_DIR")
         known = "a head that you have kept: SEQ:HASH of an entry, or a file with signed heads; a missing end is found"
         parser.add_argument("--head", metavar="HEAD", help=known)
+        since = "go on from the last head that was signed before this time (UTC): 2026-01-31, or with T14:00; or `day`"
+        parser.add_argument("--since", metavar="TIME", help=since)
         parser.add_argument("--json", action="store_true")
 
     def handle(
@@ -40,6 +43,7 @@ class Command(BaseCommand):
         receipt: Path | None,
         public_key: Path | None,
         head: str | None,
+        since: str | None,
         json: bool,
         **options: Any,
     ) -> None:
@@ -48,7 +52,10 @@ class Command(BaseCommand):
             if receipt:
                 sys.exit(self._say_receipt(receipt, keys))
             known = _known(head, keys) if head else None
-            found = verify_export(export, keys, known) if export else _verify_database(keys, known)
+            if since and (export or head):
+                raise audit.CannotCheck("--since goes on from a signed head of the database: it takes no other option.")
+            begin = _moment(since) if since else None
+            found = verify_export(export, keys, known) if export else _verify_database(keys, known, begin)
         except audit.CannotCheck as why:
             self.stderr.write(f"Could not check: {why}")
             sys.exit(2)
@@ -91,8 +98,19 @@ def _known(head: str, keys: list[PublicKey]) -> Known:
     return Known(note.size, note.root)
 
 
-def _verify_database(keys: list[PublicKey], known: Known | None) -> audit.Verification:
-    return verification.check(by="operator", kind="operator at the command line", keys=keys, known=known)
+def _moment(since: str) -> datetime:
+    if since == "day":
+        return verification.new_since()
+    try:
+        found = datetime.fromisoformat(since)
+    except ValueError:
+        raise audit.CannotCheck("Give --since as 2026-01-31 or 2026-01-31T14:00 (UTC), or as day.") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _verify_database(keys: list[PublicKey], known: Known | None, since: datetime | None) -> audit.Verification:
+    who = "operator at the command line"
+    return verification.check(by="operator", kind=who, keys=keys, known=known, since=since)
 
 
 def _as_json(found: audit.Verification) -> str:
@@ -101,6 +119,8 @@ def _as_json(found: audit.Verification) -> str:
 
 def _as_text(found: audit.Verification) -> str:
     warnings = "".join(f"\nNote: {warning}" for warning in found.warnings)
+    if found.after:
+        warnings = f"\nEntries up to {found.after} were not read again: a signed head stands for them.{warnings}"
     if found.ok:
         return f"Intact: {found.entries} entries, {found.signed} of them signed, head {found.head}.{warnings}"
     return f"BROKEN at entry {found.first_bad}: {found.reason} {found.entries} entries before it are intact.{warnings}"
