@@ -14,7 +14,8 @@ The function is called once. Later calls send the SQL of that time with other pa
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
@@ -68,6 +69,23 @@ def _is_one_of(value: Any, names: dict[Any, str]) -> bool:
 
 
 compiled = Compiled
+
+
+@contextmanager
+def planned_by_value() -> Iterator[None]:
+    """Have PostgreSQL plan each statement of the block for its values, as lists with filters need.
+
+    A prepared statement soon has one plan for all values. That of a list goes through its rows in order until a page is
+    full: quick for what many rows have, but for what few have a look at every row.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
+    direct = connection.connection
+    before, direct.prepare_threshold = direct.prepare_threshold, None
+    try:
+        yield
+    finally:
+        direct.prepare_threshold = before
 
 
 class _Parameter:

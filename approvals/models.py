@@ -110,7 +110,7 @@ def _locked(pk: str) -> ThreadQuerySet:
 class Thread(models.Model):
     """A LangGraph thread as last read, and the lease of the worker that holds it.
 
-    A column that Django does not know, `search`, has the words of title and id; the database fills it (migration 0017).
+    A column that Django does not know, `search`, has the words of title and id; the database fills it (migration 0019).
     """
 
     id = models.CharField(primary_key=True, max_length=255)
@@ -229,7 +229,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 class Approval(models.Model):
     """One pause that waits for people. `state`, `request` and `digest` are what was shown, and never change.
 
-    The database fills two columns that Django does not know (migration 0017): `search` has the words of title, summary
+    The database fills two columns that Django does not know (migration 0019): `search` has the words of title, summary
     and thread id, `open_search` the same while it is pending.
     """
 

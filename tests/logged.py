@@ -40,4 +40,5 @@ class LoggedStatements:
         whole = text.replace("\n\t", " ")  # a statement of several lines
         lines = [line.removeprefix(begin) for line in whole.splitlines() if line.startswith(begin)]
         told = [found[1] for line in lines if (found := _STATEMENT.match(line))]
-        return [each for each in told if not any(part in each for part in BACKGROUND)]
+        # After a pause, a pooled connection is asked with an empty statement whether it is alive.
+        return [each for each in told if each.strip() and not any(part in each for part in BACKGROUND)]

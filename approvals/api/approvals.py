@@ -31,8 +31,9 @@ from approvals.api.schemas import (
     run_brief,
     vote_out,
 )
-from approvals.compiled import compiled
-from approvals.domain import queries
+from approvals.compiled import compiled, planned_by_value
+from approvals.counts import Count, Counted, read
+from approvals.domain import queries, search
 from approvals.enums import ApprovalStatus, Verdict
 from approvals.errors import NotFound, Refusal
 from approvals.models import Approval, ApprovalQuerySet, Vote
@@ -67,7 +68,10 @@ class ApprovalFilters(QueryFilters):
     assignee: Text | None = Field(
         None, description="Open ones that this person has claimed; `me` for the asker's, `none` for what nobody has."
     )
-    q: Text | None = Field(None, max_length=200, description="Part of a title, a summary or a thread id.")
+    q: Text | None = Field(
+        None, max_length=200, description="Words, or beginnings of words, of a title, a summary or a thread id."
+    )
+    exact: bool = Field(False, description="Count all, however many there are.")
     limit: int = Field(50, ge=1, le=MOST_APPROVALS)
     cursor: Text | None = Field(None, max_length=200, description="`next` of the page before.")
 
@@ -150,14 +154,20 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
     viewer(request)
     found = _filtered(filters, me=person(request).get_username())
     oldest_first = filters.status == ApprovalStatus.PENDING
-    after = _after(found, filters.cursor, oldest_first)
-    page = list(_with_brief(after).defer(*HEAVY)[: filters.limit + 1])
+    after = _with_brief(_after(found, filters.cursor, oldest_first)).defer(*HEAVY)
+    most = filters.limit + 1
+    column = search.OPEN if oldest_first else search.ALL
+    counted = search.matching(found, filters.q, column=column) if filters.q else found
+    with planned_by_value():
+        page = search.first_matching(after, filters.q, most, column=column) if filters.q else list(after[:most])
+        count: Count = read(count=Counted(counted, is_exact=filters.exact))["count"]
     items, more = page[: filters.limit], len(page) > filters.limit
     altered = alterations.altered(items, person(request))
     return ApprovalPage(
         items=[approval_brief(approval, altered.get(str(approval.pk), "")) for approval in items],
         next=cursors.encode(items[-1].created_at.isoformat(), str(items[-1].pk)) if more else None,
-        count=found.count(),
+        count=count.number,
+        count_is_exact=not count.is_more,
     )
 
 
@@ -301,20 +311,20 @@ def _briefly(pk: UUID) -> "QuerySet[Approval]":
 
 
 def _filtered(filters: ApprovalFilters, *, me: str) -> ApprovalQuerySet:
+    """Apply all filters but the search."""
     found = Approval.objects.all()
     if filters.assignee == "none":
         found = found.pending().unclaimed()
     elif filters.assignee:
         found = queries.held_by(found, me if filters.assignee == "me" else filters.assignee)
-    if filters.status:
+    if filters.status == ApprovalStatus.PENDING:
+        found = found.pending()
+    elif filters.status:
         found = found.filter(status=filters.status)
     if filters.graph:
         found = found.filter(graph_id=filters.graph)
     if filters.thread_id:
         found = found.filter(thread_id=filters.thread_id)
-    if filters.q:
-        in_text = Q(title__icontains=filters.q) | Q(summary__icontains=filters.q)
-        found = found.filter(in_text | Q(thread__id__icontains=filters.q))
     return found
 
 

@@ -15,6 +15,7 @@ from approvals.api.auth import person
 from approvals.api.errors import answers
 from approvals.api.fields import PlainObject, QueryFilters, Text
 from approvals.audit.filters import Filters as Asked
+from approvals.compiled import planned_by_value
 from approvals.domain import permissions
 from approvals.models import AuditEntry
 from approvals.web.downloads import download
@@ -87,7 +88,7 @@ class EntryPage(BaseModel):
 class VerificationOut(BaseModel):
     """`first_bad` is the number of the first entry that is wrong, `reason` says how.
 
-    `signed` is the newest entry that a signed head vouches for.
+    `signed` is the newest entry that a signed head vouches for. Entries up to `after` were not read again.
     """
 
     ok: bool
@@ -96,6 +97,7 @@ class VerificationOut(BaseModel):
     first_bad: int | None
     reason: str
     signed: int
+    after: int
     warnings: list[str]
 
 
@@ -129,15 +131,20 @@ def list_entries(request: HttpRequest, filters: Query[EntryFilters]) -> EntryPag
     found = filters.asked.entries().order_by("-seq")
     if filters.cursor:
         found = found.filter(seq__lt=cursors.decode_number(filters.cursor))
-    page = list(found[: filters.limit + 1])
+    with planned_by_value():
+        page = list(found[: filters.limit + 1])
     items, more = page[: filters.limit], len(page) > filters.limit
     return EntryPage(items=[_entry(entry) for entry in items], next=cursors.encode(items[-1].seq) if more else None)
 
 
 @router.get("/audit/verify", response=answers(VerificationOut))
-def verify_log(request: HttpRequest) -> VerificationOut:
-    """Walk the whole log and say whether it is intact. That somebody asked is an entry too. Auditors and admins."""
-    return VerificationOut(**verify_audit(by=person(request)).as_dict())
+def verify_log(request: HttpRequest, newest: bool = False) -> VerificationOut:
+    """Walk the whole log and say whether it is intact. That somebody asked is an entry too. Auditors and admins.
+
+    With `newest=true` it goes on from the last head that was signed a day ago or earlier, whose signature stands for
+    the entries before it.
+    """
+    return VerificationOut(**verify_audit(by=person(request), is_whole=not newest).as_dict())
 
 
 @router.get(

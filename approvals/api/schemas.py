@@ -420,11 +420,15 @@ class ApprovalOut(ApprovalBrief):
 
 
 class ApprovalPage(BaseModel):
-    """`next` is the cursor of the next page, `count` all that the same filters find."""
+    """`next` is the cursor of the next page, `count` how many the same filters find.
+
+    Without `exact=true` it counts to 1,000; then `count_is_exact` is false if there are more.
+    """
 
     items: list[ApprovalBrief]
     next: str | None
     count: int
+    count_is_exact: bool
 
 
 class SentOut(BaseModel):

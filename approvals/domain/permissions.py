@@ -1,11 +1,12 @@
 """What a person may do. `check_...` raises Denied; `can_...` and `why_not` ask. Buttons ask, actions check."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.auth.models import User as Person
-from django.db.models import Exists, QuerySet
+from django.db.models import Exists, F, QuerySet
 
 from agentcore.testing.failpoints import is_off
 from approvals.compiled import compiled
@@ -31,12 +32,39 @@ def memberships_of(user: User) -> dict[str, datetime]:
     if not user.is_authenticated or not user.is_active:
         return {}
     cached: dict[str, datetime] | None = getattr(user, _CACHE, None)
-    if cached is None:
-        cached = dict(_memberships(user_id=user.pk))
-        if user.is_superuser:
-            cached.setdefault(Role.ADMIN.value, user.date_joined)
-        setattr(user, _CACHE, cached)  # noqa: B010 - an attribute of ours on a model of Django's
-    return cached
+    return _keep(user, dict(_memberships(user_id=user.pk))) if cached is None else cached
+
+
+def _keep(user: AbstractUser, found: dict[str, datetime]) -> dict[str, datetime]:
+    """Keep the memberships that were read, on the user object."""
+    if user.is_superuser:
+        found.setdefault(Role.ADMIN.value, user.date_joined)
+    setattr(user, _CACHE, found)  # noqa: B010 - an attribute of ours on a model of Django's
+    return found
+
+
+def with_roles(found: "QuerySet[Person]") -> "QuerySet[Person]":
+    """Add a person's roles: a row for each. Give the rows to `person_of`."""
+    return found.annotate(role=F("memberships__group__name"), role_since=F("memberships__granted_at"))
+
+
+def person_of(rows: Sequence[Person]) -> Person | None:
+    """Return the person whose rows `with_roles` gave, with their roles already read; None without a row."""
+    if not rows:
+        return None
+    person, told = rows[0], [vars(row) for row in rows]
+    _keep(person, {each["role"]: each["role_since"] for each in told if each["role"]})
+    return person
+
+
+def person_of_session(pk: int) -> Person | None:
+    """Return a person with their roles, in one statement."""
+    return person_of(_person(pk=pk))
+
+
+@compiled
+def _person(pk: int) -> "QuerySet[Person]":
+    return with_roles(Person.objects.filter(pk=pk))
 
 
 def note_token(user: User, token_digest: str) -> None:

@@ -1,10 +1,14 @@
 """Which approvals a person has to look at: conditions over many rows, each part of one query."""
 
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User as Person
 from django.db.models import Count, Exists, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from approvals.counts import field_value
 from approvals.domain import permissions, voters
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, Verdict
@@ -43,6 +47,27 @@ def with_others(found: ApprovalQuerySet) -> ApprovalQuerySet:
     asked = Approval.objects.filter(**place, round=1).exclude(interrupt_id="").order_by().values("thread")
     counted = asked.annotate(number=Count("interrupt_id")).values("number")
     return found.annotate(asked_together=Coalesce(Subquery(counted), Value(0)))
+
+
+_SHOWN = ("pk", "voter_id", "verdict", "edits", "answer", "comment", "is_own", "created_at", "ended_at", "ended_as")
+
+
+def votes_on(approval_id: UUID) -> Any:
+    """Return the QuerySet of what pages show of the votes, oldest first. `votes_of` makes rows of it."""
+    found = Vote.objects.filter(approval_id=approval_id).order_by("created_at", "id")
+    return found.values(*_SHOWN, "voter__username")
+
+
+def votes_of(told: Iterable[dict[str, Any]]) -> list[Vote]:
+    """Return votes with their voters' names, from what `counts.Listed(votes_on(...))` gives."""
+    return [_vote(**each) for each in told]
+
+
+def _vote(voter__username: str, **told: Any) -> Vote:
+    fields = {"pk": Vote._meta.pk, **{field.attname: field for field in Vote._meta.concrete_fields}}
+    vote = Vote(**{name: field_value(fields[name], value) for name, value in told.items()})
+    vote.voter = Person(pk=vote.voter_id, username=voter__username)
+    return vote
 
 
 def missing(approval_id: UUID) -> int:

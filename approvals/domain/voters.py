@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User as Person
-from django.db.models import BooleanField, Q
+from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from approvals.domain import permissions
@@ -47,13 +47,20 @@ def open_to(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
 
 def count(rule: Rule, *, without: Collection[str] = (), asked_at: datetime | None = None, is_escalated: bool) -> int:
     """Count the people for whom `why_not` is empty. With `asked_at`, roles given later do not count."""
+    return people(rule, without=without, asked_at=asked_at, is_escalated=is_escalated).count()
+
+
+def people(
+    rule: Rule, *, without: Collection[str] = (), asked_at: datetime | None = None, is_escalated: bool
+) -> "QuerySet[Person]":
+    """Select the people whom `count` counts."""
     named = Q()
     for voters in filter(Voters.is_limited, rule.voters):
         named &= Q(username__in=voters.people) | Q(pk__in=_members(voters.groups, asked_at))
     if is_escalated and rule.voters:
         named |= Q(pk__in=_members(rule.escalate_to, asked_at)) if rule.escalate_to else Q(pk__gt=0)
-    people = Person.objects.filter(is_active=True, pk__in=_members([Role.REVIEWER], asked_at))
-    return people.exclude(username__in=without).filter(named).count()
+    reviewers = Person.objects.filter(is_active=True, pk__in=_members([Role.REVIEWER], asked_at))
+    return reviewers.exclude(username__in=without).filter(named)
 
 
 _GAVE = {

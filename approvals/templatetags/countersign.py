@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django import template
+from django.template import Context
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from approvals.actions.people import changes
+from approvals.compiled import planned_by_value
+from approvals.counts import Count, Counted, read
 from approvals.domain import folds, queries, text
 from approvals.domain.permissions import User, roles_of
 from approvals.domain.text import visible
@@ -94,10 +97,14 @@ def _utc(at: datetime) -> str:
     return f"{at:%d %b %Y, %H:%M} UTC"
 
 
-@register.simple_tag
-def open_count(user: User) -> int:
-    """Return how many approvals wait for this person."""
-    return queries.needing(Approval.objects.all(), user).count()
+@register.simple_tag(takes_context=True)
+def open_count(context: Context, user: User) -> Count:
+    """Return how many approvals wait for this person: the view's own count, as `badge`, if it has one."""
+    if "badge" not in context:
+        with planned_by_value():
+            context["badge"] = read(badge=Counted(queries.needing(Approval.objects.all(), user)))["badge"]
+    counted: Count = context["badge"]
+    return counted
 
 
 @register.simple_tag

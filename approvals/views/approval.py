@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db.models import F
+from django.contrib.auth.models import User as Person
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -12,14 +13,16 @@ from django.views.decorators.http import require_GET, require_safe
 from agentcore.plain.json import digest
 from approvals.actions.threads import whole_values
 from approvals.actions.votes import alterations
-from approvals.domain import permissions, policies, voters
+from approvals.compiled import compiled, planned_by_value
+from approvals.counts import Counted, Listed, Read, read
+from approvals.domain import permissions, policies, queries, voters
 from approvals.domain.answers import BREAKPOINT, choices_of, takes_answer
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
-from approvals.models import Approval, ApprovalQuerySet, Draft, Graph, Run, Vote
+from approvals.models import Approval, ApprovalQuerySet, Draft, Graph, Run
 from approvals.presenters import approvals
 from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
@@ -29,8 +32,12 @@ from approvals.presenters.values import conversations_of, differences, state_of
 from approvals.presenters.votes import proposal_of, tally_of
 from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
+from approvals.views.lists import address_of_list, came_from, listed, own_list
 from approvals.views.pages import Request, page_or_part
-from approvals.views.queue import for_me, listed, side_context
+from approvals.views.queue import beside, for_menu
+
+DRAFT = ("edits", "answer", "comment", "updated_at")
+"""What is shown of a draft."""
 
 MOST_LISTED = 10
 """Questions of the same step, and others of the same thread, that are listed beside one."""
@@ -41,7 +48,7 @@ OPEN_FIRST = F("closed_at").asc(nulls_first=True)
 def approval(request: Request, approval_id: UUID) -> HttpResponse:
     found = get_approval(request.user, approval_id)
     graph = graph_of(found)
-    draft = draft_of(request.user, found.thread_id) if found.is_pending else None
+    draft = draft_of(found) if found.is_pending else None
     use = draft if "draft" in request.GET else None
     edits = use.edits if use else None
     editing = editing_of(found, graph, edits=edits, mode=request.GET.get("edit", "form"))
@@ -100,19 +107,36 @@ def raw(request: Request, approval_id: UUID) -> HttpResponseBase:
 
 def get_approval(user: User, approval_id: UUID) -> Approval:
     permissions.check_view(user)
+    for found in _with_graph_and_draft(approval_id=approval_id, person_id=user.pk or 0):
+        return found
+    raise NotFound("There is no such approval.")
+
+
+@compiled
+def _with_graph_and_draft(approval_id: UUID, person_id: int) -> QuerySet[Approval]:
+    """Select all that the page of an approval needs of single rows."""
     wanted = Approval.objects.select_related("thread__started_by", "claimed_by", "decision__run")
-    found = wanted.filter(pk=approval_id).first()
-    if found is None:
-        raise NotFound("There is no such approval.")
-    return found
+    graph = Graph.objects.filter(pk=OuterRef("graph_id"))
+    drafts = Draft.objects.filter(user_id=person_id, thread_id=OuterRef("thread_id"))
+    return wanted.filter(pk=approval_id).annotate(
+        card=Subquery(graph.values("card")),
+        card_at=Subquery(graph.values("published_at")),
+        **{f"draft_{name}": Subquery(drafts.values(name)) for name in DRAFT},
+    )
 
 
-def draft_of(by: User, thread_id: str) -> Draft | None:
-    return Draft.objects.filter(user_id=by.pk or 0, thread_id=thread_id).first()
+def draft_of(found: Approval) -> Draft | None:
+    """Return what the person had typed on this thread."""
+    told = {name: vars(found)[f"draft_{name}"] for name in DRAFT}
+    return Draft(**told) if told["updated_at"] else None
 
 
 def graph_of(found: Approval) -> Graph | None:
-    graph = Graph.objects.filter(pk=found.graph_id).first()
+    if "card" in vars(found):
+        card, at = vars(found)["card"], vars(found)["card_at"]
+        graph = Graph(pk=found.graph_id, card=card, published_at=at) if card else None
+    else:
+        graph = Graph.objects.filter(pk=found.graph_id).first()
     return graph.at(found.path) if graph else None
 
 
@@ -140,8 +164,13 @@ def with_bar(context: dict[str, Any]) -> dict[str, Any]:
     return context | drawing | {"bar": bar, "on_screen": seen}
 
 
-def edit_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
-    """Return the context of the forms and of the decision bar: all that a fragment with a form shows."""
+def edit_context(
+    request: Request, found: Approval, graph: Graph | None, editing: Editing, **also: Read
+) -> dict[str, Any]:
+    """Return the context of the forms and of the decision bar: all that a fragment with a form shows.
+
+    `also` is read in the same statement as the votes.
+    """
     actions = approvals.actions_of(found, graph)
     return {
         "graph": graph,
@@ -152,32 +181,50 @@ def edit_context(request: Request, found: Approval, graph: Graph | None, editing
         "groups": list(editing.form.groups(approvals.shown_first(actions))),
         "answering": None,
         "key": uuid4(),
-        **vote_context(request, found, graph),
+        **vote_context(request, found, graph, **also),
     }
 
 
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
     """Return the context of the whole page."""
+    asked = came_from(request) or own_list(request.user)
+    counts = {"open_count": asked.count_of(asked.tab), "badge": Counted(for_menu(request.user))}
     same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
-    same_step = same_thread.filter(checkpoint_id=found.checkpoint_id).order_by(OPEN_FIRST, "created_at")
-    together = row_list(same_step) if found.interrupt_id else []
+    with planned_by_value():
+        page, together, others = asked.page_and(_same_step(same_thread, found), _others(same_thread, found))
     return {
-        **edit_context(request, found, graph, editing),
+        **edit_context(request, found, graph, editing, **counts),
         "thread": found.thread,
         "asked_by": asked_by(found),
-        "asked_together": together,
+        "asked_together": [row_of(each) for each in sorted(together, key=_open_first)],
         "conversations": conversations_of(found.state),
         "warnings": approvals.warnings_of(found),
         "state": state_of(found.state),
         "request_json": json_text(found.request),
         "decision": decision_of(found),
         "next_titles": approvals.titles_of(found.next, graph),
-        "others": row_list(_others(same_thread, found).order_by("-created_at")),
+        "others": [row_of(each) for each in sorted(others, key=lambda each: each.created_at, reverse=True)],
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
-        **side_context(request, str(found.pk)),
+        **beside(request, str(found.pk), page),
         **run_context(request, found, graph),
     }
+
+
+def _same_step(same_thread: ApprovalQuerySet, found: Approval) -> ApprovalQuerySet:
+    """Select what the same step asks as well, the open ones first."""
+    asked = same_thread.filter(checkpoint_id=found.checkpoint_id) if found.interrupt_id else same_thread.none()
+    return asked.order_by(OPEN_FIRST, "created_at")[:MOST_LISTED]
+
+
+def _others(same_thread: ApprovalQuerySet, found: Approval) -> ApprovalQuerySet:
+    """Leave out the questions of the same step: they have a list of their own."""
+    others = same_thread.exclude(checkpoint_id=found.checkpoint_id) if found.interrupt_id else same_thread
+    return others.order_by("-created_at")[:MOST_LISTED]
+
+
+def _open_first(other: Approval) -> Any:
+    return other.closed_at is not None, other.closed_at or other.created_at, other.created_at
 
 
 def answer_context(answering: Answering | None) -> dict[str, Any]:
@@ -185,16 +232,21 @@ def answer_context(answering: Answering | None) -> dict[str, Any]:
     return {"answering": answering, "answer_groups": list(answering.edit.groups()) if answering else []}
 
 
-def vote_context(request: Request, found: Approval, graph: Graph | None) -> dict[str, Any]:
-    """Return the context of the votes: tally, proposal, claim and buttons."""
-    rule, by = Rule.of(found.rule), request.user
-    votes = list(Vote.objects.filter(approval=found).select_related("voter").order_by("created_at", "id"))
-    now = timezone.now()
-    tally = tally_of(found, votes, by, voters=_count_voters(found, rule), now=now)
+def vote_context(request: Request, found: Approval, graph: Graph | None, **also: Read) -> dict[str, Any]:
+    """Return the context of the votes: tally, proposal, claim and buttons; and what is read `also`."""
+    by, now = request.user, timezone.now()
+    with planned_by_value():
+        told = read(
+            votes=Listed(queries.votes_on(found.pk)),
+            openings=Listed(whole_values.openings(found, by)),
+            voters=Counted(_voters(found), is_exact=True),
+            **also,
+        )
+    votes = queries.votes_of(told["votes"])
+    tally = tally_of(found, votes, by, voters=told["voters"].number, now=now)
     untrue = alterations.why_not(found, by)  # before the proposal is read: one that nobody made may have any shape
-    parts = whole_values.parts_to_open(found)
-    opened = whole_values.opened(found, by) if parts else set()
-    unopened = [part for part in parts if part not in opened]
+    opened = whole_values.opened_of(found, told["openings"])
+    unopened = [part for part in whole_values.parts_to_open(found) if part not in opened]
     is_voted = tally.is_voted
     choices = approvals.choices_of(found, by, is_voted=is_voted, now=now, untrue=untrue, unopened=unopened)
     return {
@@ -208,24 +260,17 @@ def vote_context(request: Request, found: Approval, graph: Graph | None) -> dict
         "why_not_claim": permissions.why_not(by, "vote") or approvals.why_not_claim(found, by),
         "tally_mark": digest(str(tally))[:12],
         "choices_mark": digest(str(choices))[:12],
+        **{name: told[name] for name in also},
     }
 
 
-def _count_voters(found: Approval, rule: Rule) -> int:
-    """Count the people who may vote on an open approval."""
+def _voters(found: Approval) -> QuerySet[Person]:
+    """Select the people who may vote on an open approval."""
     if not found.is_pending:
-        return 0
+        return Person.objects.none()
+    rule = Rule.of(found.rule)
     is_escalated, owners = found.escalated_at is not None, voters.owners(found.thread, rule)
-    return voters.count(rule, without=owners, asked_at=found.asked_at, is_escalated=is_escalated)
-
-
-def _others(same_thread: ApprovalQuerySet, found: Approval) -> ApprovalQuerySet:
-    """Leave out the questions of the same step: they have a list of their own."""
-    return same_thread.exclude(checkpoint_id=found.checkpoint_id) if found.interrupt_id else same_thread
-
-
-def row_list(found: ApprovalQuerySet) -> list[Any]:
-    return [row_of(item) for item in listed(found)[:MOST_LISTED]]
+    return voters.people(rule, without=owners, asked_at=found.asked_at, is_escalated=is_escalated)
 
 
 def decision_of(found: Approval) -> approvals.DecisionShown | None:
@@ -250,6 +295,7 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
         "thread_sentence": str(ThreadStatus(found.thread.status).label),
         "thread": found.thread,
         "next_up": next_up(request, found),
+        "from_list": address_of_list(request),
         "drawing": approvals.picture_of(found, graph),
     }
 
@@ -264,6 +310,11 @@ def upcoming_of(found: Approval) -> list[str]:
 
 
 def next_up(request: Request, found: Approval) -> Any:
-    """Return the next approval in the queue that waits for this person, or None."""
-    waiting = listed(for_me(request).exclude(pk=found.pk).most_urgent_first()).first()
+    """Return what follows in the list that the person came from, else the most urgent that waits for them, or None."""
+    came = came_from(request)
+    with planned_by_value():
+        if came:
+            waiting = came.next_to(found)
+        else:
+            waiting = own_list(request.user).rows_after("").exclude(pk=found.pk).first()
     return row_of(waiting) if waiting else None

@@ -9,10 +9,13 @@ from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals import counts
 from approvals.actions.audit_log import receipts, texts, verification
 from approvals.audit.actions import ACTIONS
 from approvals.audit.filters import Filters
 from approvals.audit.receipts import make_receipt, note_on
+from approvals.compiled import planned_by_value
+from approvals.counts import Counted
 from approvals.domain import permissions
 from approvals.errors import Busy, Gone, Invalid, NotFound
 from approvals.models import Approval, AuditCheck, AuditEntry, AuditHead, AuditText, SignedHead
@@ -31,10 +34,13 @@ def audit(request: Request) -> HttpResponse:
     filters, problem = asked_for(given)
     found, cursor = filters.entries(), request.GET.get("cursor", "")
     page = found.filter(seq__lt=int(cursor)) if cursor.isascii() and cursor.isdigit() and len(cursor) < 19 else found
-    rows = list(page.order_by("-seq")[: PAGE_SIZE + 1])
+    with planned_by_value():
+        rows = list(page.order_by("-seq")[: PAGE_SIZE + 1])
+        count = counts.read(count=Counted(found, is_exact=bool(words(request, "exact"))))["count"]
     context = {
         "entries": entries_of(rows[:PAGE_SIZE]),
-        "count": found.count(),
+        "count": count,
+        "exact": other_query(request, exact="1"),
         "more": other_query(request, cursor=str(rows[PAGE_SIZE - 1].seq)) if len(rows) > PAGE_SIZE else "",
         "first": other_query(request, cursor="") if cursor else "",
         "given": given,
@@ -49,8 +55,14 @@ def audit(request: Request) -> HttpResponse:
 
 @require_POST
 def verify_audit(request: Request) -> HttpResponse:
-    found = verification.verify_audit(by=request.user)
-    if found.ok:
+    found = verification.verify_audit(by=request.user, is_whole="whole" in request.POST)
+    if found.ok and found.after:
+        messages.success(
+            request,
+            f"Intact: entries {found.after + 1} to {found.entries}, each in its place. A signed head stands for those"
+            " before: they were not read again.",
+        )
+    elif found.ok:
         messages.success(request, f"Intact: {found.entries} entries, each in its place.")
     else:
         messages.error(request, f"Broken at entry {found.first_bad}. {found.reason}")
@@ -121,7 +133,7 @@ def asked_for(given: dict[str, str]) -> tuple[Filters, str]:
 
 def _chain() -> ChainShown:
     return chain_of(
-        check=AuditCheck.objects.filter(pk=1).first(),
+        checks={check.pk: check for check in AuditCheck.objects.all()},
         head=AuditHead.objects.filter(pk=1).first(),
         signed=SignedHead.objects.order_by("-id").first(),
     )

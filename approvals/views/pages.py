@@ -1,16 +1,19 @@
 """What every page does alike: fragments, filters, paging."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
+from approvals.domain import search
+
 PAGE_SIZE = 50
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
 
 
 class Request(HttpRequest):
@@ -48,7 +51,12 @@ def redirect_after_post(name: str, *arguments: Any) -> HttpResponse:
 
 def words(request: HttpRequest, name: str) -> str:
     """Return a filter from the URL without NUL, which PostgreSQL refuses."""
-    return request.GET.get(name, "").replace("\x00", "").strip()[:200]
+    return word_of(request.GET, name)
+
+
+def word_of(query: QueryDict, name: str) -> str:
+    """Do what `words` does, for the query string of another address."""
+    return query.get(name, "").replace("\x00", "").strip()[:200]
 
 
 def other_query(request: HttpRequest, **changed: str) -> str:
@@ -63,7 +71,7 @@ def other_query(request: HttpRequest, **changed: str) -> str:
     return f"?{kept.urlencode()}" if kept else "?"
 
 
-def after_key(found: QuerySet[Any], cursor: str, column: str, *, is_descending: bool) -> QuerySet[Any]:
+def after_key(found: Rows, cursor: str, column: str, *, is_descending: bool) -> Rows:
     """Select what follows the row that `cursor` names; an invalid cursor gives the first page."""
     at, _, pk = cursor.partition("|")
     try:
@@ -79,7 +87,12 @@ def key_of(row: Any, column: str) -> str:
     return f"{getattr(row, column).isoformat()}|{row.pk}"
 
 
-def one_page(found: QuerySet[Any], column: str) -> tuple[list[Any], str]:
+def first_rows(found: QuerySet[Any], text: str, *, column: str = search.ALL) -> list[Any]:
+    """Return the rows of a page that have the words of `text`, or all without one; and one more if there is one."""
+    return search.first_matching(found, text, PAGE_SIZE + 1, column=column) if text else list(found[: PAGE_SIZE + 1])
+
+
+def one_page(found: QuerySet[Any], column: str, text: str) -> tuple[list[Any], str]:
     """Return the rows of a page, and the cursor of the next one; empty on the last."""
-    rows = list(found[: PAGE_SIZE + 1])
+    rows = first_rows(found, text)
     return rows[:PAGE_SIZE], key_of(rows[PAGE_SIZE - 1], column) if len(rows) > PAGE_SIZE else ""

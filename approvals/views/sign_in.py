@@ -37,7 +37,7 @@ def sign_in(request: Request) -> HttpResponseBase:
 def sign_in_link(request: Request, token: str) -> HttpResponse:
     if not _is_local(request.META.get("REMOTE_ADDR", "")):
         raise Denied("A sign-in link works only in a browser on the machine that printed it.")
-    login(request, cast(User, use_link(token)), backend="django.contrib.auth.backends.ModelBackend")
+    login(request, cast(User, use_link(token)))
     return redirect("queue")
 
 

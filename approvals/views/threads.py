@@ -3,14 +3,15 @@
 from collections.abc import Collection
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from agentcore.plain.excerpts import cut_channels
 from approvals.actions.threads import diagnosis, history
-from approvals.domain import permissions
+from approvals.compiled import planned_by_value
+from approvals.counts import Counted, Listed, read
+from approvals.domain import permissions, search
 from approvals.domain.permissions import User
 from approvals.enums import ThreadStatus
 from approvals.errors import NotFound
@@ -21,6 +22,7 @@ from approvals.presenters.health import diagnosis_of
 from approvals.presenters.runs import node_states, run_of
 from approvals.presenters.threads import WORDS, row_of, rows_of
 from approvals.presenters.values import state_of, value_of
+from approvals.views.lists import listed
 from approvals.views.pages import (
     Request,
     after_key,
@@ -31,7 +33,6 @@ from approvals.views.pages import (
     wants_part,
     words,
 )
-from approvals.views.queue import listed
 
 MOST_RUNS = 20
 MOST_APPROVALS = 20
@@ -44,17 +45,23 @@ def threads(request: Request) -> HttpResponse:
     given = {name: words(request, name) for name in ("status", "graph", "q")}
     found = filtered(given)
     ordered = found.select_related("started_by").defer("state", "metadata").order_by("-updated_at", "-id")
-    page, cursor = one_page(
-        after_key(ordered, request.GET.get("cursor", ""), "updated_at", is_descending=True), "updated_at"
-    )
-    graphs = Graph.objects.in_bulk()
+    after = after_key(ordered, request.GET.get("cursor", ""), "updated_at", is_descending=True)
+    matching = search.matching(found, given["q"]) if given["q"] else found
+    with planned_by_value():
+        page, cursor = one_page(after, "updated_at", given["q"])
+        told = read(
+            count=Counted(matching, is_exact=bool(words(request, "exact"))),
+            graphs=Listed(Graph.objects.order_by("id").values("id")),
+        )
+    graphs = diagnosis.graphs_of(page)
     context = {
-        "rows": rows_of(page, graphs, diagnosis.diagnose_all(page, by=request.user)),
-        "count": found.count(),
+        "rows": rows_of(page, graphs, diagnosis.diagnose_all(page, by=request.user, graphs=graphs)),
+        "count": told["count"],
+        "exact": other_query(request, exact="1"),
         "given": given,
         "is_filtered": any(given.values()),
         "statuses": [(status.value, word) for status, word in WORDS.items()],
-        "graphs": sorted(graphs),
+        "graphs": [each["id"] for each in told["graphs"]],
         "here": other_query(request),
         "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
         "more": other_query(request, cursor=cursor) if cursor else "",
@@ -63,13 +70,12 @@ def threads(request: Request) -> HttpResponse:
 
 
 def filtered(given: dict[str, str]) -> Any:
+    """Select the threads of a graph and a status. What is searched for is not in it."""
     found = Thread.objects.all()
     if given["status"] in ThreadStatus.values:
         found = found.filter(status=given["status"])
     if given["graph"]:
         found = found.filter(graph_id=given["graph"])
-    if text := given["q"]:
-        found = found.filter(Q(id__icontains=text) | Q(title__icontains=text))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -33,6 +34,7 @@ from approvals.views.approval import (
     with_bar,
 )
 from approvals.views.editing import Editing, ask_preview, editing_of, show_faults, switched
+from approvals.views.lists import address_of_list, came_from
 from approvals.views.pages import Request, page_or_part, redirect_after_post, wants_part
 
 CHANGED = "This form was changed. Here is what that leads to: look at it, then send it."
@@ -67,7 +69,7 @@ def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
     voted = votes.cast(approval_id=approval_id, ballot=ballot, by=request.user)
     drafts.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
     messages.success(request, told_of(voted))
-    return redirect_after_post("approval", approval_id)
+    return _to_approval(request, approval_id)
 
 
 def _vote_with_edit(request: Request, approval_id: UUID) -> HttpResponse:
@@ -171,6 +173,15 @@ def _page(request: Request, context: dict[str, Any]) -> HttpResponse:
     return response
 
 
+def _to_approval(request: Request, approval_id: UUID, **parameters: str) -> HttpResponse:
+    """Redirect to the page of an approval, which keeps the list that the person came from."""
+    response, came = redirect_after_post("approval", approval_id), came_from(request)
+    query = [came.address.removeprefix("?")] if came else []
+    query += [urlencode(parameters)] if parameters else []
+    response["Location"] += f"?{'&'.join(query)}" if query else ""
+    return response
+
+
 @require_POST
 def keep(request: Request, approval_id: UUID) -> HttpResponse:
     """Store what was typed on an outdated page as a draft, and show the current page."""
@@ -183,10 +194,8 @@ def keep(request: Request, approval_id: UUID) -> HttpResponse:
         answer = _whole_answer(answered_with(found, graph, request.POST))
     comment = request.POST.get("comment", "").replace("\r\n", "\n")
     drafts.keep_draft(thread_id=found.thread_id, edits=edits, answer=answer, comment=comment, by=request.user)
-    response = redirect_after_post("approval", approval_id)
-    if found.is_pending and (edits or comment or answer is not None):
-        response["Location"] += "?draft=1"
-    return response
+    has_draft = found.is_pending and (edits or comment or answer is not None)
+    return _to_approval(request, approval_id, **({"draft": "1"} if has_draft else {}))
 
 
 def told_of(voted: Voted) -> str:
@@ -201,7 +210,7 @@ def told_of(voted: Voted) -> str:
 def withdraw(request: Request, approval_id: UUID) -> HttpResponse:
     votes.withdraw(approval_id=approval_id, by=request.user)
     messages.success(request, "Your vote is withdrawn.")
-    return redirect_after_post("approval", approval_id)
+    return _to_approval(request, approval_id)
 
 
 @require_POST
@@ -209,14 +218,14 @@ def claim(request: Request, approval_id: UUID) -> HttpResponse:
     is_take_over = "take_over" in request.POST
     claims.claim(approval_id=approval_id, is_take_over=is_take_over, by=request.user)
     messages.success(request, f"Yours for {claims.CLAIM_MINUTES} minutes.")
-    return redirect_after_post("approval", approval_id)
+    return _to_approval(request, approval_id)
 
 
 @require_POST
 def release(request: Request, approval_id: UUID) -> HttpResponse:
     claims.release(approval_id=approval_id, by=request.user)
     messages.success(request, "Released.")
-    return redirect_after_post("approval", approval_id)
+    return _to_approval(request, approval_id)
 
 
 @require_POST
@@ -317,6 +326,7 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
         "draft_answer": json_text(ballot.answer) if ballot.answer is not None else "",
         "comment": ballot.comment,
         "next_up": next_up(request, found),
+        "from_list": address_of_list(request),
     }
     response = render(request, "conflict.html", context, status=refused.status)
     response["HX-Push-Url"] = "false"

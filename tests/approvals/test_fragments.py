@@ -73,17 +73,17 @@ def addresses(console: Console, alice: "Client") -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "is_fragment", "most"),
     [
-        # Four of each are the session, the person, their roles and the badge.
-        ("queue", False, 14),
-        ("queue", True, 12),
-        ("badge", True, 4),
-        ("side", True, 5),
-        ("approval", False, 14),
-        ("standing", True, 8),
-        ("votes", True, 8),
-        ("proposed", True, 8),
-        ("closed", True, 4),
-        ("run", True, 8),
+        # Two of each are the session, and the person with their roles.
+        ("queue", False, 5),
+        ("queue", True, 5),
+        ("badge", True, 3),
+        ("side", True, 4),
+        ("approval", False, 6),
+        ("standing", True, 5),
+        ("votes", True, 5),
+        ("proposed", True, 5),
+        ("closed", True, 3),
+        ("run", True, 7),
         ("decided", False, 14),
         ("thread", False, 20),
         ("thread", True, 19),

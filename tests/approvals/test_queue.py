@@ -45,8 +45,8 @@ def waiting(database: str) -> Iterator[list[Any]]:
 
 def test_the_most_urgent_come_first_and_pages_go_on_where_they_ended(waiting: list[Any]) -> None:
     from approvals.models import Approval
+    from approvals.views.lists import after_urgent
     from approvals.views.pages import key_of
-    from approvals.views.queue import after_urgent
 
     found = Approval.objects.filter(thread=waiting[0].thread).most_urgent_first()
     order = list(found)
@@ -60,7 +60,7 @@ def test_the_most_urgent_come_first_and_pages_go_on_where_they_ended(waiting: li
 @pytest.mark.parametrize("cursor", ["", "nonsense", "||", "a|b|c", "2026-01-01|2026-01-01|x"])
 def test_a_cursor_that_makes_no_sense_is_the_first_page(waiting: list[Any], cursor: str) -> None:
     from approvals.models import Approval
-    from approvals.views.queue import after_urgent
+    from approvals.views.lists import after_urgent
 
     assert after_urgent(Approval.objects.filter(thread=waiting[0].thread), cursor).count() == len(waiting)
 

@@ -62,7 +62,7 @@ def begin_session(username: str) -> str:
     from django.test import Client
 
     client = Client()
-    client.force_login(User.objects.get(username=username), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=username))
     return client.cookies["sessionid"].value
 
 

@@ -57,16 +57,16 @@ def make_token(user: AbstractUser) -> str:
 def user_of_token(token: str) -> AbstractUser | None:
     """Return the person of a token, if they are active; else None."""
     digest = _digest(token)
-    for found in _having(token_digest=digest):
+    found = permissions.person_of(_having(token_digest=digest))
+    if found is not None:
         permissions.note_token(found, digest)
-        return found
-    return None
+    return found
 
 
 @compiled
 def _having(token_digest: str) -> "QuerySet[User]":
     of_token = ApiToken.objects.filter(token_digest=token_digest).values("user")
-    return User.objects.filter(pk__in=of_token, is_active=True)
+    return permissions.with_roles(User.objects.filter(pk__in=of_token, is_active=True))
 
 
 def _digest(token: str) -> str:

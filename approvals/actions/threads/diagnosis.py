@@ -74,11 +74,21 @@ def diagnose(*, thread_id: str, by: User, may_wait: bool = True) -> Diagnosis:
     return diagnosis.judge(_facts(thread, rows, head=head, is_alone=True))
 
 
-def diagnose_all(threads: Iterable[Thread], *, by: User) -> dict[str, Diagnosis]:
-    """Diagnose the threads of a list from our own rows alone, with a constant number of queries."""
+def graphs_of(threads: Iterable[Thread]) -> dict[str, Graph]:
+    """Return the graphs of threads, by id."""
+    return Graph.objects.in_bulk({thread.graph_id for thread in threads if thread.graph_id})
+
+
+def diagnose_all(
+    threads: Iterable[Thread], *, by: User, graphs: dict[str, Graph] | None = None
+) -> dict[str, Diagnosis]:
+    """Diagnose the threads of a list from our own rows alone, with a constant number of queries.
+
+    `graphs` is `graphs_of` them, if the caller has read it.
+    """
     permissions.check_view(by)
     listed = list(threads)
-    rows = _read(listed)
+    rows = _read(listed, graphs)
     return {thread.pk: diagnosis.judge(_facts(thread, rows)) for thread in listed}
 
 
@@ -104,7 +114,7 @@ def _unlisted(thread_id: str, head: Head | None) -> Facts:
     return Facts(roster.now, thread_id, is_moved=True, has_worker=has_worker, has_graph_worker=has_worker)
 
 
-def _read(threads: list[Thread]) -> Rows:
+def _read(threads: list[Thread], graphs: dict[str, Graph] | None = None) -> Rows:
     """Read everything with six queries, however many threads there are."""
     ids = [thread.pk for thread in threads]
     runs = Run.objects.filter(thread__in=ids).order_by("thread_id", "-created_at").distinct("thread_id")
@@ -118,7 +128,7 @@ def _read(threads: list[Thread]) -> Rows:
     interrupt = F("decision__approval__interrupt_id")
     return Rows(
         roster=_roster(),
-        graphs=Graph.objects.in_bulk({thread.graph_id for thread in threads if thread.graph_id}),
+        graphs=graphs_of(threads) if graphs is None else graphs,
         runs={run.thread_id: run for run in runs.annotate(interrupt=interrupt).defer("input", "calls")},
         asked=asked,
         newest={approval.thread_id: approval for approval in newest},

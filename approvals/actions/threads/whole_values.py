@@ -3,8 +3,9 @@
 A yes to an approval needs the person to have opened what is cut, and to have seen the end of what is folded.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from agentcore.plain.excerpts import cut_channels, text_begins
@@ -125,11 +126,24 @@ def unopened(approval: Approval, by: User) -> list[str]:
 
 def opened(approval: Approval, by: User) -> set[str]:
     """Return the parts that this person has opened, or seen to the end, in their present version."""
+    return opened_of(approval, openings(approval, by))
+
+
+def openings(approval: Approval, by: User) -> Any:
+    """Return the QuerySet of what this person has opened of it."""
     digests = {approval.shown_digest, approval.digest}
     mine = Opening.objects.filter(approval=approval, user_id=by.pk or 0, shown_digest__in=digests)
+    return mine.values("part", "shown_digest")
+
+
+def opened_of(approval: Approval, rows: Iterable[Mapping[str, str]]) -> set[str]:
+    """Return the parts that `openings` names in their present version."""
     asked = set(folds.parts_of_proposal(approval.proposal))
-    rows = mine.values_list("part", "shown_digest")
-    return {part for part, of in rows if of == (approval.digest if part in asked else approval.shown_digest)}
+    return {
+        row["part"]
+        for row in rows
+        if row["shown_digest"] == (approval.digest if row["part"] in asked else approval.shown_digest)
+    }
 
 
 def _whole(thread_id: str, graph_id: str, checkpoint_id: str, part: str, namespace: str = "") -> Whole:

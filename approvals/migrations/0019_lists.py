@@ -149,7 +149,7 @@ BUILT = {
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("approvals", "0016_bound")]
+    dependencies = [("approvals", "0018_readings")]
 
     operations = [
         migrations.RunPython(wait, wait_no_more),

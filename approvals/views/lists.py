@@ -1,0 +1,190 @@
+"""Lists of approvals: which tab, filters and page of the queue a request asks for, or came from, and their rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+from django.db.models import Q, QuerySet, Value
+from django.http import QueryDict
+
+from approvals.counts import Counted
+from approvals.domain import permissions, queries, search
+from approvals.domain.permissions import User
+from approvals.models import Approval, ApprovalQuerySet
+from approvals.views.pages import PAGE_SIZE, Request, after_key, first_rows, key_of, one_page, word_of
+
+TABS = {
+    "needs": "Needs me",
+    "unclaimed": "Unclaimed",
+    "mine": "Claimed by me",
+    "open": "All open",
+    "failed": "Failed",
+    "done": "Done",
+}
+CLOSED = ("failed", "done")
+FILTERS = ("graph", "kind", "q")
+HEAVY = (
+    "state", "request", "actions", "opaque", "thread__state", "thread__metadata", "thread__next", "thread__blocked",
+    "thread__authors", "thread__claims", "thread__unbound", "decision__edits", "decision__answer",
+    "decision__run__input", "decision__run__steps", "decision__run__calls", "decision__run__bound",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ListAsked:
+    """A list of the queue: a tab, narrowed by filters, from a cursor on. Empty filters narrow nothing."""
+
+    by: User
+    tab: str
+    filters: Mapping[str, str]
+    cursor: str = ""
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(self.filters.values())
+
+    @property
+    def is_closed(self) -> bool:
+        return self.tab in CLOSED
+
+    @property
+    def address(self) -> str:
+        """Return the query string by which a page of an approval knows the list."""
+        told = {"tab": self.tab, **self.filters, "cursor": self.cursor}
+        return f"?{urlencode({name: value for name, value in told.items() if value})}"
+
+    def count_of(self, tab: str, *, is_exact: bool = False) -> Counted:
+        """Return what counts the rows of a tab with the same filters, on all its pages."""
+        found: Any = self._tab(tab)
+        text = self.filters["q"]
+        return Counted(search.matching(found, text, column=_column_of(tab)) if text else found, is_exact=is_exact)
+
+    def page(self) -> tuple[list[Approval], str]:
+        """Return the rows of the page, and the cursor of the next one."""
+        if self.is_closed:
+            return one_page(self.rows_after(self.cursor), "closed_at", self.filters["q"])
+        rows = first_rows(self.rows_after(self.cursor), self.filters["q"], column=search.OPEN)
+        return rows[:PAGE_SIZE], _urgent_key(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
+
+    def page_and(self, *others: ApprovalQuerySet) -> list[list[Approval]]:
+        """Return the rows of the page, and those of other lists in no order: mostly in one statement."""
+        if self.filters["q"]:
+            return [self.page()[0], *(list(listed(each)) for each in others)]
+        page = self.rows_after(self.cursor)[:PAGE_SIZE].annotate(of=Value(0))
+        rest = (listed(each).annotate(of=Value(number)) for number, each in enumerate(others, 1))
+        found: list[list[Approval]] = [[] for _ in (page, *others)]
+        for row in page.union(*rest, all=True):
+            found[vars(row)["of"]].append(row)
+        return [sorted(found[0], key=self._place), *found[1:]]
+
+    def _place(self, row: Approval) -> Any:
+        """Return what rows of the list are in the order of: PostgreSQL promises none to two lists in one statement."""
+        if self.is_closed:
+            return -row.closed_at.timestamp() if row.closed_at else 0, -row.pk.int
+        return row.due_at is None, row.due_at or row.created_at, row.created_at, row.pk.int
+
+    def next_to(self, approval: Approval) -> Approval | None:
+        """Return what follows an approval in the list; at its end, the first of another one."""
+        key = key_of(approval, "closed_at") if self.is_closed and approval.closed_at else _urgent_key(approval)
+        for cursor in (key, ""):
+            rows: QuerySet[Approval] = self.rows_after(cursor).exclude(pk=approval.pk)
+            text = self.filters["q"]
+            found = search.first_matching(rows, text, 1, column=_column_of(self.tab)) if text else list(rows[:1])
+            if found:
+                return found[0]
+        return None
+
+    def rows_after(self, cursor: str) -> ApprovalQuerySet:
+        """Select the rows after a cursor, in order. What is searched for is not in it."""
+        found = listed(self._tab(self.tab))
+        if not self.is_closed:
+            return after_urgent(found.most_urgent_first(), cursor)
+        return after_key(found.order_by("-closed_at", "-id"), cursor, "closed_at", is_descending=True)
+
+    def _tab(self, name: str) -> ApprovalQuerySet:
+        found = Approval.objects.all()
+        if self.filters["graph"]:
+            found = found.filter(graph_id=self.filters["graph"])
+        if self.filters["kind"]:
+            found = found.filter(kind=self.filters["kind"])
+        match name:
+            case "needs":
+                return queries.needing(found, self.by)
+            case "unclaimed":
+                return found.pending().unclaimed()
+            case "mine":
+                return queries.held_by(found, self.by.get_username())
+            case "failed":
+                return queries.stuck(found)
+            case "done":
+                return found.decided()
+        return found.pending()
+
+
+def _column_of(tab: str) -> str:
+    return search.ALL if tab in CLOSED else search.OPEN
+
+
+def asked_for(request: Request) -> ListAsked:
+    """Return the list that the queue shows; by default the person's own, or all for somebody who does not vote."""
+    own = "open" if permissions.why_not(request.user, "vote") else "needs"
+    tab = request.GET.get("tab", "")
+    return _list(request.user, tab if tab in TABS else own, request.GET)
+
+
+def came_from(request: Request) -> ListAsked | None:
+    """Return the list from which a person came to an approval, if it is known.
+
+    Its address names it. A form or a fragment of that page does not, but it is sent from that address.
+    """
+    told = request.GET
+    if "tab" not in told and (request.method == "POST" or request.htmx):
+        address = request.htmx.current_url_abs_path if request.htmx else request.headers.get("Referer")
+        told = QueryDict(urlsplit(address or "").query)
+    tab = told.get("tab", "")
+    return _list(request.user, tab, told) if tab in TABS else None
+
+
+def address_of_list(request: Request) -> str:
+    """Return the query string of the list that a person came from, or an empty string."""
+    came = came_from(request)
+    return came.address if came else ""
+
+
+def _list(by: User, tab: str, told: QueryDict) -> ListAsked:
+    return ListAsked(by, tab, {name: word_of(told, name) for name in FILTERS}, word_of(told, "cursor"))
+
+
+def own_list(by: User) -> ListAsked:
+    """Return what waits for this person; everything open for somebody who does not vote."""
+    tab = "open" if permissions.why_not(by, "vote") else "needs"
+    return ListAsked(by, tab, dict.fromkeys(FILTERS, ""))
+
+
+def listed(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Select what a list needs in one query, without the large columns."""
+    with_all = found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY)
+    return queries.with_others(queries.with_tally(with_all))
+
+
+def after_urgent(found: ApprovalQuerySet, cursor: str) -> ApprovalQuerySet:
+    """Select what follows the row that `cursor` names, in the order of `most_urgent_first`; an invalid cursor is
+    ignored.
+    """
+    try:
+        due, at, pk = cursor.split("|")
+        key = {"created_at": datetime.fromisoformat(at), "pk": UUID(pk)}
+        due_at = datetime.fromisoformat(due) if due else None
+    except ValueError:
+        return found
+    later = Q(created_at__gt=key["created_at"]) | Q(created_at=key["created_at"], pk__gt=key["pk"])
+    if due_at is None:
+        return found.filter(later, due_at=None)
+    return found.filter(Q(due_at__gt=due_at) | Q(due_at=None) | Q(due_at=due_at) & later)
+
+
+def _urgent_key(row: Approval) -> str:
+    return f"{row.due_at.isoformat() if row.due_at else ''}|{key_of(row, 'created_at')}"
