@@ -46,7 +46,7 @@ def table() -> list[dict[str, object]]:
             rows.append(
                 {
                     "page": name,
-                    "open": f"{count:,}",
+                    "open": count,
                     "entries": f"{_entries():,}",
                     "p50 ms": round(p50 * 1e3, 1),
                     "p95 ms": round(statistics.quantiles(each, n=20)[-1] * 1e3, 1),
