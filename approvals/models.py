@@ -97,8 +97,8 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
         return found[0]
 
     def _locked(self, thread_id: str) -> ThreadQuerySet:
-        locked = self.select_related("started_by", "reading").select_for_update(of=("self",))
-        locked = locked.defer("state", "metadata")
+        # Not its `reading`: where this waits for the lock, PostgreSQL reads the locked row anew, but no joined one.
+        locked = self.select_related("started_by").select_for_update(of=("self",)).defer("state", "metadata")
         return locked.filter(pk=thread_id)
 
 
@@ -170,7 +170,10 @@ class Thread(models.Model):
         return reverse("thread", args=[self.id])
 
     def reading_for(self, approval: Approval) -> Reading | Approval:
-        """Return what says which stored bytes an open question rests on: the newest reading of its step, or itself."""
+        """Return what says which stored bytes an open question rests on: the newest reading of its step, or itself.
+
+        Where it decides something, the thread's row is locked and the reading is read after that, when first asked for.
+        """
         reading: Reading | None = getattr(self, "reading", None)
         return reading if reading and reading.checkpoint_id == approval.head else approval
 

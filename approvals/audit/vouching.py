@@ -132,7 +132,7 @@ def _thread_differs(log: Log, thread: Thread) -> list[str]:
 
 
 def reading_differs(log: Log, thread: Thread) -> list[str]:
-    """Name the newest reading of a thread, which comes with it, if it is not the one that the log has."""
+    """Name the newest reading of a thread, which is read now, if it is not the one that the log has."""
     key, reading = f"reading:{thread.pk}", getattr(thread, "reading", None)
     found = rows.told(reading)[key] if reading else None
     return ["thread reading"] if found != log.rows_of(key, key) and not is_off("row_check") else []
