@@ -85,7 +85,7 @@ def standing(request: Request, approval_id: UUID) -> HttpResponse:
 
 @require_GET
 def run(request: Request, approval_id: UUID) -> HttpResponse:
-    """The run that carries out the decision. The fragment polls until the run has ended."""
+    """The run that carries out the decision. The fragment asks again when it is told of a step."""
     found = get_approval(request.user, approval_id)
     context = run_context(request, found, graph_of(found)) | {"is_fragment": bool(request.htmx)}
     return page_or_part(request, "run.html", "run", context)

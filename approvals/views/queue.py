@@ -39,7 +39,7 @@ def queue(request: Request) -> HttpResponse:
 
 
 def list_context(request: Request) -> dict[str, Any]:
-    """Return the context of the list with its tabs, which asks again every 15 s, and that of the page around it."""
+    """Return the context of the list with its tabs, which asks again when it is told of a change, and of the page."""
     asked, is_exact = asked_for(request), bool(words(request, "exact"))
     with planned_by_value():
         page, cursor = asked.page()
@@ -82,7 +82,7 @@ def _around(by: User, *, is_filtered: bool) -> dict[str, Read]:
 
 @require_safe
 def open_count(request: Request) -> HttpResponse:
-    """The badge and the notice in the menu. Every page polls them."""
+    """The badge and the notice in the menu, which every page asks for when the queue changes."""
     permissions.check_view(request.user)
     with planned_by_value():
         told = read(count=Counted(for_menu(request.user)))

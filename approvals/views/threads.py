@@ -92,7 +92,7 @@ def thread(request: Request, thread_id: str) -> HttpResponse:
 
 
 def _live_context(request: Request, found: Thread) -> dict[str, Any]:
-    """Return the context of the part that asks again every 15 s, or every 2 s while the thread is busy.
+    """Return the context of the part that asks again when the thread changes.
 
     It does not read the state.
     """

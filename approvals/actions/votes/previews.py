@@ -26,10 +26,9 @@ class Tried:
 def preview(*, approval_id: UUID, edits: Any, as_node: str = "", answer: Any = None, by: User) -> dict[str, Any]:
     """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`.
 
-    The thread stays as it is. The result is kept for a vote on the same, which then needs no worker.
-
-    At a breakpoint with several tasks it may be an answer that decides each of them. Raises what a vote would,
-    InvalidEdit or InvalidAnswer with a path for each fault, Unavailable if no worker answers.
+    The thread stays as it is. The result is kept for a vote on the same, which then needs no worker. At a breakpoint
+    with several tasks it may be an answer that decides each of them. Raises what a vote would, InvalidEdit or
+    InvalidAnswer with a path for each fault, Unavailable if no worker answers.
     """
     permissions.check_preview(by)
     approval = locks.find(approval_id, reads=locks.LARGE)
