@@ -47,7 +47,6 @@ MECHANISMS = {
     "rights_again": "Under a lock a person's rights are read again.",
     "folds": "A yes needs the end of each value that is taller than a screen to have been seen.",
     "one_decision": "What was decided is not decided again.",
-    "chain_lock": "The head of the audit log is locked while an entry is appended.",
     "tombstone": "What is written to a thread that was removed is refused, and looked for again.",
     "nothing_ran": "A run that carried nothing out has its question asked anew.",
     "sync": "A checkpoint is written before the next step begins.",

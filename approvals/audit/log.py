@@ -1,11 +1,10 @@
-"""Appending: under the locked head row, in two round trips, at the end of the caller's transaction."""
+"""Appending: under the locked head row, with the last statement of the caller's transaction."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 import rfc8785
@@ -13,27 +12,21 @@ from django.db import connection
 from django.db import transaction as database
 
 from agentcore.plain.json import to_plain
-from agentcore.testing.failpoints import is_off, reach
+from agentcore.testing.failpoints import reach
+from approvals import last_writes
 from approvals.audit.actions import ACTIONS
-from approvals.audit.chain import SALT_LENGTH, entry_hash, text_digest
+from approvals.audit.chain import SALT_LENGTH, text_digest
 from approvals.audit.rows import Told
 from approvals.domain.context import current_request_id
 from approvals.errors import Denied
-from approvals.models import AuditHead, AuditText
 
 WORKER = "worker"
 CONSOLE = "countersign"
 """Actors that are no person."""
 
-READ = "SELECT seq, hash, clock_timestamp() FROM approvals_audithead WHERE id = 1"
-LOCK = f"{READ} FOR UPDATE"
-WRITE = """
-WITH entries AS (
-    INSERT INTO approvals_auditentry (seq, at, actor, action, thread_id, about, body, prev_hash, hash)
-    SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
-                         %s::text[], %s::text[], %s::text[])
-)
-UPDATE approvals_audithead SET seq = %s, hash = %s WHERE id = 1
+APPEND = """
+SELECT countersign_append(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                          %s::integer[], %s::text[], %s::text[], %s::text[])
 """
 
 
@@ -52,9 +45,10 @@ _gathered: ContextVar[list[_Draft] | None] = ContextVar("gathered", default=None
 def transaction() -> Iterator[None]:
     """Open a transaction that appends all its entries together, just before it commits.
 
-    Everybody who appends waits for the head row. So it is locked last, for two statements, however long the block takes
-    or hangs. Reads of the log inside the block do not see its own entries. Inside another `transaction`, that one
-    appends them. Raises AssertionError in a transaction that somebody else began: it may go on after the block.
+    Everybody who appends waits for the head row. So it is locked by the last statement, however long the block takes or
+    hangs, which also has what the block leaves to `last_writes`. Reads of the log inside the block do not see its own
+    entries. Inside another `transaction`, that one appends them. Raises AssertionError in a transaction that somebody
+    else began: it may go on after the block.
     """
     _check_appended_last()
     with database.atomic(), _gathering():
@@ -77,11 +71,17 @@ def _check_appended_last() -> None:
 def _gathering() -> Iterator[None]:
     drafts: list[_Draft] = []
     token = _gathered.set(drafts)
-    try:
-        yield
-    finally:
-        _gathered.reset(token)
-    _append(drafts)
+    with last_writes.gathering():
+        try:
+            yield
+        finally:
+            _gathered.reset(token)
+        if (around := _gathered.get()) is not None:
+            around.extend(drafts)
+        elif drafts:
+            _write(drafts)
+    if drafts and around is None:
+        reach("audit.written")
 
 
 class EntryFields(TypedDict, total=False):
@@ -108,7 +108,10 @@ def append(action: str, *, actor: str, actor_kind: str = "person", **told: Unpac
     Raises AssertionError if `action` is not one of ACTIONS, or in a transaction that `transaction` did not begin.
     """
     assert action in ACTIONS, f"{action} is not an audit action; add it to ACTIONS"
-    _check_appended_last()
+    if (gathered := _gathered.get()) is None:
+        with transaction():
+            append(action, actor=actor, actor_kind=actor_kind, **told)
+        return
     texts = told.get("texts") or {}
     salted = {name: (secrets.token_hex(SALT_LENGTH // 2), text) for name, text in texts.items() if text}
     fields: dict[str, Any] = {
@@ -125,7 +128,7 @@ def append(action: str, *, actor: str, actor_kind: str = "person", **told: Unpac
         **({"rows": told["rows"]} if told.get("rows") else {}),
         **({"about": told["about"]} if told.get("about") else {}),
     }
-    _append([_Draft(fields, salted)])
+    gathered.append(_Draft(fields, salted))
 
 
 def append_by_worker(action: str, **told: Unpack[EntryFields]) -> None:
@@ -138,48 +141,33 @@ def append_by_console(action: str, **told: Unpack[EntryFields]) -> None:
     append(action, actor=CONSOLE, actor_kind="system", **told)
 
 
-def _append(drafts: list[_Draft]) -> None:
-    """Leave entries to the `transaction` around; where there is none, lock the head and write them."""
-    gathered = _gathered.get()
-    if gathered is not None:
-        gathered.extend(drafts)
-    elif drafts:
-        with database.atomic(savepoint=False):
-            _write(drafts)
-
-
 def _write(drafts: list[_Draft]) -> None:
-    first, prev_hash, at = _locked_head()
-    written: list[tuple[Any, ...]] = []
-    texts: list[AuditText] = []
-    for seq, draft in enumerate(drafts, first):
-        fields = draft.fields
-        body = body_of(v=1, seq=seq, at=at.isoformat(), **fields)
-        digest = entry_hash(seq, prev_hash, body)
-        shown = (fields["actor"], fields["action"], fields["thread_id"], fields.get("about", ""))
-        written.append((seq, at, *shown, body, prev_hash, digest))
-        texts += [AuditText(seq=seq, name=name, salt=salt, text=text) for name, (salt, text) in draft.salted.items()]
-        prev_hash = digest
-    with connection.cursor() as cursor:
-        cursor.execute(WRITE, [*map(list, zip(*written, strict=True)), first + len(drafts) - 1, prev_hash])
-    if texts:
-        AuditText.objects.bulk_create(texts)
-    reach("audit.written")
+    """Append the entries: the database locks the head, and gives them their numbers, their time and their hashes."""
+    rows = [_row(draft.fields) for draft in drafts]
+    texts = [
+        (number, name, salt, text)
+        for number, draft in enumerate(drafts, 1)
+        for name, (salt, text) in draft.salted.items()
+    ]
+    last_writes.write(APPEND, [*_columns(rows, 7), *_columns(texts, 4)])
+
+
+def _row(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns of an entry, and its body in three parts: before its time, up to its number, and after it."""
+    at, seq = secrets.token_hex(), secrets.token_hex()
+    head, _, rest = body_of(v=1, seq=seq, at=at, **fields).partition(f'"{at}"')
+    middle, _, tail = rest.partition(f'"{seq}"')
+    return fields["actor"], fields["action"], fields["thread_id"], fields.get("about", ""), head, middle, tail
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    return [[row[number] for row in rows] for number in range(count)]
 
 
 def append_refusal(denied: Denied, *, actor: str) -> None:
     """Write down that somebody tried what they may not."""
     about = {"permission": str(denied.detail.get("permission", ""))}
     append("permission.refused", actor=actor, object=about, outcome="refused")
-
-
-def _locked_head() -> tuple[int, str, datetime]:
-    """Return the next number, the newest hash and the database's time."""
-    with connection.cursor() as cursor:
-        cursor.execute(READ if is_off("chain_lock") else LOCK)
-        if (head := cursor.fetchone()) is None:
-            raise AuditHead.DoesNotExist("The audit log has lost its head; see manage.py verify_audit_log.")
-    return head[0] + 1, head[1], head[2]
 
 
 def body_of(**fields: Any) -> str:

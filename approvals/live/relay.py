@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
-from approvals import checkpoints
+from approvals import checkpoints, last_writes
 from approvals.database import give_back, in_database, is_for_a_moment
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,7 @@ _ON_ITS_WAY_SECONDS = 2.0
 
 def announce(topics: Collection[str]) -> None:
     """Tell every process of these topics once the caller's transaction is committed; now, if there is none."""
-    with connection.cursor() as cursor:
-        cursor.execute(_ANNOUNCE, [" ".join(topics)])
+    last_writes.write(_ANNOUNCE, [" ".join(topics)])
 
 
 async def follow() -> None:

@@ -71,17 +71,19 @@ class Trial:
             self.note_death("recovering")
 
     def note_death(self, at: str) -> None:
-        """A node whose mark is there and whose checkpoint is not was running."""
+        """A node whose mark is there, and whose checkpoint is not, was running; the last one not if its writes are."""
         self.history.faults[at.partition("@")[0]] += 1
         self.killed_at.append(at)
-        [(seen,)] = self.arena.rows(
-            "SELECT checkpoint -> 'versions_seen' FROM checkpoints WHERE thread_id = %s"
-            " ORDER BY checkpoint_id DESC LIMIT 1",
+        [(seen, has_writes)] = self.arena.rows(
+            "SELECT checkpoint -> 'versions_seen', EXISTS (SELECT FROM checkpoint_writes w"
+            " WHERE (w.thread_id, w.checkpoint_id) = (c.thread_id, c.checkpoint_id))"
+            " FROM checkpoints c WHERE thread_id = %s ORDER BY checkpoint_id DESC LIMIT 1",
             self.paused.thread_id,
         )
+        ended = {*seen, *([LATER] if GATED in seen and has_writes else [])}
         for node in (GATED, LATER):
             count = times_run(self.arena.folder, self.paused.thread_id, node)
-            if count > self.began[node] and node not in seen:
+            if count > self.began[node] and node not in ended:
                 self.history.deaths[self.paused.thread_id, node] += 1
             self.began[node] = count
 

@@ -14,7 +14,7 @@ from tests.scale import tries
 SEED = 20261122
 ROUNDS = tries(8, full=1_000)
 PEOPLE = ("alice", "bob", "carol")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(tries(240, full=900))
 
 
 def hold(
@@ -25,7 +25,7 @@ def hold(
     threads = arena.paused(ROUNDS, **rule)
     groups = [[(paused, name, dice.choice(["approve", "approve", "reject"])) for name in people] for paused in threads]
     history = History(contended=ROUNDS)
-    answers = arena.call("rounds", groups)
+    answers = arena.call("rounds", groups, seconds=tries(100, full=600))
     for group, told in zip(groups, answers, strict=True):
         for (paused, name, _), answer in zip(group, told, strict=True):
             assert "error" not in answer, answer
