@@ -46,6 +46,16 @@ def gathering() -> Iterator[None]:
         _send(writes)
 
 
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Send the writes of the block at once: one of them may fail, and the transaction goes on."""
+    token = _gathered.set(None)
+    try:
+        yield
+    finally:
+        _gathered.reset(token)
+
+
 def is_gathering() -> bool:
     return _gathered.get() is not None
 
@@ -61,7 +71,8 @@ def insert(row: Model) -> None:
 
 def update(row: Model, names: Collection[str]) -> None:
     """Write these columns of a row, which the transaction has locked. NotWritten is raised if it is gone."""
-    fields = [row._meta.get_field(name) for name in names]
+    fields = [field for field in row._meta.concrete_fields if field.name in names]
+    assert len(fields) == len(set(names)), f"{', '.join(names)} are not all columns"
     columns = ", ".join(f"{_column(field)} = {_place(field)}" for field in fields)
     sql = f'UPDATE "{row._meta.db_table}" SET {columns} WHERE {_column(row._meta.pk)} = %s RETURNING 1'
     write(sql, [_value(row, field) for field in (*fields, row._meta.pk)])

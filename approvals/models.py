@@ -169,10 +169,15 @@ class Thread(models.Model):
 
         return reverse("thread", args=[self.id])
 
+    def keep_reading(self, other: Thread) -> None:
+        """Take the reading over from another instance of this thread, with which it was selected after the lock."""
+        reading = Thread._meta.get_field("reading")
+        reading.set_cached_value(self, reading.get_cached_value(other))
+
     def reading_for(self, approval: Approval) -> Reading | Approval:
         """Return what says which stored bytes an open question rests on: the newest reading of its step, or itself.
 
-        Where it decides something, the thread's row is locked and the reading is read after that, when first asked for.
+        Where it decides something, it is read after the thread's row was locked.
         """
         reading: Reading | None = getattr(self, "reading", None)
         return reading if reading and reading.checkpoint_id == approval.head else approval

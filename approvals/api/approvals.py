@@ -274,19 +274,13 @@ def _status(voted: Voted) -> int:
 
 
 def _told(voted: Voted) -> dict[str, Any]:
-    [tally] = _tally(pk=voted.vote.approval_id)
     return {
         "vote": vote_out(voted.vote),
-        "required_votes": tally.required_votes,
-        "approvals_so_far": vars(tally)["approvals_so_far"],
+        "required_votes": voted.required_votes,
+        "approvals_so_far": voted.approvals_so_far,
         "decision": decision_out(voted.decision),
         "run": run_brief(voted.run),
     }
-
-
-@compiled
-def _tally(pk: UUID) -> "QuerySet[Approval]":
-    return queries.with_tally(Approval.objects.filter(pk=pk).only("required_votes"))
 
 
 def _result(request: HttpRequest, approval_id: UUID, came: Voted | Refusal) -> BallotResult:

@@ -1,12 +1,13 @@
 """What a person may do. `check_...` raises Denied; `can_...` and `why_not` ask. Buttons ask, actions check."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.auth.models import User as Person
-from django.db.models import Exists, F, QuerySet
+from django.db.models import CharField, Exists, F, Q, QuerySet, Value
+from django.db.models.functions import JSONObject
 
 from agentcore.testing.failpoints import is_off
 from approvals.compiled import compiled
@@ -76,32 +77,33 @@ def token_of(user: User) -> str:
     return str(getattr(user, _TOKEN, ""))
 
 
-def read_again(user: User) -> None:
-    """Read a person's rights anew. Call it under a lock: rights may have been taken away while the caller waited."""
+def rights(pk: int, token_digest: str) -> "QuerySet[Person, dict[str, Any]]":
+    """Select the rights of a person as `take_rights` takes them: a row for each role, or one without a role.
+
+    None for somebody who may not sign in, or whose token is gone; without a token, pass "".
+    """
+    token = ApiToken.objects.filter(token_digest=token_digest, user_id=pk)
+    found = Person.objects.annotate(token=Value(token_digest, CharField())).filter(pk=pk, is_active=True)
+    columns = {
+        "role": "memberships__group__name",
+        "since": "memberships__granted_at",
+        "is_superuser": "is_superuser",
+        "joined": "date_joined",
+    }
+    return found.filter(Q(token="") | Exists(token)).values_list(JSONObject(**columns), flat=True)
+
+
+_rights = compiled(rights)
+
+
+def take_rights(user: User, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Have the person the rights that `rights` selected."""
     if user.pk is None or is_off("rights_again"):
         return
-    token = token_of(user)
-    rows = _rights_by_token(pk=user.pk, token_digest=token) if token else _rights(pk=user.pk)
-    found_now = {name: since for name, since, _, _ in rows if name}
-    if rows and rows[0][2]:
-        found_now.setdefault(Role.ADMIN.value, rows[0][3])
-    setattr(user, _CACHE, found_now)
-
-
-Rights = tuple[str | None, datetime | None, bool, datetime]
-
-
-@compiled
-def _rights(pk: int) -> "QuerySet[Person, Rights]":
-    found = Person.objects.filter(pk=pk, is_active=True)
-    return found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined")
-
-
-@compiled
-def _rights_by_token(pk: int, token_digest: str) -> "QuerySet[Person, Rights]":
-    found = Person.objects.filter(pk=pk, is_active=True)
-    found = found.filter(Exists(ApiToken.objects.filter(token_digest=token_digest, user_id=pk)))
-    return found.values_list("memberships__group__name", "memberships__granted_at", "is_superuser", "date_joined")
+    found = {row["role"]: datetime.fromisoformat(row["since"]) for row in rows if row["role"]}
+    if rows and rows[0]["is_superuser"]:
+        found.setdefault(Role.ADMIN.value, datetime.fromisoformat(rows[0]["joined"]))
+    setattr(user, _CACHE, found)
 
 
 @compiled
@@ -110,9 +112,12 @@ def _memberships(user_id: int) -> "QuerySet[Membership, tuple[str, datetime]]":
 
 
 def check_again(user: User, permission: str) -> None:
-    """Read the person's rights anew and raise Denied if they may not. For callers that just waited for a lock."""
-    read_again(user)
-    _check(user, permission)
+    """Read the person's rights anew and raise Denied if they may not. For callers that just waited for a lock.
+
+    Rights may have been taken away meanwhile.
+    """
+    take_rights(user, _rights(pk=user.pk, token_digest=token_of(user)) if user.pk else [])
+    check(user, permission)
 
 
 def groups_at(user: User, at: datetime) -> frozenset[str]:
@@ -136,13 +141,14 @@ def for_verdict(verdict: str) -> str:
     return "skip" if verdict == "skip" else "vote"
 
 
-def _check(user: User, permission: str) -> None:
+def check(user: User, permission: str) -> None:
+    """Raise Denied if the person may not, as far as their rights are known."""
     if sentence := why_not(user, permission):
         raise Denied(sentence, permission=permission)
 
 
 def check_view(user: User) -> None:
-    _check(user, "view")
+    check(user, "view")
 
 
 def can_view(user: User) -> bool:
@@ -150,7 +156,7 @@ def can_view(user: User) -> bool:
 
 
 def check_vote(user: User, verdict: str) -> None:
-    _check(user, for_verdict(verdict))
+    check(user, for_verdict(verdict))
 
 
 def can_vote(user: User, verdict: str) -> bool:
@@ -158,43 +164,43 @@ def can_vote(user: User, verdict: str) -> bool:
 
 
 def check_preview(user: User) -> None:
-    _check(user, "preview")
+    check(user, "preview")
 
 
 def check_start_run(user: User) -> None:
-    _check(user, "start_run")
+    check(user, "start_run")
 
 
 def check_fork(user: User) -> None:
-    _check(user, "fork")
+    check(user, "fork")
 
 
 def check_replay(user: User) -> None:
-    _check(user, "replay")
+    check(user, "replay")
 
 
 def check_retry_run(user: User) -> None:
-    _check(user, "retry_run")
+    check(user, "retry_run")
 
 
 def check_read_audit(user: User) -> None:
-    _check(user, "read_audit")
+    check(user, "read_audit")
 
 
 def check_erase_text(user: User) -> None:
-    _check(user, "erase_text")
+    check(user, "erase_text")
 
 
 def check_bind(user: User) -> None:
-    _check(user, "bind")
+    check(user, "bind")
 
 
 def check_force_clean(user: User) -> None:
-    _check(user, "force_clean")
+    check(user, "force_clean")
 
 
 def check_set_policy(user: User) -> None:
-    _check(user, "set_policy")
+    check(user, "set_policy")
 
 
 def can_set_policy(user: User) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User as Person
-from django.db.models import Count, Exists, F, OuterRef, Subquery, Value
+from django.db.models import Count, Exists, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from approvals.counts import field_value
@@ -70,12 +70,7 @@ def _vote(voter__username: str, **told: Any) -> Vote:
     return vote
 
 
-def missing(approval_id: UUID) -> int:
-    """Return how many more approving votes are needed."""
-    left: int = (
-        with_tally(Approval.objects.filter(pk=approval_id))
-        .annotate(left=F("required_votes") - F("approvals_so_far"))
-        .values_list("left", flat=True)
-        .get()
-    )
-    return max(0, left)
+def approvals_so_far(approval_id: UUID) -> int:
+    """Return how many approving votes count."""
+    found = with_tally(Approval.objects.filter(pk=approval_id)).only("pk").get()
+    return int(vars(found)["approvals_so_far"])

@@ -13,16 +13,32 @@ from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.contrib.django.models import ProcrastinateWorker
 from procrastinate.exceptions import AlreadyEnqueued
 
+from approvals import last_writes
+
 CONSOLE_QUEUE = "console"
 """Jobs that need no graph."""
 URGENT = 10
 """Jobs that a person at a page waits for."""
 
 
+_NOT_KNOWN = -1
+"""The id of a job that is not added yet."""
+
+
+class _Connector(DjangoConnector):
+    """Adds jobs with the last statement of the caller's transaction."""
+
+    def execute_query_all(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
+        if not last_writes.is_gathering():
+            return list(super().execute_query_all(query, **arguments))
+        last_writes.write(query, self._wrap_json(arguments))
+        return [{"id": _NOT_KNOWN} for _ in arguments["jobs"]]
+
+
 @cache
 def _outbox() -> App:
     # An app of its own: a worker process gives the global one a connector outside Django's transactions.
-    return app.with_connector(DjangoConnector())
+    return app.with_connector(_Connector())
 
 
 def graph_queue(graph_id: str) -> str:
@@ -45,7 +61,7 @@ def enqueue(
     if once is None:
         job.defer(**arguments)
         return
-    with suppress(AlreadyEnqueued), transaction.atomic():
+    with suppress(AlreadyEnqueued), last_writes.at_once(), transaction.atomic():
         job.defer(**arguments)
 
 

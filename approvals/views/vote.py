@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.actions.votes import claims, drafts, votes
 from approvals.actions.votes.ballots import Ballot, Voted
-from approvals.domain import permissions, queries
+from approvals.domain import permissions
 from approvals.domain.answers import takes_answer
 from approvals.domain.text import json_text
 from approvals.enums import VERDICT_WORDS
@@ -202,8 +202,7 @@ def told_of(voted: Voted) -> str:
     """Return the sentence about the result of a vote."""
     if voted.decision:
         return f"{VERDICT_WORDS[voted.decision.verdict].decided}."
-    missing = queries.missing(voted.vote.approval_id)
-    return f"Your vote is in. {missing} more needed." if voted.vote.verdict != "reject" else "Your vote is in."
+    return f"Your vote is in. {voted.missing} more needed." if voted.vote.verdict != "reject" else "Your vote is in."
 
 
 @require_POST

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from approvals import last_writes
 from approvals.enums import RunStatus, ThreadStatus
 from approvals.jobs import job_queue
 from approvals.live import events
@@ -21,9 +22,9 @@ def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0) -> Ru
 
     `changed` are further columns of the thread that the caller has set: they are saved with its status.
     """
-    run.save(force_insert=True)
+    last_writes.insert(run)
     run.thread.status, run.thread.updated_at = ThreadStatus.BUSY, timezone.now()
-    run.thread.save(update_fields=["status", "updated_at", *changed])
+    last_writes.update(run.thread, ["status", "updated_at", *changed])
     enqueue(run, priority=priority)
     events.publish(thread_id=run.thread_id, is_queue_changed=False)
     return run

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentcore.plain.json import digest
+from approvals.domain import queries
 from approvals.domain.permissions import User
 from approvals.enums import Verdict
 from approvals.errors import Invalid, KeyReused
@@ -46,7 +47,14 @@ class Voted:
     vote: Vote
     decision: Decision | None
     run: Run | None
+    required_votes: int
+    approvals_so_far: int
     is_replay: bool = False
+
+    @property
+    def missing(self) -> int:
+        """How many more approving votes are needed."""
+        return max(0, self.required_votes - self.approvals_so_far)
 
 
 def read(ballot: Ballot, edits: Any) -> Ballot:
@@ -74,4 +82,5 @@ def answered_before(approval: Approval, ballot: Ballot, by: User) -> Voted | Non
         raise KeyReused("You used this idempotency key for another vote. Send a new key.")
     decision = Decision.objects.filter(vote=given).defer(*DECISION_CONTENT).first()
     run = Run.objects.filter(decision=decision).without_content().first() if decision else None
-    return Voted(given, decision, run, is_replay=True)
+    so_far = queries.approvals_so_far(approval.pk)
+    return Voted(given, decision, run, approval.required_votes, so_far, is_replay=True)

@@ -118,7 +118,8 @@ def _check_fits(approval: Approval, answer: Any) -> None:
 
 def check_person(here: Locked, verdict: str, by: User) -> vouching.Log:
     """Raise Denied unless this person may cast such a vote now. Return what the log says of everybody concerned."""
-    permissions.check_again(by, permissions.for_verdict(verdict))
+    permissions.take_rights(by, here.rights)
+    permissions.check_vote(by, verdict)
     check_voter(here, by, verdict)
     token = permissions.token_of(by)
     log = vouching.read([here.approval], people=[by.pk or 0, *here.voters], token=token)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from agentcore.plain.json import digest
 from agentcore.testing.failpoints import reach
-from approvals import audit
+from approvals import audit, last_writes
 from approvals.actions.runs import queueing
 from approvals.actions.votes.locks import Locked
 from approvals.domain import answers, authors, policies
@@ -36,7 +36,7 @@ class ReachedDecision:
 def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
     """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks."""
     approval, proposal = here.approval, reached.proposal
-    decision = Decision.objects.create(
+    decision = Decision(
         approval=approval,
         vote=reached.vote,
         verdict=reached.verdict,
@@ -54,13 +54,14 @@ def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
             comment=reached.comment,
         ),
     )
+    last_writes.insert(decision)
     if reached.makes_author:
         authors.keep_author(here.thread, Author(proposal.by, "edit", after=approval.checkpoint_id))
     approval.status = VERDICT_WORDS[reached.verdict].status if reached.vote else ApprovalStatus.EXPIRED
     approval.closed_at, approval.claimed_by, approval.claimed_until = decision.decided_at, None, None
     rests_on = here.thread.reading_for(approval)
     approval.bound, approval.head_writes = rests_on.bound, rests_on.head_writes
-    approval.save(update_fields=_WRITTEN)
+    last_writes.update(approval, _WRITTEN)
     run = _queue(here, decision)
     reach("decide.decided")
     _record(here, reached, decision, run)

@@ -7,6 +7,7 @@ happens under the thread's lock as well, because it reads what others write.
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -17,7 +18,8 @@ from django.db.models.functions import Now
 from approvals import audit
 from approvals.audit import rows
 from approvals.compiled import Compiled, compiled
-from approvals.domain import answers
+from approvals.domain import answers, permissions
+from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.errors import NotFound
 from approvals.models import APPROVAL_CONTENT, DECISION_CONTENT, Approval, Graph, Thread, Vote
@@ -38,6 +40,8 @@ class Locked:
     now: datetime
     voters: list[int]
     """People whose votes count so far."""
+    rights: list[dict[str, Any]]
+    """Of the person for whom it was locked: what `permissions.take_rights` takes."""
     rows: audit.Told = field(default_factory=dict)
     """What was changed beside the vote itself, for its entry."""
 
@@ -67,8 +71,8 @@ def _reading(*reads: str) -> "Compiled[Approval]":
 _FOUND: dict[tuple[str, ...], Compiled[Approval]] = {reads: _reading(*reads) for reads in ((), CONTENT, LARGE)}
 
 
-def lock(seen: Approval) -> Locked:
-    """Lock the thread and the approval, in this order, and read both again.
+def lock(seen: Approval, *, by: User | None = None) -> Locked:
+    """Lock the thread and the approval, in this order, and read both again, with the rights of a person.
 
     Large columns are read before: a process that freezes while it receives them would keep the locks. They are as they
     were if the hash that is read under the lock says so; a vote compares these hashes with the log as well.
@@ -77,18 +81,27 @@ def lock(seen: Approval) -> Locked:
         # What the graph is given for a plain verdict on a question is made from the question itself.
         seen.refresh_from_db(fields=[name for name in CONTENT if name in seen.get_deferred_fields()])
     thread = Thread.objects.locked(seen.thread_id)
-    [approval] = _locked(pk=seen.pk)
+    token = permissions.token_of(by) if by else ""
+    [approval] = _locked(pk=seen.pk, person=by.pk or 0 if by else 0, token=token)
     rows.take_over(seen, approval, (*CONTENT, "proposal"))
-    now, voters = getattr(approval, "read_at"), list(getattr(approval, "voters"))  # noqa: B009
-    return Locked(thread, approval, Rule.of(approval.rule), now=now, voters=voters)
+    thread.keep_reading(approval.thread)
+    approval.thread = thread
+    read = vars(approval)
+    rule, voters, rights = Rule.of(approval.rule), list(read["voters"]), read["rights"]
+    return Locked(thread, approval, rule, now=read["read_at"], voters=voters, rights=rights)
 
 
 @compiled
-def _locked(pk: UUID) -> "QuerySet[Approval]":
+def _locked(pk: UUID, person: int, token: str) -> "QuerySet[Approval]":
+    """Everybody who changes an approval locks its thread first. So this waits for nobody, and reads what is joined as
+    it is now.
+    """
     approvals = rows.with_marks(Approval.objects.all(), APPROVAL_CONTENT).select_for_update(of=("self",))
     of_decision = [f"decision__{name}" for name in DECISION_CONTENT]
-    approvals = approvals.select_related("claimed_by", "decision").defer(*of_decision)
-    return approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters())).filter(pk=pk)
+    of_thread = [f"thread__{field.attname}" for field in Thread._meta.concrete_fields if not field.primary_key]
+    approvals = approvals.select_related("claimed_by", "decision", "thread__reading").defer(*of_decision, *of_thread)
+    rights = ArraySubquery(permissions.rights(person, token))
+    return approvals.annotate(read_at=Now(), voters=ArraySubquery(_voters()), rights=rights).filter(pk=pk)
 
 
 def _voters() -> "QuerySet[Vote, int]":

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User as Person
 from django.db.models import QuerySet
 
 from agentcore.testing.failpoints import reach
-from approvals import audit
+from approvals import audit, last_writes
 from approvals.actions.people import notices
 from approvals.actions.votes import decisions
 from approvals.actions.votes.ballots import Ballot, Voted
@@ -45,10 +45,11 @@ def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouch
     vote = _stored(here.approval, ballot, by, is_own=is_own)
     reach("decide.voted")
     _record(here, vote, is_new=is_new)
+    so_far = sum(each.verdict != Verdict.REJECT and not each.is_own for each in [*votes, vote])
     if reached := _reached(here, proposal, [*votes, vote]):
-        return Voted(vote, *decisions.settle(here, reached))
+        return Voted(vote, *decisions.settle(here, reached), here.approval.required_votes, so_far)
     _let_go(here, is_new=is_new)
-    return Voted(vote, None, None)
+    return Voted(vote, None, None, here.approval.required_votes, so_far)
 
 
 def end(here: Locked, votes: Sequence[Vote], why: VoteEnd) -> None:
@@ -110,7 +111,7 @@ def _counting_votes(here: Locked, log: vouching.Log) -> list[Vote]:
 
     Raises Altered if they differ from the votes in the log, Unvouched if the log does not have a voter's role.
     """
-    cast = _cast(approval_id=here.approval.pk)
+    cast = _cast(approval_id=here.approval.pk) if here.voters else []
     if sentence := vouching.why_not_votes(log, here.approval, cast):
         raise Altered(sentence, columns=["votes"])
     lapsed = [vote for vote in cast if not _may_still_vote(here, vote)]
@@ -171,7 +172,7 @@ def _count_voters(here: Locked, *, without: str) -> int:
 
 def _stored(approval: Approval, ballot: Ballot, by: User, *, is_own: bool) -> Vote:
     assert isinstance(by, Person)
-    return Vote.objects.create(
+    vote = Vote(
         approval=approval,
         voter=by,
         verdict=ballot.verdict,
@@ -185,6 +186,8 @@ def _stored(approval: Approval, ballot: Ballot, by: User, *, is_own: bool) -> Vo
         request_digest=ballot.request_digest,
         is_own=is_own,
     )
+    last_writes.insert(vote)
+    return vote
 
 
 def _let_go(here: Locked, *, is_new: bool) -> None:
@@ -194,7 +197,7 @@ def _let_go(here: Locked, *, is_new: bool) -> None:
         here.approval.claimed_by, here.approval.claimed_until = None, None
         changed += ["claimed_by", "claimed_until"]
     if changed:
-        here.approval.save(update_fields=changed)
+        last_writes.update(here.approval, changed)
     events.publish(thread_id=here.thread.pk)
 
 

@@ -75,7 +75,7 @@ def withdraw(*, approval_id: UUID, by: User) -> Vote:
 
 
 def _cast(seen: Approval, ballot: Ballot, tried: Tried, refused: Refusal | None, by: User) -> Voted:
-    here = locks.lock(seen)
+    here = locks.lock(seen, by=by)
     reach("decide.locked")
     log = checks.check_person(here, ballot.verdict, by)
     if answered := ballots.answered_before(here.approval, ballot, by):
