@@ -113,10 +113,10 @@ def read_head(thread_id: str) -> Head | None:
         return tables.read_head(thread_id)
 
 
-def read_metadata(thread_id: str) -> dict[str, Any]:
-    """Return the metadata of the thread's newest checkpoint."""
+def read_head_and_metadata(thread_id: str) -> tuple[Head | None, dict[str, Any]]:
+    """Return the thread's newest checkpoint, and its metadata."""
     with open_tables() as tables:
-        return tables.read_metadata(thread_id)
+        return tables.read_head_and_metadata(thread_id)
 
 
 def read_bound(thread_id: str) -> Bound | None:

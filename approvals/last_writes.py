@@ -60,17 +60,24 @@ def is_gathering() -> bool:
     return _gathered.get() is not None
 
 
-def insert(row: Model) -> None:
-    """Insert a new row, whose columns all have values: none is left to a default of the database."""
-    fields = row._meta.concrete_fields
-    columns, places = ", ".join(map(_column, fields)), ", ".join(map(_place, fields))
-    sql = f'INSERT INTO "{row._meta.db_table}" ({columns}) VALUES ({places}) RETURNING 1'
-    write(sql, [_value(row, field, is_new=True) for field in fields])
-    row._state.adding, row._state.db = False, connection.alias
+def insert(*rows: Model) -> None:
+    """Insert new rows of one kind, whose columns all have values: none is left to a default of the database."""
+    meta = rows[0]._meta
+    columns, places = ", ".join(map(_column, meta.concrete_fields)), ", ".join(map(_place, meta.concrete_fields))
+    sql = f'INSERT INTO "{meta.db_table}" ({columns}) VALUES {", ".join([f"({places})"] * len(rows))} RETURNING 1'
+    write(sql, [_value(row, field, is_new=True) for row in rows for field in meta.concrete_fields])
+    for row in rows:
+        row._state.adding, row._state.db = False, connection.alias
 
 
-def update(row: Model, names: Collection[str]) -> None:
-    """Write these columns of a row, which the transaction has locked. NotWritten is raised if it is gone."""
+def update(row: Model, names: Collection[str] | None = None) -> None:
+    """Write these columns of a row, which the transaction has locked, or all that were read or set.
+
+    NotWritten is raised if it is gone.
+    """
+    if names is None:
+        there = vars(row)
+        names = [each.name for each in row._meta.concrete_fields if each.attname in there and not each.primary_key]
     fields = [field for field in row._meta.concrete_fields if field.name in names]
     assert len(fields) == len(set(names)), f"{', '.join(names)} are not all columns"
     columns = ", ".join(f"{_column(field)} = {_place(field)}" for field in fields)

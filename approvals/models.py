@@ -88,6 +88,11 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
             raise self.model.DoesNotExist(f"no thread {thread_id}")
         return thread
 
+    def lock(self, thread_id: str) -> None:
+        """Lock the row, and read nothing of it."""
+        _lock(pk=thread_id)
+        reach("thread.locked")
+
     def find_locked(self, thread_id: str) -> Thread | None:
         """Do what `locked` does; return None if there is no such thread."""
         found = self._locked(thread_id) if self.query.has_filters() else _locked(pk=thread_id)
@@ -100,6 +105,11 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
         # Not its `reading`: where this waits for the lock, PostgreSQL reads the locked row anew, but no joined one.
         locked = self.select_related("started_by").select_for_update(of=("self",)).defer("state", "metadata")
         return locked.filter(pk=thread_id)
+
+
+@compiled
+def _lock(pk: str) -> ThreadQuerySet:
+    return Thread.objects.filter(pk=pk).select_for_update().only("pk")
 
 
 @compiled

@@ -17,6 +17,7 @@ from langgraph._internal._constants import (
     NULL_TASK_ID,
     RESUME,
 )  # no public names; tests/agentcore/test_facts.py pins them
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
 from agentcore.graphs.registry import CompiledGraph
@@ -24,6 +25,7 @@ from agentcore.plain.json import canonical, digest, to_plain
 from agentcore.plain.types import PendingInterrupt
 from agentcore.savers.base import Saver
 
+_UNKEYED = (NULL_TASK_ID, RESUME)
 RAISED = "raised-"
 """Prefix of our id for a question that a node raised. The node's own id may be any text, and need not be unique."""
 
@@ -141,15 +143,17 @@ async def take_back(saver: Saver, places: list[PendingTask]) -> None:
             await saver.aput_writes(place.config, [(RESUME, place.answers[:-1])], place.task.id)
 
 
-async def forget_unkeyed(saver: Saver, config: RunnableConfig) -> None:
+async def forget_unkeyed(saver: Saver, stored: CheckpointTuple) -> bool:
     """Remove an answer that was given without the id of its question, such as `Command(resume="yes")`.
 
-    LangGraph has given it to the node already, but keeps it, and would answer the next question with it too.
+    LangGraph has given it to the node already, but keeps it, and would answer the next question with it too. Return
+    whether there was one.
     """
-    stored = await saver.aget_tuple(config)
-    for task_id, channel, value in (stored.pending_writes if stored else None) or []:
-        if stored and (task_id, channel) == (NULL_TASK_ID, RESUME) and value is not None:
-            await saver.aput_writes(_plain(stored.config), [(RESUME, None)], NULL_TASK_ID)
+    given = [value for task_id, channel, value in stored.pending_writes or [] if (task_id, channel) == _UNKEYED]
+    if any(value is not None for value in given):
+        await saver.aput_writes(_plain(stored.config), [(RESUME, None)], NULL_TASK_ID)
+        return True
+    return False
 
 
 async def send_on(saver: Saver, config: RunnableConfig, node: str, update: Mapping[str, Any] | None) -> None:

@@ -324,7 +324,6 @@ async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expect
         await at.on_step(step)
 
     await at.before_entering()
-    await questions.forget_unkeyed(at.saver, config_for(at.thread_id))
     head = at.head if at.namespace else expected_head
     came = await run_until_pause(replace(at, on_step=on_step), input, expected_head=head, hold=at.hold)
     if at.decided and not begun and await _is_untouched(at, came, at.decided, head):

@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
 
+from agentcore.graphs import questions
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.namespaces import path_of
 from agentcore.savers.base import Saver
@@ -68,10 +69,9 @@ def held(saver: Saver, hold: Hold, expected_head: str | None = None) -> Saver:
 
     A subgraph begins by reading its checkpoint. A held one stops there as at a breakpoint: its task stays pending,
     nothing of it runs, and nothing is written. The run itself begins by reading the thread's newest checkpoint: unless
-    that is `expected_head`, OtherHead is raised, and nothing runs either.
+    that is `expected_head`, OtherHead is raised, and nothing runs either. An answer without the id of its question that
+    stands there is removed (`questions.forget_unkeyed`).
     """
-    if not hold and expected_head is None:
-        return saver
     other = copy.copy(saver)
     kind: Any = type(saver)
     other.__class__ = _holding(kind)
@@ -86,12 +86,18 @@ def _holding(kind: Any) -> Any:
     class Holding(kind):  # type: ignore[misc]
         hold = NOTHING_HELD
         expected_head: str | None = None
+        has_begun = False
 
         def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
             return self._unless_held(config, super().get_tuple(config))
 
         async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-            return self._unless_held(config, await super().aget_tuple(config))
+            found = self._unless_held(config, await super().aget_tuple(config))
+            if self.has_begun or config["configurable"].get("checkpoint_ns"):
+                return found
+            self.has_begun = True
+            is_other = found is not None and await questions.forget_unkeyed(self, found)
+            return await super().aget_tuple(config) if is_other else found
 
         def _unless_held(self, config: RunnableConfig, found: CheckpointTuple | None) -> CheckpointTuple | None:
             if self.hold.is_held(config) or found is not None and self.hold.is_inside(config):

@@ -137,10 +137,11 @@ class MemoryTables:
         blobs = ((name, v, self.saver.blobs.get((thread_id, namespace, name, v))) for name, v in versions.items())
         return sorted((name, str(version), blob) for name, version, blob in blobs if blob)
 
-    def read_metadata(self, thread_id: str) -> dict[str, Any]:
+    def read_head_and_metadata(self, thread_id: str) -> tuple[Head | None, dict[str, Any]]:
         with self.saver.guard:
             found = self.saver.storage.get(thread_id, {}).get("", {})
-            return dict(self.saver.serde.loads_typed(found[max(found)][1])) if found else {}
+            metadata = dict(self.saver.serde.loads_typed(found[max(found)][1])) if found else {}
+            return self.read_head(thread_id), metadata
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         latest = time.monotonic() - settled_seconds

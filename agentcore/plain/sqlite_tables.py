@@ -210,13 +210,13 @@ class SqliteTables:
             writes=self.connection.execute(_ALL_WRITES_SQL, here).fetchall(),
         )
 
-    def read_metadata(self, thread_id: str) -> dict[str, Any]:
+    def read_head_and_metadata(self, thread_id: str) -> tuple[Head | None, dict[str, Any]]:
         row = self._one(
             "SELECT metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
             " ORDER BY checkpoint_id DESC LIMIT 1",
             thread_id,
         )
-        return object_of(row[0]) if row and row[0] else {}
+        return self.read_head(thread_id), object_of(row[0]) if row and row[0] else {}
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         rows = self.connection.execute(

@@ -112,8 +112,8 @@ class Tables(Protocol):
         """
         ...
 
-    def read_metadata(self, thread_id: str) -> dict[str, Any]:
-        """Return the metadata of the thread's newest checkpoint; nothing if that is no object."""
+    def read_head_and_metadata(self, thread_id: str) -> tuple[Head | None, dict[str, Any]]:
+        """Return the head, and its metadata; nothing for metadata that are no object."""
         ...
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
@@ -285,17 +285,19 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE thread
 """
 _ALL_THERE_SQL = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
 # A row written in place of another has another ctid, one of another transaction another xmin; neither reads the value.
-_HEAD_SQL = """
+_HEAD = """
 SELECT head.checkpoint_id, md5(concat_ws(',', head.stamp, (
     SELECT string_agg(concat_ws(':', w.task_id, w.idx, w.channel, w.xmin, w.ctid), ',' ORDER BY w.task_id, w.idx)
     FROM checkpoint_writes w
     WHERE w.thread_id = %s AND w.checkpoint_ns = '' AND w.checkpoint_id = head.checkpoint_id
-))), (SELECT changed_at FROM countersign_heads WHERE thread_id = %s)
+))), (SELECT changed_at FROM countersign_heads WHERE thread_id = %s){}
 FROM (
-    SELECT checkpoint_id, concat_ws(':', xmin, ctid) AS stamp FROM checkpoints
+    SELECT checkpoint_id, metadata, concat_ws(':', xmin, ctid) AS stamp FROM checkpoints
     WHERE thread_id = %s AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1
 ) head
 """
+_HEAD_SQL = _HEAD.format("")
+_HEAD_AND_METADATA_SQL = _HEAD.format(", head.metadata::text")
 _LET_GO_SQL = "DELETE FROM countersign_holds WHERE thread_id = %s AND fence = %s RETURNING has_others"
 _WRITTEN_SQL = """
 SELECT checkpoint_id, coalesce(parent_checkpoint_id, ''), coalesce(metadata ->> %s, '') FROM checkpoints
@@ -333,14 +335,10 @@ class PostgresTables:
         found = bound_bytes.read(self.cursor, where, is_hashed=is_hashed)
         return found.without(unread) if found else None
 
-    def read_metadata(self, thread_id: str) -> dict[str, Any]:
-        self.cursor.execute(
-            "SELECT metadata::text FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
-            " ORDER BY checkpoint_id DESC LIMIT 1",
-            [thread_id],
-        )
+    def read_head_and_metadata(self, thread_id: str) -> tuple[Head | None, dict[str, Any]]:
+        self.cursor.execute(_HEAD_AND_METADATA_SQL, [thread_id, thread_id, thread_id])
         row = self.cursor.fetchone()
-        return object_of(row[0]) if row else {}
+        return (Head(*row[:-1]), object_of(row[-1])) if row else (None, {})
 
     def threads_to_index(self, *, limit: int, settled_seconds: float = 0) -> list[str]:
         self.cursor.execute(

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
+from django.db.models.fields.json import KT
 
 from agentcore.plain import thread_graphs
 from agentcore.plain.types import Traits
@@ -72,11 +73,24 @@ def to_run(thread: Thread, graph_id: str) -> None:
     thread.graph_id, thread.bound_by = graph_id, Binding.RUN
 
 
-def contested(thread: Thread, metadata: dict[str, Any]) -> Uncertain | None:
-    """Say that the newest checkpoint names another graph than the one the thread is bound to."""
+NOT_SELECTED = "\0"
+"""Stands for an agent that nobody has read."""
+
+
+def agent_of(graph_id: Any) -> Any:
+    """Return the expression for the agent that the card of a graph names."""
+    return Subquery(Graph.objects.filter(pk=graph_id).values_list(KT("card__agent")))
+
+
+def contested(thread: Thread, metadata: dict[str, Any], *, agent: str | None = NOT_SELECTED) -> Uncertain | None:
+    """Say that the newest checkpoint names another graph than the one the thread is bound to.
+
+    `agent` is what `agent_of` selected; otherwise it is read.
+    """
     now = thread_graphs.claims_in(metadata)
-    agents = _agents(pk=thread.graph_id) if now else []
-    why = thread_graphs.contested(thread.graph_id, next(filter(None, agents), ""), thread.claims, now)
+    if now and agent == NOT_SELECTED:
+        agent = next(iter(_agents(pk=thread.graph_id)), None)
+    why = thread_graphs.contested(thread.graph_id, agent or "", thread.claims, now)
     return Uncertain(why, fitting=(thread.graph_id,), claims=now) if why else None
 
 
@@ -85,12 +99,12 @@ def _agents(pk: str) -> "QuerySet[Graph, str | None]":
     return Graph.objects.filter(pk=pk).values_list("card__agent", flat=True)
 
 
-def why_not_run(thread: Thread, graph_id: str, metadata: dict[str, Any]) -> str:
+def why_not_run(thread: Thread, graph_id: str, metadata: dict[str, Any], *, agent: str | None) -> str:
     """Return why a worker must not run this graph on the thread, or an empty string.
 
     The caller holds the thread's lock; `metadata` is that of the thread's newest checkpoint.
     """
     if thread.graph_id != graph_id or not thread.bound_by:
         return f"The thread is not of the graph {graph_id}. Nothing was run."
-    uncertain = contested(thread, metadata)
+    uncertain = contested(thread, metadata, agent=agent)
     return uncertain.why if uncertain else why_not(thread)

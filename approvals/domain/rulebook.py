@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -12,7 +13,7 @@ from approvals.models import Policy
 
 # A thread is locked meanwhile, and the card may be large: only its policies are read, by the path of each subgraph.
 _CARD_SQL = """
-SELECT graph.card ->> 'code_digest', (
+SELECT statement_timestamp(), graph.card ->> 'code_digest', (
     SELECT jsonb_object_agg(part.path, coalesce((
         SELECT jsonb_object_agg(node ->> 'id', node #> '{approval,policy}')
         FROM jsonb_array_elements(part.card -> 'nodes') node WHERE jsonb_exists(node -> 'approval', 'policy')
@@ -21,7 +22,7 @@ SELECT graph.card ->> 'code_digest', (
         SELECT '' AS path, graph.card
         UNION ALL SELECT * FROM jsonb_each(coalesce(graph.card -> 'subgraphs', '{}'))
     ) part
-) FROM approvals_graph graph WHERE graph.id = %s
+) FROM (SELECT) one LEFT JOIN approvals_graph graph ON graph.id = %s
 """
 
 
@@ -33,9 +34,11 @@ class Rulebook:
         self._rows = list(policies.prefetch_related("people", "groups", "escalate_to"))
         with connection.cursor() as cursor:
             cursor.execute(_CARD_SQL, [graph_id])
-            code_digest, written = cursor.fetchone() or ("", "{}")
-        self.code_digest: str = code_digest
-        self._written: dict[str, dict[str, Any]] = json.loads(written)
+            read_at, code_digest, written = cursor.fetchone()
+        self.read_at: datetime = read_at
+        """The database's time: deadlines and roles are compared with it."""
+        self.code_digest: str = code_digest or ""
+        self._written: dict[str, dict[str, Any]] = json.loads(written or "{}")
 
     def rule_for(self, pause: Pause) -> Rule:
         """Return the rule of a pause: the most specific policy, or else the default.

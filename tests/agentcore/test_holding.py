@@ -111,7 +111,7 @@ async def test_what_a_run_wrote_is_told_from_what_others_did(saver: Any, databas
     await with_saver(graphs.gated, saver).ainvoke(None, config)
     with tables_of(saver, database) as tables:
         newer = tables.written(thread_id, since=before, run_key="run")
-        assert tables.read_metadata(thread_id)["run"] == "ours"
+        assert tables.read_head_and_metadata(thread_id)[1]["run"] == "ours"
     assert [each.run for each in newer] == ["ours", ""]
     assert [each.parent for each in newer] == [newer[1].checkpoint_id, before]
 

@@ -67,30 +67,30 @@ async def _carry_out(taken: TakenRun) -> None:
         missing = Failed("GraphMissing", f"This worker has no graph {taken.graph_id}. Add it to langgraph.json.")
         return await in_database(settling.store)(taken, missing, None)
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
+    steps = Steps(taken)
     try:
-        outcome = await _run(work, head_at_stop)
+        outcome = await _run(work, steps, head_at_stop)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
-    await settling.settle(work, outcome, head_at_stop)
+    await settling.settle(work, outcome, head_at_stop, await steps.last())
     reach("run.settled")
 
 
-async def _run(work: Work, head_at_stop: settling.BoundHead) -> Outcome:
+async def _run(work: Work, steps: Steps, head_at_stop: settling.BoundHead) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
-    mask = Mask(())
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
-        mask = await _mask_for(work)
-        outcome = await _enter(_context(work, Steps(work.taken, mask), head_at_stop), work.taken)
+        steps.mask = await _mask_for(work)
+        outcome = await _enter(_context(work, steps, head_at_stop), work.taken)
     except (UnreadableThread, CannotFork) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:
         outcome = Failed(INVALID_EDIT, str(error))
     except Refusal as error:
         outcome = Failed(type(error).__name__, error.message)
-    return replace(outcome, message=mask.anywhere(outcome.message)) if isinstance(outcome, Failed) else outcome
+    return replace(outcome, message=steps.mask.anywhere(outcome.message)) if isinstance(outcome, Failed) else outcome
 
 
 async def _mask_for(work: Work) -> Mask:

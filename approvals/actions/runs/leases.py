@@ -17,7 +17,7 @@ from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from agentcore.testing.failpoints import is_off
+from agentcore.testing.failpoints import is_off, reach
 from approvals import checkpoints
 from approvals.errors import Unavailable
 from approvals.models import Thread
@@ -30,7 +30,7 @@ _TAKE_SQL = """
 UPDATE approvals_thread
 SET fence = fence + 1, lease_owner = %s, lease_until = statement_timestamp() + make_interval(secs => %s)
 WHERE id = %s AND cleaned_at IS NULL AND (lease_until IS NULL OR lease_until <= statement_timestamp())
-RETURNING fence, lease_until
+RETURNING fence
 """
 
 
@@ -48,19 +48,19 @@ def worker_of(owner: str) -> str:
     return owner.rpartition("/")[0]
 
 
-def take(thread: Thread, owner: str) -> int | None:
-    """Take the lease of a thread whose row is locked. Return its number, or None while somebody holds it."""
+def take(thread_id: str, owner: str) -> int | None:
+    """Take the lease of a thread, and lock its row. Return its number, or None while somebody holds it."""
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_SQL, [owner, settings.LEASE_SECONDS, thread.pk])
+        cursor.execute(_TAKE_SQL, [owner, settings.LEASE_SECONDS, thread_id])
         row = cursor.fetchone()
-    if row is None:
-        return None
-    thread.lease_owner, (thread.fence, thread.lease_until) = owner, row
+    reach("thread.locked")
+    return row[0] if row else None
+
+
+def keep_others_out(thread_id: str, fence: int) -> None:
+    """Refuse what others write to the thread, whose lease was taken with this number. Waits for writes in progress."""
     with checkpoints.open_tables() as tables:
-        tables.raise_fence(
-            thread.pk, thread.fence, held_seconds=_held_seconds(), lets_others=settings.LETS_OTHERS_WRITE
-        )
-    return thread.fence
+        tables.raise_fence(thread_id, fence, held_seconds=_held_seconds(), lets_others=settings.LETS_OTHERS_WRITE)
 
 
 def _held_seconds() -> float | None:

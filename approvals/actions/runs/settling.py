@@ -1,12 +1,13 @@
 """Settle a run: store how it stopped and what waits for people now, and end the lease, in one transaction."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django.db import DataError
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
 from agentcore.graphs import resume, snapshots
@@ -16,14 +17,14 @@ from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from agentcore.testing.failpoints import reach
-from approvals import audit
+from approvals import audit, last_writes
 from approvals.actions.runs import audit_entries, interference, leases, taking
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing, records
 from approvals.compiled import compiled
 from approvals.database import in_database
-from approvals.domain import answers
+from approvals.domain import answers, bindings
 from approvals.domain.run_metadata import RUN_KEY
 from approvals.domain.run_traits import traits_of
 from approvals.enums import RunStatus, ThreadStatus
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 5
 _WRITTEN = ("status", "resume_from", "is_edited", "bound", "interfered", "error", "problem", "ended_at", "updated_at")
+_STEPS = ("steps", "calls")
 NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 
 
@@ -50,10 +52,13 @@ class BoundHead:
         self.head, self.bound = await in_database(indexing.read_head_and_bound)(self._thread_id)
 
 
-async def settle(work: Work, outcome: Outcome, head_at_stop: BoundHead | None = None) -> None:
+async def settle(
+    work: Work, outcome: Outcome, head_at_stop: BoundHead | None = None, steps: Mapping[str, Any] | None = None
+) -> None:
     """Store how the run stopped and its pauses, and give the lease back.
 
     With `head_at_stop`, read before the outcome, the snapshot of the outcome is stored if nothing has changed since.
+    `steps` are columns of the run's row that are not written yet.
     """
     seen: records.Seen | None = None
     try:
@@ -63,10 +68,10 @@ async def settle(work: Work, outcome: Outcome, head_at_stop: BoundHead | None = 
     if isinstance(outcome, Paused | Finished) and seen is None:
         outcome = Failed("ThreadGone", "The thread was deleted while it ran.")
     try:
-        await in_database(store)(work.taken, outcome, seen)
+        await in_database(store)(work.taken, outcome, seen, steps)
     except DataError:
         logger.exception("what a thread holds could not be stored", extra={"run_id": work.taken.run_id})
-        await in_database(store)(work.taken, Failed("NotStorable", NOT_STORABLE), None)
+        await in_database(store)(work.taken, Failed("NotStorable", NOT_STORABLE), None, steps)
 
 
 async def _look(work: Work, outcome: Outcome, head_at_stop: BoundHead | None) -> records.Seen | None:
@@ -98,13 +103,16 @@ async def _bound_head(work: Work) -> BoundHead:
 
 
 @audit.transaction()
-def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
+def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None, steps: Mapping[str, Any] | None = None) -> None:
     """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
     # What is large and stays as it is, now that the run has stopped, is read before the lock.
     [run] = _run(pk=UUID(taken.run_id))
+    for name, value in (steps or {}).items():
+        setattr(run, name, value)
     deviations = _deviations(run)
-    thread = Thread.objects.locked(taken.thread_id)
+    Thread.objects.lock(taken.thread_id)
     taking.read_again(run)
+    thread = run.thread
     if (thread.lease_owner, thread.fence, run.status) != (taken.owner, taken.fence, RunStatus.RUNNING):
         logger.error("a worker that lost its lease had a result; it is dropped", extra={"run_id": taken.run_id})
         return
@@ -121,7 +129,8 @@ def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None) -> None:
 
 @compiled
 def _run(pk: UUID) -> "QuerySet[Run]":
-    return Run.objects.select_related("decision__approval").defer("decision__approval__state").filter(pk=pk)
+    runs = Run.objects.select_related("decision__approval").defer("steps", "decision__approval__state")
+    return runs.annotate(agent=bindings.agent_of(OuterRef("graph_id"))).filter(pk=pk)
 
 
 def _store_outcome(run: Run, outcome: Outcome, seen: records.Seen | None) -> None:
@@ -147,13 +156,13 @@ def _store_thread(thread: Thread, run: Run, outcome: Outcome, seen: records.Seen
     thread.lease_owner, thread.lease_until = "", None
     if seen is None:
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
-        thread.save()
+        last_writes.update(thread)
         events.publish(thread_id=thread.pk)
         return
     # Also what was decided, but not carried out: nobody else would ever ask it again.
     is_undone = isinstance(outcome, Mismatch) or _has_done_nothing(outcome)
     is_asked_again = is_undone or traits_of(run.kind).asks_again
-    records.store(thread, seen, is_asked_again=is_asked_again, is_after_run=True)
+    records.store(thread, seen, is_asked_again=is_asked_again, after=run)
 
 
 def stand_at(run: Run, here: Snapshot) -> None:
@@ -166,7 +175,7 @@ def stand_at(run: Run, here: Snapshot) -> None:
 
 def _end(run: Run, status: RunStatus, action: str, **about: Any) -> None:
     run.status, run.ended_at, run.updated_at = status, timezone.now(), timezone.now()
-    run.save(update_fields=_WRITTEN)
+    last_writes.update(run, [*_WRITTEN, *(_STEPS if "steps" in vars(run) else ())])
     audit_entries.append(action, run, **about)
 
 

@@ -38,11 +38,13 @@ class Steps:
     """Records the beginning and end of nodes, and the called tools. Secrets are masked.
 
     The row has all steps, so a thousand nodes that run at once would write it a thousand times, longer each time. Their
-    changes are written together, an eighth of the running nodes at a time.
+    changes are written together, an eighth of the running nodes at a time. That a node has ended is written with what
+    comes next: that another begins, that the run stops, or, after a moment, by itself.
     """
 
-    def __init__(self, taken: TakenRun, mask: Mask) -> None:
-        self._taken, self._mask = taken, mask
+    def __init__(self, taken: TakenRun) -> None:
+        self._taken = taken
+        self.mask = Mask(())
         self.watch = Watch()
         self._steps: dict[str, dict[str, Any]] = {}
         self._running: set[str] = set()
@@ -57,10 +59,17 @@ class Steps:
         """
         async with self._lock:
             self._add(step)
-            if self._unwritten * _PARTS >= len(self._running):
+            if step.state == "running" and self._unwritten * _PARTS >= len(self._running):
                 await in_database(self._write)()
             elif self._rest is None or self._rest.done():
                 self._rest = asyncio.create_task(self._write_rest())
+
+    async def last(self) -> dict[str, Any]:
+        """Return the columns of the row as they are now that the run has stopped. The caller writes them."""
+        async with self._lock:
+            if self._rest:
+                self._rest.cancel()
+            return self._columns()
 
     async def _write_rest(self) -> None:
         """Write, after a moment, what waits for a next change. That one raises what is raised here."""
@@ -82,9 +91,11 @@ class Steps:
         self._unwritten += 1
 
     def _write(self) -> None:
-        calls = self._mask.anywhere([asdict(call) for call in self.watch.calls])
-        topic = events.thread_topic(self._taken.thread_id)
-        steps = Jsonb(list(self._steps.values()))
-        self._taken.write(_WRITE_SQL, steps=steps, calls=canonical(calls), topic=topic)
+        topic, columns = events.thread_topic(self._taken.thread_id), self._columns()
+        self._taken.write(_WRITE_SQL, steps=Jsonb(columns["steps"]), calls=canonical(columns["calls"]), topic=topic)
         self._unwritten = 0
         reach("run.stepped")
+
+    def _columns(self) -> dict[str, Any]:
+        calls = self.mask.anywhere([asdict(call) for call in self.watch.calls])
+        return {"steps": list(self._steps.values()), "calls": calls}

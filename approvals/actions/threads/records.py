@@ -1,13 +1,11 @@
 """Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -19,7 +17,7 @@ from agentcore.plain.json import digest
 from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Pause, Shown, Snapshot
 from agentcore.testing.failpoints import is_off
-from approvals import audit, checkpoints
+from approvals import audit, checkpoints, last_writes
 from approvals.actions.people import notices
 from approvals.actions.runs import interference
 from approvals.audit.rows import BINDING
@@ -32,7 +30,7 @@ from approvals.domain.run_traits import traits_of
 from approvals.domain.spoofing import findings
 from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, Binding, RunStatus, ThreadStatus, VoteEnd
 from approvals.live import events
-from approvals.models import Approval, Reading, Run, Thread, Vote
+from approvals.models import Approval, ApprovalQuerySet, Reading, Run, Thread, Vote
 
 LONGEST_ID = Thread._meta.get_field("id").max_length or 0
 LONGEST_PART = 300
@@ -162,14 +160,16 @@ def _locked(thread_id: str) -> Thread:
     return Thread.objects.locked(thread_id)
 
 
-def store(thread: Thread, seen: Seen, *, is_asked_again: bool = False, is_after_run: bool = False) -> list[Approval]:
+def store(thread: Thread, seen: Seen, *, is_asked_again: bool = False, after: Run | None = None) -> list[Approval]:
     """Store the thread, close old questions and open new ones. The caller's transaction has locked the thread.
 
-    `is_asked_again`: somebody wants decided questions to be asked anew. `is_after_run`: a run of ours made the changes
-    beside a question.
+    `is_asked_again`: somebody wants decided questions to be asked anew. `after`: the run of ours that made the changes
+    beside a question, and stops now.
     """
     snapshot = seen.snapshot
-    uncertain = bindings.contested(thread, snapshot.metadata)
+    uncertain = bindings.contested(
+        thread, snapshot.metadata, agent=vars(after)["agent"] if after else bindings.NOT_SELECTED
+    )
     thread.unbound = uncertain.as_dict() if uncertain else None
     if uncertain or not seen.pauses:
         seen = replace(seen, pauses=[], bound=None)
@@ -179,24 +179,25 @@ def store(thread: Thread, seen: Seen, *, is_asked_again: bool = False, is_after_
     thread.is_poisoned = any(pending.is_poisoned for pending in snapshot.interrupts)
     thread.problem = uncertain.why if uncertain else "; ".join(hidden.errors)[:500]
     thread.updated_at = timezone.now()
-    opened = _open_all(thread, seen, is_asked_again=is_asked_again, is_after_run=is_after_run)
-    _close_others(thread, keep=[approval.pk for approval in opened])
-    thread.status = _status(thread, opened, snapshot)
+    found = _found(thread, snapshot.checkpoint_id, is_asking=bool(seen.pauses))
+    opened = _open_all(thread, seen, found, is_asked_again=is_asked_again, is_after_run=after is not None)
+    _close_others(found, keep=[approval.pk for approval in opened])
+    thread.status = _status(thread, opened, snapshot, after)
     waiting = [approval for approval in opened if approval.is_pending]
     if waiting:
         thread.title = f"{waiting[0].title}: {waiting[0].summary}".strip(": ")[:300]
-    thread.save()
+    last_writes.update(thread)
     checkpoints.mark_indexed(thread.pk, seen.head)
     events.publish(thread_id=thread.pk)
     return opened
 
 
-def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot) -> ThreadStatus:
+def _status(thread: Thread, opened: list[Approval], snapshot: Snapshot, after: Run | None) -> ThreadStatus:
     if any(approval.is_pending for approval in opened):
         return ThreadStatus.INTERRUPTED
     if thread.unbound:
         return ThreadStatus.ERROR
-    last = next(iter(_last_run(thread_id=thread.pk)), None)
+    last = after or next(iter(_last_run(thread_id=thread.pk)), None)
     is_stuck = last is not None and last.status in STUCK_RUNS
     if is_stuck or snapshot.errors:
         return ThreadStatus.ERROR
@@ -211,11 +212,13 @@ def _last_run(thread_id: str) -> "QuerySet[Run]":
     return Run.objects.filter(thread_id=thread_id).only("status", "kind").order_by("-created_at")[:1]
 
 
-def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run: bool) -> list[Approval]:
+def _open_all(
+    thread: Thread, seen: Seen, found: Sequence[Approval], *, is_asked_again: bool, is_after_run: bool
+) -> list[Approval]:
     """Open all questions of a step. There may be a thousand, so they are read and written together."""
     if not seen.pauses:
         return []
-    known = _known(thread, seen.snapshot.checkpoint_id)
+    known = _known(found, seen.snapshot.checkpoint_id)
     changes = {} if is_after_run else _changes(thread, known.values(), seen.bound)
     if changes:
         _supersede([each for each in known.values() if each.pk in changes], changes)
@@ -234,18 +237,36 @@ def _open_all(thread: Thread, seen: Seen, *, is_asked_again: bool, is_after_run:
         else:
             _replace_if_other(approval, pause, questions)
         opened.append(approval)
-    Approval.objects.bulk_create(new, batch_size=_AT_ONCE)
+    for number in range(0, len(new), _AT_ONCE):
+        last_writes.insert(*new[number : number + _AT_ONCE])
     for approval in new:
         _record_asked("thread.paused", approval, audit.told(approval))
     _read_again(thread, seen, [each for each in opened if each.is_pending])
     return opened
 
 
-def _known(thread: Thread, newest: str) -> dict[tuple[str, str, str], Approval]:
+def _found(thread: Thread, newest: str, *, is_asking: bool) -> list[Approval]:
+    """Return the open questions of the thread; if it is asking, with those that were asked at its newest checkpoint."""
+    if not is_asking:
+        return _open(thread_id=thread.pk)
+    return _open_or_asked(thread_id=thread.pk, newest=newest)
+
+
+@compiled
+def _open(thread_id: str) -> ApprovalQuerySet:
+    return Approval.objects.pending().filter(thread_id=thread_id).without_content()
+
+
+@compiled
+def _open_or_asked(thread_id: str, newest: str) -> ApprovalQuerySet:
+    wanted = Q(checkpoint_id=newest) | Q(head_id=newest) | Q(status=ApprovalStatus.PENDING)
+    return Approval.objects.filter(wanted, thread_id=thread_id).without_content().order_by("round")
+
+
+def _known(found: Iterable[Approval], newest: str) -> dict[tuple[str, str, str], Approval]:
     """Return the latest round of each question that was asked here, by its place."""
-    asked_here = Q(checkpoint_id=newest) | Q(head_id=newest)
-    found = Approval.objects.filter(asked_here, thread=thread).without_content().order_by("round")
-    return {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in found}
+    here = [each for each in found if newest in (each.checkpoint_id, each.head_id)]
+    return {(each.checkpoint_ns, each.checkpoint_id, each.interrupt_id): each for each in here}
 
 
 def _replace_if_other(approval: Approval, pause: Pause, questions: "Questions") -> None:
@@ -450,22 +471,15 @@ class Questions:
             self._hidden[snapshot.checkpoint_ns] = masks.hidden(snapshot).values
         return self._hidden[snapshot.checkpoint_ns]
 
-    @cached_property
-    def _now(self) -> datetime:
-        """The database's time: deadlines and roles are compared with it."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT statement_timestamp()")
-            return cast(datetime, cursor.fetchone()[0])
-
     def _ruled(self, pause: Pause) -> dict[str, Any]:
         """Return the columns that the policies fill."""
         rule = self._rulebook.rule_for(pause)
-        minutes = rule.deadline_minutes
+        minutes, asked_at = rule.deadline_minutes, self._rulebook.read_at
         return {
             "rule": rule.as_dict(),
             "required_votes": rule.approvals,
-            "asked_at": self._now,
-            "due_at": self._now + timedelta(minutes=minutes) if minutes else None,
+            "asked_at": asked_at,
+            "due_at": asked_at + timedelta(minutes=minutes) if minutes else None,
         }
 
 
@@ -496,15 +510,9 @@ def _cut_parts(kind: str, sent: Sequence[Any], asked: Any, state: dict[str, Any]
     return [*parts, "request"] if is_cut else parts
 
 
-def _close_others(thread: Thread, *, keep: list[UUID]) -> None:
-    if closing := set(_pending(thread_id=thread.pk)) - set(keep):
-        found = list(Approval.objects.filter(pk__in=closing).without_content())
-        _close(found, "The agent moved on before this was decided. What you voted or reserved no longer counts.")
-
-
-@compiled
-def _pending(thread_id: str) -> "QuerySet[Approval, UUID]":
-    return Approval.objects.pending().filter(thread_id=thread_id).values_list("pk", flat=True)
+def _close_others(found: Iterable[Approval], *, keep: Collection[UUID]) -> None:
+    if closing := [each for each in found if each.is_pending and each.pk not in keep]:
+        _close(closing, "The agent moved on before this was decided. What you voted or reserved no longer counts.")
 
 
 def _close(closing: list[Approval], told: str) -> None:
@@ -536,7 +544,7 @@ def store_gone(thread_id: str) -> None:
     thread.problem = "The thread's checkpoints were deleted."
     thread.save()
     events.publish(thread_id=thread_id)
-    _close_others(thread, keep=[])
+    _close_others(_open(thread_id=thread_id), keep=[])
 
 
 @audit.transaction()
@@ -552,5 +560,5 @@ def store_unreadable(thread_id: str, bond: FoundBinding, head: Head, problem: st
         thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
-        _close_others(thread, keep=[])
+        _close_others(_open(thread_id=thread_id), keep=[])
     checkpoints.mark_indexed(thread_id, head)
