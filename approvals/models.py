@@ -667,10 +667,14 @@ class Inquiry(models.Model):
     """A question from a web process to a worker about a graph. The answer is read once, then the row is deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    graph_id = models.CharField(max_length=200, blank=True)
+    """Only a worker with this graph can answer; without one, any can."""
     kind = models.CharField(max_length=20)
     payload = CanonicalJSONField()
     answer = CanonicalJSONField(null=True)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    taken_at = models.DateTimeField(null=True)
+    """Since when a worker is at it."""
 
     def __str__(self) -> str:
         return self.kind

@@ -13,7 +13,7 @@ from approvals.actions.audit_log import signing, verification
 from approvals.actions.runs import execution, recovery
 from approvals.actions.threads import cleaning, indexing, retirement, sweeps
 from approvals.actions.votes import deadlines, trials
-from approvals.actions.workers import inquiries, replies
+from approvals.actions.workers import inquiries
 from approvals.database import in_database
 from approvals.domain import outages
 from approvals.domain.context import new_request_id
@@ -38,11 +38,6 @@ async def index_thread(thread_id: str) -> None:
     new_request_id()
     with outages.put_off("the reading of a thread", thread_id=thread_id):
         await indexing.index_thread(thread_id)
-
-
-@app.task
-async def answer_inquiry(inquiry_id: str) -> None:
-    await replies.answer(inquiry_id)
 
 
 @app.task(queue="console", retry=RetryStrategy(wait=settings.SWEEP_SECONDS))

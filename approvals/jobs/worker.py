@@ -25,6 +25,7 @@ from approvals.jobs import (
     runtime,
     tasks,  # noqa: F401 - registers them; a web process knows only their names
 )
+from approvals.jobs.answering import answering
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ async def running() -> AsyncIterator[None]:
     task = asyncio.create_task(_work_on())
     try:
         with signed_on(runtime.load_graphs()):
-            yield
+            async with answering():
+                yield
     finally:
         task.cancel()
         await asyncio.wait([task], timeout=LONGEST_STOP_SECONDS)

@@ -232,7 +232,7 @@ async def test_langgraph_alone_gives_it_to_the_next_question_as_well(saver: Any)
 async def test_forgetting_it_keeps_the_edits_that_came_with_answers(saver: Any) -> None:
     thread = await Thread(dialects.parallel, saver).start()
     await thread.bare(Command(resume={(await thread.waiting("left?")).id: "L"}, update={"amount": 5}))
-    await questions.forget_unkeyed(saver, config_for(thread.thread_id))
+    await questions.forget_unkeyed(saver, await saver.aget_tuple(config_for(thread.thread_id)))
     assert await questions.read_updates(saver, config_for(thread.thread_id)) == [("amount", 5)]
     await thread.answer("R", "right?")
     assert await thread.got() == [{"left": "L", "amount": 5}, {"right": "R", "amount": 5}]

@@ -193,7 +193,7 @@ def restored(rita: Any) -> None:
     again = user_of_token(make_token(person))
     assert again is not None
     permissions.note_token(rita, permissions.token_of(again))
-    permissions.read_again(rita)
+    permissions.check_again(rita, "view")
 
 
 def test_control_without_the_second_look_the_vote_counts(

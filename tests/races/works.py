@@ -31,7 +31,7 @@ from approvals.actions.workers.cards import publish_graphs
 from approvals.database import in_database
 from approvals.errors import Refusal
 from approvals.jobs import runtime, tasks, worker
-from approvals.models import Approval, Graph, Inquiry, Run, Thread
+from approvals.models import Approval, Graph, Run, Thread
 from tests import copies, voting
 from tests.copies import Paused
 from tests.races import paying
@@ -134,8 +134,8 @@ def _a_worker_beside_us() -> Iterator[None]:
 async def _answer_inquiries(is_over: threading.Event) -> None:
     try:
         while not is_over.is_set():
-            if asked := await in_database(Inquiry.objects.filter(answer=None).first)():
-                await replies.answer(str(asked.pk))
+            if asked := await in_database(replies.take)(runtime.load_graphs()):
+                await replies.answer(asked)
             await asyncio.sleep(0.01)
     finally:
         await runtime.close_worker()

@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 
-from approvals import checkpoints
+from approvals import checkpoints, last_writes
 from approvals.domain import bindings
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
 from approvals.jobs import job_queue
@@ -86,10 +86,10 @@ def _ask(kind: str, graph_id: str, **payload: Any) -> Any:
         raise Conflict("No worker can do this: it is not certain which graph the thread is of.")
     if graph_id and not Graph.objects.filter(pk=graph_id).exists():
         raise Unavailable(bindings.graph_gone(graph_id))
-    with transaction.atomic():
-        asked = Inquiry.objects.create(kind=kind, payload={"graph_id": graph_id, **payload})
-        queue = job_queue.graph_queue(graph_id) if graph_id else job_queue.CONSOLE_QUEUE
-        job_queue.enqueue("answer_inquiry", queue=queue, priority=job_queue.URGENT, inquiry_id=str(asked.pk))
+    asked = Inquiry(graph_id=graph_id, kind=kind, payload={"graph_id": graph_id, **payload})
+    with last_writes.gathering():
+        last_writes.insert(asked)
+        relay.announce([events.inquiry_topic(graph_id)])
     reply = _wait(asked)
     if "ok" in reply:
         return reply["ok"]

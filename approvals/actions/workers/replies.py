@@ -1,7 +1,7 @@
 """Answer, in a worker, the inquiries of web processes about a graph."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +12,7 @@ from agentcore.plain import masks
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, CannotFork, UnreadableThread
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Question
+from approvals import last_writes
 from approvals.database import in_database
 from approvals.domain import bindings, encryption
 from approvals.errors import Conflict, InvalidEdit, NotFound, Refusal, Unavailable
@@ -19,12 +20,21 @@ from approvals.jobs import runtime
 from approvals.live import events, relay
 from approvals.models import Inquiry
 
+_TAKE_SQL = """
+UPDATE approvals_inquiry SET taken_at = clock_timestamp() WHERE id = (
+    SELECT id FROM approvals_inquiry WHERE taken_at IS NULL AND graph_id = ANY(%s)
+    ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+) RETURNING *
+"""
 
-async def answer(inquiry_id: str) -> None:
+
+def take(graph_ids: Collection[str]) -> Inquiry | None:
+    """Return the longest waiting inquiry about one of these graphs, which no other worker takes then."""
+    return next(iter(Inquiry.objects.raw(_TAKE_SQL, [["", *graph_ids]])), None)
+
+
+async def answer(found: Inquiry) -> None:
     """Answer an inquiry. Errors are answers too, because somebody waits."""
-    found = await in_database(Inquiry.objects.filter(pk=inquiry_id, answer=None).first)()
-    if found is None:
-        return
     reply: dict[str, Any]
     try:
         given = await _answers[found.kind](**found.payload)
@@ -39,12 +49,15 @@ async def answer(inquiry_id: str) -> None:
             "message": f"The worker could not answer: {type(error).__name__}.",
             "detail": {},
         }
-    await in_database(_store)(inquiry_id, to_plain(reply))
+    found.answer = to_plain(reply)
+    await in_database(_store)(found)
 
 
-def _store(inquiry_id: str, reply: Any) -> None:
-    Inquiry.objects.filter(pk=inquiry_id).update(answer=reply)
-    relay.announce([events.reply_topic(inquiry_id)])
+def _store(answered: Inquiry) -> None:
+    """Store an answer, and tell who asked; nothing if the row is gone, because nobody waits any more."""
+    with suppress(last_writes.NotWritten), last_writes.gathering():
+        last_writes.update(answered, ["answer"])
+        relay.announce([events.reply_topic(str(answered.pk))])
 
 
 async def _preview(
