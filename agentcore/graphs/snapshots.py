@@ -34,6 +34,7 @@ from agentcore.plain.thread_graphs import claims_in, tools_in
 from agentcore.plain.types import Gate, GateTask, Look, PendingInterrupt, Shown, Snapshot, Traits
 from agentcore.savers.base import Saver
 from agentcore.savers.large_values import PageReader, channel_saver, page_reader
+from agentcore.savers.postgres import LARGE, off_loop
 
 _LONGEST_WALK = 20
 """Most edits in a row that are skipped to find the node that ran last."""
@@ -89,13 +90,13 @@ async def snapshot(
         if checkpoint_id is None and any(task.interrupts for task in state.tasks):
             with noting_blocked() as blocked:
                 state = await bound.aget_state(state.config, subgraphs=True)
-            found = await _at_questions(bound, reader.saver, state, blocked, below)
+            found = await _at_questions(bound, reader, state, blocked, below)
         else:
             gate = None
             if not below.has_begun:
                 gate = await _gate(graph_at(graph, namespace), bound, reader.saver, state, is_to_ask)
             looked = await _look_at(reader.saver, state) if blocked else None
-            found = await _recorded(bound, state, gate, blocked, looked)
+            found = await _recorded(reader.size, bound, state, gate, blocked, looked)
             sent = await sends.sent_at(reader.saver, state)
             found = replace(found, running=below.running if below.gates else (), sent=sent)
     return replace(await reader.shown(found), inner=below.gates, unseen=below.unseen)
@@ -171,9 +172,9 @@ def _namespace_of(graph: CompiledGraph, task: PregelTask) -> str:
     return "|".join(part.partition(":")[0] for part in namespace.split("|")) if is_one_history else namespace
 
 
-async def _recorded(*arguments: Any) -> Snapshot:
-    """Convert a state outside the event loop: a million small values take a second."""
-    return await asyncio.to_thread(_record, *arguments)
+async def _recorded(size: int, *arguments: Any) -> Snapshot:
+    """Convert a state of `size` bytes; a large one outside the event loop, as a million small values take a second."""
+    return await off_loop(size, _record, *arguments)
 
 
 async def read_pending_tasks(graph: CompiledGraph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
@@ -194,18 +195,20 @@ async def _at_own_questions(bound: CompiledGraph, reader: PageReader, thread_id:
     if not waits or any(task.state is not None for task in state.tasks):
         return None
     below = await _below(bound, reader.saver, state, is_to_ask=True)
-    return replace(await _at_questions(bound, reader.saver, state, blocked, below), unseen=below.unseen)
+    return replace(await _at_questions(bound, reader, state, blocked, below), unseen=below.unseen)
 
 
 async def _at_questions(
-    bound: CompiledGraph, saver: Saver, state: StateSnapshot, blocked: set[str], below: _Below
+    bound: CompiledGraph, reader: PageReader, state: StateSnapshot, blocked: set[str], below: _Below
 ) -> Snapshot:
     """Read the questions of a checkpoint that was read by its id: as the asking nodes see it, without later writes."""
     with noting_blocked() as more:
         # A task keeps the question that its subgraph has asked before it came to a breakpoint.
-        places = [place for place in await questions.read_pending_tasks(saver, state) if not _is_at_gate(place, below)]
+        pending = await questions.read_pending_tasks(reader.saver, state)
+        places = [place for place in pending if not _is_at_gate(place, below)]
     blocked = blocked | more
-    record = await _recorded(bound, state, None, blocked, await _look_at(saver, state) if blocked else None)
+    looked = await _look_at(reader.saver, state) if blocked else None
+    record = await _recorded(reader.size, bound, state, None, blocked, looked)
     asking = {place.root for place in places if place.task.interrupts and not place.is_poisoned}
     return replace(
         record,
@@ -245,11 +248,11 @@ async def _history(
         with noting_blocked() as blocked:
             states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
         if not blocked:
-            return [await _recorded(bound, state, None) for state in states]
+            return [await _recorded(LARGE, bound, state, None) for state in states]
         # LangGraph reads all before it yields the first, so an error does not say which one: read them one by one.
         again = [await _state_at(bound, state.config) for state in states]
         return [
-            await _recorded(bound, state, None, names, await _look_at(saver, state) if names else None)
+            await _recorded(LARGE, bound, state, None, names, await _look_at(saver, state) if names else None)
             for state, names in again
         ]
 

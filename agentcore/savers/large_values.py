@@ -4,7 +4,6 @@ PostgreSQL gives the size of each value without reading it. LangGraph computes w
 same kinds, and people see an excerpt: size and SHA-256 of the stored bytes, and their beginning.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +26,7 @@ from agentcore.plain.excerpts import (
 from agentcore.plain.tables import SIZES_SQL, Measured, StoredValue, measure_sql, named, object_in, texts_cut
 from agentcore.plain.types import Gate, Snapshot
 from agentcore.savers.base import Saver
-from agentcore.savers.postgres import PostgresSaver
+from agentcore.savers.postgres import LARGE, PostgresSaver, off_loop
 from agentcore.savers.sqlite import SqliteSaver
 
 LARGEST_WHOLE = 64 * 2**20
@@ -43,6 +42,8 @@ class PageReader:
     saver: Saver
     questions_at: str = ""
     """The checkpoint, if the look at its sizes found questions with it; some may be answered."""
+    size: int = LARGE
+    """Of all its values, in bytes; LARGE where nobody looked."""
 
     async def shown(self, found: Snapshot) -> Snapshot:
         """Return the snapshot with excerpts for values that were left out, and for values too long for a page."""
@@ -50,9 +51,9 @@ class PageReader:
         if isinstance(self.saver, ExcerptSaver):
             # After the read, so that everything that was left out is known.
             values = _with_excerpts(values, await self.saver.measured(found), found.secrets)
-        values = await asyncio.to_thread(cut_state, values)
+        values = await off_loop(self.size, cut_state, values)
         cut_there = [name for name in cut_channels(values) if name not in found.opaque]
-        sent, gate = await asyncio.to_thread(_cut_sent, found)
+        sent, gate = await off_loop(self.size, _cut_sent, found)
         return replace(found, values=values, opaque=(*found.opaque, *cut_there), sent=sent, gate=gate)
 
 
@@ -70,7 +71,8 @@ async def page_reader(
         _check(sum(questions))
         longest = longest_read(sizes, most)
         reader = saver if longest is None else ExcerptSaver(saver, longest)
-        return PageReader(reader, questions_at=found if questions else "")
+        total = sum(value.size for value in sizes)
+        return PageReader(reader, questions_at=found if questions else "", size=total)
     if isinstance(saver, SqliteSaver):
         _check(await _total(saver, thread_id, checkpoint_id, namespace))
     return PageReader(saver)

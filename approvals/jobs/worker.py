@@ -100,6 +100,7 @@ async def _work() -> None:
             fetch_job_polling_interval=settings.JOB_POLL_SECONDS,
             shutdown_graceful_timeout=settings.GRACE_SECONDS,
             delete_jobs="successful",
+            task_middleware=[],  # what our tasks do in the database gives its connection back by itself
         )
 
 
