@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 OF_LANGGRAPH = re.compile(r"lang(graph|chain|smith)\w*")
 WORKERS_ALONE = {
     "approvals.actions",  # of these a web process reaches some, by way of the others
+    "approvals.jobs.answering",
     "approvals.jobs.runtime",
     "approvals.jobs.tasks",
     "approvals.jobs.worker",
