@@ -272,7 +272,7 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *
     plain = with_serializer(reader.saver, plain_serializer())
     with _unreadable():
         found = await plain.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
-        return await asyncio.to_thread(_looked, found, reader.saver is saver) if found else None
+        return await asyncio.to_thread(_looked, found, reader.is_whole) if found else None
 
 
 async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None) -> list[Look]:
@@ -282,7 +282,7 @@ async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: st
     older_than = config_for(thread_id, before) if before else None
     with _unreadable():
         found = [each async for each in plain.alist(config_for(thread_id), before=older_than, limit=limit)]
-        return [await asyncio.to_thread(_looked, each, reader.saver is saver) for each in found]
+        return [await asyncio.to_thread(_looked, each, reader.is_whole) for each in found]
 
 
 def snapshot_of(look: Look, thread_id: str) -> Snapshot:

@@ -214,6 +214,10 @@ class CachedPostgresSaver(PostgresSaver):
             believed.pop(here, None)
         return await super().aget_tuple(config)  # it changes faster than it can be read in pieces
 
+    async def small_row(self, *place: Any, most: int) -> None:
+        """Read nothing: what is in the cache need not be read from PostgreSQL."""
+        return None
+
     async def alist(
         self,
         config: RunnableConfig | None,

@@ -4,11 +4,14 @@ PostgreSQL gives the size of each value without reading it. LangGraph computes w
 same kinds, and people see an excerpt: size and SHA-256 of the stored bytes, and their beginning.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ormsgpack
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import tuple_row
 
@@ -23,10 +26,19 @@ from agentcore.plain.excerpts import (
     excerpt_of,
     text_begins,
 )
-from agentcore.plain.tables import SIZES_SQL, Measured, StoredValue, measure_sql, named, object_in, texts_cut
+from agentcore.plain.tables import (
+    ASKED_CHANNELS,
+    SIZES_SQL,
+    Measured,
+    StoredValue,
+    measure_sql,
+    named,
+    object_in,
+    texts_cut,
+)
 from agentcore.plain.types import Gate, Snapshot
 from agentcore.savers.base import Saver
-from agentcore.savers.postgres import LARGE, PostgresSaver, off_loop
+from agentcore.savers.postgres import LARGE, PostgresSaver, off_loop, place_of, size_of
 from agentcore.savers.sqlite import SqliteSaver
 
 LARGEST_WHOLE = 64 * 2**20
@@ -44,6 +56,11 @@ class PageReader:
     """The checkpoint, if the look at its sizes found questions with it; some may be answered."""
     size: int = LARGE
     """Of all its values, in bytes; LARGE where nobody looked."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no value is left out."""
+        return not isinstance(self.saver, ExcerptSaver)
 
     async def shown(self, found: Snapshot) -> Snapshot:
         """Return the snapshot with excerpts for values that were left out, and for values too long for a page."""
@@ -66,6 +83,11 @@ async def page_reader(
     is.
     """
     if isinstance(saver, PostgresSaver):
+        if row := await saver.small_row(thread_id, namespace, checkpoint_id, most=most):
+            channels = {blob[0] for blob in row["channel_values"] or ()} | {w[1] for w in row["pending_writes"] or ()}
+            is_asked = not channels.isdisjoint(map(str.encode, ASKED_CHANNELS))
+            at_hand = _SaverAtHand(saver, row, is_newest=checkpoint_id is None)
+            return PageReader(at_hand, questions_at=row["checkpoint_id"] if is_asked else "", size=size_of(row))
         found, sizes = await _sizes_at(saver, thread_id, checkpoint_id, namespace)
         questions = [value.size for value in sizes if value.is_question]
         _check(sum(questions))
@@ -178,6 +200,21 @@ def _cut_sql(table: str, is_large: str) -> str:
         f"CASE WHEN {is_large} THEN ('large:' || {table}.type)::bytea ELSE {table}.type::bytea END,"
         f" CASE WHEN {is_large} THEN substring({table}.blob for 1) ELSE {table}.blob END"
     )
+
+
+class _SaverAtHand(PostgresSaver):
+    """Has the row of one checkpoint, and reads all others. It decodes anew each time: LangGraph changes what it has."""
+
+    def __init__(self, saver: PostgresSaver, row: Mapping[str, Any], *, is_newest: bool) -> None:
+        super().__init__(saver.conn, serde=saver.serde)
+        self._row, self._is_newest = row, is_newest
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        asked = get_checkpoint_id(config)
+        is_here = asked == self._row["checkpoint_id"] or not asked and self._is_newest
+        if not is_here or place_of(config) != (self._row["thread_id"], self._row["checkpoint_ns"]):
+            return await super().aget_tuple(config)
+        return await self._load_checkpoint_tuple(copy.deepcopy(dict(self._row)))
 
 
 class ExcerptSaver(PostgresSaver):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, DataError
 from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
@@ -30,6 +30,8 @@ from agentcore.testing.failpoints import reach
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_OWN_SENDS = 4
+"""From this version on a checkpoint holds what was sent to its tasks; before, that stands with its parent."""
 _MOST_ROWS = 100
 """Most blobs or writes that are a parameter each. With more, each column is one parameter, an array."""
 LARGE = 64 * 1024
@@ -81,6 +83,20 @@ WITH gone AS (
     WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id) = (gone.thread_id, gone.checkpoint_ns, gone.checkpoint_id)
 )
 SELECT DISTINCT thread_id FROM gone
+"""
+
+
+# Sizes are known without reading the values. A checkpoint that is larger itself may hold large texts.
+_SMALL_SQL = """
+WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = coalesce(%(checkpoint)s, (
+    SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s
+)) AND pg_column_size(checkpoint) <= 4000 AND %(most)s >= coalesce((
+    SELECT sum(octet_length(b.blob)) FROM jsonb_each_text(checkpoint -> 'channel_versions') v JOIN checkpoint_blobs b
+    ON b.thread_id = %(thread)s AND b.checkpoint_ns = %(ns)s AND b.channel = v.key AND b.version = v.value
+), 0) + coalesce((
+    SELECT sum(octet_length(w.blob)) FROM checkpoint_writes w WHERE w.thread_id = %(thread)s
+    AND w.checkpoint_ns = %(ns)s AND w.checkpoint_id = checkpoints.checkpoint_id
+), 0)
 """
 
 
@@ -256,8 +272,25 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
     def _from_outside(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
+    async def small_row(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, *, most: int
+    ) -> DictRow | None:
+        """Return the row of a checkpoint, or of the newest, if its values have `most` bytes; else None.
+
+        None as well for one that this version of LangGraph did not write.
+        """
+        where = {"thread": thread_id, "ns": namespace, "checkpoint": checkpoint_id, "most": most}
+        with suppress(DataError):  # no object where LangGraph writes one
+            async with self._cursor() as cursor:
+                await cursor.execute(self.SELECT_SQL + _SMALL_SQL, where)
+                row = await cursor.fetchone()
+            version = row["checkpoint"].get("v") if row and isinstance(row["checkpoint"], dict) else None
+            if isinstance(version, int) and version >= _OWN_SENDS:
+                return row
+        return None
+
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
-        return await off_loop(_size(value), self._tuple, value)
+        return await off_loop(size_of(value), self._tuple, value)
 
     def _tuple(self, row: Mapping[str, Any]) -> CheckpointTuple:
         """Decode a row of the library's SELECT, all of it in the calling thread, unlike the library."""
@@ -315,6 +348,6 @@ def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return inline, apart
 
 
-def _size(row: Mapping[str, Any]) -> int:
+def size_of(row: Mapping[str, Any]) -> int:
     blobs = sum(len(blob[2] or b"") for blob in row["channel_values"] or ())
     return blobs + sum(len(write[3]) for write in row["pending_writes"] or ())
