@@ -191,3 +191,24 @@ def test_asking_again_and_an_answer_to_the_other_question_take_turns(arena: Aren
         )
         assert (status, sorted(notes)) == ("idle", ["close", f"left: L {each}", f"right: R {each}", "work"])
     print(f"{PAIRS} times: {dict(turns)}")  # noqa: T201
+
+
+def test_a_vote_that_waited_for_another_answer_of_its_step_rests_on_what_that_left(arena: Arena) -> None:
+    """It began to wait before the run of the other answer had stored what the open questions rest on now."""
+    threads = [f"waited-{number}" for number in range(PAIRS)]
+    call(arena, "carry_out_in_turn", arena.call("start", "beside", threads))
+    for number, thread_id in enumerate(threads):
+        questions = asked_in(arena, thread_id)
+        [answered] = call(arena, "answer", [(questions["left?"], f"L {number}", {})])
+        storing = arena.fork("carry_out", [answered["run"]], failpoints="audit.written=stop@2", most_idle_seconds=None)
+        storing.wait_until_stopped()
+        with ThreadPoolExecutor(1) as beside:
+            voting = beside.submit(call, arena, "answer", [(questions["right?"], f"R {number}", {})])
+            wait_for(
+                lambda: arena.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"),
+                what="the vote to wait",
+            )
+            storing.go_on()
+            [voted] = voting.result()
+        assert "run" in voted, voted
+        storing.result()
