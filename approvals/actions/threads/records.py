@@ -180,7 +180,7 @@ def store(thread: Thread, seen: Seen, *, is_asked_again: bool = False, after: Ru
     thread.problem = uncertain.why if uncertain else "; ".join(hidden.errors)[:500]
     thread.updated_at = timezone.now()
     found = _found(thread, snapshot.checkpoint_id, is_asking=bool(seen.pauses))
-    opened = _open_all(thread, seen, found, is_asked_again=is_asked_again, is_after_run=after is not None)
+    opened = _open_all(thread, seen, found, is_asked_again=is_asked_again, after=after)
     _close_others(found, keep=[approval.pk for approval in opened])
     thread.status = _status(thread, opened, snapshot, after)
     waiting = [approval for approval in opened if approval.is_pending]
@@ -213,13 +213,13 @@ def _last_run(thread_id: str) -> "QuerySet[Run]":
 
 
 def _open_all(
-    thread: Thread, seen: Seen, found: Sequence[Approval], *, is_asked_again: bool, is_after_run: bool
+    thread: Thread, seen: Seen, found: Sequence[Approval], *, is_asked_again: bool, after: Run | None
 ) -> list[Approval]:
     """Open all questions of a step. There may be a thousand, so they are read and written together."""
     if not seen.pauses:
         return []
     known = _known(found, seen.snapshot.checkpoint_id)
-    changes = {} if is_after_run else _changes(thread, known.values(), seen.bound)
+    changes = {} if after else _changes(thread, known.values(), seen.bound)
     if changes:
         _supersede([each for each in known.values() if each.pk in changes], changes)
     questions = Questions(thread, seen, Rulebook(thread.graph_id))
@@ -230,7 +230,7 @@ def _open_all(
         if (
             approval is None
             or approval.pk in changes
-            or _is_to_ask_again(approval, pause, is_asked_again=is_asked_again)
+            or _is_to_ask_again(approval, pause, is_asked_again=is_asked_again, after=after)
         ):
             approval = questions.new(pause, round=approval.round + 1 if approval else 1)
             new.append(approval)
@@ -359,18 +359,22 @@ def record_tampering(approval: Approval, changes: Sequence[str]) -> None:
     )
 
 
-def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool) -> bool:
+def _is_to_ask_again(latest: Approval, pause: Pause, *, is_asked_again: bool, after: Run | None) -> bool:
     """Return whether to ask again: undecided questions that wait again, and decided ones only if a person wants it."""
     if latest.is_pending or not pause.allowed_verdicts:
         return False
     if is_asked_again or latest.status == ApprovalStatus.SUPERSEDED:
         return True
     # Its node has run again and raised it again, at the same checkpoint and with the same id.
-    return pause.kind == answers.RAISED and not _is_being_carried_out(latest)
+    return pause.kind == answers.RAISED and not _is_being_carried_out(latest, after)
 
 
-def _is_being_carried_out(approval: Approval) -> bool:
-    return Run.objects.filter(decision__approval=approval, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).exists()
+def _is_being_carried_out(approval: Approval, after: Run | None) -> bool:
+    """Return whether a run is at its decision, or stopped on the way. How `after` stopped is not written yet."""
+    going_on = [*ACTIVE_RUNS, *STUCK_RUNS]
+    if after and after.decision and after.decision.approval_id == approval.pk:
+        return after.status in going_on
+    return Run.objects.filter(decision__approval=approval, status__in=going_on).exists()
 
 
 def _replace(approval: Approval, asked: dict[str, Any], *, is_other: bool) -> tuple[list[str], audit.Told]:
