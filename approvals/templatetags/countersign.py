@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from html import escape
 
 from django import template
 from django.template import Context
@@ -69,8 +70,8 @@ def age(at: datetime | None) -> str:
     """Render how long ago a time was; the time itself on hover."""
     if at is None:
         return ""
-    words = text.words_for((timezone.now() - at).total_seconds())
-    return format_html('<time datetime="{}" title="{}" data-age>{}</time>', at.isoformat(), _utc(at), words)
+    words = escape(text.words_for((timezone.now() - at).total_seconds()))
+    return mark_safe(f'<time datetime="{at.isoformat()}" title="{_utc(at)}" data-age>{words}</time>')
 
 
 @register.simple_tag
@@ -89,12 +90,16 @@ def due(at: datetime | None) -> str:
     seconds = (at - timezone.now()).total_seconds()
     urgency = "over" if seconds <= 0 else "soon" if seconds < SOON_SECONDS else "later"
     words = f"{text.words_for(-seconds)} overdue" if seconds <= 0 else f"due in {text.words_for(seconds)}"
-    markup = '<time datetime="{}" title="{}" class="due due-{}" data-due>{}</time>'
-    return format_html(markup, at.isoformat(), _utc(at), urgency, words)
+    markup = f'datetime="{at.isoformat()}" title="{_utc(at)}" class="due due-{urgency}" data-due'
+    return mark_safe(f"<time {markup}>{escape(words)}</time>")
+
+
+_MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def _utc(at: datetime) -> str:
-    return f"{at:%d %b %Y, %H:%M} UTC"
+    # Not by `strftime`, which takes ten times as long: a list has a hundred times.
+    return f"{at.day:02} {_MONTHS[at.month]} {at.year}, {at.hour:02}:{at.minute:02} UTC"
 
 
 @register.simple_tag(takes_context=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
@@ -10,11 +11,12 @@ from uuid import UUID
 from django.db.models import Q, QuerySet, Value
 from django.http import QueryDict
 
+from approvals.compiled import written
 from approvals.counts import Counted
 from approvals.domain import permissions, queries, search
 from approvals.domain.permissions import User
 from approvals.models import Approval, ApprovalQuerySet
-from approvals.views.pages import PAGE_SIZE, Request, after_key, first_rows, key_of, one_page, word_of
+from approvals.views.pages import PAGE_SIZE, Request, after_key, key_of, word_of
 
 TABS = {
     "needs": "Needs me",
@@ -33,14 +35,30 @@ HEAVY = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+LISTS_KEPT = 200
+"""So many lists a process keeps the SQL of. Whoever has a page open asks for the same one again."""
+
+
+@dataclass(frozen=True, eq=False)
 class ListAsked:
-    """A list of the queue: a tab, narrowed by filters, from a cursor on. Empty filters narrow nothing."""
+    """A list of the queue: a tab, narrowed by filters, from a cursor on. Empty filters narrow nothing.
+
+    Two of the same person with the same roles are equal: their SQL is the same.
+    """
 
     by: User
     tab: str
     filters: Mapping[str, str]
     cursor: str = ""
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.tab, self.cursor, *self.filters.values(), permissions.identity_of(self.by)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ListAsked) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     @property
     def is_filtered(self) -> bool:
@@ -64,10 +82,15 @@ class ListAsked:
 
     def page(self) -> tuple[list[Approval], str]:
         """Return the rows of the page, and the cursor of the next one."""
-        if self.is_closed:
-            return one_page(self.rows_after(self.cursor), "closed_at", self.filters["q"])
-        rows = first_rows(self.rows_after(self.cursor), self.filters["q"], column=search.OPEN)
-        return rows[:PAGE_SIZE], _urgent_key(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
+        text = self.filters["q"]
+        if text:
+            rows = search.first_matching(self.rows_after(self.cursor), text, PAGE_SIZE + 1, column=_column_of(self.tab))
+        else:
+            rows = list(_first(self).all())
+        return rows[:PAGE_SIZE], self._key_after(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
+
+    def _key_after(self, row: Approval) -> str:
+        return key_of(row, "closed_at") if self.is_closed else _urgent_key(row)
 
     def page_and(self, *others: ApprovalQuerySet) -> list[list[Approval]]:
         """Return the rows of the page, and those of other lists in no order: mostly in one statement."""
@@ -88,7 +111,7 @@ class ListAsked:
 
     def next_to(self, approval: Approval) -> Approval | None:
         """Return what follows an approval in the list; at its end, the first of another one."""
-        key = key_of(approval, "closed_at") if self.is_closed and approval.closed_at else _urgent_key(approval)
+        key = self._key_after(approval) if approval.closed_at or not self.is_closed else _urgent_key(approval)
         for cursor in (key, ""):
             rows: QuerySet[Approval] = self.rows_after(cursor).exclude(pk=approval.pk)
             text = self.filters["q"]
@@ -122,6 +145,12 @@ class ListAsked:
             case "done":
                 return found.decided()
         return found.pending()
+
+
+@lru_cache(LISTS_KEPT)
+def _first(asked: ListAsked) -> QuerySet[Approval]:
+    """Return what reads the rows of a page, and one more. Its SQL depends on nothing but what makes two lists equal."""
+    return written(asked.rows_after(asked.cursor)[: PAGE_SIZE + 1])
 
 
 def _column_of(tab: str) -> str:
