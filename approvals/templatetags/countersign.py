@@ -17,7 +17,6 @@ from approvals.domain import folds, queries, text
 from approvals.domain.permissions import User, roles_of
 from approvals.domain.text import visible
 from approvals.live import relay
-from approvals.models import Approval
 from approvals.presenters.approvals import ActionShown, told_of
 from approvals.presenters.values import label_of
 
@@ -107,7 +106,7 @@ def open_count(context: Context, user: User) -> Count:
     """Return how many approvals wait for this person: the view's own count, as `badge`, if it has one."""
     if "badge" not in context:
         with planned_by_value():
-            context["badge"] = read(badge=Counted(queries.needing(Approval.objects.all(), user)))["badge"]
+            context["badge"] = read(badge=Counted(queries.for_menu(user)))["badge"]
     counted: Count = context["badge"]
     return counted
 

@@ -76,15 +76,18 @@ class ListAsked:
 
     def count_of(self, tab: str, *, is_exact: bool = False) -> Counted:
         """Return what counts the rows of a tab with the same filters, on all its pages."""
-        found: Any = self._tab(tab)
+        found = self._tab(tab)
         text = self.filters["q"]
-        return Counted(search.matching(found, text, column=_column_of(tab)) if text else found, is_exact=is_exact)
+        if text:
+            return Counted(search.matching(found, text, column=_column_of(tab)), is_exact=is_exact)
+        if tab == "needs" and not is_exact:
+            return Counted(queries.counted_needing(found, self.by))
+        return Counted(found, is_exact=is_exact)
 
     def page(self) -> tuple[list[Approval], str]:
         """Return the rows of the page, and the cursor of the next one."""
-        text = self.filters["q"]
-        if text:
-            rows = search.first_matching(self.rows_after(self.cursor), text, PAGE_SIZE + 1, column=_column_of(self.tab))
+        if self.filters["q"]:
+            rows = self._matching(self._after(self.cursor), PAGE_SIZE + 1)
         else:
             rows = list(_first(self).all())
         return rows[:PAGE_SIZE], self._key_after(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
@@ -96,7 +99,7 @@ class ListAsked:
         """Return the rows of the page, and those of other lists in no order: mostly in one statement."""
         if self.filters["q"]:
             return [self.page()[0], *(list(listed(each)) for each in others)]
-        page = self.rows_after(self.cursor)[:PAGE_SIZE].annotate(of=Value(0))
+        page = self.rows(PAGE_SIZE, self.cursor).annotate(of=Value(0))
         rest = (listed(each).annotate(of=Value(number)) for number, each in enumerate(others, 1))
         found: list[list[Approval]] = [[] for _ in (page, *others)]
         for row in page.union(*rest, all=True):
@@ -113,16 +116,30 @@ class ListAsked:
         """Return what follows an approval in the list; at its end, the first of another one."""
         key = self._key_after(approval) if approval.closed_at or not self.is_closed else _urgent_key(approval)
         for cursor in (key, ""):
-            rows: QuerySet[Approval] = self.rows_after(cursor).exclude(pk=approval.pk)
-            text = self.filters["q"]
-            found = search.first_matching(rows, text, 1, column=_column_of(self.tab)) if text else list(rows[:1])
-            if found:
-                return found[0]
+            if found := self.first(cursor, but=approval):
+                return found
         return None
 
-    def rows_after(self, cursor: str) -> ApprovalQuerySet:
-        """Select the rows after a cursor, in order. What is searched for is not in it."""
-        found = listed(self._tab(self.tab))
+    def first(self, cursor: str = "", *, but: Approval) -> Approval | None:
+        """Return the first row after a cursor that is not this one."""
+        if self.filters["q"]:
+            found = self._matching(self._after(cursor).exclude(pk=but.pk), 1)
+        else:
+            found = list(self.rows(2, cursor))
+        return next((row for row in found if row.pk != but.pk), None)
+
+    def rows(self, most: int, cursor: str = "") -> QuerySet[Approval]:
+        """Select the first rows after a cursor. What is searched for is not in it."""
+        found = self._after(cursor)
+        if self.tab == "needs":
+            found = queries.first_needing(found, self.by, most).most_urgent_first()
+        return listed(found)[:most]
+
+    def _matching(self, found: ApprovalQuerySet, most: int) -> list[Approval]:
+        return search.first_matching(listed(found), self.filters["q"], most, column=_column_of(self.tab))
+
+    def _after(self, cursor: str) -> ApprovalQuerySet:
+        found = self._tab(self.tab)
         if not self.is_closed:
             return after_urgent(found.most_urgent_first(), cursor)
         return after_key(found.order_by("-closed_at", "-id"), cursor, "closed_at", is_descending=True)
@@ -150,7 +167,7 @@ class ListAsked:
 @lru_cache(LISTS_KEPT)
 def _first(asked: ListAsked) -> QuerySet[Approval]:
     """Return what reads the rows of a page, and one more. Its SQL depends on nothing but what makes two lists equal."""
-    return written(asked.rows_after(asked.cursor)[: PAGE_SIZE + 1])
+    return written(asked.rows(PAGE_SIZE + 1, asked.cursor))
 
 
 def _column_of(tab: str) -> str:

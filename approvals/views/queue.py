@@ -15,7 +15,7 @@ from approvals.compiled import planned_by_value
 from approvals.counts import Counted, Listed, Read, Statement, read
 from approvals.domain import permissions, queries
 from approvals.domain.permissions import User
-from approvals.models import Approval, ApprovalQuerySet, Graph, Notice
+from approvals.models import Approval, Graph, Notice
 from approvals.presenters.queue import KIND_WORDS, rows_of
 from approvals.views.lists import LISTS_KEPT, TABS, ListAsked, address_of_list, asked_for, came_from, own_list
 from approvals.views.pages import (
@@ -84,7 +84,7 @@ def _around(by: User, *, is_filtered: bool) -> dict[str, Read]:
 
     Without filters that count is the one of the first tab.
     """
-    badge = {"badge": Counted(for_menu(by))} if is_filtered else {}
+    badge = {"badge": Counted(queries.for_menu(by))} if is_filtered else {}
     return {"graphs": Listed(Graph.objects.order_by("id").values("id")), **badge}
 
 
@@ -93,13 +93,8 @@ def open_count(request: Request) -> HttpResponse:
     """The badge and the notice in the menu, which every page asks for when the queue changes."""
     permissions.check_view(request.user)
     with planned_by_value():
-        told = read(count=Counted(for_menu(request.user)))
+        told = read(count=Counted(queries.for_menu(request.user)))
     return render(request, "open_count.html", told)
-
-
-def for_menu(user: User) -> ApprovalQuerySet:
-    """Select what the badge in the menu counts."""
-    return queries.needing(Approval.objects.all(), user)
 
 
 def notices_for(user: User) -> QuerySet[Notice]:
