@@ -15,16 +15,16 @@ def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
 
     References are resolved inside the schema only: nothing is fetched.
     """
-    from agentcore.plain import validation  # here, as it takes long to load, and few requests validate anything
+    from agentcore.plain import schema_faults  # here, as it takes long to load, and few requests validate anything
 
-    return validation.faults(schema, value, path)
+    return schema_faults.faults(schema, value, path)
 
 
 def is_schema(schema: Any) -> bool:
     """Whether this can be used to check a value."""
-    from agentcore.plain import validation
+    from agentcore.plain import schema_faults
 
-    return validation.is_schema(schema)
+    return schema_faults.is_schema(schema)
 
 
 def joined(path: str, parts: Iterable[Any]) -> str:

@@ -13,7 +13,7 @@ from approvals.actions.audit_log.verification import verify_audit
 from approvals.api import cursors
 from approvals.api.auth import person
 from approvals.api.errors import answers
-from approvals.api.fields import PlainObject, QueryFilters, Shape, Text
+from approvals.api.fields import ApiRecord, PlainObject, QueryFilters, Text
 from approvals.audit.filters import Filters as Asked
 from approvals.compiled import planned_by_value
 from approvals.domain import permissions
@@ -62,7 +62,7 @@ class ExportAs(ExportFilters):
     )
 
 
-class EntryOut(Shape):
+class EntryOut(ApiRecord):
     """One entry. `hash` covers its number, `prev_hash` and its canonical body."""
 
     seq: int
@@ -80,12 +80,12 @@ class EntryOut(Shape):
     hash: str
 
 
-class EntryPage(Shape):
+class EntryPage(ApiRecord):
     items: list[EntryOut]
     next: str | None
 
 
-class VerificationOut(Shape):
+class VerificationOut(ApiRecord):
     """`first_bad` is the number of the first entry that is wrong, `reason` says how.
 
     `signed` is the newest entry that a signed head vouches for. Entries up to `after` were not read again.
@@ -101,7 +101,7 @@ class VerificationOut(Shape):
     warnings: list[str]
 
 
-class ReceiptEntry(Shape):
+class ReceiptEntry(ApiRecord):
     """An entry as it was written, and the signed head that lists its hash."""
 
     seq: int
@@ -111,7 +111,7 @@ class ReceiptEntry(Shape):
     note: str | None
 
 
-class ReceiptOut(Shape):
+class ReceiptOut(ApiRecord):
     """What the log says of one decision. `pending`: not all of it is signed yet, which takes a minute at most.
 
     Check it with `manage.py verify_audit_log --receipt FILE`, with no database.

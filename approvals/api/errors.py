@@ -12,7 +12,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from approvals import audit
-from approvals.api.fields import PlainObject, Shape
+from approvals.api.fields import ApiRecord, PlainObject
 from approvals.api.parser import RepeatedKey
 from approvals.domain import outages
 from approvals.domain.context import current_request_id
@@ -26,7 +26,7 @@ LONGEST_PATH = 200
 ALWAYS = (400, 401, 403, 422, 500, 503)
 
 
-class Problem(Shape):
+class Problem(ApiRecord):
     """`code` is for programs, `message` for people; `detail` depends on the code, such as `faults` with a path each."""
 
     code: str
@@ -34,7 +34,7 @@ class Problem(Shape):
     detail: PlainObject
 
 
-class ErrorOut(Shape):
+class ErrorOut(ApiRecord):
     error: Problem
 
 

@@ -61,23 +61,25 @@ PlainList = Annotated[Any, WithJsonSchema({"type": "array"})]
 PlainValue = Annotated[Any, WithJsonSchema({})]
 
 
-class Shape(BaseModel):
+class ApiRecord(BaseModel):
     """What the API takes or gives. Pydantic builds what checks it when it is first used: a start would wait for all."""
 
     model_config = ConfigDict(defer_build=True)
 
 
-for _base in (Schema, *ParamModel.__subclasses__()):  # of what ninja makes around them for each operation
+_BASES: tuple[type[BaseModel], ...] = (Schema, *ParamModel.__subclasses__())
+"""Of what ninja makes around them for each operation."""
+for _base in _BASES:
     _base.model_config["defer_build"] = True
 
 
-class Body(Shape):
+class Body(ApiRecord):
     """A request body. Unknown fields are refused: ignoring a misspelt `edits` would approve without the edit."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class QueryFilters(Shape):
+class QueryFilters(ApiRecord):
     """Query parameters. An empty one counts as missing; unknown ones are ignored."""
 
     @model_validator(mode="before")

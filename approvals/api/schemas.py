@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from approvals.actions.threads import whole_values
-from approvals.api.fields import PlainList, PlainObject, PlainValue, Shape
+from approvals.api.fields import ApiRecord, PlainList, PlainObject, PlainValue
 from approvals.domain import bindings, policies
 from approvals.domain.answers import given
 from approvals.domain.diagnosis import Diagnosis, Health
@@ -41,19 +41,19 @@ SDK_STATUS: dict[str, SdkRunStatus] = {
 }
 
 
-class InterruptOut(Shape):
+class InterruptOut(ApiRecord):
     id: str
     value: PlainValue
 
 
-class ForkOut(Shape):
+class ForkOut(ApiRecord):
     """Where a fork comes from. The checkpoint has the same id in both threads."""
 
     thread_id: str
     checkpoint_id: str
 
 
-class BindingOut(Shape):
+class BindingOut(ApiRecord):
     """How it is known which graph the thread is of: `run`, `metadata`, `agent` or `admin`; empty while it is not.
 
     `problem` is a sentence while nothing can be decided or run; `fitting` are graphs that could have made the thread.
@@ -66,7 +66,7 @@ class BindingOut(Shape):
     problem: str
 
 
-class ThreadOut(Shape):
+class ThreadOut(ApiRecord):
     """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
 
     thread_id: str
@@ -88,7 +88,7 @@ class ThreadOut(Shape):
     cleaned_at: datetime | None
 
 
-class StepOut(Shape):
+class StepOut(ApiRecord):
     """Something that can be done: `call` does it here, where it is a call; `action` is one word for it."""
 
     action: str
@@ -98,7 +98,7 @@ class StepOut(Shape):
     call: str
 
 
-class DiagnosisOut(Shape):
+class DiagnosisOut(ApiRecord):
     """Why a thread is not moving. `steps` are sentences, the first one first; `actions` the same for programs.
 
     `kind` is finer than `health`; `is_moving` is false where somebody has to do something.
@@ -113,14 +113,14 @@ class DiagnosisOut(Shape):
     facts: dict[str, str | int | datetime]
 
 
-class CheckpointOut(Shape):
+class CheckpointOut(ApiRecord):
     thread_id: str
     checkpoint_ns: str
     checkpoint_id: str | None
     checkpoint_map: PlainObject | None = None
 
 
-class TaskOut(Shape):
+class TaskOut(ApiRecord):
     """A node that would run, or ran and raised `error`."""
 
     id: str
@@ -132,7 +132,7 @@ class TaskOut(Shape):
     result: PlainObject | None = None
 
 
-class StateOut(Shape):
+class StateOut(ApiRecord):
     """A thread at one checkpoint, as the LangGraph SDK's ThreadState. `blocked` are types that were not built."""
 
     values: PlainObject
@@ -147,7 +147,7 @@ class StateOut(Shape):
     notice: str
 
 
-class CleaningOut(Shape):
+class CleaningOut(ApiRecord):
     """What was removed: rows of each checkpoint table, open approvals, runs that were given up.
 
     `namespaces` counts the same rows by graph: an empty name is the thread's own, the others are its subgraphs.
@@ -159,7 +159,7 @@ class CleaningOut(Shape):
     namespaces: dict[str, int]
 
 
-class RunOut(Shape):
+class RunOut(ApiRecord):
     """A run as the LangGraph SDK has it; `countersign_status` is the status in the console's own words.
 
     `interfered` are sentences that say what others wrote to the thread beside it.
@@ -184,7 +184,7 @@ class RunOut(Shape):
     ended_at: datetime | None
 
 
-class RunBrief(Shape):
+class RunBrief(ApiRecord):
     """The run that carries a decision out. `status` is in the console's own words; `problem` says what to do."""
 
     id: UUID
@@ -196,7 +196,7 @@ class RunBrief(Shape):
     attempts: int
 
 
-class DecisionOut(Shape):
+class DecisionOut(ApiRecord):
     """What was decided. `decided_by` names everybody whose vote made it, or `the deadline`.
 
     `answer` is what people sent; `given`, of the approval, what the graph was given. `deviations` are sentences that
@@ -214,7 +214,7 @@ class DecisionOut(Shape):
     deviations: list[str]
 
 
-class VoteOut(Shape):
+class VoteOut(ApiRecord):
     """One person's verdict. It counts while `ended_as` is null.
 
     `is_own`: its voter proposed what it is for, and the policy asks for others, so it is no approval.
@@ -234,14 +234,14 @@ class VoteOut(Shape):
     ended_as: VoteEnd | None
 
 
-class VotersOut(Shape):
+class VotersOut(ApiRecord):
     """These people, and the members of these groups."""
 
     people: list[str]
     groups: list[str]
 
 
-class RuleOut(Shape):
+class RuleOut(ApiRecord):
     """How a question is decided. `source` is the policy and its version, or where else it was written.
 
     A voter must be among each of `voters`; an empty list is every reviewer. `sentences` say the same in words.
@@ -262,7 +262,7 @@ class RuleOut(Shape):
     sentences: list[str]
 
 
-class PolicyOut(Shape):
+class PolicyOut(ApiRecord):
     """A policy of the admins. Empty `graph`, `node` and `tool` fit any; the most specific policy that fits counts."""
 
     id: int
@@ -274,14 +274,14 @@ class PolicyOut(Shape):
     rule: RuleOut
 
 
-class ChangeOut(Shape):
+class ChangeOut(ApiRecord):
     channel: str
     before: PlainValue
     after: PlainValue
     op: str
 
 
-class LeadsTo(Shape):
+class LeadsTo(ApiRecord):
     """What an edit, or skipping, leads to: what changes, what runs next before and after, and its actions.
 
     `digest` names the values and `next` after it. `title`, `summary` and `actions` are those of what would run then.
@@ -296,7 +296,7 @@ class LeadsTo(Shape):
     digest: str
 
 
-class ChangeProposed(Shape):
+class ChangeProposed(ApiRecord):
     """What an admin proposed while two are needed. `before` null: it is new; `after` null: it is removed."""
 
     id: UUID
@@ -312,14 +312,14 @@ class ChangeProposed(Shape):
     reason: str
 
 
-class TwoAdminsOut(Shape):
+class TwoAdminsOut(ApiRecord):
     """`change` is what another admin has to confirm before the rule is off."""
 
     on: bool
     change: ChangeProposed | None
 
 
-class ProposalOut(Shape):
+class ProposalOut(ApiRecord):
     """What is voted on when it is more than what the agent asks. A vote with no content of its own agrees with it."""
 
     verdict: Verdict
@@ -330,14 +330,14 @@ class ProposalOut(Shape):
     preview: LeadsTo | None
 
 
-class ClaimOut(Shape):
+class ClaimOut(ApiRecord):
     """Who has reserved the approval. It ends by itself."""
 
     by: str
     until: datetime
 
 
-class NoticeOut(Shape):
+class NoticeOut(ApiRecord):
     """Something that happened while its reader looked elsewhere."""
 
     id: int
@@ -347,7 +347,7 @@ class NoticeOut(Shape):
     seen_at: datetime | None
 
 
-class WarningOut(Shape):
+class WarningOut(ApiRecord):
     """What may not be what it seems: `text`, at `place` (a JSON Pointer into the approval), and the sentence why."""
 
     kind: str
@@ -356,7 +356,7 @@ class WarningOut(Shape):
     sentence: str
 
 
-class ApprovalBrief(Shape):
+class ApprovalBrief(ApiRecord):
     """One pause that waits, or waited, for people.
 
     `checkpoint_ns` names the subgraph that stands at a breakpoint, `path` the nodes on the way down to it.
@@ -418,7 +418,7 @@ class ApprovalOut(ApprovalBrief):
     run: RunBrief | None
 
 
-class ApprovalPage(Shape):
+class ApprovalPage(ApiRecord):
     """`next` is the cursor of the next page, `count` how many the same filters find.
 
     Without `exact=true` it counts to 1,000; then `count_is_exact` is false if there are more.
@@ -430,7 +430,7 @@ class ApprovalPage(Shape):
     count_is_exact: bool
 
 
-class SentOut(Shape):
+class SentOut(ApiRecord):
     """What a Send carries to a node that runs next: it is not in the state."""
 
     node: str
@@ -445,7 +445,7 @@ class PreviewOut(LeadsTo):
     sent: list[SentOut]
 
 
-class VotedOut(Shape):
+class VotedOut(ApiRecord):
     """The vote, how many approvals there are of how many needed, and, if it decided, the decision and its run."""
 
     vote: VoteOut

@@ -197,7 +197,9 @@ def first_open_to(found: ApprovalQuerySet, by: User, most: int) -> RawSQL:
 
 
 def _written(found: ApprovalQuerySet, most: int) -> tuple[str, tuple[Any, ...]]:
-    return found.values("pk")[:most].query.get_compiler(connection=connection).as_sql()
+    written: tuple[str, tuple[Any, ...]]
+    written = found.values("pk")[:most].query.get_compiler(connection=connection).as_sql()
+    return written
 
 
 def _names(username: str, memberships: Mapping[str, datetime]) -> RawSQL:
