@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Countersign's command line. Without DATABASE_URL it starts the embedded PostgreSQL first."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ OFFLINE = {"--export", "--receipt"}
 
 
 def main() -> None:
+    gc.disable()  # until the apps are loaded
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends as Python does, which stops the embedded database
     if len(sys.argv) > 1 and not _needs_no_database(*sys.argv[1:]):

@@ -10,15 +10,18 @@ of a vote and of a run queries are written as functions:
     found = by_id(pk=approval_id)
 
 The function is called once. Later calls send the SQL of that time with other parameters, and make rows as Django does.
+
+Lists have too many shapes for that. Theirs are `written`, and kept for who asks for the same list again.
 """
 
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
+from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
 from django.db.transaction import TransactionManagementError
@@ -62,6 +65,15 @@ class Compiled(Generic[Row]):
         written = _Written(queryset.query, compiler, sql, params)
         queryset._query = written  # type: ignore[attr-defined]
         return queryset, written
+
+
+def written(found: "QuerySet[Any, Row]") -> "QuerySet[Any, Row]":
+    """Return the QuerySet with its SQL written: `all()` of it reads the rows anew, with nothing to build."""
+    compiler = found.query.get_compiler(DEFAULT_DB_ALIAS)
+    asked = found.all()
+    with suppress(EmptyResultSet):  # there is no SQL for what has no rows
+        asked._query = _Written(found.query, compiler, *compiler.as_sql())  # type: ignore[attr-defined]
+    return asked
 
 
 def _is_one_of(value: Any, names: dict[Any, str]) -> bool:

@@ -81,14 +81,26 @@ class Listed(Read):
         return rows
 
 
+class Statement:
+    """One statement for all parts. It is built once, and can be read again and again."""
+
+    def __init__(self, **parts: Read) -> None:
+        written = [part.written() for part in parts.values()]
+        self._parts = parts
+        self._query = "SELECT " + ", ".join(sql for sql, _ in written)
+        self._params = [each for _, params in written for each in params]
+
+    def read(self) -> dict[str, Any]:
+        """Return a Count for each Counted, a list for each Listed."""
+        with connection.cursor() as cursor:
+            cursor.execute(self._query, self._params)
+            found = cursor.fetchone()
+        return {name: part.value(told) for (name, part), told in zip(self._parts.items(), found, strict=True)}
+
+
 def read(**parts: Read) -> dict[str, Any]:
     """Read all parts in one statement: a Count for each Counted, a list for each Listed."""
-    written = {name: part.written() for name, part in parts.items()}
-    query = "SELECT " + ", ".join(sql for sql, _ in written.values())
-    with connection.cursor() as cursor:
-        cursor.execute(query, [each for _, params in written.values() for each in params])
-        found = cursor.fetchone()
-    return {name: part.value(told) for (name, part), told in zip(parts.items(), found, strict=True)}
+    return Statement(**parts).read()
 
 
 def field_value(field: "Field[Any, Any]", told: Any) -> Any:

@@ -11,11 +11,6 @@ import threading
 import time
 from typing import Literal
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
 logger = logging.getLogger(__name__)
 
 RedisState = Literal["ok", "slow", "down", "off"]
@@ -104,6 +99,11 @@ class Breaker:
 
 def look(url: str) -> RedisState:
     """Write a small value until one write is quick. A ping would be answered by a Redis that is full or read-only."""
+    from redis import Redis  # here, as most consoles have no Redis, and it takes long to load
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
+
     began = time.monotonic()
     try:
         with Redis.from_url(

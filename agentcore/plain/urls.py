@@ -11,7 +11,6 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from redis import ConnectionPool, RedisError
 
 from agentcore.plain.errors import AgentCoreError, BadDatabaseUrl, BadRedisUrl
 
@@ -116,6 +115,8 @@ def check_redis_url(url: str) -> None:
     number = parts.path.strip("/") if parts.scheme != "unix" else ""
     if _is_cut(url, parts) or number and not number.isdecimal():  # redis-py reads that as database 0, on some host
         raise BadRedisUrl(_NOT_REDIS)
+    from redis import ConnectionPool, RedisError  # here, as most consoles have no Redis, and it takes long to load
+
     try:
         pool = ConnectionPool.from_url(url)
         pool.make_connection()

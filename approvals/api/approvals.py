@@ -7,7 +7,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router
 from ninja.responses import Status
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from approvals.actions.threads import whole_values
 from approvals.actions.votes import alterations, bulk, claims, previews, votes
@@ -15,7 +15,7 @@ from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.api import cursors
 from approvals.api.auth import person, viewer
 from approvals.api.errors import Problem, answers, problem_of
-from approvals.api.fields import Body, JsonValue, QueryFilters, Text
+from approvals.api.fields import ApiRecord, Body, JsonValue, QueryFilters, Text
 from approvals.api.schemas import (
     ApprovalBrief,
     ApprovalOut,
@@ -125,7 +125,7 @@ class Ballots(Body):
     ballots: list[BallotOn] = Field(min_length=1, max_length=bulk.MOST_BALLOTS)
 
 
-class BallotResult(BaseModel):
+class BallotResult(ApiRecord):
     """What came of one ballot. `status` is what a vote on its own would have answered; `error` says why not."""
 
     approval_id: UUID
@@ -138,7 +138,7 @@ class BallotResult(BaseModel):
     error: Problem | None = None
 
 
-class Results(BaseModel):
+class Results(ApiRecord):
     """In the order of the ballots."""
 
     results: list[BallotResult]

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from approvals.actions.audit_log.receipts import give_receipt
 from approvals.actions.audit_log.verification import verify_audit
 from approvals.api import cursors
 from approvals.api.auth import person
 from approvals.api.errors import answers
-from approvals.api.fields import PlainObject, QueryFilters, Text
+from approvals.api.fields import ApiRecord, PlainObject, QueryFilters, Text
 from approvals.audit.filters import Filters as Asked
 from approvals.compiled import planned_by_value
 from approvals.domain import permissions
@@ -62,7 +62,7 @@ class ExportAs(ExportFilters):
     )
 
 
-class EntryOut(BaseModel):
+class EntryOut(ApiRecord):
     """One entry. `hash` covers its number, `prev_hash` and its canonical body."""
 
     seq: int
@@ -80,12 +80,12 @@ class EntryOut(BaseModel):
     hash: str
 
 
-class EntryPage(BaseModel):
+class EntryPage(ApiRecord):
     items: list[EntryOut]
     next: str | None
 
 
-class VerificationOut(BaseModel):
+class VerificationOut(ApiRecord):
     """`first_bad` is the number of the first entry that is wrong, `reason` says how.
 
     `signed` is the newest entry that a signed head vouches for. Entries up to `after` were not read again.
@@ -101,7 +101,7 @@ class VerificationOut(BaseModel):
     warnings: list[str]
 
 
-class ReceiptEntry(BaseModel):
+class ReceiptEntry(ApiRecord):
     """An entry as it was written, and the signed head that lists its hash."""
 
     seq: int
@@ -111,7 +111,7 @@ class ReceiptEntry(BaseModel):
     note: str | None
 
 
-class ReceiptOut(BaseModel):
+class ReceiptOut(ApiRecord):
     """What the log says of one decision. `pending`: not all of it is signed yet, which takes a minute at most.
 
     Check it with `manage.py verify_audit_log --receipt FILE`, with no database.

@@ -10,10 +10,9 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
-from pydantic import BaseModel
 
 from approvals import audit
-from approvals.api.fields import PlainObject
+from approvals.api.fields import ApiRecord, PlainObject
 from approvals.api.parser import RepeatedKey
 from approvals.domain import outages
 from approvals.domain.context import current_request_id
@@ -27,7 +26,7 @@ LONGEST_PATH = 200
 ALWAYS = (400, 401, 403, 422, 500, 503)
 
 
-class Problem(BaseModel):
+class Problem(ApiRecord):
     """`code` is for programs, `message` for people; `detail` depends on the code, such as `faults` with a path each."""
 
     code: str
@@ -35,7 +34,7 @@ class Problem(BaseModel):
     detail: PlainObject
 
 
-class ErrorOut(BaseModel):
+class ErrorOut(ApiRecord):
     error: Problem
 
 

@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any
 
+from ninja import Schema
+from ninja.params.models import ParamModel
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from agentcore.plain.schemas import unstorable
@@ -59,13 +61,25 @@ PlainList = Annotated[Any, WithJsonSchema({"type": "array"})]
 PlainValue = Annotated[Any, WithJsonSchema({})]
 
 
-class Body(BaseModel):
+class ApiRecord(BaseModel):
+    """What the API takes or gives. Pydantic builds what checks it when it is first used: a start would wait for all."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+_BASES: tuple[type[BaseModel], ...] = (Schema, *ParamModel.__subclasses__())
+"""Of what ninja makes around them for each operation."""
+for _base in _BASES:
+    _base.model_config["defer_build"] = True
+
+
+class Body(ApiRecord):
     """A request body. Unknown fields are refused: ignoring a misspelt `edits` would approve without the edit."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class QueryFilters(BaseModel):
+class QueryFilters(ApiRecord):
     """Query parameters. An empty one counts as missing; unknown ones are ignored."""
 
     @model_validator(mode="before")

@@ -4,17 +4,17 @@ from datetime import datetime
 
 from django.http import HttpRequest
 from ninja import Router
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from approvals.api.auth import viewer
 from approvals.api.errors import answers
-from approvals.api.fields import PlainObject
+from approvals.api.fields import ApiRecord, PlainObject
 from approvals.models import Graph
 
 router = Router(tags=["graphs"])
 
 
-class NodeOut(BaseModel):
+class NodeOut(ApiRecord):
     """`gate` says where the graph stops for people: `before` the node, `after` it, or not at all."""
 
     id: str
@@ -24,13 +24,13 @@ class NodeOut(BaseModel):
     approval: PlainObject
 
 
-class EdgeOut(BaseModel):
+class EdgeOut(ApiRecord):
     source: str
     target: str
     conditional: bool
 
 
-class ChannelOut(BaseModel):
+class ChannelOut(ApiRecord):
     """One field of the state. `is_reducer`: values are merged in, so an edit says append or replace."""
 
     name: str
@@ -39,7 +39,7 @@ class ChannelOut(BaseModel):
     schema_: PlainObject = Field(alias="schema")
 
 
-class GraphOut(BaseModel):
+class GraphOut(ApiRecord):
     """The card of a graph. `input_schema` is null when the graph's types have none; `input_schema_problem` says why.
 
     `agent` is the name that `create_agent` was given, `tools` those of its tool nodes.

@@ -6,10 +6,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.utils import timezone
-from pydantic import BaseModel
 
 from approvals.actions.threads import whole_values
-from approvals.api.fields import PlainList, PlainObject, PlainValue
+from approvals.api.fields import ApiRecord, PlainList, PlainObject, PlainValue
 from approvals.domain import bindings, policies
 from approvals.domain.answers import given
 from approvals.domain.diagnosis import Diagnosis, Health
@@ -42,19 +41,19 @@ SDK_STATUS: dict[str, SdkRunStatus] = {
 }
 
 
-class InterruptOut(BaseModel):
+class InterruptOut(ApiRecord):
     id: str
     value: PlainValue
 
 
-class ForkOut(BaseModel):
+class ForkOut(ApiRecord):
     """Where a fork comes from. The checkpoint has the same id in both threads."""
 
     thread_id: str
     checkpoint_id: str
 
 
-class BindingOut(BaseModel):
+class BindingOut(ApiRecord):
     """How it is known which graph the thread is of: `run`, `metadata`, `agent` or `admin`; empty while it is not.
 
     `problem` is a sentence while nothing can be decided or run; `fitting` are graphs that could have made the thread.
@@ -67,7 +66,7 @@ class BindingOut(BaseModel):
     problem: str
 
 
-class ThreadOut(BaseModel):
+class ThreadOut(ApiRecord):
     """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
 
     thread_id: str
@@ -89,7 +88,7 @@ class ThreadOut(BaseModel):
     cleaned_at: datetime | None
 
 
-class StepOut(BaseModel):
+class StepOut(ApiRecord):
     """Something that can be done: `call` does it here, where it is a call; `action` is one word for it."""
 
     action: str
@@ -99,7 +98,7 @@ class StepOut(BaseModel):
     call: str
 
 
-class DiagnosisOut(BaseModel):
+class DiagnosisOut(ApiRecord):
     """Why a thread is not moving. `steps` are sentences, the first one first; `actions` the same for programs.
 
     `kind` is finer than `health`; `is_moving` is false where somebody has to do something.
@@ -114,14 +113,14 @@ class DiagnosisOut(BaseModel):
     facts: dict[str, str | int | datetime]
 
 
-class CheckpointOut(BaseModel):
+class CheckpointOut(ApiRecord):
     thread_id: str
     checkpoint_ns: str
     checkpoint_id: str | None
     checkpoint_map: PlainObject | None = None
 
 
-class TaskOut(BaseModel):
+class TaskOut(ApiRecord):
     """A node that would run, or ran and raised `error`."""
 
     id: str
@@ -133,7 +132,7 @@ class TaskOut(BaseModel):
     result: PlainObject | None = None
 
 
-class StateOut(BaseModel):
+class StateOut(ApiRecord):
     """A thread at one checkpoint, as the LangGraph SDK's ThreadState. `blocked` are types that were not built."""
 
     values: PlainObject
@@ -148,7 +147,7 @@ class StateOut(BaseModel):
     notice: str
 
 
-class CleaningOut(BaseModel):
+class CleaningOut(ApiRecord):
     """What was removed: rows of each checkpoint table, open approvals, runs that were given up.
 
     `namespaces` counts the same rows by graph: an empty name is the thread's own, the others are its subgraphs.
@@ -160,7 +159,7 @@ class CleaningOut(BaseModel):
     namespaces: dict[str, int]
 
 
-class RunOut(BaseModel):
+class RunOut(ApiRecord):
     """A run as the LangGraph SDK has it; `countersign_status` is the status in the console's own words.
 
     `interfered` are sentences that say what others wrote to the thread beside it.
@@ -185,7 +184,7 @@ class RunOut(BaseModel):
     ended_at: datetime | None
 
 
-class RunBrief(BaseModel):
+class RunBrief(ApiRecord):
     """The run that carries a decision out. `status` is in the console's own words; `problem` says what to do."""
 
     id: UUID
@@ -197,7 +196,7 @@ class RunBrief(BaseModel):
     attempts: int
 
 
-class DecisionOut(BaseModel):
+class DecisionOut(ApiRecord):
     """What was decided. `decided_by` names everybody whose vote made it, or `the deadline`.
 
     `answer` is what people sent; `given`, of the approval, what the graph was given. `deviations` are sentences that
@@ -215,7 +214,7 @@ class DecisionOut(BaseModel):
     deviations: list[str]
 
 
-class VoteOut(BaseModel):
+class VoteOut(ApiRecord):
     """One person's verdict. It counts while `ended_as` is null.
 
     `is_own`: its voter proposed what it is for, and the policy asks for others, so it is no approval.
@@ -235,14 +234,14 @@ class VoteOut(BaseModel):
     ended_as: VoteEnd | None
 
 
-class VotersOut(BaseModel):
+class VotersOut(ApiRecord):
     """These people, and the members of these groups."""
 
     people: list[str]
     groups: list[str]
 
 
-class RuleOut(BaseModel):
+class RuleOut(ApiRecord):
     """How a question is decided. `source` is the policy and its version, or where else it was written.
 
     A voter must be among each of `voters`; an empty list is every reviewer. `sentences` say the same in words.
@@ -263,7 +262,7 @@ class RuleOut(BaseModel):
     sentences: list[str]
 
 
-class PolicyOut(BaseModel):
+class PolicyOut(ApiRecord):
     """A policy of the admins. Empty `graph`, `node` and `tool` fit any; the most specific policy that fits counts."""
 
     id: int
@@ -275,14 +274,14 @@ class PolicyOut(BaseModel):
     rule: RuleOut
 
 
-class ChangeOut(BaseModel):
+class ChangeOut(ApiRecord):
     channel: str
     before: PlainValue
     after: PlainValue
     op: str
 
 
-class LeadsTo(BaseModel):
+class LeadsTo(ApiRecord):
     """What an edit, or skipping, leads to: what changes, what runs next before and after, and its actions.
 
     `digest` names the values and `next` after it. `title`, `summary` and `actions` are those of what would run then.
@@ -297,7 +296,7 @@ class LeadsTo(BaseModel):
     digest: str
 
 
-class ChangeProposed(BaseModel):
+class ChangeProposed(ApiRecord):
     """What an admin proposed while two are needed. `before` null: it is new; `after` null: it is removed."""
 
     id: UUID
@@ -313,14 +312,14 @@ class ChangeProposed(BaseModel):
     reason: str
 
 
-class TwoAdminsOut(BaseModel):
+class TwoAdminsOut(ApiRecord):
     """`change` is what another admin has to confirm before the rule is off."""
 
     on: bool
     change: ChangeProposed | None
 
 
-class ProposalOut(BaseModel):
+class ProposalOut(ApiRecord):
     """What is voted on when it is more than what the agent asks. A vote with no content of its own agrees with it."""
 
     verdict: Verdict
@@ -331,14 +330,14 @@ class ProposalOut(BaseModel):
     preview: LeadsTo | None
 
 
-class ClaimOut(BaseModel):
+class ClaimOut(ApiRecord):
     """Who has reserved the approval. It ends by itself."""
 
     by: str
     until: datetime
 
 
-class NoticeOut(BaseModel):
+class NoticeOut(ApiRecord):
     """Something that happened while its reader looked elsewhere."""
 
     id: int
@@ -348,7 +347,7 @@ class NoticeOut(BaseModel):
     seen_at: datetime | None
 
 
-class WarningOut(BaseModel):
+class WarningOut(ApiRecord):
     """What may not be what it seems: `text`, at `place` (a JSON Pointer into the approval), and the sentence why."""
 
     kind: str
@@ -357,7 +356,7 @@ class WarningOut(BaseModel):
     sentence: str
 
 
-class ApprovalBrief(BaseModel):
+class ApprovalBrief(ApiRecord):
     """One pause that waits, or waited, for people.
 
     `checkpoint_ns` names the subgraph that stands at a breakpoint, `path` the nodes on the way down to it.
@@ -419,7 +418,7 @@ class ApprovalOut(ApprovalBrief):
     run: RunBrief | None
 
 
-class ApprovalPage(BaseModel):
+class ApprovalPage(ApiRecord):
     """`next` is the cursor of the next page, `count` how many the same filters find.
 
     Without `exact=true` it counts to 1,000; then `count_is_exact` is false if there are more.
@@ -431,7 +430,7 @@ class ApprovalPage(BaseModel):
     count_is_exact: bool
 
 
-class SentOut(BaseModel):
+class SentOut(ApiRecord):
     """What a Send carries to a node that runs next: it is not in the state."""
 
     node: str
@@ -446,7 +445,7 @@ class PreviewOut(LeadsTo):
     sent: list[SentOut]
 
 
-class VotedOut(BaseModel):
+class VotedOut(ApiRecord):
     """The vote, how many approvals there are of how many needed, and, if it decided, the decision and its run."""
 
     vote: VoteOut

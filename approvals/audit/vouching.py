@@ -3,6 +3,7 @@
 Each is looked up by `about`, which has an index, all in one statement. The hashes of the entries are checked as well.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from agentcore.testing.failpoints import is_off
 from approvals.audit import rows
 from approvals.audit.chain import entry_hash
 from approvals.domain.policies import Rule, Voters, rule_from_metadata, strictest
-from approvals.models import Approval, AuditEntry, Thread, Vote
+from approvals.models import Approval, Thread, Vote
 
 READ = """
 SELECT about, seq, prev_hash, hash, body FROM approvals_auditentry WHERE about = ANY(%(all)s)
@@ -97,7 +98,7 @@ def _entries(query: str, wanted: dict[str, Any]) -> list[tuple[str, dict[str, An
     with connection.cursor() as cursor:
         cursor.execute(query, wanted)
         return [
-            (about, AuditEntry(seq=seq, body=body).record)
+            (about, json.loads(body))
             for about, seq, prev_hash, stored, body in cursor.fetchall()
             if entry_hash(seq, prev_hash, body) == stored
         ]

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from fasteners import InterProcessLock
 
 from approvals.conf.environment import read
@@ -65,6 +64,8 @@ def _forget_dead_users(handles: Path) -> None:
 
     The server stops with its last user, and dead ones never leave.
     """
+    import psutil  # here, as a console with a DATABASE_URL of its own does not need it
+
     try:
         pids = json.loads(handles.read_text() or "[]")
     except (OSError, ValueError):

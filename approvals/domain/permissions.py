@@ -36,6 +36,11 @@ def memberships_of(user: User) -> dict[str, datetime]:
     return _keep(user, dict(_memberships(user_id=user.pk))) if cached is None else cached
 
 
+def identity_of(user: User) -> tuple[Any, ...]:
+    """Return all that queries about what a person may see or do depend on."""
+    return user.pk, user.get_username(), tuple(memberships_of(user).items())
+
+
 def _keep(user: AbstractUser, found: dict[str, datetime]) -> dict[str, datetime]:
     """Keep the memberships that were read, on the user object."""
     if user.is_superuser:

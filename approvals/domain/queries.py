@@ -1,14 +1,16 @@
 """Which approvals a person has to look at: conditions over many rows, each part of one query."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User as Person
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Count, Exists, OuterRef, Subquery, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
-from approvals.counts import field_value
+from approvals.counts import MOST_COUNTED, field_value
 from approvals.domain import permissions, voters
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, Verdict
@@ -21,6 +23,30 @@ def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
         return found.none()
     voted = Vote.objects.counting().filter(approval=OuterRef("pk"), voter_id=by.pk)
     return voters.open_to(found.pending().exclude(allowed_verdicts=[]), by).exclude(Exists(voted))
+
+
+def first_needing(found: ApprovalQuerySet, by: User, most: int) -> ApprovalQuerySet:
+    """Select, in no order, approvals among which are the first `most` of what `needing` selected, in its order."""
+    return _among(found, voters.first_open_to, by, most)
+
+
+def counted_needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
+    """Select so many of what `needing` selected as are counted."""
+    return _among(found, voters.any_open_to, by, MOST_COUNTED + 1)
+
+
+def _among(
+    found: ApprovalQuerySet, subquery: Callable[[ApprovalQuerySet, User, int], RawSQL], by: User, most: int
+) -> ApprovalQuerySet:
+    try:
+        return Approval.objects.filter(pk__in=subquery(found, by, most))
+    except EmptyResultSet:
+        return Approval.objects.none()
+
+
+def for_menu(by: User) -> ApprovalQuerySet:
+    """Select what the badge in the menu counts."""
+    return counted_needing(needing(Approval.objects.all(), by), by)
 
 
 def held_by(found: ApprovalQuerySet, username: str) -> ApprovalQuerySet:

@@ -1,5 +1,6 @@
 """Text from agents and customers, made safe to display: characters that cannot be seen are found and named."""
 
+import html
 import json
 import re
 import unicodedata
@@ -46,7 +47,10 @@ def unwound(text: str) -> str:
 
 def visible(value: object) -> SafeString:
     """Escape a text; draw invisible characters as chips such as U+202E, and encrypted secrets as dots."""
-    return mark_safe(_drawn(_chip, escape(unwound(_SEAL.sub(CHANGED, str(value))))))
+    text = str(value)
+    if text.isascii() and text.isprintable() and "sealed:" not in text:  # as nearly all texts of a list are
+        return mark_safe(html.escape(text))
+    return mark_safe(_drawn(_chip, escape(unwound(_SEAL.sub(CHANGED, text)))))
 
 
 def _chip(char: str) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User as Person
+from django.db import connection
 from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -127,7 +128,7 @@ def why_not_named(rule: Rule, *, username: str, groups: Collection[str], is_esca
     return f"The policy ({rule.source}) lets {wanted} decide here."
 
 
-_NAMES = """
+_NAMES_SQL = """
     COALESCE(approvals_approval.rule -> 'voters', '[]') = '[]'
     OR NOT EXISTS (
         SELECT FROM jsonb_array_elements(approvals_approval.rule -> 'voters') AS voters
@@ -136,10 +137,69 @@ _NAMES = """
     )
     OR approvals_approval.escalated_at IS NOT NULL
        AND (approvals_approval.rule -> 'escalate_to' = '[]' OR approvals_approval.rule -> 'escalate_to' ?| {groups})
-""".format(
+"""
+_NAMES = _NAMES_SQL.format(
     groups="ARRAY(SELECT name FROM unnest(%s::text[], %s::timestamptz[]) AS member (name, since)"
     " WHERE since <= approvals_approval.asked_at)"
 )
+
+_VOTERS = (
+    "md5(COALESCE(approvals_approval.rule ->> 'voters', '') || COALESCE(approvals_approval.rule ->> 'escalate_to', '')"
+    " || (approvals_approval.escalated_at IS NOT NULL)::text)"
+)
+"""What is the same where `_NAMES` is, but for groups joined after the question. As in the index of migration 0022."""
+FEW = 500
+"""So many approvals are put in order at once."""
+_PENDING = "FROM approvals_approval WHERE approvals_approval.status = 'pending'"
+_NEXT = f"SELECT {_VOTERS}, approvals_approval.rule, approvals_approval.escalated_at {_PENDING}"
+_NAMING = f"""
+    WITH RECURSIVE together (mark, rule, escalated_at) AS (
+        ({_NEXT} ORDER BY 1 LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM together
+        CROSS JOIN LATERAL ({_NEXT} AND {_VOTERS} > together.mark ORDER BY 1 LIMIT 1) AS next
+    )
+    SELECT mark FROM together AS approvals_approval WHERE {_NAMES_SQL.format(groups="%s::text[]")}
+"""
+# With two comparisons and an order: the planner would take an equality for a reason to read every open approval.
+_OF_NAMING = f"{_VOTERS} >= naming.mark AND {_VOTERS} <= naming.mark"
+
+
+def any_open_to(found: ApprovalQuerySet, by: User, most: int) -> RawSQL:
+    """Return a subquery for the ids of at most `most` of what `open_to` selected, whichever are found first.
+
+    Open approvals with the same voters stand together in an index, so only those that may name the person are looked
+    at. Raises EmptyResultSet where nobody could be found.
+    """
+    together = found.filter(RawSQL(_OF_NAMING, [], output_field=BooleanField())).order_by(RawSQL(_VOTERS, []))
+    inner, params = _written(together, most)
+    groups = [*permissions.memberships_of(by)]
+    return RawSQL(
+        f"SELECT pk FROM ({_NAMING}) AS naming CROSS JOIN LATERAL ({inner}) AS found (pk) LIMIT {most}",
+        [by.get_username(), groups, groups, *params],
+    )
+
+
+def first_open_to(found: ApprovalQuerySet, by: User, most: int) -> RawSQL:
+    """Return a subquery for ids among which are the first `most` of what `open_to` selected, in its order.
+
+    Where the person may vote on few, these are all of them; else the list is gone through in its order. The planner of
+    PostgreSQL alone does not know how often somebody is named, and would have a look at all for who is named seldom.
+    """
+    few = any_open_to(found, by, FEW + 1)
+    often = found.filter(RawSQL(f"(SELECT count(*) FROM few) > {FEW}", [], output_field=BooleanField()))
+    inner, params = _written(often, most)
+    return RawSQL(
+        f"WITH few (pk) AS MATERIALIZED ({few.sql})"
+        f" SELECT pk FROM few WHERE (SELECT count(*) FROM few) <= {FEW} UNION ALL ({inner})",
+        [*few.params, *params],
+    )
+
+
+def _written(found: ApprovalQuerySet, most: int) -> tuple[str, tuple[Any, ...]]:
+    written: tuple[str, tuple[Any, ...]]
+    written = found.values("pk")[:most].query.get_compiler(connection=connection).as_sql()
+    return written
 
 
 def _names(username: str, memberships: Mapping[str, datetime]) -> RawSQL:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from django.core.management.base import CommandError
 from django.db import OperationalError, ProgrammingError
+from django.urls import get_resolver
 from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError
@@ -80,8 +82,15 @@ async def _serve(
         if duty is Duty.WORKER:
             await _until_stopped(on_ready, stops_on)
         else:
+            _load_pages()
             await relay.follow()
             await _answer(listening, on_ready, stops_on)
+
+
+def _load_pages() -> None:
+    """Load what answers requests, so that the first one does not wait for it. It is never garbage."""
+    _ = get_resolver().url_patterns
+    gc.freeze()
 
 
 @asynccontextmanager

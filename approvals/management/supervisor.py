@@ -1,5 +1,6 @@
 """The processes of `manage.py serve`: started, watched and stopped together."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -138,6 +139,7 @@ def _begin(duty: Duty, listening: socket.socket, tells: "connection.Connection")
     """Be one of the processes."""
     import django
 
+    gc.disable()  # until the apps are loaded
     django.setup()
     from django.core.management.base import CommandError
 

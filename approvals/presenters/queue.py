@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
+from urllib.parse import quote
 from uuid import UUID
 
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import RFC3986_SUBDELIMS
 
 from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunStatus, Verdict
 from approvals.models import Approval, Decision, Run
@@ -57,6 +61,8 @@ class QueueRow:
     """One approval in a list. `so_far` of `needed` approving votes are in."""
 
     id: UUID
+    address: str
+    """Of its page."""
     title: str
     summary: str
     asked: str
@@ -67,6 +73,7 @@ class QueueRow:
     node: str
     kind: str
     thread_id: str
+    thread_address: str
     started_by: str
     created_at: datetime
     closed_at: datetime | None
@@ -103,6 +110,7 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
     called = titled(approval, decision)
     return QueueRow(
         id=approval.pk,
+        address=_address("approval", str(approval.pk)),
         title=called.title,
         summary=called.summary,
         asked=called.asked,
@@ -111,6 +119,7 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
         node=", ".join(approval.next),
         kind=KIND_WORDS.get(approval.kind, approval.kind),
         thread_id=approval.thread_id,
+        thread_address=_address("thread", quote(approval.thread_id, safe=_SAFE)),
         started_by=starter.get_username() if starter else "outside",
         created_at=approval.created_at,
         closed_at=approval.closed_at,
@@ -128,6 +137,21 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
         stuck=_stuck(getattr(decision, "run", None)),
         warnings=len(approval.marks),
     )
+
+
+_ANY_ID = str(UUID(int=0))
+_SAFE = f"{RFC3986_SUBDELIMS}/~:@"
+"""As `reverse` has it."""
+
+
+def _address(page: str, quoted: str) -> str:
+    """Return the address of a page. Django takes a while to write one, and a list has a hundred."""
+    return _address_of_any(page).replace(_ANY_ID, quoted)
+
+
+@cache
+def _address_of_any(page: str) -> str:
+    return reverse(page, args=[_ANY_ID])
 
 
 def titled(approval: Approval, decision: Decision | None) -> Titled:

@@ -34,7 +34,7 @@ from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
 from approvals.views.lists import address_of_list, came_from, listed, own_list
 from approvals.views.pages import Request, page_or_part
-from approvals.views.queue import beside, for_menu
+from approvals.views.queue import beside
 
 DRAFT = ("edits", "answer", "comment", "updated_at")
 """What is shown of a draft."""
@@ -188,7 +188,7 @@ def edit_context(
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
     """Return the context of the whole page."""
     asked = came_from(request) or own_list(request.user)
-    counts = {"open_count": asked.count_of(asked.tab), "badge": Counted(for_menu(request.user))}
+    counts = {"open_count": asked.count_of(asked.tab), "badge": Counted(queries.for_menu(request.user))}
     same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
     with planned_by_value():
         page, together, others = asked.page_and(_same_step(same_thread, found), _others(same_thread, found))
@@ -316,5 +316,5 @@ def next_up(request: Request, found: Approval) -> Any:
         if came:
             waiting = came.next_to(found)
         else:
-            waiting = own_list(request.user).rows_after("").exclude(pk=found.pk).first()
+            waiting = own_list(request.user).first(but=found)
     return row_of(waiting) if waiting else None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
@@ -10,11 +11,12 @@ from uuid import UUID
 from django.db.models import Q, QuerySet, Value
 from django.http import QueryDict
 
+from approvals.compiled import written
 from approvals.counts import Counted
 from approvals.domain import permissions, queries, search
 from approvals.domain.permissions import User
 from approvals.models import Approval, ApprovalQuerySet
-from approvals.views.pages import PAGE_SIZE, Request, after_key, first_rows, key_of, one_page, word_of
+from approvals.views.pages import PAGE_SIZE, Request, after_key, key_of, word_of
 
 TABS = {
     "needs": "Needs me",
@@ -33,14 +35,30 @@ HEAVY = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+LISTS_KEPT = 200
+"""So many lists a process keeps the SQL of. Whoever has a page open asks for the same one again."""
+
+
+@dataclass(frozen=True, eq=False)
 class ListAsked:
-    """A list of the queue: a tab, narrowed by filters, from a cursor on. Empty filters narrow nothing."""
+    """A list of the queue: a tab, narrowed by filters, from a cursor on. Empty filters narrow nothing.
+
+    Two of the same person with the same roles are equal: their SQL is the same.
+    """
 
     by: User
     tab: str
     filters: Mapping[str, str]
     cursor: str = ""
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.tab, self.cursor, *self.filters.values(), permissions.identity_of(self.by)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ListAsked) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     @property
     def is_filtered(self) -> bool:
@@ -58,22 +76,30 @@ class ListAsked:
 
     def count_of(self, tab: str, *, is_exact: bool = False) -> Counted:
         """Return what counts the rows of a tab with the same filters, on all its pages."""
-        found: Any = self._tab(tab)
+        found = self._tab(tab)
         text = self.filters["q"]
-        return Counted(search.matching(found, text, column=_column_of(tab)) if text else found, is_exact=is_exact)
+        if text:
+            return Counted(search.matching(found, text, column=_column_of(tab)), is_exact=is_exact)
+        if tab == "needs" and not is_exact:
+            return Counted(queries.counted_needing(found, self.by))
+        return Counted(found, is_exact=is_exact)
 
     def page(self) -> tuple[list[Approval], str]:
         """Return the rows of the page, and the cursor of the next one."""
-        if self.is_closed:
-            return one_page(self.rows_after(self.cursor), "closed_at", self.filters["q"])
-        rows = first_rows(self.rows_after(self.cursor), self.filters["q"], column=search.OPEN)
-        return rows[:PAGE_SIZE], _urgent_key(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
+        if self.filters["q"]:
+            rows = self._matching(self._after(self.cursor), PAGE_SIZE + 1)
+        else:
+            rows = list(_first(self).all())
+        return rows[:PAGE_SIZE], self._key_after(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
+
+    def _key_after(self, row: Approval) -> str:
+        return key_of(row, "closed_at") if self.is_closed else _urgent_key(row)
 
     def page_and(self, *others: ApprovalQuerySet) -> list[list[Approval]]:
         """Return the rows of the page, and those of other lists in no order: mostly in one statement."""
         if self.filters["q"]:
             return [self.page()[0], *(list(listed(each)) for each in others)]
-        page = self.rows_after(self.cursor)[:PAGE_SIZE].annotate(of=Value(0))
+        page = self.rows(PAGE_SIZE, self.cursor).annotate(of=Value(0))
         rest = (listed(each).annotate(of=Value(number)) for number, each in enumerate(others, 1))
         found: list[list[Approval]] = [[] for _ in (page, *others)]
         for row in page.union(*rest, all=True):
@@ -88,18 +114,32 @@ class ListAsked:
 
     def next_to(self, approval: Approval) -> Approval | None:
         """Return what follows an approval in the list; at its end, the first of another one."""
-        key = key_of(approval, "closed_at") if self.is_closed and approval.closed_at else _urgent_key(approval)
+        key = self._key_after(approval) if approval.closed_at or not self.is_closed else _urgent_key(approval)
         for cursor in (key, ""):
-            rows: QuerySet[Approval] = self.rows_after(cursor).exclude(pk=approval.pk)
-            text = self.filters["q"]
-            found = search.first_matching(rows, text, 1, column=_column_of(self.tab)) if text else list(rows[:1])
-            if found:
-                return found[0]
+            if found := self.first(cursor, but=approval):
+                return found
         return None
 
-    def rows_after(self, cursor: str) -> ApprovalQuerySet:
-        """Select the rows after a cursor, in order. What is searched for is not in it."""
-        found = listed(self._tab(self.tab))
+    def first(self, cursor: str = "", *, but: Approval) -> Approval | None:
+        """Return the first row after a cursor that is not this one."""
+        if self.filters["q"]:
+            found = self._matching(self._after(cursor).exclude(pk=but.pk), 1)
+        else:
+            found = list(self.rows(2, cursor))
+        return next((row for row in found if row.pk != but.pk), None)
+
+    def rows(self, most: int, cursor: str = "") -> QuerySet[Approval]:
+        """Select the first rows after a cursor. What is searched for is not in it."""
+        found = self._after(cursor)
+        if self.tab == "needs":
+            found = queries.first_needing(found, self.by, most).most_urgent_first()
+        return listed(found)[:most]
+
+    def _matching(self, found: ApprovalQuerySet, most: int) -> list[Approval]:
+        return search.first_matching(listed(found), self.filters["q"], most, column=_column_of(self.tab))
+
+    def _after(self, cursor: str) -> ApprovalQuerySet:
+        found = self._tab(self.tab)
         if not self.is_closed:
             return after_urgent(found.most_urgent_first(), cursor)
         return after_key(found.order_by("-closed_at", "-id"), cursor, "closed_at", is_descending=True)
@@ -122,6 +162,12 @@ class ListAsked:
             case "done":
                 return found.decided()
         return found.pending()
+
+
+@lru_cache(LISTS_KEPT)
+def _first(asked: ListAsked) -> QuerySet[Approval]:
+    """Return what reads the rows of a page, and one more. Its SQL depends on nothing but what makes two lists equal."""
+    return written(asked.rows(PAGE_SIZE + 1, asked.cursor))
 
 
 def _column_of(tab: str) -> str:

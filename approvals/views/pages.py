@@ -87,12 +87,7 @@ def key_of(row: Any, column: str) -> str:
     return f"{getattr(row, column).isoformat()}|{row.pk}"
 
 
-def first_rows(found: QuerySet[Any], text: str, *, column: str = search.ALL) -> list[Any]:
-    """Return the rows of a page that have the words of `text`, or all without one; and one more if there is one."""
-    return search.first_matching(found, text, PAGE_SIZE + 1, column=column) if text else list(found[: PAGE_SIZE + 1])
-
-
 def one_page(found: QuerySet[Any], column: str, text: str) -> tuple[list[Any], str]:
-    """Return the rows of a page, and the cursor of the next one; empty on the last."""
-    rows = first_rows(found, text)
+    """Return the rows of a page, and the cursor of the next one; empty on the last. With `text`, those that match."""
+    rows = search.first_matching(found, text, PAGE_SIZE + 1) if text else list(found[: PAGE_SIZE + 1])
     return rows[:PAGE_SIZE], key_of(rows[PAGE_SIZE - 1], column) if len(rows) > PAGE_SIZE else ""

@@ -1,5 +1,7 @@
 """The queue: what waits for people, what failed after a decision, and what was decided."""
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import QuerySet
@@ -10,12 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.actions.people.notices import see_notice
 from approvals.actions.votes import alterations
 from approvals.compiled import planned_by_value
-from approvals.counts import Counted, Listed, Read, read
+from approvals.counts import Counted, Listed, Read, Statement, read
 from approvals.domain import permissions, queries
 from approvals.domain.permissions import User
-from approvals.models import Approval, ApprovalQuerySet, Graph, Notice
+from approvals.models import Approval, Graph, Notice
 from approvals.presenters.queue import KIND_WORDS, rows_of
-from approvals.views.lists import TABS, address_of_list, asked_for, came_from, own_list
+from approvals.views.lists import LISTS_KEPT, TABS, ListAsked, address_of_list, asked_for, came_from, own_list
 from approvals.views.pages import (
     Request,
     filtered_by_hand,
@@ -43,11 +45,7 @@ def list_context(request: Request) -> dict[str, Any]:
     asked, is_exact = asked_for(request), bool(words(request, "exact"))
     with planned_by_value():
         page, cursor = asked.page()
-        told = read(
-            **{tab: asked.count_of(tab, is_exact=is_exact and tab == asked.tab) for tab in TABS},
-            notices=Listed(notices_for(request.user).values("id", "text", "approval_id")[:MOST_NOTICES]),
-            **({} if wants_part(request) else _around(request.user, is_filtered=asked.is_filtered)),
-        )
+        told = _beside_rows(replace(asked, cursor=""), is_exact, wants_part(request)).read()
     context = {
         "tab": asked.tab,
         "tabs": [(tab, word, told[tab], other_query(request, tab=tab, **FIRST)) for tab, word in TABS.items()],
@@ -71,12 +69,22 @@ def list_context(request: Request) -> dict[str, Any]:
     return context
 
 
+@lru_cache(LISTS_KEPT)
+def _beside_rows(asked: ListAsked, is_exact: bool, is_part: bool) -> Statement:
+    """Return what reads all but the rows: the counts of the tabs, notices, and what a page has around the list."""
+    return Statement(
+        **{tab: asked.count_of(tab, is_exact=is_exact and tab == asked.tab) for tab in TABS},
+        notices=Listed(notices_for(asked.by).values("id", "text", "approval_id")[:MOST_NOTICES]),
+        **({} if is_part else _around(asked.by, is_filtered=asked.is_filtered)),
+    )
+
+
 def _around(by: User, *, is_filtered: bool) -> dict[str, Read]:
     """Return what the page around the list reads: the graphs to choose from, and the count of the menu.
 
     Without filters that count is the one of the first tab.
     """
-    badge = {"badge": Counted(for_menu(by))} if is_filtered else {}
+    badge = {"badge": Counted(queries.for_menu(by))} if is_filtered else {}
     return {"graphs": Listed(Graph.objects.order_by("id").values("id")), **badge}
 
 
@@ -85,13 +93,8 @@ def open_count(request: Request) -> HttpResponse:
     """The badge and the notice in the menu, which every page asks for when the queue changes."""
     permissions.check_view(request.user)
     with planned_by_value():
-        told = read(count=Counted(for_menu(request.user)))
+        told = read(count=Counted(queries.for_menu(request.user)))
     return render(request, "open_count.html", told)
-
-
-def for_menu(user: User) -> ApprovalQuerySet:
-    """Select what the badge in the menu counts."""
-    return queries.needing(Approval.objects.all(), user)
 
 
 def notices_for(user: User) -> QuerySet[Notice]:

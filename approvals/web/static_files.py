@@ -12,7 +12,22 @@ _TEXTS = ("text/", "image/svg")
 
 
 class StaticFilesMiddleware(ServeStaticMiddleware):  # type: ignore[misc]
-    """servestatic's own serves what lies compressed beside a file; this compresses it when it is first asked for."""
+    """servestatic's own serves what lies compressed beside a file; this compresses it when it is first asked for.
+
+    It also looks for the files only then: the admin has many, and a process would begin to serve later.
+    """
+
+    _are_found = False
+
+    def add_files_from_finders(self) -> None:
+        pass
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not self._are_found and request.path_info.startswith(self.static_prefix):
+            self._are_found = True
+            super().add_files_from_finders()
+        answer: HttpResponseBase = await super().__call__(request)
+        return answer
 
     @staticmethod
     async def aserve(static_file: StaticFile | Redirect, request: HttpRequest) -> HttpResponseBase:

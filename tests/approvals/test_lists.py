@@ -1,8 +1,10 @@
 """Lists: what a search finds, how far a count goes, and which list stands beside an approval."""
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING, Any
 
@@ -185,3 +187,113 @@ def test_what_follows_in_the_list_comes_next(asked: list[Any]) -> None:
     filters = {"graph": asked[0].graph_id, "kind": "", "q": "ada"}
     listed = ListAsked(User.objects.get(username="alice"), "open", filters)
     assert [listed.next_to(asked[each]) for each in (0, 2, 3, 5)] == [asked[1], asked[3], asked[5], asked[0]]
+
+
+@pytest.fixture
+def many(asked: list[Any]) -> Iterator[list[Any]]:
+    """2,500 questions that ben's group may vote on, and among them, far apart, three on which ana alone may."""
+    from django.contrib.auth.models import Group, User
+    from django.db import connection
+
+    from approvals.domain.policies import Rule, Voters
+    from approvals.models import Approval
+
+    group = Group.objects.create(name=f"payers-{uuid.uuid4().hex[:8]}")
+    ana, ben = (User.objects.create(username=f"{name}-{uuid.uuid4().hex[:8]}") for name in ("ana", "ben"))
+    ana.groups.set([Group.objects.get(name="reviewer")])
+    ben.groups.set([Group.objects.get(name="reviewer"), group])
+    theirs = Rule(voters=(Voters(groups=(group.name,)),)).as_dict()
+    hers = Rule(voters=(Voters(people=(ana.username,)),)).as_dict()
+    first = asked[0]
+    made = [
+        Approval(
+            thread=first.thread, graph_id=first.graph_id, checkpoint_id=f"many-{number}", kind="breakpoint",
+            next=["act"], title=f"Many {number}", request={}, actions=[], state={}, digest="0" * 64,
+            allowed_verdicts=["approve"], rule=hers if number in (700, 1400, 2100) else theirs,
+        )
+        for number in range(2_500)
+    ]  # fmt: skip
+    Approval.objects.bulk_create(made, batch_size=500)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE approvals_approval")
+    yield [ana, ben, [each for each in made if each.rule == hers]]
+    Approval.objects.filter(title__startswith="Many ", thread=first.thread).delete()
+    ana.delete()
+    ben.delete()
+    group.delete()
+
+
+def looked_at(listed: Any) -> int:
+    """Return of how many open questions PostgreSQL judged whether a person may vote, as it does in a large table."""
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # a small table is quicker read whole
+        cursor.execute("SET LOCAL enable_hashjoin = off")
+        plan = json.loads(listed.explain(analyze=True, format="json"))[0]["Plan"]
+
+    def rows_in(node: dict[str, Any]) -> int:
+        own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        judges = "asked_at >= " in node.get("Filter", "")
+        return (own if judges else 0) + sum(rows_in(each) for each in node.get("Plans", ()))
+
+    return rows_in(plan)
+
+
+def test_whoever_is_named_seldom_waits_for_no_look_at_all_that_is_open(many: list[Any]) -> None:
+    from approvals.domain import queries
+    from approvals.models import Approval
+    from approvals.views.lists import own_list
+
+    ana, _, hers = many
+    listed = own_list(ana)
+    assert listed.page() == (hers, "")
+    assert listed.first(but=hers[0]) == hers[1] and listed.next_to(hers[2]) == hers[0]
+    assert looked_at(listed.rows(50)) < 100
+    assert looked_at(queries.for_menu(ana)) < 100
+    assert looked_at(queries.needing(Approval.objects.all(), ana)) > 2_000
+
+
+def test_whoever_is_named_often_goes_through_the_list_in_order(many: list[Any]) -> None:
+    from approvals.views.lists import ListAsked
+
+    _, ben, hers = many
+    listed = ListAsked(ben, "needs", {"graph": hers[0].graph_id, "kind": "", "q": ""})
+    page, cursor = listed.page()
+    after, _ = replace(listed, cursor=cursor).page()
+    asked = [each.created_at for each in [*page, *after]]
+    assert len(page) == len(after) == 50 and asked == sorted(asked)
+    assert [each.title for each in after[:2]] == ["Many 50", "Many 51"], (
+        "he was no reviewer when the six before were asked"
+    )
+    assert looked_at(listed.rows(50)) < 700, "FEW, and those of the page"
+
+
+def test_a_list_is_planned_for_its_values(alice: "Client", asked: list[Any]) -> None:
+    """A statement that is prepared soon has one plan for all values: quick for some, a look at all for others."""
+    from django.db import connection
+
+    for address in ("/?tab=open", "/", "/open-count/", f"/approvals/{asked[0].pk}/", "/threads/"):
+        for _ in range(7):  # psycopg prepares what it is given five times
+            opened(alice, address, **({"HX-Request": "true"} if "count" in address else {}))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for [statement] in cursor.fetchall()]
+    assert any("auth_user" in each for each in prepared), "who signed in is read by a prepared statement"
+    assert [each for each in prepared if "count(*)" in each or "LIMIT 51" in each] == []
+
+
+def test_a_list_follows_the_roles_of_whoever_asks_again(many: list[Any]) -> None:
+    """Its SQL is kept for the same person with the same roles, and for nobody else."""
+    from django.contrib.auth.models import Group, User
+    from django.test import Client
+
+    ana, _, hers = many
+    client = Client(SERVER_NAME="127.0.0.1")
+    client.force_login(User.objects.get(pk=ana.pk))
+    for _ in range(2):
+        assert ids_on(opened(client, "/?tab=needs")) == [str(each.pk) for each in hers]
+    ana.groups.set([Group.objects.get(name="auditor")])
+    for _ in range(2):
+        assert ids_on(opened(client, "/?tab=needs")) == []
+        assert 'id="count-needs">0<' in opened(client, "/?tab=needs")

@@ -111,6 +111,8 @@ def test_one_person_a_list_and_a_count_agree(
                 may.add(name)
             listed = queries.needing(Approval.objects.filter(pk=approval.pk), person)
             assert listed.exists() is (name in may)
+            for selected in (queries.first_needing(listed, person, 1), queries.counted_needing(listed, person)):
+                assert list(selected.values_list("pk", flat=True)) == [approval.pk] * (name in may)
         others = set(User.objects.values_list("username", flat=True)) - set(PEOPLE)
         owners = voters.owners(thread, rule)
         counted = voters.count(rule, without=owners | others, asked_at=NOW, is_escalated=is_escalated)

@@ -4,9 +4,8 @@ share.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
-
-from confusable_homoglyphs.confusables import confusables_data
 
 IMITATING = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"}
 """Scripts with letters that look like Latin ones."""
@@ -35,7 +34,7 @@ def twin(char: str) -> str:
     plain = unicodedata.normalize("NFKC", char)
     if plain.isascii():
         return plain
-    return next((found["c"] for found in confusables_data.get(char, ()) if found["c"].isascii()), "")
+    return next((alike for alike in _drawn_alike(char) if alike.isascii()), "")
 
 
 @lru_cache(4096)
@@ -43,8 +42,14 @@ def _near(char: str) -> str:
     """Do what `twin` does, and also take small letters with the form of a capital: к is near k."""
     if found := twin(char) or _SMALL_CAPITALS.get(char):
         return found
-    alike = (each["c"] for each in confusables_data.get(char, ()))
-    return next((_SMALL_CAPITALS[each] for each in alike if each in _SMALL_CAPITALS), char)
+    return next((_SMALL_CAPITALS[each] for each in _drawn_alike(char) if each in _SMALL_CAPITALS), char)
+
+
+def _drawn_alike(char: str) -> Iterator[str]:
+    """Yield what Unicode says is drawn like this letter. Its tables are large: they are loaded when first needed."""
+    from confusable_homoglyphs.confusables import confusables_data
+
+    return (each["c"] for each in confusables_data.get(char, ()))
 
 
 def skeleton(word: str) -> str:
