@@ -19,10 +19,10 @@ from typing import Any
 from django.db import DatabaseError, connection
 from django.db.models import Field, Model
 
-Statement = tuple[str, list[Any]]
+LastWrite = tuple[str, list[Any]]
 """The SQL of a write, which returns one row for each that it wrote, and its parameters."""
 
-_gathered: ContextVar[list[Statement] | None] = ContextVar("gathered_writes", default=None)
+_gathered: ContextVar[list[LastWrite] | None] = ContextVar("gathered_writes", default=None)
 _NAMED = re.compile(r"%\((\w+)\)s")
 
 
@@ -34,7 +34,7 @@ class NotWritten(DatabaseError):
 def gathering() -> Iterator[None]:
     """Send the writes of the block together at its end, unless it raises. Inside another `gathering`, that one does."""
     around = _gathered.get()
-    writes: list[Statement] = []
+    writes: list[LastWrite] = []
     token = _gathered.set(writes)
     try:
         yield
@@ -99,7 +99,7 @@ def write(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> None:
         gathered.append(written)
 
 
-def _send(writes: Sequence[Statement]) -> None:
+def _send(writes: Sequence[LastWrite]) -> None:
     parts = ", ".join(f"w{number} AS ({sql})" for number, (sql, _) in enumerate(writes))
     counts = ", ".join(f"(SELECT count(*) FROM w{number})" for number in range(len(writes)))
     with connection.cursor() as cursor:
