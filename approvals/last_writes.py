@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.models import Field, Model
 
 LastWrite = tuple[str, list[Any]]
@@ -67,7 +67,7 @@ def insert(*rows: Model) -> None:
     sql = f'INSERT INTO "{meta.db_table}" ({columns}) VALUES {", ".join([f"({places})"] * len(rows))} RETURNING 1'
     write(sql, [_value(row, field, is_new=True) for row in rows for field in meta.concrete_fields])
     for row in rows:
-        row._state.adding, row._state.db = False, connection.alias
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
 def update(row: Model, names: Collection[str] | None = None) -> None:

@@ -15,9 +15,9 @@ BACKGROUND = (
     'UPDATE "approvals_worker"',
     "LISTEN",
     "NOT is_indexed AND changed_at",
-    'FROM "approvals_inquiry"',
+    "approvals_inquiry",
 )
-"""Parts of what is asked again and again for as long as something takes: heartbeats, jobs, a worker's answer."""
+"""Parts of what is asked again and again for as long as something takes: heartbeats, jobs, inquiries."""
 
 
 class LoggedStatements:

@@ -99,7 +99,7 @@ def _agents(pk: str) -> "QuerySet[Graph, str | None]":
     return Graph.objects.filter(pk=pk).values_list("card__agent", flat=True)
 
 
-def why_not_run(thread: Thread, graph_id: str, metadata: dict[str, Any], *, agent: str | None) -> str:
+def why_not_run(thread: Thread, graph_id: str, metadata: dict[str, Any], *, agent: str | None = NOT_SELECTED) -> str:
     """Return why a worker must not run this graph on the thread, or an empty string.
 
     The caller holds the thread's lock; `metadata` is that of the thread's newest checkpoint.

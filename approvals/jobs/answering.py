@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 
 from django.conf import settings
@@ -11,7 +11,6 @@ from psycopg_pool import PoolTimeout
 
 from approvals.actions.workers import replies
 from approvals.database import in_database
-from approvals.jobs import runtime
 from approvals.live import events, relay
 from approvals.models import Inquiry
 
@@ -19,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def answering() -> AsyncIterator[None]:
-    """Answer inquiries about the graphs of this process until the block ends, up to WORKER_CONCURRENCY at a time."""
-    graph_ids, asked = list(runtime.load_graphs()), asyncio.Event()
+async def answering(graph_ids: Collection[str]) -> AsyncIterator[None]:
+    """Answer inquiries about these graphs until the block ends, up to WORKER_CONCURRENCY at a time."""
+    asked = asyncio.Event()
     topics = [events.inquiry_topic(each) for each in ("", *graph_ids)]
     await relay.follow()
     with relay.told(topics, lambda _: asked.set()):
@@ -33,7 +32,7 @@ async def answering() -> AsyncIterator[None]:
             await asyncio.wait([task])
 
 
-async def _answer_on(graph_ids: list[str], asked: asyncio.Event) -> None:
+async def _answer_on(graph_ids: Collection[str], asked: asyncio.Event) -> None:
     """Take what is asked whenever that is announced, or after a while: an announcement may be lost."""
     room = asyncio.Semaphore(settings.WORKER_CONCURRENCY)
     async with asyncio.TaskGroup() as answers:
@@ -56,5 +55,7 @@ async def _answer_on(graph_ids: list[str], asked: asyncio.Event) -> None:
 
 
 async def _answer(inquiry: Inquiry) -> None:
-    with suppress(DatabaseError, PoolTimeout):  # then the person is told that nobody answered
+    try:
         await replies.answer(inquiry)
+    except Exception as error:  # noqa: BLE001 - the person is told that nobody answered; others are answered
+        logger.warning("an inquiry was not answered (%s)", type(error).__name__, extra={"kind": inquiry.kind})

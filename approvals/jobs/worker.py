@@ -50,7 +50,7 @@ async def running() -> AsyncIterator[None]:
     task = asyncio.create_task(_work_on())
     try:
         with signed_on(runtime.load_graphs()):
-            async with answering():
+            async with answering(runtime.load_graphs()):
                 yield
     finally:
         task.cancel()

@@ -18,7 +18,7 @@ def thread(database: str) -> Any:
 def run_of(thread: Any, given: Any) -> Any:
     from approvals.models import Run
 
-    return Run(thread=thread, graph_id="gated", kind="start", started_by="alice", input=given, steps=[{"node": "a"}])
+    return Run(thread=thread, graph_id="gated", kind="start", started_by="alice", input=given)
 
 
 def told(row: Any) -> dict[str, Any]:

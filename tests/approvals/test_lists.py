@@ -280,7 +280,8 @@ def test_a_list_is_planned_for_its_values(alice: "Client", asked: list[Any]) -> 
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         prepared = [statement for [statement] in cursor.fetchall()]
     assert any("auth_user" in each for each in prepared), "who signed in is read by a prepared statement"
-    assert [each for each in prepared if "count(*)" in each or "LIMIT 51" in each] == []
+    lists = [each for each in prepared if "count(*)" in each or "LIMIT 51" in each]
+    assert [each for each in lists if "countersign_append" not in each] == []
 
 
 def test_a_list_follows_the_roles_of_whoever_asks_again(many: list[Any]) -> None:

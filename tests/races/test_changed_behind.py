@@ -233,14 +233,14 @@ def run_of(rows: psycopg.Connection[Any], kind: Kind, approval: Any, *, is_late:
     from django.db import connection
     from django.utils import timezone
 
-    from approvals import audit
+    from approvals import audit, last_writes
     from approvals.errors import Stale
     from approvals.models import Run
 
     if not is_late:
         kind.change(rows, approval.thread_id)
     try:
-        with audit.transaction():
+        with audit.transaction(), last_writes.at_once():
             decided(approval)
             run = str(Run.objects.get(decision__approval=approval).pk)
             later = timezone.now() + timedelta(hours=1)  # else a worker finds it untaken, and has the mechanism

@@ -1,8 +1,11 @@
 """Procrastinate's own command; its worker first loads and publishes its graphs, and works on those."""
 
+import asyncio
 from typing import Any
 
 from django.core.management.base import CommandError
+from procrastinate import cli
+from procrastinate.contrib.django import app
 from procrastinate.contrib.django.management.commands.procrastinate import Command as ProcrastinateCommand
 
 from agentcore.plain.errors import AgentCoreError
@@ -10,6 +13,7 @@ from approvals import checkpoints
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
 from approvals.jobs import job_queue, runtime
+from approvals.jobs.answering import answering
 from approvals.jobs.worker import queues
 
 
@@ -26,5 +30,12 @@ class Command(ProcrastinateCommand):
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         kwargs["queues"] = kwargs.get("queues") or queues()
-        with signed_on(graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]):
-            super().handle(*args, **kwargs)
+        here = [graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]]
+        options = {name: value for name, value in kwargs.items() if name not in self._django_options}
+        with signed_on(here), app.replace_connector(app.connector.get_worker_connector()):  # type: ignore[attr-defined]
+            asyncio.run(_work(here, options))
+
+
+async def _work(graph_ids: list[str], options: dict[str, Any]) -> None:
+    async with answering(graph_ids):
+        await cli.execute_command({**options, "app": app})
