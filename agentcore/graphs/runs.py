@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from langgraph.types import Command, Durability
+from langgraph.types import Durability
 
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
@@ -73,17 +73,17 @@ class RunContext:
 
 async def run_until_pause(
     run: RunContext,
-    input: Mapping[str, Any] | Command[Any] | None,
+    input: Any,
     *,
     expected_head: str | None = None,
     hold: Hold = NOTHING_HELD,
 ) -> Outcome:
     """Run a graph on a thread and return how it stopped.
 
-    `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread at another
-    checkpoint is left alone: Mismatch. Held subgraphs stay where they stand. Checkpoints are written before the next
-    step begins (`durability="sync"`). Raises FenceLost if the saver has a fence and a write was refused, or if
-    `run.on_step` raised it.
+    `input` is new input, whatever the graph takes, a `Command`, or None to go on from where the thread stands. With
+    `expected_head`, a thread at another checkpoint is left alone: Mismatch. Held subgraphs stay where they stand.
+    Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a fence
+    and a write was refused, or if `run.on_step` raised it.
     """
     graph, saver, thread_id = run.graph, run.saver, run.thread_id
     config = config_for(thread_id) | {"metadata": dict(run.metadata)}

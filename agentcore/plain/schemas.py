@@ -19,6 +19,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from agentcore.plain.errors import Fault
+from agentcore.plain.json import is_storable_int
 
 Schema = Mapping[str, Any]
 _DEEPEST = 100
@@ -84,6 +85,15 @@ def _any_of(validator: Any, options: Any, instance: Any, schema: Any) -> Iterato
         yield from _DRAFT["anyOf"](validator, options, instance, schema) or ()
 
 
+def _multiple_of(validator: Any, step: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Allow for what floats lose, as Pydantic does: 19.99 is a multiple of 0.01."""
+    if isinstance(instance, bool) or not isinstance(instance, int | float) or not step:
+        return
+    rest, lost = abs(instance % step), abs(instance) / 1e9 if isinstance(instance + step, float) else 0
+    if rest > lost and abs(rest - abs(step)) > lost:
+        yield ValidationError("is not a multiple")
+
+
 def _number(value: Any) -> float | None:
     """Read a text as a decimal number; None for any other text, or value."""
     try:
@@ -101,20 +111,44 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
         "patternProperties": lambda *_: iter(()),
         "additionalProperties": _additional,
         "anyOf": _any_of,
+        "multipleOf": _multiple_of,
     },
 )
 
 
-def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
+def _coercible(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Let pass what Pydantic reads as the type: `"5"` as a number, 1767225600 as a date and time."""
+    kinds = wanted if isinstance(wanted, list) else [wanted]
+    if any(_reads_as(kind, instance, schema) for kind in kinds):
+        return
+    yield from _DRAFT["type"](validator, wanted, instance, schema) or ()
+
+
+def _reads_as(kind: Any, value: Any, schema: Any) -> bool:
+    if kind in ("number", "integer"):
+        return isinstance(value, bool) or _number(value) is not None
+    if kind == "boolean":
+        return value in (0, 1) or isinstance(value, str) and value.lower() in _YES_OR_NO
+    is_moment = kind == "string" and schema.get("format") in ("date", "date-time", "time", "duration")
+    return is_moment and isinstance(value, int | float)
+
+
+_YES_OR_NO = {"0", "1", "f", "t", "n", "y", "no", "yes", "off", "on", "false", "true"}
+_Lenient: Any = extend(_Validator, {"type": _coercible})  # type: ignore[no-untyped-call]
+
+
+def faults(schema: Schema, value: Any, path: str = "", *, is_coerced: bool = False) -> Iterator[Fault]:
     """Yield what is wrong with `value`, with paths below `path`. A schema that cannot be used is a fault too.
 
-    References are resolved inside the schema only: nothing is fetched.
+    `is_coerced`: what Pydantic would make the right type of is no fault. References are resolved inside the schema
+    only: nothing is fetched.
     """
     if unkept := list(unstorable(value, path)):
         yield from unkept
         return
     # The registry is empty on purpose: without one, jsonschema would fetch what a schema refers to.
-    validator = _Validator(dict(schema), registry=Registry(), format_checker=_formats)
+    kind = _Lenient if is_coerced else _Validator
+    validator = kind(dict(schema), registry=Registry(), format_checker=_formats)
     try:
         for error in validator.iter_errors(value):
             for cause in _causes(error):
@@ -122,6 +156,28 @@ def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
                     yield Fault(_joined(path, [*cause.absolute_path, *name]), sentence(cause))
     except (Unresolvable, SchemaError, RecursionError) as error:
         yield Fault(path, f"The question's own schema cannot be read ({type(error).__name__}).")
+
+
+ORDER = "x-order"
+_MAPS = ("properties", "$defs", "definitions", "patternProperties")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains")
+
+
+def with_order(schema: Any) -> Any:
+    """Return the schema with the order of each object's properties under ORDER: stored JSON has lost it."""
+    if not isinstance(schema, Mapping):
+        return schema
+    found = dict(schema)
+    for name, inner in schema.items():
+        if name in _MAPS and isinstance(inner, Mapping):
+            found[name] = {key: with_order(each) for key, each in inner.items()}
+        elif name in _LISTS and isinstance(inner, list):
+            found[name] = [with_order(each) for each in inner]
+        elif name in _SINGLE:
+            found[name] = with_order(inner)
+    properties = schema.get("properties")
+    return {**found, ORDER: list(properties)} if isinstance(properties, Mapping) and len(properties) > 1 else found
 
 
 def is_schema(schema: Any) -> bool:
@@ -230,7 +286,7 @@ def unstorable(value: Any, path: str, depth: int = 0) -> Iterator[Fault]:
         yield Fault(path, "This text has a NUL or a lone surrogate, which cannot be stored.")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Fault(path, "This is not a finite number.")
-    elif isinstance(value, int) and value.bit_length() > 63:
+    elif isinstance(value, int) and not is_storable_int(value):
         yield Fault(path, "This number is too large to be stored.")
     elif isinstance(value, Mapping):
         for key, item in value.items():

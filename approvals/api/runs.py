@@ -22,7 +22,10 @@ DEEPEST_OFFSET = 10_000
 
 
 class NewRun(Body):
-    """`assistant_id` is the graph's id in langgraph.json; `input` must fit its input schema, see GET /graphs.
+    """`assistant_id` is the graph's id in langgraph.json; `input` is what LangGraph takes.
+
+    Refused is what certainly does not fit: another type than the graph's schema says, a name that the graph does not
+    have. A required field may be missing: the thread may have it, or the graph may do without.
 
     What the LangGraph SDK sends on its own is taken; what would change how the graph runs, such as `command`,
     `checkpoint` or `interrupt_before`, is refused: gates belong to the graph.

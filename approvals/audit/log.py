@@ -12,7 +12,7 @@ import rfc8785
 from django.db import connection
 from django.db import transaction as database
 
-from agentcore.plain.json import to_plain
+from agentcore.plain.json import to_plain, written_out
 from agentcore.testing.failpoints import is_off, reach
 from approvals.audit.actions import ACTIONS
 from approvals.audit.chain import SALT_LENGTH, entry_hash, text_digest
@@ -184,4 +184,4 @@ def _locked_head() -> tuple[int, str, datetime]:
 
 def body_of(**fields: Any) -> str:
     """Return the one text of a body: RFC 8785 canonical JSON."""
-    return rfc8785.dumps(to_plain(fields)).decode()
+    return rfc8785.dumps(written_out(to_plain(fields))).decode()

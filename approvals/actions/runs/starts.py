@@ -5,7 +5,6 @@ from typing import Any
 from django.db.models import Q
 
 from agentcore.plain import schemas
-from agentcore.plain.errors import Fault
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing
 from approvals.actions.votes import alterations
@@ -97,13 +96,9 @@ def why_not_input(thread: Thread) -> str:
 
 
 def check_input(graph: Graph, input: Any) -> None:
-    """Validate new input against the graph's input schema: LangGraph itself does not."""
-    if not isinstance(input, dict) or not input:
-        raise Invalid("The input must be an object with at least one field.")
-    schema = graph.record.input_schema
-    faults = list(schemas.faults(schema or {}, input, "input"))
-    if schema:
-        unknown = input.keys() - schema.get("properties", input).keys()
-        faults += [Fault(f"input/{name}", "The graph has no such input.") for name in sorted(unknown)]
-    if faults:
+    """Raise Invalid for what is certainly wrong. On the rest LangGraph decides, in the run."""
+    limits = graph.record.input_limits or {}
+    if limits.get("type") == "object" and not isinstance(input, dict):
+        raise Invalid("The input of this graph is an object, such as {}.")
+    if faults := list(schemas.faults(limits, input, "input", is_coerced=True)):
         raise Invalid("The input does not fit the graph.", faults=[fault.as_dict() for fault in faults])
