@@ -30,6 +30,7 @@ def card(graph_id: str, graph: CompiledGraph, *, code_digest: str = "") -> Graph
         _bare_card(graph_id, graph),
         input_schema=inputs.form_schema(graph, input_schema),
         input_limits=inputs.limits(graph, input_schema),
+        context_schema=_context_schema(graph),
         needed=inputs.needed(graph, input_schema),
         input_schema_problem=problem,
         code_digest=code_digest,
@@ -115,6 +116,11 @@ def _type_name(value_type: Any) -> str:
     name = value_type.__name__ if isinstance(value_type, type) and not get_args(value_type) else str(value_type)
     name = re.sub(r"\b(?:\w+\.)+(?=\w)", "", name)  # typing.Literal, collections.abc.Sequence
     return name if len(name) <= _LONGEST_TYPE else name[: _LONGEST_TYPE - 1] + "…"
+
+
+def _context_schema(graph: CompiledGraph) -> dict[str, Any] | None:
+    found = _schema(graph, "get_context_jsonschema")[0] if graph.context_schema else None
+    return inputs.flat(found) if found else None
 
 
 def _schema(graph: CompiledGraph, method: str) -> tuple[dict[str, Any] | None, str]:

@@ -366,6 +366,8 @@ class GraphCard:
     """Also those that are not part of its output, but none of LangGraph's own."""
     input_limits: dict[str, Any] | None = None
     """The JSON Schema of what an input certainly must be. LangGraph alone decides on the rest."""
+    context_schema: dict[str, Any] | None = None
+    """The JSON Schema of the context of a run."""
     needed: tuple[str, ...] = ()
     """Fields of the input that the start form of a new thread asks for."""
     subgraphs: Mapping[str, "GraphCard"] = field(default_factory=dict)

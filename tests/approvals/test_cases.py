@@ -72,16 +72,20 @@ async def plainly(graph: CompiledGraph, case: Case) -> tuple[Any, Any]:
     """Run the case on LangGraph alone; return its last state and its effects."""
     own = graph.copy(update={"checkpointer": InMemorySaver(), "store": InMemoryStore()})
     thread_id = str(uuid.uuid4())
-    config: Any = {"configurable": {"thread_id": thread_id}}
+    configurable = case.more.get("config", {}).get("configurable", {})
+    config: Any = {"configurable": {**configurable, "thread_id": thread_id}}
+    # LangGraph's server makes the context of what is configurable, and the other way round.
+    context = case.more.get("context") or configurable
+    context = context if own.context_schema else None
     for given in case.inputs:
-        await own.ainvoke(given, config)
+        await own.ainvoke(given, config, context=context)
         while True:
             state = await own.aget_state(config)
             if not state.next and not state.interrupts:
                 break
             [first, *_] = state.interrupts or [None]
             answer = {first.id: case.says(first.value)} if first else None
-            await own.ainvoke(Command(resume=answer) if answer else None, config)
+            await own.ainvoke(Command(resume=answer) if answer else None, config, context=context)
     values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
     return without_ids(json.loads(json.dumps(to_plain(values)))), did(thread_id, os.environ["DATA_DIR"])
 
@@ -112,7 +116,8 @@ def answer_all(console: Console, case: Case, thread_id: str) -> None:
 def start(console: Console, case: Case, thread_id: str, given: Any) -> None:
     with console.api("olga") as olga:
         olga.post("/threads", json={"thread_id": thread_id, "if_exists": "do_nothing"}).raise_for_status()
-        started = olga.post(f"/threads/{thread_id}/runs", json={"assistant_id": case.graph, "input": given})
+        asked = {"assistant_id": case.graph, "input": given, **case.more}
+        started = olga.post(f"/threads/{thread_id}/runs", json=asked)
         assert started.status_code < 300, started.text
 
 
@@ -226,3 +231,139 @@ def test_a_form_asks_for_what_is_needed_on_a_new_thread_and_for_nothing_later(co
         approval = asked(console, "private", {"message": "Hi."})
         page = olga.get("/start/private/", params={"thread_id": approval["thread_id"]}).text
         assert 'aria-required="true"' not in page
+
+
+def test_a_graph_that_cannot_be_loaded_is_listed_and_stops_no_other(console: Console) -> None:
+    with console.api("olga") as olga:
+        broken = {each["id"]: each["problem"] for each in olga.get("/graphs/broken").json()}
+        assert not broken.keys() & {each["id"] for each in olga.get("/graphs").json()}
+    assert "LookupError: no model is configured" in broken["raising"]
+    assert "JavaScript" in broken["in_javascript"]
+    with page_of(console, "olga") as olga:
+        assert "no model is configured" in olga.get("/start/").text
+
+
+def test_a_node_finds_what_the_server_knows_of_the_run(console: Console) -> None:
+    case, thread_id = Case("telling", [{}]), f"case-{uuid.uuid4()}"
+    start(console, case, thread_id, {})
+    answer_all(console, case, thread_id)
+    known, told, info = ended(console, case, thread_id)[0]["log"]
+    assert known == {"assistant_id": "telling", "graph_id": "telling", "thread_id": thread_id} | {
+        "langgraph_auth_user_id": "olga"
+    }
+    assert told == {"identity": "olga", "item": "olga", "has_run": True}
+    assert info == ["telling", "olga"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "given", "said"),
+    [
+        ("f_key", {"config": {"configurable": {"user_id": "ana"}}}, "ana: yes"),
+        ("f_both", {}, "both: yes"),
+        ("f_metadata", {}, "f_metadata: yes"),
+        ("f_without_gate", {}, "gated: yes"),
+    ],
+)
+def test_a_factory_is_given_the_run_before_and_after_the_answer(
+    console: Console, graph: str, given: Any, said: str
+) -> None:
+    case, thread_id = Case(graph, [], more=given), f"case-{uuid.uuid4()}"
+    start(console, case, thread_id, {"topic": "x"})
+    answer_all(console, case, thread_id)
+    assert ended(console, case, thread_id)[0]["log"] == [said]
+
+
+def test_a_factory_may_not_leave_out_a_gate_for_some_run(console: Console) -> None:
+    case = Case("f_without_gate", [], more={"config": {"configurable": {"trusted": True}}})
+    thread_id = f"case-{uuid.uuid4()}"
+    start(console, case, thread_id, {"topic": "x"})
+    assert found(console, STANDS, thread_id) == [("error",)]
+    with console.api("erin") as erin:
+        [run] = erin.get(f"/threads/{thread_id}/runs").json()
+    assert (run["error"], "without the gate at ask_as" in run["problem"], run["steps"]) == ("OtherGraph", True, [])
+
+
+def test_a_factory_that_opens_something_closes_it_after_each_run(console: Console) -> None:
+    case, thread_id = Case("f_opening", []), f"case-{uuid.uuid4()}"
+    start(console, case, thread_id, {"topic": "x"})
+    answer_all(console, case, thread_id)
+    # in, out when it was loaded and for the run that asked; then in for the run that answered.
+    assert ended(console, case, thread_id)[0]["log"] == ["opened 5: yes"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "given", "paths"),
+    [
+        ("with_context", {"context": {"model": 5}}, ["context/model"]),
+        ("with_context", {"context": ["big"]}, ["context"]),
+        *(
+            ("by_config", {"config": {"configurable": {name: "x"}}}, [f"config/configurable/{name}"])
+            for name in ("checkpoint_id", "__pregel_x", "countersign_decision", "langgraph_auth_user")
+        ),
+        ("by_config", {"config": {"recursion_limit": 0, "tags": "t"}}, ["config/recursion_limit", "config/tags"]),
+        ("by_config", {"config": {"interrupt_before": []}}, ["config/interrupt_before"]),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit_are_refused_by_path(
+    console: Console, graph: str, given: Any, paths: list[str]
+) -> None:
+    thread_id = f"case-{uuid.uuid4()}"
+    with console.api("olga") as olga:
+        olga.post("/threads", json={"thread_id": thread_id}).raise_for_status()
+        asked = {"assistant_id": graph, "input": {"topic": "x"}, **given}
+        refused = olga.post(f"/threads/{thread_id}/runs", json=asked)
+    assert refused.status_code == 422
+    assert [fault["path"] for fault in refused.json()["error"]["detail"]["faults"]] == paths
+
+
+def test_context_and_configurable_are_filled_in_on_the_start_page(console: Console) -> None:
+    with page_of(console, "olga") as olga:
+        page = olga.get("/start/with_context/").text
+        assert 'value="small"' in page and "What the model is told." in page
+        token = {"csrfmiddlewaretoken": olga.cookies["csrftoken"], "do": "start"}
+        typed = {"input-topic": "x", "context-model": "big", "context-prompt": "Be brief."}
+        sent = olga.post("/start/with_context/", data={**token, **typed})
+        thread_id = str(sent.url).rstrip("/").rpartition("/")[2]
+        assert console.pending(thread_id)["title"] == "Question: “big: publish x?”"
+        typed = {"input-topic": "x", "configurable": '{"user_id": "ana"}'}
+        sent = olga.post("/start/by_config/", data={**token, **typed})
+        thread_id = str(sent.url).rstrip("/").rpartition("/")[2]
+        assert console.pending(thread_id)["title"] == "Question: “As ana?”"
+        refused = olga.post("/start/by_config/", data={**token, "configurable": '{"checkpoint_id": 1}'})
+        assert refused.status_code == 422 and "set by the console" in refused.text
+
+
+def test_a_thread_is_found_by_the_graph_that_ran_on_it(console: Console) -> None:
+    approval = asked(console, "by_config", {"topic": "x"})
+    with console.api("olga") as olga:
+        for name in ("graph_id", "assistant_id"):
+            found = olga.post("/threads/search", json={"metadata": {name: "by_config"}, "limit": 100}).json()
+            assert approval["thread_id"] in {each["thread_id"] for each in found}
+            assert {each["metadata"][name] for each in found} == {"by_config"}
+        assert olga.post("/threads/search", json={"metadata": {"graph_id": "no_such"}}).json() == []
+
+
+def test_what_one_thread_stores_another_finds(console: Console) -> None:
+    for _ in range(2):
+        case, thread_id = Case("by_get_store", []), f"case-{uuid.uuid4()}"
+        start(console, case, thread_id, {"messages": []})
+        answer_all(console, case, thread_id)
+        assert ended(console, case, thread_id)[0]["messages"][-1]["content"] == "[{'n': 1}]"
+    with console.rows("SELECT prefix, key, value FROM store WHERE prefix = 'kept'") as rows:
+        assert rows() == [("kept", "it", {"n": 1})]
+
+
+def test_a_page_shows_what_a_graph_stores(console: Console) -> None:
+    case, thread_id = (
+        Case("remembering", [], lambda payload: [{"type": "response", "args": "later"}]),
+        f"t-{uuid.uuid4()}",
+    )
+    start(console, case, thread_id, {"email": {"subject": "A bill", "body": "Pay."}, "messages": []})
+    answer_all(console, case, thread_id)
+    with page_of(console, "erin") as erin:
+        assert f"/threads/{thread_id}/store/" in erin.get(f"/threads/{thread_id}/").text
+        listed = erin.get(f"/threads/{thread_id}/store/").text
+        assert f"{thread_id} / triage" in listed and "learned later" not in listed
+        here = {"namespace": json.dumps([thread_id, "triage"])}
+        assert "learned later" in erin.get(f"/threads/{thread_id}/store/", params=here).text
+        assert erin.get(f"/threads/{thread_id}/store/", params={"namespace": "{"}).status_code == 422

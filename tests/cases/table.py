@@ -6,6 +6,7 @@ from typing import Any
 
 CHAT = [{"role": "user", "content": "Hi."}]
 
+MAIL = {"email": {"subject": "A bill", "body": "Pay."}, "messages": []}
 BIG = {"order": 2**53 + 1, "price": 5.0}
 """A number that JavaScript would round."""
 
@@ -22,7 +23,6 @@ class Case:
     says: Callable[[Any], Any] = lambda payload: "yes"
     fields: Mapping[str, str] | None = None
     name: str = ""
-    fails: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     """`context` and `config` of the runs."""
 
@@ -110,4 +110,16 @@ CASES: list[Case] = [
     Case("joke", [{"topic": "cats"}, {"topic": "dogs"}], fields={"input-topic": "cats"}),
     Case("coerced", [{"amount": "5"}]),
     Case("nested", [{"message": "Hi."}], lambda payload: "The door."),
+    *(
+        Case(graph, [MAIL, MAIL], lambda payload: [{"type": "response", "args": "later"}])
+        for graph in ("remembering", "with_own_store")
+    ),
+    Case("by_get_store", [{"messages": CHAT}]),
+    Case("with_context", [{"topic": "x"}], fields={"input-topic": "x", "context-model": "small"}),
+    Case("with_context", [{"topic": "x"}], more={"context": {"model": "big"}}, name="context"),
+    Case("with_context", [{"topic": "x"}], more={"config": {"configurable": {"model": "big"}}}, name="configurable"),
+    Case("sent_with_context", [{}], lambda payload: payload, more={"context": {"model": "big"}}, name="context"),
+    Case("by_config", [{"topic": "x"}]),
+    Case("by_config", [{"topic": "x"}], more={"config": {"configurable": {"user_id": "ana"}}}, name="configurable"),
+    *(Case(f"f_{name}", [{"topic": "x"}]) for name in ("plainly", "runtime", "keyword", "configured", "lazy")),
 ]

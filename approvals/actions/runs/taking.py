@@ -104,6 +104,8 @@ def _taken(run: Run, owner: str, fence: int) -> TakenRun:
         attempts=run.attempts,
         stood_at=head.checkpoint_id if head else "",
         decided=_decided(run, run.decision) if run.decision else None,
+        options=run.thread.options,
+        user=run.thread.started_by.get_username() if run.thread.started_by else "",
         unbound=bindings.why_not_run(run.thread, run.graph_id, checkpoints.read_metadata(run.thread_id)),
     )
 

@@ -26,5 +26,6 @@ class Command(ProcrastinateCommand):
         except AgentCoreError as error:
             raise CommandError(str(error)) from error
         kwargs["queues"] = kwargs.get("queues") or queues()
-        with signed_on(graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]):
+        own = [graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]]
+        with signed_on(own, runtime.load().broken):
             super().handle(*args, **kwargs)

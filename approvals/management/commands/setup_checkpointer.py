@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError, DatabaseUnreachable
 from agentcore.plain.urls import Memory, Postgres, Sqlite
-from agentcore.savers import opening, setup, sqlite
+from agentcore.savers import opening, setup, sqlite, stores
 from agentcore.savers.serializers import strict_serializer
 from approvals import checkpoints
 from approvals.jobs import runtime
@@ -40,6 +40,7 @@ async def _set_up(timeout_seconds: float) -> str:
         case Postgres():
             async with opening.open_pool(checkpoints.params(), max_size=3) as pool:
                 await setup.setup(pool, timeout_seconds=timeout_seconds)
+                await stores.setup(pool, runtime.store_options(), timeout_seconds=timeout_seconds)
         case Sqlite(path):
             async with sqlite.open_sqlite(path, strict_serializer()):
                 pass
