@@ -87,7 +87,7 @@ def load(call: Callable[..., Any], entry: GraphEntry) -> tuple[CompiledGraph, bo
         return found
     except RegistryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(f"{entry}: the factory raised {told(error)}") from error
 
 
@@ -129,18 +129,24 @@ def compiled(found: Any, entry: GraphEntry) -> CompiledGraph:
 
 
 def _check_same(graph: CompiledGraph, known: CompiledGraph, entry: GraphEntry) -> None:
-    """People decide about the graph on its card: its nodes, and each place where it stops."""
-    if graph.nodes.keys() != known.nodes.keys():
+    """People decide about the graph on its card: its nodes, and each place where it or a subgraph stops."""
+    nodes, wanted = _nodes_and_gates(graph), _nodes_and_gates(known)
+    if nodes.keys() != wanted.keys():
         raise OtherGraph(f"{entry}: for this run the factory made a graph with other nodes. Nothing was run.")
-    for when in ("interrupt_before_nodes", "interrupt_after_nodes"):
-        if missing := _gates(known, when) - _gates(graph, when):
-            names = ", ".join(sorted(missing))
-            raise OtherGraph(f"{entry}: for this run the factory made a graph without the gate at {names}.")
+    if missing := sorted(name for name, gates in wanted.items() if not gates <= nodes[name]):
+        raise OtherGraph(f"{entry}: for this run the factory made a graph without the gate at {', '.join(missing)}.")
 
 
-def _gates(graph: CompiledGraph, when: str) -> set[str]:
-    found = getattr(graph, when) or ()
-    return {name for name in graph.nodes if not name.startswith("__")} if found == "*" else set(found)
+def _nodes_and_gates(graph: CompiledGraph) -> dict[str, set[str]]:
+    """Return where the graph stops at each node, those of subgraphs included: `before` it, `after` it, or not."""
+    inner = [(f"{name}|", each) for name, each in graph.get_subgraphs(recurse=True) if isinstance(each, Pregel)]
+    found: dict[str, set[str]] = {}
+    for path, each in [("", graph), *inner]:
+        stops = {"before": each.interrupt_before_nodes, "after": each.interrupt_after_nodes}
+        for name in each.nodes:
+            if not name.startswith("__"):
+                found[path + name] = {when for when, names in stops.items() if names == "*" or name in (names or ())}
+    return found
 
 
 def _called(call: Callable[..., Any], config: Any, runtime: "Runtime[Any]") -> Any:

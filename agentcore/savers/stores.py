@@ -6,6 +6,7 @@ thread, as it writes checkpoints.
 
 import asyncio
 import copy
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -28,9 +29,11 @@ from agentcore.savers.memory import MemorySaver
 from agentcore.savers.setup import Pool
 from agentcore.savers.sqlite import SqliteSaver
 
+logger = logging.getLogger(__name__)
+
 StoreOf = Callable[[Saver], BaseStore]
 """Returns the store of a run, by the saver of that run, whose fence it shares."""
-_READY_SQL = "SELECT to_regclass('store') IS NOT NULL AND to_regclass('store_migrations') IS NOT NULL AS ready"
+_IS_THERE = "to_regclass('{}') IS NOT NULL"
 _SETUP_LOCK = 0x434F554E55  # the next after that of the checkpoint tables
 NOT_SET_UP = "The tables of the store are not set up. Type: manage.py setup_checkpointer"
 
@@ -90,8 +93,11 @@ def _told() -> Iterator[None]:
 @asynccontextmanager
 async def open_postgres(pool: Pool, options: Mapping[str, Any]) -> AsyncIterator[StoreOf]:
     """Yield what returns a run's store over the pool of the checkpoints, and delete what has expired meanwhile."""
-    if not await _is_ready(pool):
-        await setup(pool, options)
+    if not await _is_ready(pool, options):
+        try:
+            await setup(pool, options)
+        except SetupFailed as error:  # graphs that store nothing run all the same
+            logger.warning("%s %s", NOT_SET_UP, error)
     store = PostgresStore(pool, **options)
     await store.start_ttl_sweeper()
     try:
@@ -107,9 +113,10 @@ def _with_own_lock(store: PostgresStore) -> PostgresStore:
     return own
 
 
-async def _is_ready(pool: Pool) -> bool:
+async def _is_ready(pool: Pool, options: Mapping[str, Any]) -> bool:
+    tables = ["store", "store_migrations", *(["store_vectors"] if options.get("index") else [])]
     async with pool.connection() as connection:
-        return await _is_true(connection, _READY_SQL)
+        return await _is_true(connection, f"SELECT {' AND '.join(map(_IS_THERE.format, tables))} AS ready")
 
 
 class RunStore(BaseStore):

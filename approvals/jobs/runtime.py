@@ -36,7 +36,7 @@ class WorkerRuntime:
     def __init__(self, loaded: LoadedGraphs, saver: Callable[[Reads], Saver], store_of: StoreOf) -> None:
         self.store_of = store_of
         self.graphs = loaded.graphs
-        self.factories = loaded.factories
+        self.factories, self.broken = loaded.factories, loaded.broken
         self._saver = saver
 
     def saver(self, graph_id: str | None, *, reads: Reads = "validated") -> Saver:

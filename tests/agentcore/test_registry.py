@@ -265,6 +265,12 @@ configured = named("configured").with_config(tags=["t"])
 def of_gates(config: RunnableConfig):
     return named(config["configurable"]["name"] or "gated")
 
+def of_inner_gates(config: RunnableConfig):
+    made = StateGraph(State)
+    made.add_node("inner", of_gates(config))
+    made.add_edge(START, "inner")
+    return made.compile()
+
 def closes_badly(config: RunnableConfig):
     return bad()
 
@@ -313,6 +319,13 @@ async def test_a_factory_may_not_leave_out_a_gate(project: Project) -> None:
     async with factory.opened({"configurable": {"name": "gated"}}, None, None):
         pass
     with pytest.raises(OtherGraph, match="without the gate at node"):
+        async with factory.opened({"configurable": {"name": "ana"}}, None, None):
+            raise AssertionError("nothing may run")
+
+
+async def test_a_factory_may_not_leave_out_a_gate_of_a_subgraph(project: Project) -> None:
+    factory = _with_factories(project, "of_inner_gates").factories["shop"]
+    with pytest.raises(OtherGraph, match=r"without the gate at inner\|node"):
         async with factory.opened({"configurable": {"name": "ana"}}, None, None):
             raise AssertionError("nothing may run")
 

@@ -367,3 +367,28 @@ def test_a_page_shows_what_a_graph_stores(console: Console) -> None:
         here = {"namespace": json.dumps([thread_id, "triage"])}
         assert "learned later" in erin.get(f"/threads/{thread_id}/store/", params=here).text
         assert erin.get(f"/threads/{thread_id}/store/", params={"namespace": "{"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("graph", "given", "edits", "seen"),
+    [
+        ("big_at_gate", BIG, {"price": {"op": "set", "value": 4.5}}, {"got": [2**53 + 1, 4.5], "kind": "int"}),
+        ("big_at_gate", BIG, {"order": {"op": "set", "value": 2**64 - 1}}, {"got": [2**64 - 1, 5.0], "kind": "int"}),
+        (
+            "in_order",
+            {},
+            {"deep": {"op": "set", "value": {"a": {"b": 3, "y": 1}, "z": 1}}},
+            {"seen": '{"z": 1, "a": {"y": 1, "b": 3}}'},
+        ),
+    ],
+)
+def test_an_edit_at_a_gate_leaves_the_rest_exactly_as_it_was(
+    console: Console, graph: str, given: Any, edits: Any, seen: dict[str, Any]
+) -> None:
+    approval = asked(console, graph, given)
+    with console.api("alice") as alice:
+        ballot = {"verdict": "approve", "seen_digest": approval["digest"], "edits": edits}
+        alice.post(f"/approvals/{approval['id']}/votes", json=ballot).raise_for_status()
+    assert console.run_of(approval["id"])["status"] == "finished"
+    values = ended(console, Case(graph, []), approval["thread_id"])[0]
+    assert {name: values[name] for name in seen} == seen

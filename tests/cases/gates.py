@@ -1,5 +1,6 @@
 """Breakpoints: inside a subgraph twice, behind a Send, and over an input that the thread has already."""
 
+import json
 import operator
 from typing import Annotated, Any, Literal
 
@@ -82,6 +83,20 @@ int_keys = chain(
     of={
         "prepare": lambda state: {"limits": {1: 10.0, 2: 20.0}, "flags": {True: "yes"}, "pair": (1, "x")},
         "act": lambda state: {"seen": f"{state['limits']!r} {state['flags']!r} {state['pair']!r}"},
+    },
+).compile(interrupt_before=["act"])
+
+
+class Deep(TypedDict, total=False):
+    deep: dict[str, Any]
+    seen: str
+
+
+in_order = chain(
+    Deep,
+    of={
+        "prepare": lambda state: {"deep": {"z": 1, "a": {"y": 1, "b": 2}}},
+        "act": lambda state: {"seen": json.dumps(state["deep"])},
     },
 ).compile(interrupt_before=["act"])
 

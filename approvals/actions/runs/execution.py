@@ -64,8 +64,10 @@ async def _carry_out(taken: TakenRun) -> None:
     worker = await runtime.worker()
     graph = worker.graphs.get(taken.graph_id)
     if graph is None:
-        missing = Failed("GraphMissing", f"This worker has no graph {taken.graph_id}. Add it to langgraph.json.")
-        return await in_database(settling.store)(taken, missing, None)
+        why = (
+            worker.broken.get(taken.graph_id) or f"This worker has no graph {taken.graph_id}. Add it to langgraph.json."
+        )
+        return await in_database(settling.store)(taken, Failed("GraphMissing", why), None)
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     try:
         outcome = await _run(work, worker, head_at_stop)
