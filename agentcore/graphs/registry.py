@@ -68,9 +68,10 @@ def load(path: str | Path) -> LoadedGraphs:
         except RegistryError as error:
             loaded.broken[entry.id] = str(error)
             problems.append(error)
-            logger.error("%s", error)
     if not loaded.graphs:
         raise problems[0]
+    for problem in problems:
+        logger.error("%s", problem)
     return loaded
 
 

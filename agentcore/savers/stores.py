@@ -33,15 +33,19 @@ logger = logging.getLogger(__name__)
 
 StoreOf = Callable[[Saver], BaseStore]
 """Returns the store of a run, by the saver of that run, whose fence it shares."""
-_IS_THERE = "to_regclass('{}') IS NOT NULL"
 _SETUP_LOCK = 0x434F554E55  # the next after that of the checkpoint tables
 NOT_SET_UP = "The tables of the store are not set up. Type: manage.py setup_checkpointer"
 
 
 async def setup(pool: Pool, options: Mapping[str, Any], *, timeout_seconds: float = 30) -> None:
-    """Create the tables of the store, one process after the other. Raises SetupFailed."""
+    """Create the tables of the store, one process after the other. Where all is in place it only reads.
+
+    Raises SetupFailed.
+    """
     async with pool.connection() as connection:
         try:
+            if await _is_ready(connection, options):
+                return
             async with asyncio.timeout(timeout_seconds):
                 # Not pg_advisory_lock: who waits in it holds a snapshot that CREATE INDEX CONCURRENTLY waits for.
                 while not await _is_true(connection, f"SELECT pg_try_advisory_lock({_SETUP_LOCK}) AS ready"):  # noqa: ASYNC110
@@ -54,6 +58,20 @@ async def setup(pool: Pool, options: Mapping[str, Any], *, timeout_seconds: floa
             raise SetupFailed("Another process sets up the store, and does not end. Try again.") from None
         except DatabaseError as error:
             raise SetupFailed(f"PostgreSQL does not set up the store: {error.diag.message_primary}.") from error
+
+
+async def _is_ready(connection: Any, options: Mapping[str, Any]) -> bool:
+    """Return whether each table is there, in this version of LangGraph or a later one."""
+    wanted: dict[str, Sequence[Any]] = {"store": AsyncPostgresStore.MIGRATIONS}
+    if options.get("index"):
+        wanted["vector"] = AsyncPostgresStore.VECTOR_MIGRATIONS
+    for name, migrations in wanted.items():
+        if not await _is_true(connection, f"SELECT to_regclass('{name}_migrations') IS NOT NULL AS ready"):
+            return False
+        newest = f"SELECT coalesce(max(v), -1) >= {len(migrations) - 1} AS ready FROM {name}_migrations"
+        if not await _is_true(connection, newest):
+            return False
+    return await _is_true(connection, "SELECT to_regclass('store') IS NOT NULL AS ready")
 
 
 async def _is_true(connection: Any, sql: str) -> bool:
@@ -93,11 +111,10 @@ def _told() -> Iterator[None]:
 @asynccontextmanager
 async def open_postgres(pool: Pool, options: Mapping[str, Any]) -> AsyncIterator[StoreOf]:
     """Yield what returns a run's store over the pool of the checkpoints, and delete what has expired meanwhile."""
-    if not await _is_ready(pool, options):
-        try:
-            await setup(pool, options)
-        except SetupFailed as error:  # graphs that store nothing run all the same
-            logger.warning("%s %s", NOT_SET_UP, error)
+    try:
+        await setup(pool, options)
+    except SetupFailed as error:  # graphs that store nothing run all the same
+        logger.warning("%s %s", NOT_SET_UP, error)
     store = PostgresStore(pool, **options)
     await store.start_ttl_sweeper()
     try:
@@ -111,12 +128,6 @@ def _with_own_lock(store: PostgresStore) -> PostgresStore:
     own = copy.copy(store)
     own.lock, own._task = asyncio.Lock(), None  # the task is the original's, and would end with the copy
     return own
-
-
-async def _is_ready(pool: Pool, options: Mapping[str, Any]) -> bool:
-    tables = ["store", "store_migrations", *(["store_vectors"] if options.get("index") else [])]
-    async with pool.connection() as connection:
-        return await _is_true(connection, f"SELECT {' AND '.join(map(_IS_THERE.format, tables))} AS ready")
 
 
 class RunStore(BaseStore):

@@ -3,14 +3,14 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentcore.graphs.store_section import read_section
-from agentcore.plain.errors import FenceLost, RegistryError
+from agentcore.plain.errors import FenceLost, RegistryError, SetupFailed
 from agentcore.savers import opening, sqlite, stores
 from agentcore.savers.fence import fenced
 from agentcore.savers.memory import MemorySaver
@@ -120,3 +120,26 @@ async def test_items_expire_as_the_section_says(database: str) -> None:
         async with pool.connection() as connection:
             [row] = await (await connection.execute("SELECT expires_at IS NOT NULL AS expires FROM store")).fetchall()
         assert row["expires"]
+
+
+async def test_a_store_that_is_set_up_asks_for_no_right_but_to_read(database: str) -> None:
+    url = servers.clone()
+    async with opening.open_pool(url) as pool:
+        await stores.setup(pool, {})
+        async with pool.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+            await stores.setup(_OfOne(connection), {})
+            with pytest.raises(SetupFailed, match="read-only"):
+                await stores.setup(_OfOne(connection), {"index": {"dims": 3, "embed": lambda texts: []}})
+            await connection.execute("SET default_transaction_read_only = off")
+
+
+class _OfOne:
+    """A pool of this one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        yield self._connection

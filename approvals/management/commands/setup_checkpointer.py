@@ -17,7 +17,7 @@ from approvals.jobs import runtime
 
 
 class Command(BaseCommand):
-    help = "Create the checkpoint tables: once for each deploy; several processes may do it at once."
+    help = "Create the tables of checkpoints and store: once for each deploy; several processes may do it at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--timeout", type=float, default=30, help="seconds to wait for others, in all")
