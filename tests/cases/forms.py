@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from langgraph.types import interrupt
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from tests.cases.building import chain
@@ -71,11 +71,12 @@ class Topic(TypedDict, total=False):
 def _asking(kind: Any) -> Any:
     def ask(state: Topic) -> Any:
         given = interrupt({"question": "Fill this in."}, response_schema=kind)
-        return {"got": given.model_dump(mode="json") if isinstance(given, BaseModel) else given}
+        return {"got": TypeAdapter(kind).dump_python(given, mode="json") if not isinstance(kind, dict) else given}
 
     return chain(Topic, of={"ask": ask}).compile()
 
 
 sheet, refund, choice, yes_or_no = (_asking(kind) for kind in (Sheet, Refund, Literal["a", "b"], bool))
+lines = _asking(list[Line])
 RAW = {"type": "object", "properties": {"why": {"type": "string", "maxLength": 5}}, "required": ["why"]}
 raw = _asking(RAW)

@@ -51,6 +51,17 @@ def _edit_price(payload: Any) -> Any:
     return [{"type": "edit", "args": {"action": "pay", "args": {**args, "price": 4.5}}}]
 
 
+def _approve_all(payload: Any) -> Any:
+    return {"decisions": [{"type": "approve"} for _ in payload["action_requests"]]}
+
+
+TYPED_CHAT = {
+    "input-messages--items": "0",
+    "input-messages-0--pick": "0",
+    "input-messages-0--of0-role": '"user"',
+    "input-messages-0--of0-content": "Hi.",
+}
+"""A message of a list, as its fields on the start page have it."""
 SHEET = {
     "zeta": "y", "number": 4, "amount": 19.99, "ratio": 0.3, "day": "2026-03-29", "plan": "Team", "plans": ["Free"],
     "tags": ["b"], "lines": [{"sku": "B-2", "count": 3}], "pay": {"kind": "card", "last_four": "1234"}, "sure": True,
@@ -122,4 +133,11 @@ CASES: list[Case] = [
     Case("by_config", [{"topic": "x"}]),
     Case("by_config", [{"topic": "x"}], more={"config": {"configurable": {"user_id": "ana"}}}, name="configurable"),
     *(Case(f"f_{name}", [{"topic": "x"}]) for name in ("plainly", "runtime", "keyword", "configured", "lazy")),
+    *(
+        Case(graph, [{"messages": CHAT}], fields=TYPED_CHAT, name="typed")
+        for graph in ("chat_of_base", "chat_of_any", "chat_bare")
+    ),
+    Case("lines", [{"topic": "x"}], lambda payload: [{"sku": "A", "count": 2}, {"sku": "B"}]),
+    Case("code", [{"messages": CHAT}], _approve_all),
+    Case("structured", [{"messages": CHAT}], _approve_all),
 ]

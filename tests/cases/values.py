@@ -11,9 +11,11 @@ from uuid import UUID
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.types import interrupt
+from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from tests.cases.building import chain
@@ -173,3 +175,54 @@ def ask_texts(state: Inbox) -> Any:
 
 
 texts_in_inbox = chain(Inbox, of={"ask": ask_texts}).compile()
+
+
+CODE = "import os\nfor name in os.listdir('/'):\n\tprint(name)  # <script>alert(1)</script>\n\n\n    \nos.remove('x')\n"
+CSV = "id;name\r\n1;\"A; B\"\r\n=cmd|' /C calc'!A0;x\r\n"
+
+
+@tool
+def run_code(code: str, config: RunnableConfig, timeout: float = 5) -> str:
+    """Run code."""
+    record("run_code", config, code=code, timeout=timeout)
+    return json.dumps(code)
+
+
+@tool
+def upload(name: str, csv: str, blob: str, rows: list[dict[str, Any]], config: RunnableConfig) -> str:
+    """Upload."""
+    record("upload", config, file=name, csv=csv, size=len(blob), rows=len(rows))
+    return "uploaded"
+
+
+class Report(BaseModel):
+    title: str
+    score: int
+
+
+@tool
+def pay(amount: float, config: RunnableConfig) -> str:
+    """Pay."""
+    record("pay", config, amount=amount)
+    return f"paid {amount}"
+
+
+@tool
+def ping() -> str:
+    """Ping."""
+    return "pong"
+
+
+_upload = {"name": " x ", "csv": CSV, "blob": "QUJD" * 20_000, "rows": [{"n": place} for place in range(100)]}
+code = create_agent(
+    Script(turns=[[("run_code", {"code": CODE}), ("upload", _upload)], "Done."]),
+    [run_code, upload],
+    middleware=[HumanInTheLoopMiddleware(interrupt_on={"run_code": True, "upload": True})],
+)
+_calls = [("pay", {"amount": 5}), ("ping", {}), ("pay", {"amount": 5}), ("nonsense", {"x": 1})]
+structured = create_agent(
+    Script(turns=[_calls, [("Report", {"title": "T", "score": 3})]]),
+    [pay, ping],
+    response_format=ToolStrategy(Report),
+    middleware=[HumanInTheLoopMiddleware(interrupt_on={"pay": True, "ping": False})],
+)
