@@ -69,6 +69,8 @@ class Worker(models.Model):
     name = models.CharField(max_length=40)
     """Host and process, as leases have it."""
     graphs = models.JSONField(default=list)
+    broken = models.JSONField(default=dict)
+    """A sentence for each graph of langgraph.json that it could not load."""
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now(), db_index=True)
 
@@ -142,6 +144,8 @@ class Thread(models.Model):
     is_poisoned = models.BooleanField(default=False)
     """An answer is stored with a question here that its node failed with."""
 
+    options = CanonicalJSONField(default=dict)
+    """Context and config of its runs, as they came with the last input."""
     authors = models.JSONField(default=list)
     """Who gave the thread its content, through forks too: `authors.Author` as plain data."""
     forked_from = models.CharField(max_length=255, blank=True, db_index=True)

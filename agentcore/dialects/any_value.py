@@ -8,7 +8,9 @@ from agentcore.plain.quoting import named, quoted, short, told
 from agentcore.plain.types import Action, Choice, PendingInterrupt, Question
 
 _LONGEST = 120
-_TELLING = ("question", "message", "prompt", "text", "title", "instruction", "task", "query")
+_TELLING = (
+    "question", "message", "prompt", "text", "title", "instruction", "task", "query", "__copilotkit_interrupt_value__"
+)  # fmt: skip
 """Keys under which agents put the words of their question."""
 
 
@@ -32,7 +34,9 @@ def question(pending: PendingInterrupt, answer_schema: dict[str, Any] | None) ->
 
 
 def words_of(value: Any) -> str:
-    """Return the question in a payload: the text itself, or the value of a key such as `question`."""
+    """Return the question in a payload: a text, the only one of a list, or the value of a key such as `question`."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, Mapping):
         value = next((value[key] for key in _TELLING if isinstance(value.get(key), str)), "")
     return value.strip() if isinstance(value, str) else ""

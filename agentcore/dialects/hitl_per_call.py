@@ -29,7 +29,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion |
         payload = _CallPayload.model_validate(pending.value)
     except ValidationError:
         return None
-    schema = pending.response_schema or {}
+    schema = schemas.with_order(pending.response_schema or {})
     if not schemas.is_schema(schema):
         return None
     kinds = dict(_kinds(schema))

@@ -13,7 +13,7 @@ def read(pending: PendingInterrupt, tools: Mapping[str, Any]) -> AskedQuestion |
     """Return what is asked, or None if it has no schema that can be used."""
     if not pending.response_schema or not schemas.is_schema(pending.response_schema):
         return None
-    return any_value.question(pending, pending.response_schema)
+    return any_value.question(pending, schemas.with_order(pending.response_schema))
 
 
 def write(question: Question, choices: Sequence[Choice]) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import importlib
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from inspect import isclass
 from pathlib import Path
@@ -35,7 +36,17 @@ def declared_types(graph: CompiledGraph) -> Allowlist:
     for each in (graph, *(subgraph for _, subgraph in graph.get_subgraphs(recurse=True))):
         for annotation in _annotations(each):
             _collect(annotation, seen)
-    return frozenset((found.__module__, found.__name__) for found in seen if _holds_data(found))
+    declared = [found for found in seen if _holds_data(found)]
+    for found in declared:
+        _make_importable(found)
+    return frozenset((found.__module__, found.__name__) for found in declared)
+
+
+def _make_importable(found: type) -> None:
+    """Put `Box[int]` where a checkpoint names it: pydantic does so only for one that is written outside a class."""
+    module = sys.modules.get(found.__module__)
+    if "[" in found.__name__ and module is not None and not hasattr(module, found.__name__):
+        setattr(module, found.__name__, found)
 
 
 def _listed(entry: GraphEntry) -> Allowlist:

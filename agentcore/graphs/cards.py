@@ -1,43 +1,37 @@
 """The card of a graph: what is known of it without running it."""
 
-import operator
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args
 
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 
+from agentcore.graphs import inputs, merging
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.subgraphs import graphs_in
 from agentcore.graphs.tools import tool_names
+from agentcore.plain import schemas
 from agentcore.plain.nodes import INTERNAL, title_of
 from agentcore.plain.thread_graphs import AGENT_KEY
 from agentcore.plain.types import Channel, GraphCard
 
 _MERGING = {"Topic", "DeltaChannel"}
 _LONGEST_TYPE = 80  # characters
-_SHORT_MESSAGE = {
-    "title": "Message",
-    "type": "object",
-    "properties": {
-        "role": {"enum": ["user", "assistant", "system", "human", "ai", "developer", "tool"], "default": "user"},
-        "content": {"title": "Content", "type": "string", "maxLength": 100_000},
-    },
-    "required": ["role", "content"],
-}
-"""A message as people write it: LangChain accepts it in place of a message object."""
 
 
 def card(graph_id: str, graph: CompiledGraph, *, code_digest: str = "") -> GraphCard:
     """Return the card as plain data: nodes with their gates, edges, channels with their schemas, the input schema."""
-    input_schema, problem = _schema(graph, "get_input_jsonschema")
+    found, problem = _schema(graph, "get_input_jsonschema")
+    input_schema = inputs.flat(found)
     inner = {"|".join(path): each for path, each in graphs_in(graph).items() if path}
     return replace(
         _bare_card(graph_id, graph),
-        input_schema=_with_short_messages(input_schema),
+        input_schema=inputs.form_schema(graph, input_schema),
+        input_limits=inputs.limits(graph, input_schema),
+        context_schema=_context_schema(graph),
+        needed=inputs.needed(graph, input_schema),
         input_schema_problem=problem,
         code_digest=code_digest,
         secrets=secret_paths(graph),
@@ -111,15 +105,11 @@ def _channels(graph: CompiledGraph) -> list[Channel]:
 
 def _channel(name: str, channel: Any, schema: dict[str, Any] | None, definitions: dict[str, Any]) -> Channel:
     is_reducer = isinstance(channel, BinaryOperatorAggregate) or type(channel).__name__ in _MERGING
-    value_type = _bare(channel.ValueType if isinstance(channel, BaseChannel) else Any)
+    value_type = merging.bare(channel.ValueType if isinstance(channel, BaseChannel) else Any)
     full = {} if schema is None else {**schema, **(definitions if "$ref" in str(schema) else {})}
-    merges, words = _merging(channel, value_type)
+    merges, words = merging.told(channel, value_type)
     type_name = "list of messages" if merges == "messages" else _type_name(value_type)
     return Channel(name=name, type=type_name, is_reducer=is_reducer, schema=full, merges=merges, words=words)
-
-
-def _bare(annotation: Any) -> Any:
-    return _bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
 
 
 def _type_name(value_type: Any) -> str:
@@ -128,51 +118,14 @@ def _type_name(value_type: Any) -> str:
     return name if len(name) <= _LONGEST_TYPE else name[: _LONGEST_TYPE - 1] + "…"
 
 
-def merging_of(channel: Any) -> str:
-    """Return `replaces`, `appends`, `adds`, `messages`, `keys` or `other`."""
-    return _merging(channel, _bare(getattr(channel, "ValueType", Any)))[0]
-
-
-def _merging(channel: Any, value_type: Any) -> tuple[str, str]:
-    """Return a sentence about what the graph does with a value written to a channel."""
-    if type(channel).__name__ == "Topic":
-        return "appends", "appends"
-    reducer = getattr(channel, "operator", None) or getattr(channel, "reducer", None)
-    if reducer is None:
-        return "replaces", "replaces"
-    name = str(getattr(reducer, "__name__", type(reducer).__name__))
-    kind = get_origin(value_type) or value_type
-    is_kind = isinstance(kind, type)
-    if name.strip("_") in ("add_messages", "messages_delta_reducer"):
-        return "messages", "merges messages by id"
-    if reducer in (operator.add, operator.iadd) and is_kind and issubclass(kind, int | float):
-        return "adds", "adds"
-    if reducer in (operator.add, operator.iadd, operator.concat):
-        return "appends", "appends"
-    if reducer in (operator.or_, operator.ior) and is_kind and issubclass(kind, Mapping):
-        return "keys", "merges keys"
-    return "other", "merges with a function of its own" if name == "<lambda>" else f"merges with {name}"
-
-
-def _with_short_messages(schema: Any) -> Any:
-    """Let a message also be `{"role", "content"}`.
-
-    LangChain's schema demands exactly one of several kinds that overlap.
-    """
-    if isinstance(schema, list):
-        return [_with_short_messages(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kinds = schema.get("oneOf")
-    if isinstance(kinds, list) and {"$ref": "#/$defs/HumanMessage"} in kinds:
-        others = {name: value for name, value in schema.items() if name not in ("oneOf", "discriminator")}
-        return {**others, "anyOf": [_SHORT_MESSAGE, *kinds]}
-    return {name: _with_short_messages(value) for name, value in schema.items()}
+def _context_schema(graph: CompiledGraph) -> dict[str, Any] | None:
+    found = _schema(graph, "get_context_jsonschema")[0] if graph.context_schema else None
+    return inputs.flat(found) if found else None
 
 
 def _schema(graph: CompiledGraph, method: str) -> tuple[dict[str, Any] | None, str]:
     try:
-        return getattr(graph, method)(), ""
+        return schemas.with_order(getattr(graph, method)()), ""
     except Exception as error:  # noqa: BLE001 - pydantic raises many kinds; the form falls back to JSON and says why
         reason = str(error).partition("\n")[0]
         return None, f"The graph's schema cannot be made: {reason}"

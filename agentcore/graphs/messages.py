@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from agentcore.graphs.cards import merging_of
+from agentcore.graphs.merging import merging_of
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.plain.messages import MESSAGE_FIELDS
 

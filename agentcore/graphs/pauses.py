@@ -10,6 +10,7 @@ from agentcore import dialects
 from agentcore.graphs import cards, tools
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.subgraphs import graph_at
+from agentcore.plain import schemas
 from agentcore.plain.types import Pause, Snapshot
 
 
@@ -45,4 +46,4 @@ def _schema_of_input(graph: CompiledGraph, node: str) -> dict[str, Any] | None:
         schema = TypeAdapter(found.input_schema).json_schema() if found else None
     except Exception:  # noqa: BLE001 - pydantic raises many kinds of errors for types without a JSON Schema
         return None
-    return schema if schema and schema.get("properties") else None
+    return schemas.with_order(schema) if schema and schema.get("properties") else None

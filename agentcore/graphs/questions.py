@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, PregelTask, StateSnapshot, _interrupt_id
 
 from agentcore.graphs.registry import CompiledGraph
-from agentcore.plain.json import canonical, digest, to_plain
+from agentcore.plain.json import canonical, digest, has_objects, payload, to_plain
 from agentcore.plain.types import PendingInterrupt
 from agentcore.savers.base import Saver
 
@@ -92,7 +92,8 @@ def iter_pending(places: list[PendingTask]) -> Iterator[PendingInterrupt]:
             yield PendingInterrupt(
                 id=_raised_id(place, number, interrupt) if is_raised else interrupt.id,
                 is_raised=is_raised,
-                value=to_plain(interrupt.value),
+                value=payload(interrupt.value),
+                has_objects=has_objects(interrupt.value),
                 node=place.path[0],
                 response_schema=to_plain(getattr(interrupt, "response_schema", None)),
                 path=place.path,

@@ -1,38 +1,110 @@
 """Load the graphs of langgraph.json, in LangGraph's own format.
 
 An entry is `"id": "./file.py:name"`, `"id": "package.module:name"` or `"id": {"path": ...}`. The name is a compiled
-graph, a builder, or a factory of either (sync or async, with or without the run's config). Types that checkpoints may
-build, beside those the graph declares, are listed under `checkpointer.serde` for all graphs, and in an entry for one.
+graph, a builder, or a factory of either: see `factories`. An entry that cannot be loaded is broken, and stops no other.
+Types that checkpoints may build, beside those the graph declares, are listed under `checkpointer.serde` for all graphs,
+and in an entry for one.
 """
 
-import asyncio
 import hashlib
 import importlib
 import importlib.util
-import inspect
+import logging
 import os
 import sys
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from dotenv import dotenv_values
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
-from agentcore.plain.errors import RegistryError, without_secrets
-from agentcore.plain.langgraph_json import GraphEntry, read_content, read_entries
+from agentcore.graphs import factories
+from agentcore.graphs.factories import CompiledGraph, GraphFactory
+from agentcore.plain.errors import RegistryError
+from agentcore.plain.langgraph_json import GraphEntry, read_content, read_dependencies, read_entries, unused_sections
 
-CompiledGraph = Pregel[Any, Any, Any, Any]
+logger = logging.getLogger(__name__)
+
+__all__ = ["CompiledGraph", "LoadedGraphs", "import_by_path", "load", "load_graphs", "source_digest"]
+_SCRIPTS = (".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
+
+
+@dataclass(frozen=True)
+class LoadedGraphs:
+    """What langgraph.json comes to. `factories` are those that make a graph of each run's own."""
+
+    graphs: dict[str, CompiledGraph] = field(default_factory=dict)
+    factories: dict[str, GraphFactory] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """A sentence for each graph that cannot be loaded."""
 
 
 def load_graphs(path: str | Path) -> dict[str, CompiledGraph]:
-    """Import every graph named in the langgraph.json at `path`; raise RegistryError that names the first bad entry."""
+    """Import the graphs named in the langgraph.json at `path` and return those that can be loaded.
+
+    Raises RegistryError if the file is broken, or no graph of it can be loaded.
+    """
+    return load(path).graphs
+
+
+def load(path: str | Path) -> LoadedGraphs:
+    """Import every graph named in the langgraph.json at `path`. Raises RegistryError as `load_graphs` does."""
     path = Path(path)
     _load_env(path)
-    return {entry.id: _load(entry, path.resolve().parent) for entry in read_entries(path)}
+    entries, loaded = read_entries(path), LoadedGraphs()
+    project = _Project(path.resolve().parent, read_dependencies(path))
+    if unused := unused_sections(path):
+        logger.warning("langgraph.json: what stands under %s is not used here", ", ".join(unused))
+    # At the end: a module of the project takes the place of no installed one, as under LangGraph's server.
+    sys.path.extend(str(base) for base in project.bases if str(base) not in sys.path)
+    problems: list[RegistryError] = []
+    for entry in entries:
+        try:
+            _load(entry, project, loaded)
+        except RegistryError as error:
+            loaded.broken[entry.id] = str(error)
+            problems.append(error)
+    if not loaded.graphs:
+        raise problems[0]
+    for problem in problems:
+        logger.error("%s", problem)
+    return loaded
+
+
+@dataclass(frozen=True)
+class _Project:
+    """The folder of langgraph.json, and what it depends on: folders and packages."""
+
+    root: Path
+    dependencies: Sequence[str]
+
+    @cached_property
+    def bases(self) -> list[Path]:
+        """The folders that modules are looked for in: its own, then its dependencies, in their order.
+
+        A `src` folder without `__init__.py` holds packages, and follows the folder that it is in.
+        """
+        folders = [self.root, *((self.root / name).resolve() for name in self.dependencies)]
+        return list(dict.fromkeys(each for folder in folders if folder.is_dir() for each in _with_source(folder)))
+
+    @property
+    def hint(self) -> str:
+        """How its dependencies are installed, where it names some."""
+        files = ("pyproject.toml", "setup.py")
+        own = [name for name in self.dependencies if any((self.root / name / file).is_file() for file in files)]
+        packages = [name for name in self.dependencies if not (self.root / name).is_dir()]
+        wanted = [*(f"-e {name}" for name in own), *packages]
+        return f". Install what it needs beside Countersign: pip install {' '.join(wanted)}" if wanted else ""
+
+
+def _with_source(folder: Path) -> Iterator[Path]:
+    yield folder
+    if (folder / "src").is_dir() and not (folder / "src" / "__init__.py").exists():
+        yield folder / "src"
 
 
 def source_digest(entry: GraphEntry, root: Path) -> str:
@@ -58,13 +130,23 @@ def _load_env(path: Path) -> None:
             os.environ.setdefault(name, str(value))
 
 
-def _load(entry: GraphEntry, root: Path) -> CompiledGraph:
-    module = _import(entry, root)
+def _load(entry: GraphEntry, project: _Project, loaded: LoadedGraphs) -> None:
+    """Add the graph of an entry to what is loaded."""
+    module = _import(entry, project)
     if not hasattr(module, entry.attribute):
         raise RegistryError(
             f'{entry}: there is no "{entry.attribute}" in {entry.module}. Correct the name after the colon.'
         )
-    return _compiled(getattr(module, entry.attribute), entry)
+    found = getattr(module, entry.attribute)
+    if isinstance(found, Pregel | StateGraph):
+        loaded.graphs[entry.id] = factories.compiled(found, entry)
+        return
+    if not callable(found):
+        raise RegistryError(f"{entry} is a {type(found).__name__}, not a graph, a builder or a factory.")
+    graph, is_once = factories.load(found, entry)
+    loaded.graphs[entry.id] = graph
+    if not is_once:
+        loaded.factories[entry.id] = GraphFactory(entry, found, graph)
 
 
 def _file_of(entry: GraphEntry, root: Path) -> Path | None:
@@ -72,31 +154,32 @@ def _file_of(entry: GraphEntry, root: Path) -> Path | None:
     return (root / entry.module).resolve() if is_file else None
 
 
-def _import(entry: GraphEntry, root: Path) -> ModuleType:
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    file = _file_of(entry, root)
+def _import(entry: GraphEntry, project: _Project) -> ModuleType:
+    if entry.module.endswith(_SCRIPTS):
+        raise RegistryError(f"{entry}: this is a graph in JavaScript, which Countersign does not run. It runs Python.")
+    file = _file_of(entry, project.root)
     if file is not None and not file.is_file():
         raise RegistryError(f"{entry}: there is no such file. The path is relative to langgraph.json.")
     try:
-        return _import_file(file, root) if file else importlib.import_module(entry.module)
+        return _import_file(file, project.bases) if file else importlib.import_module(entry.module)
     except RegistryError:
         raise
     except (Exception, SystemExit) as error:
-        raise RegistryError(f"{entry}: importing it raised {_told(error)}") from error
+        hint = project.hint if isinstance(error, ModuleNotFoundError) else ""
+        raise RegistryError(f"{entry}: importing it raised {factories.told(error)}{hint}") from error
 
 
-def _import_file(file: Path, root: Path) -> ModuleType:
+def _import_file(file: Path, bases: Sequence[Path]) -> ModuleType:
     """Import the file under the name that the project itself would use, so that classes in checkpoints have one
     module name.
     """
-    if file.is_relative_to(root):
-        parts = file.relative_to(root).with_suffix("").parts
-        if all(part.isidentifier() for part in parts):
+    for base in sorted(bases, key=lambda base: len(base.parts), reverse=True):
+        parts = file.relative_to(base).with_suffix("").parts if file.is_relative_to(base) else ()
+        if parts and all(part.isidentifier() for part in parts):
             module = _try_import(".".join(parts))
             if module is not None and module.__file__ and Path(module.__file__).resolve() == file:
                 return module
-    return _import_by_path(file)
+    return import_by_path(file)
 
 
 def _try_import(name: str) -> ModuleType | None:
@@ -109,7 +192,8 @@ def _try_import(name: str) -> ModuleType | None:
         raise
 
 
-def _import_by_path(file: Path) -> ModuleType:
+def import_by_path(file: Path) -> ModuleType:
+    """Import a file that has no name as a module of the project."""
     name = f"{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -118,73 +202,3 @@ def _import_by_path(file: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _compiled(candidate: Any, entry: GraphEntry) -> CompiledGraph:
-    if isinstance(candidate, Pregel):
-        return candidate
-    if isinstance(candidate, StateGraph):
-        return _compile(candidate, entry)
-    if not callable(candidate):
-        raise RegistryError(f"{entry} is a {type(candidate).__name__}, not a graph, a builder or a factory.")
-    made = _call_factory(candidate, entry)
-    if not isinstance(made, Pregel | StateGraph):
-        raise RegistryError(
-            f"{entry}: the factory returned a {type(made).__name__}. Return a compiled graph or a builder."
-        )
-    return _compiled(made, entry)
-
-
-def _compile(builder: Any, entry: GraphEntry) -> CompiledGraph:
-    try:
-        graph: CompiledGraph = builder.compile()
-    except Exception as error:
-        raise RegistryError(f"{entry}: the builder does not compile: {_told(error)}") from error
-    return graph
-
-
-def _call_factory(factory: Any, entry: GraphEntry) -> Any:
-    wanted = _required(factory)
-    if len(wanted) > 1:
-        raise RegistryError(f"{entry}: a factory takes no argument, or the run's config; this one takes {len(wanted)}.")
-    try:
-        made = factory(*([{"configurable": {}}] if wanted else []))
-        return _awaited(made) if inspect.isawaitable(made) else made
-    except Exception as error:
-        raise RegistryError(f"{entry}: the factory raised {_told(error)}") from error
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {without_secrets(str(error))}"
-
-
-def _required(factory: Any) -> list[inspect.Parameter]:
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # some classes of C have none
-        return []
-    return [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-
-
-def _awaited(awaitable: Any) -> Any:
-    """Run an async factory in an event loop of its own: graphs are loaded before, and sometimes inside, the server's
-    loop.
-    """
-    result: list[Any] = []
-    problem: list[BaseException] = []
-
-    async def make() -> None:
-        result.append(await awaitable)
-
-    def run() -> None:
-        try:
-            asyncio.run(make())
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
-            problem.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if problem:
-        raise problem[0]
-    return result[0]

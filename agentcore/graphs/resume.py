@@ -12,6 +12,7 @@ from langgraph.graph import END
 from langgraph.types import Command
 
 from agentcore.dialects.hitl_batched import choice_in
+from agentcore.dialects.unchanged import as_asked
 from agentcore.graphs import mending, per_task, questions, state_edits
 from agentcore.graphs.cards import approval_metadata
 from agentcore.graphs.registry import CompiledGraph
@@ -21,7 +22,7 @@ from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, graph_at
 from agentcore.plain import bound_bytes, masks
 from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotEdit
-from agentcore.plain.json import canonical, to_plain
+from agentcore.plain.json import as_in, canonical, payload, untagged
 from agentcore.plain.types import NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.testing.failpoints import is_off, reach
 
@@ -72,8 +73,8 @@ def _at(run: RunContext, **place: Any) -> _At:
     return _At(**vars(run), **place)
 
 
-async def start(run: RunContext, input: Mapping[str, Any] | None) -> Outcome:
-    """Give the thread new input. If this run began before a crash, go on from its last checkpoint.
+async def start(run: RunContext, input: Any) -> Outcome:
+    """Give the thread new input, anything but None. If this run began before a crash, go on from its last checkpoint.
 
     Without input the thread goes on from where it stands, and passes no gate and no question.
     """
@@ -117,7 +118,7 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
             state_edits.check_nothing_blocked(here)
             if answer.verdict == "approve" and not answer.interrupt_id:
                 state_edits.check_nothing_sent(here)
-            answer = replace(answer, edits=masks.restored(answer.edits, here.values, here.secrets))
+            answer = replace(answer, edits=_in_order(masks.restored(answer.edits, here.values, here.secrets), here))
         if answer.interrupt_id.startswith(questions.RAISED):
             return await _answer_raised(at, here, answer, is_edited)
         if answer.interrupt_id:
@@ -125,6 +126,11 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except CannotEdit as error:
         return Failed(INVALID_EDIT, str(error))
+
+
+def _in_order(edits: Edits, here: Snapshot) -> Edits:
+    """Return the edits with the keys of their objects in the order that the state has them."""
+    return {name: {**edit, "value": as_in(edit["value"], here.values.get(name))} for name, edit in edits.items()}
 
 
 def _is_past(run: RunContext, here: Snapshot, expected_head: str) -> bool:
@@ -176,8 +182,9 @@ async def _approve(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> 
 
 async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
     """Give the answer to its question. One that is stored already, because the node failed with it, is given again."""
+    answer = replace(answer, answer=await _as_asked(at, here, answer))
     if answer.interrupt_id in here.answers:
-        is_same = canonical(here.answers[answer.interrupt_id]) == canonical(to_plain(answer.answer))
+        is_same = _is_same(here.answers[answer.interrupt_id], answer.answer)
         return await _go_on(at, None, here.checkpoint_id) if is_same else _gone(here)
     if answer.interrupt_id not in {questions.id for questions in here.interrupts}:
         was_given = at.is_retried and await _was_given(at, here, answer)
@@ -198,6 +205,24 @@ async def _respond(at: _At, here: Snapshot, answer: Answer) -> Outcome:
         if found.digest != answer.result_digest:
             return Mismatch(answer.result_digest, found.digest, NOT_AS_SHOWN)
     return await _go_on(at, Command(resume={answer.interrupt_id: answer.answer}, update=update), here.checkpoint_id)
+
+
+def _is_same(stored: Any, given: Any) -> bool:
+    """Compare a stored answer with ours. What nobody changed in it may be an object of the agent."""
+    return canonical(untagged(stored)) == canonical(payload(given))
+
+
+async def _as_asked(at: _At, here: Snapshot, answer: Answer) -> Any:
+    """Return the answer with what nobody changed as the agent asked it."""
+    asked = next((each for each in here.interrupts if each.id == answer.interrupt_id), None)
+    if asked is None:
+        return answer.answer
+    value = asked.value
+    if asked.has_objects:
+        places = await read_pending_tasks(at.graph, at.saver, config_for(at.thread_id))
+        found = [each.value for place in places for each in place.task.interrupts if each.id == asked.id]
+        value = found[0] if found else value
+    return as_asked(answer.answer, value)
 
 
 async def _answer_raised(at: _At, here: Snapshot, answer: Answer, is_edited: bool) -> Outcome:
@@ -226,7 +251,7 @@ async def _was_given(at: _At, here: Snapshot, answer: Answer) -> bool:
     """Return whether the node has ended with this very answer, while its step is not over."""
     given = await questions.answer_of_ended(at.graph, at.saver, config_for(at.thread_id), answer.interrupt_id)
     if given:
-        return canonical(given[0]) == canonical(to_plain(answer.answer))
+        return _is_same(given[0], answer.answer)
     # LangGraph keeps the first answer of a node, not the last. If nothing else waits, no other answer came in between.
     return bool(here.waiting) and not here.interrupts
 
@@ -314,7 +339,7 @@ async def _after_edit(at: _At) -> Snapshot:
     return here
 
 
-async def _go_on(at: _At, input: Mapping[str, Any] | Command[Any] | None, expected_head: str | None) -> Outcome:
+async def _go_on(at: _At, input: Any, expected_head: str | None) -> Outcome:
     if expected_head and expected_head != at.compared and (conflict := await _changed(at, expected_head)):
         return conflict
     begun: list[Step] = []

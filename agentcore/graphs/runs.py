@@ -6,7 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from langgraph.types import Command, Durability
+from langgraph.store.base import BaseStore
+from langgraph.types import Durability
 
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
@@ -26,7 +27,7 @@ UNFINISHED_TOLD = (
     "The run stopped inside {} without saying why: a graph that it calls may stand at a breakpoint, where the console"
     " cannot see it. Nothing passes that breakpoint. Compile the graph where the node's function can be seen to use it."
 )
-_LONGEST_MESSAGE = 500
+LONGEST_MESSAGE = 500
 _STRICT_RESUME = "__pregel_strict_resume"  # LangGraph's own, private; a test pins it
 
 
@@ -54,6 +55,14 @@ class RunContext:
     """Notes the tools that are called."""
     is_retried: bool = False
     """This run has begun before."""
+    configurable: Mapping[str, Any] = field(default_factory=dict)
+    """What nodes and factories find in the config, beside what LangGraph puts there."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """`recursion_limit` and `tags` of the config."""
+    context: Any = None
+    """The context of the run, as its graph's `context_schema` has it."""
+    store: BaseStore | None = None
+    """The store that nodes are given, in place of the graph's own."""
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
     """Asked about a gate that an edit leads to: what it refuses is asked anew."""
     changes: Callable[[str], Awaitable[list[str]]] | None = None
@@ -73,28 +82,27 @@ class RunContext:
 
 async def run_until_pause(
     run: RunContext,
-    input: Mapping[str, Any] | Command[Any] | None,
+    input: Any,
     *,
     expected_head: str | None = None,
     hold: Hold = NOTHING_HELD,
 ) -> Outcome:
     """Run a graph on a thread and return how it stopped.
 
-    `input` is new input, or None to go on from where the thread stands. With `expected_head`, a thread at another
-    checkpoint is left alone: Mismatch. Held subgraphs stay where they stand. Checkpoints are written before the next
-    step begins (`durability="sync"`). Raises FenceLost if the saver has a fence and a write was refused, or if
-    `run.on_step` raised it.
+    `input` is new input, whatever the graph takes, a `Command`, or None to go on from where the thread stands. With
+    `expected_head`, a thread at another checkpoint is left alone: Mismatch. Held subgraphs stay where they stand.
+    Checkpoints are written before the next step begins (`durability="sync"`). Raises FenceLost if the saver has a fence
+    and a write was refused, or if `run.on_step` raised it.
     """
     graph, saver, thread_id = run.graph, run.saver, run.thread_id
-    config = config_for(thread_id) | {"metadata": dict(run.metadata)}
-    config["configurable"][_STRICT_RESUME] = True
-    config["callbacks"] = [run.watch]
+    config: Any = {**run.options, **config_for(thread_id), "metadata": dict(run.metadata), "callbacks": [run.watch]}
+    config["configurable"] = {**run.configurable, **config["configurable"], _STRICT_RESUME: True}
     durability: Durability = "async" if is_off("sync") else "sync"
     running = _Running(run.on_step)
     with lost_told(saver):
         try:
-            stream = with_saver(graph, held(saver, hold, expected_head)).astream(
-                input, config, stream_mode="tasks", durability=durability
+            stream = _with_store(with_saver(graph, held(saver, hold, expected_head)), run.store).astream(
+                input, config, context=run.context, stream_mode="tasks", durability=durability
             )
             async with asyncio.timeout(LONGEST_RUN_SECONDS), aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
@@ -106,9 +114,13 @@ async def run_until_pause(
         except TimeoutError:
             return Failed("TimeoutError", f"The run took longer than {LONGEST_RUN_SECONDS:.0f} s.", running.node)
         except Exception as error:  # noqa: BLE001 - a node may raise anything: the run fails, the worker goes on
-            return Failed(type(error).__name__, without_secrets(str(error))[:_LONGEST_MESSAGE], running.node)
+            return Failed(type(error).__name__, without_secrets(str(error))[:LONGEST_MESSAGE], running.node)
     # Outside: a database that does not answer now is no failure of the graph. Recovery settles the run.
     return await outcome(run)
+
+
+def _with_store(graph: CompiledGraph, store: BaseStore | None) -> CompiledGraph:
+    return graph if store is None else graph.copy(update={"store": store})
 
 
 async def outcome(run: RunContext) -> Outcome:

@@ -26,7 +26,7 @@ from agentcore.plain.blocked import noting_blocked
 from agentcore.plain.decoding import plain_serializer
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT, UnreadableThread, without_secrets
 from agentcore.plain.excerpts import LARGEST_READ, cut, cut_state
-from agentcore.plain.json import canonical, has_objects, to_plain
+from agentcore.plain.json import canonical, has_objects, payload, to_plain, untagged
 from agentcore.plain.masks import Mask, hidden_sent, states_in_sent
 from agentcore.plain.namespaces import path_of
 from agentcore.plain.nodes import INTERNAL
@@ -484,17 +484,7 @@ def _record(
 
 def _with_names(plain: Any, looked: Any) -> Any:
     """Return what was read as plain data if it differs only in names of types: it has no pending writes."""
-    return looked if canonical(_bare(looked)) == canonical(_bare(plain)) else plain
-
-
-def _bare(plain: Any) -> Any:
-    if isinstance(plain, list):
-        return [_bare(item) for item in plain]
-    if not isinstance(plain, dict):
-        return plain
-    if plain.keys() == {"__type__", "value"}:
-        return _bare(plain["value"])
-    return {key: _bare(item) for key, item in plain.items()}
+    return looked if canonical(untagged(looked)) == canonical(untagged(plain)) else plain
 
 
 def _configurable(config: Any) -> dict[str, Any]:
@@ -504,7 +494,8 @@ def _configurable(config: Any) -> dict[str, Any]:
 def _pending(task: PregelTask, interrupt: Interrupt) -> PendingInterrupt:
     return PendingInterrupt(
         id=interrupt.id,
-        value=to_plain(interrupt.value),
+        value=payload(interrupt.value),
+        has_objects=has_objects(interrupt.value),
         node=task.name,
         response_schema=to_plain(getattr(interrupt, "response_schema", None)),
     )
@@ -515,5 +506,5 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "error": without_secrets(str(task.error)) if task.error else None,
-        "interrupts": [{"id": interrupt.id, "value": to_plain(interrupt.value)} for interrupt in task.interrupts],
+        "interrupts": [{"id": interrupt.id, "value": payload(interrupt.value)} for interrupt in task.interrupts],
     }

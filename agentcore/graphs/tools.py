@@ -10,6 +10,7 @@ from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
 from agentcore.graphs.registry import CompiledGraph
+from agentcore.plain import schemas
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Call
 
@@ -41,7 +42,7 @@ def _schema(tool: Any) -> dict[str, Any]:
         found = schema.model_json_schema() if isinstance(schema, type) and issubclass(schema, BaseModel) else schema
     except Exception:  # noqa: BLE001 - pydantic raises many kinds of errors for types without a JSON Schema
         return {}
-    return dict(found) if isinstance(found, dict) else {}
+    return dict(schemas.with_order(found)) if isinstance(found, dict) else {}
 
 
 class Watch(BaseCallbackHandler):

@@ -5,6 +5,8 @@ AgentCoreError
  +-- DatabaseUnreachable    PostgreSQL does not answer at this URL, or does not let us in
  +-- BadRedisUrl            a Redis URL that cannot be used; never repeats the URL
  +-- RegistryError          langgraph.json, or a graph it names, cannot be loaded
+ +-- FactoryFailed          a factory raised when it was to make the graph of a run
+ +-- OtherGraph             a factory made another graph for a run than the one that people know
  +-- SetupTimeout           others kept the set-up of the checkpoint tables waiting
  +-- SetupFailed            PostgreSQL does not let us set up, or nobody has yet
  +-- FenceLost              the run's thread was taken by another worker; nothing it writes is stored
@@ -47,6 +49,14 @@ class BadRedisUrl(AgentCoreError):
 
 class RegistryError(AgentCoreError):
     """Name the entry of langgraph.json and what to change."""
+
+
+class FactoryFailed(AgentCoreError):
+    """Look at the factory: it raised for this run. Nothing was run."""
+
+
+class OtherGraph(AgentCoreError):
+    """Have the factory make the same nodes and gates for every run; the run can then be tried again."""
 
 
 class SetupTimeout(AgentCoreError):

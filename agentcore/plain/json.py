@@ -1,5 +1,6 @@
 """Plain data, which JSON can carry: its canonical text, its digest, and the conversion of other values."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import enum
@@ -20,7 +21,8 @@ from agentcore.plain.messages import MESSAGE_FIELDS, is_message
 
 DEEPEST = 200
 """Levels of nesting that are kept. Deeper data would exhaust the stack of whoever shows it."""
-_LARGEST_SAFE_INT = 2**53 - 1
+SMALLEST_INT, LARGEST_INT = -(2**63), 2**64 - 1
+"""What a checkpoint can hold: msgpack has no other whole numbers."""
 
 
 def canonical(value: Any) -> str:
@@ -42,9 +44,7 @@ def to_plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, enum.Enum):
         return to_plain(value.value, depth + 1)
     if isinstance(value, int):
-        return (
-            value if abs(value) <= _LARGEST_SAFE_INT else _tagged("int", str(value) if _is_short(value) else hex(value))
-        )
+        return value if is_storable_int(value) else _plain_large(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else _tagged("float", repr(value))
     if is_message(value):
@@ -56,8 +56,16 @@ def to_plain(value: Any, depth: int = 0) -> Any:
     return _plain_object(value, depth)
 
 
-def _is_short(value: int) -> bool:
-    return value.bit_length() < 10_000  # Python refuses to write longer integers in decimal
+def is_storable_int(value: int) -> bool:
+    return SMALLEST_INT <= value <= LARGEST_INT
+
+
+def _plain_large(value: int) -> Any:
+    """PostgreSQL keeps a float of a state as a number without a type: 1e308 comes back as an integer."""
+    with contextlib.suppress(OverflowError):
+        if Decimal(repr(float(value))) == value:
+            return float(value)
+    return _tagged("int", str(value) if value.bit_length() < 10_000 else hex(value))  # Python writes no longer ones
 
 
 def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -119,12 +127,57 @@ def _type_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
+def written_out(plain: Any) -> Any:
+    """Return plain data with whole numbers that JavaScript would round written as texts, which RFC 8785 demands."""
+    if isinstance(plain, list):
+        return [written_out(item) for item in plain]
+    if isinstance(plain, dict):
+        return {name: written_out(item) for name, item in plain.items()}
+    is_rounded = isinstance(plain, int) and abs(plain) >= 2**53
+    return _tagged("int", str(plain)) if is_rounded else plain
+
+
+def payload(value: Any) -> Any:
+    """Return what an agent asks with, as data that JSON can carry and people can answer with.
+
+    A set becomes a list, a Decimal a text, an object its fields: `to_plain` without the names of types.
+    """
+    return untagged(to_plain(value))
+
+
+def untagged(plain: Any) -> Any:
+    """Return plain data without the names of types."""
+    if isinstance(plain, list):
+        return [untagged(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    if plain.keys() == {"__type__", "value"}:
+        return untagged(plain["value"])
+    return {name: untagged(item) for name, item in plain.items()}
+
+
+def as_in(plain: Any, origin: Any) -> Any:
+    """Return `plain` with what nobody changed as it is in `origin`, at the same place.
+
+    Canonical JSON has lost the order of keys, and a Decimal has become a text. A changed object keeps the order of its
+    keys.
+    """
+    if canonical(payload(origin)) == canonical(plain):
+        return origin
+    if isinstance(plain, list) and isinstance(origin, list):
+        return [as_in(*both) for both in zip(plain, origin, strict=False)] + plain[len(origin) :]
+    if not isinstance(plain, dict) or not isinstance(origin, dict):
+        return plain
+    order = [*(name for name in origin if name in plain), *(name for name in plain if name not in origin)]
+    return {name: as_in(plain[name], origin[name]) if name in origin else plain[name] for name in order}
+
+
 def has_objects(value: Any, depth: int = 0) -> bool:
     """Return whether a value holds types that JSON does not have, which an edit would lose. Messages do not count."""
     if is_message(value) or value is None or type(value) in (bool, str):
         return False
     if type(value) is int:
-        return abs(value) > _LARGEST_SAFE_INT
+        return not is_storable_int(value)
     if type(value) is float:
         return not math.isfinite(value)
     if depth > DEEPEST or type(value) not in (dict, list):

@@ -33,6 +33,20 @@ def read_entries(path: str | Path) -> list[GraphEntry]:
     return [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
 
 
+_USED = {"$schema", "dependencies", "graphs", "env", "checkpointer", "store"}
+
+
+def unused_sections(path: str | Path) -> list[str]:
+    """Return the sections that LangGraph's own server reads, and Countersign does not."""
+    return sorted(read_content(Path(path)).keys() - _USED)
+
+
+def read_dependencies(path: str | Path) -> list[str]:
+    """Return the folders and packages that the project depends on."""
+    found = read_content(Path(path)).get("dependencies")
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
 def read_content(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ INTERNAL = ("__", "branch:", "join:", "start:")
 def title_of(node: str) -> str:
     """Return a node's title: "Pay refund" for `pay_refund`.
 
-    Nodes of LangChain's middleware have a dot in their names.
+    A node of LangChain's middleware is named after its class. What is no plain name stays as it is.
     """
-    owner, dot, _ = node.partition(".")
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", owner.removesuffix("Middleware")) if dot else node
-    return words.replace("_", " ").capitalize()
+    if found := re.fullmatch(r"(\w+)\.(before|after|wrap)_\w+", node):
+        node = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", found[1].removesuffix("Middleware"))
+    return node.replace("_", " ").capitalize() if re.fullmatch(r"[\w -]*", node) else node

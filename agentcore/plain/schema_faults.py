@@ -81,6 +81,15 @@ def _any_of(validator: Any, options: Any, instance: Any, schema: Any) -> Iterato
         yield from _DRAFT["anyOf"](validator, options, instance, schema) or ()
 
 
+def _multiple_of(validator: Any, step: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Allow for what floats lose, as Pydantic does: 19.99 is a multiple of 0.01."""
+    if isinstance(instance, bool) or not isinstance(instance, int | float) or not step:
+        return
+    rest, lost = abs(instance % step), abs(instance) / 1e9 if isinstance(instance + step, float) else 0
+    if rest > lost and abs(rest - abs(step)) > lost:
+        yield ValidationError("is not a multiple")
+
+
 def _number(value: Any) -> float | None:
     """Read a text as a decimal number; None for any other text, or value."""
     try:
@@ -98,20 +107,44 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
         "patternProperties": lambda *_: iter(()),
         "additionalProperties": _additional,
         "anyOf": _any_of,
+        "multipleOf": _multiple_of,
     },
 )
 
 
-def faults(schema: Schema, value: Any, path: str = "") -> Iterator[Fault]:
+def _coercible(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Let pass what Pydantic reads as the type: `"5"` as a number, 1767225600 as a date and time."""
+    kinds = wanted if isinstance(wanted, list) else [wanted]
+    if any(_reads_as(kind, instance, schema) for kind in kinds):
+        return
+    yield from _DRAFT["type"](validator, wanted, instance, schema) or ()
+
+
+def _reads_as(kind: Any, value: Any, schema: Any) -> bool:
+    if kind in ("number", "integer"):
+        return isinstance(value, bool) or _number(value) is not None
+    if kind == "boolean":
+        return value in (0, 1) or isinstance(value, str) and value.lower() in _YES_OR_NO
+    is_moment = kind == "string" and schema.get("format") in ("date", "date-time", "time", "duration")
+    return is_moment and isinstance(value, int | float)
+
+
+_YES_OR_NO = {"0", "1", "f", "t", "n", "y", "no", "yes", "off", "on", "false", "true"}
+_Lenient: Any = extend(_Validator, {"type": _coercible})  # type: ignore[no-untyped-call]
+
+
+def faults(schema: Schema, value: Any, path: str = "", *, is_coerced: bool = False) -> Iterator[Fault]:
     """Yield what is wrong with `value`, with paths below `path`. A schema that cannot be used is a fault too.
 
-    References are resolved inside the schema only: nothing is fetched.
+    `is_coerced`: what Pydantic would make the right type of is no fault. References are resolved inside the schema
+    only: nothing is fetched.
     """
     if unkept := list(unstorable(value, path)):
         yield from unkept
         return
     # The registry is empty on purpose: without one, jsonschema would fetch what a schema refers to.
-    validator = _Validator(dict(schema), registry=Registry(), format_checker=_formats)
+    kind = _Lenient if is_coerced else _Validator
+    validator = kind(dict(schema), registry=Registry(), format_checker=_formats)
     try:
         for error in validator.iter_errors(value):
             for cause in _causes(error):

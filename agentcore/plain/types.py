@@ -25,7 +25,8 @@ class PendingInterrupt:
     `path` are the nodes down to the one that asks, where that is inside subgraphs. `is_poisoned`: an answer is stored
     that the node failed with, and it would be given that one again, whatever people say now. `after` are the ids of
     the questions of the same node that have their answers. `is_raised`: a node raised it, as `NodeInterrupt` does: it
-    takes no answer, and goes on once the state is mended; `id` is then made from its task.
+    takes no answer, and goes on once the state is mended; `id` is then made from its task. `has_objects`: the payload
+    itself holds types that JSON does not have.
     """
 
     id: str
@@ -36,6 +37,7 @@ class PendingInterrupt:
     is_poisoned: bool = False
     after: tuple[str, ...] = field(default=(), compare=False)
     is_raised: bool = False
+    has_objects: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -362,6 +364,12 @@ class GraphCard:
     """Names of the tools of its tool nodes, subgraphs included."""
     all_channels: tuple[str, ...] = ()
     """Also those that are not part of its output, but none of LangGraph's own."""
+    input_limits: dict[str, Any] | None = None
+    """The JSON Schema of what an input certainly must be. LangGraph alone decides on the rest."""
+    context_schema: dict[str, Any] | None = None
+    """The JSON Schema of the context of a run."""
+    needed: tuple[str, ...] = ()
+    """Fields of the input that the start form of a new thread asks for."""
     subgraphs: Mapping[str, "GraphCard"] = field(default_factory=dict)
     """The cards of its subgraphs, by the nodes on the way down, joined by `|`."""
 
@@ -370,7 +378,7 @@ class GraphCard:
         """Read a card that was stored as JSON; earlier workers wrote fewer fields."""
         below = {path: cls.of(card) for path, card in plain.get("subgraphs", {}).items()}
         channels = tuple(Channel(**channel) for channel in plain["channels"])
-        names = {name: tuple(plain.get(name, ())) for name in ("secrets", "tools", "all_channels")}
+        names = {name: tuple(plain.get(name, ())) for name in ("secrets", "tools", "all_channels", "needed")}
         return cls(**{**plain, "channels": channels, **names, "subgraphs": below})
 
     def channel(self, name: str) -> Channel | None:

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
+from approvals.actions.workers.presence import broken_graphs
 from approvals.api.auth import viewer
 from approvals.api.errors import answers
 from approvals.api.fields import ApiRecord, PlainObject
@@ -54,7 +55,15 @@ class GraphOut(ApiRecord):
     code_digest: str
     agent: str = ""
     tools: list[str] = []
+    context_schema: PlainObject | None = None
     published_at: datetime
+
+
+class BrokenGraphOut(ApiRecord):
+    """A graph of langgraph.json that a worker could not load, and why."""
+
+    id: str
+    problem: str
 
 
 @router.get("/graphs", response=answers(list[GraphOut]), by_alias=True)
@@ -62,3 +71,10 @@ def list_graphs(request: HttpRequest) -> list[GraphOut]:
     """List the graphs that workers can run, by id."""
     viewer(request)
     return [GraphOut(**graph.card, published_at=graph.published_at) for graph in Graph.objects.order_by("pk")]
+
+
+@router.get("/graphs/broken", response=answers(list[BrokenGraphOut]))
+def list_broken_graphs(request: HttpRequest) -> list[BrokenGraphOut]:
+    """List the graphs that workers could not load, each with a sentence that says why. They stop no other graph."""
+    viewer(request)
+    return [BrokenGraphOut(id=graph_id, problem=told) for graph_id, told in broken_graphs().items()]

@@ -22,7 +22,13 @@ DEEPEST_OFFSET = 10_000
 
 
 class NewRun(Body):
-    """`assistant_id` is the graph's id in langgraph.json; `input` must fit its input schema, see GET /graphs.
+    """`assistant_id` is the graph's id in langgraph.json; `input` is what LangGraph takes.
+
+    Refused is what certainly does not fit: another type than the graph's schema says, a name that the graph does not
+    have. A required field may be missing: the thread may have it, or the graph may do without.
+
+    `context` must fit the graph's context schema; of `config`, `configurable`, `recursion_limit` and `tags` are taken.
+    They stay with the thread until its next input, so that decisions go on with them.
 
     What the LangGraph SDK sends on its own is taken; what would change how the graph runs, such as `command`,
     `checkpoint` or `interrupt_before`, is refused: gates belong to the graph.
@@ -30,6 +36,8 @@ class NewRun(Body):
 
     assistant_id: Text = Field(max_length=200, examples=["refund"])
     input: PlainValue = None
+    context: PlainValue = None
+    config: PlainValue = None
     stream_mode: PlainValue = None
     stream_subgraphs: bool = False
     stream_resumable: bool = False
@@ -47,7 +55,8 @@ class RunFilters(QueryFilters):
 @router.post("/threads/{any:thread_id}/runs", response=answers(RunOut, 404, 409, 413))
 def create_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> RunOut:
     """Give the thread new input and queue a run. 409 `busy` while it is paused or another run holds it. Operators."""
-    run = starts.start_run(thread_id=thread_id, graph_id=new.assistant_id, input=new.input, by=person(request))
+    given = {"input": new.input, "context": new.context, "config": new.config}
+    run = starts.start_run(thread_id=thread_id, graph_id=new.assistant_id, **given, by=person(request))
     return run_out(run)
 
 

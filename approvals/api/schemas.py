@@ -41,6 +41,10 @@ SDK_STATUS: dict[str, SdkRunStatus] = {
 }
 
 
+OF_GRAPH = ("graph_id", "assistant_id")
+"""What the metadata of a thread says of its graph, as under LangGraph's server. An assistant is a graph."""
+
+
 class InterruptOut(ApiRecord):
     id: str
     value: PlainValue
@@ -460,7 +464,7 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         thread_id=thread.pk,
         created_at=thread.created_at,
         updated_at=thread.updated_at,
-        metadata=thread.metadata,
+        metadata=thread.metadata | (dict.fromkeys(OF_GRAPH, thread.graph_id) if thread.graph_id else {}),
         status=ThreadStatus(thread.status),
         values=thread.state,
         interrupts={each.interrupt_id: [_interrupt(each)] for each in pending if each.interrupt_id}

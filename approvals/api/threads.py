@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
+from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
@@ -17,6 +18,7 @@ from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, PlainValue, Text, ThreadId
 from approvals.api.schemas import (
+    OF_GRAPH,
     CleaningOut,
     DiagnosisOut,
     RunOut,
@@ -113,7 +115,7 @@ def search_threads(request: HttpRequest, asked: ThreadSearch) -> list[ThreadOut]
     viewer(request)
     found = Thread.objects.filter(cleaned_at=None)
     if asked.metadata:
-        found = found.filter(metadata__contains=asked.metadata)
+        found = found.filter(_of_metadata(asked.metadata))
     if asked.ids is not None:
         found = found.filter(pk__in=asked.ids)
     if asked.status:
@@ -123,6 +125,16 @@ def search_threads(request: HttpRequest, asked: ThreadSearch) -> list[ThreadOut]
     threads = list(found.order_by(f"{sign}{column}", f"{sign}pk")[asked.offset : asked.offset + asked.limit])
     interrupts = _interrupts(threads)
     return [thread_out(thread, interrupts[thread.pk]) for thread in threads]
+
+
+def _of_metadata(wanted: dict[str, Any]) -> Q:
+    """Find threads by metadata, which also names the graph that ran on a thread."""
+    rest = {name: value for name, value in wanted.items() if name not in OF_GRAPH}
+    found = Q(metadata__contains=rest) if rest else Q()
+    for name in OF_GRAPH:
+        if name in wanted:
+            found &= Q(graph_id=str(wanted[name])) | Q(metadata__contains={name: wanted[name]})
+    return found
 
 
 # The longer addresses come first: a thread id may hold slashes.

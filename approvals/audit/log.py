@@ -11,7 +11,7 @@ import rfc8785
 from django.db import connection
 from django.db import transaction as database
 
-from agentcore.plain.json import to_plain
+from agentcore.plain.json import to_plain, written_out
 from agentcore.testing.failpoints import reach
 from approvals import last_writes
 from approvals.audit.actions import ACTIONS
@@ -172,4 +172,4 @@ def append_refusal(denied: Denied, *, actor: str) -> None:
 
 def body_of(**fields: Any) -> str:
     """Return the one text of a body: RFC 8785 canonical JSON."""
-    return rfc8785.dumps(to_plain(fields)).decode()
+    return rfc8785.dumps(written_out(to_plain(fields))).decode()

@@ -60,7 +60,9 @@ LEFT_OUT: dict[type[Model], frozenset[str]] = {
 KEPT: dict[type[Model], frozenset[str]] = {
     Person: frozenset({"username", "is_active", "is_superuser", "date_joined"}),
     Group: frozenset({"name"}),
-    Thread: frozenset({"started_by_id", "authors", "graph_id", "bound_by", "bound_who", "forked_from", "forked_at"}),
+    Thread: frozenset(
+        {"started_by_id", "authors", "graph_id", "bound_by", "bound_who", "forked_from", "forked_at", "options"}
+    ),
     Graph: frozenset({"card"}),
 }
 """Of these kinds, only these columns are recorded."""
@@ -84,6 +86,7 @@ HASHED = frozenset({"title", "summary"})
 ONLY_WHETHER = frozenset({"ended_at", "escalated_at"})
 """Of these times, only whether they are set is recorded."""
 EMPTIED: dict[str, dict[str, Any]] = {
+    "thread": {"options": {}},
     "approval": {
         "state": {},
         "request": {},

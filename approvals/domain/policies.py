@@ -336,7 +336,7 @@ def why_not_go_on(*, waiting: Sequence[str], refusal: str, was_asked: bool) -> s
     if refusal:
         return refusal
     if not waiting:
-        return "Nothing waits on this thread: give it input, an object with at least one field."
+        return "Nothing waits on this thread: give it input."
     if was_asked:
         return "People were asked here, and how it went on was given up. Have it asked again, or fork it."
     return ""

@@ -5,6 +5,8 @@ from agentcore.plain.timeline import Moment
 RUN_KEY = "countersign_run"
 FENCE_KEY = "countersign_fence"
 DECISION_KEY = "countersign_decision"
+RESERVED = "countersign_"
+"""Prefix of these names: nobody gives a run others."""
 
 
 def decision_of(moment: Moment) -> str:

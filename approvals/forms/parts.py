@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.forms.boundfield import BoundField
 
-from agentcore.plain.schemas import Schema
+from agentcore.plain.schemas import ORDER, Schema
 from approvals.domain.editable import is_ajar, is_open
 from approvals.domain.text import plain_visible, visible
 from approvals.forms.fields import ShapedField, hint, normal, notes_on, title_of, widget_for, zone_of
@@ -431,9 +431,9 @@ def _numbers(text: str) -> list[int]:
 
 
 def keys_of(spot: Spot) -> list[str]:
-    """What is required comes first, in its order: a schema kept as jsonb has lost the order of its properties."""
-    known, required = spot.known.get("properties") or {}, list(spot.known.get("required") or ())
-    order = sorted(known, key=lambda key: required.index(key) if key in required else len(required))
+    """Return the keys in the author's order; where that is not known, what is required first."""
+    known, first = spot.known.get("properties") or {}, list(spot.known.get(ORDER) or spot.known.get("required") or ())
+    order = sorted(known, key=lambda key: first.index(key) if key in first else len(first))
     return order + [key for key in spot.shown if key not in known] if isinstance(spot.shown, dict) else order
 
 

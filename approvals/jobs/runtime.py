@@ -7,32 +7,36 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
-from agentcore.graphs import allowlist, cards, registry
-from agentcore.graphs.registry import CompiledGraph
+from agentcore.graphs import allowlist, cards, registry, store_section
+from agentcore.graphs.registry import CompiledGraph, LoadedGraphs
 from agentcore.graphs.snapshots import with_serializer
 from agentcore.plain import sqlite_tables
 from agentcore.plain.canary import check_serializer
 from agentcore.plain.decoding import plain_serializer
-from agentcore.plain.langgraph_json import read_entries
+from agentcore.plain.langgraph_json import read_content, read_entries
 from agentcore.plain.types import GraphCard, Serializer
 from agentcore.plain.urls import Memory, Postgres, Sqlite
-from agentcore.savers import opening, sqlite
+from agentcore.savers import opening, sqlite, stores
 from agentcore.savers.base import Saver
 from agentcore.savers.cache import Cache, Reads, open_cache
 from agentcore.savers.memory import MemorySaver
 from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.setup import Pool
+from agentcore.savers.stores import StoreOf
 from approvals import checkpoints
 
 
 class WorkerRuntime:
     """The graphs of langgraph.json and the checkpoints."""
 
-    def __init__(self, graphs: dict[str, CompiledGraph], saver: Callable[[Reads], Saver]) -> None:
-        self.graphs = graphs
+    def __init__(self, loaded: LoadedGraphs, saver: Callable[[Reads], Saver], store_of: StoreOf) -> None:
+        self.store_of = store_of
+        self.graphs = loaded.graphs
+        self.factories, self.broken = loaded.factories, loaded.broken
         self._saver = saver
 
     def saver(self, graph_id: str | None, *, reads: Reads = "validated") -> Saver:
@@ -40,7 +44,7 @@ class WorkerRuntime:
         return with_serializer(self._saver(reads), _serializers[graph_id])
 
 
-_graphs: dict[str, CompiledGraph] | None = None
+_loaded: LoadedGraphs | None = None
 _serializers: dict[str | None, Serializer] = {None: strict_serializer()}
 _workers: dict[asyncio.AbstractEventLoop, tuple[WorkerRuntime, AsyncExitStack]] = {}
 _opening = asyncio.Lock()
@@ -48,14 +52,19 @@ _opening = asyncio.Lock()
 
 def load_graphs() -> dict[str, CompiledGraph]:
     """Import the graphs, once in a process. Raises RegistryError or UnsafeSerializer, which should stop the start."""
-    global _graphs
-    if _graphs is None:
-        loaded = registry.load_graphs(settings.LANGGRAPH_JSON)
-        allowed = allowlist.allowlists(settings.LANGGRAPH_JSON, loaded)
+    return load().graphs
+
+
+def load() -> LoadedGraphs:
+    """Do what `load_graphs` does, and return also what is broken."""
+    global _loaded
+    if _loaded is None:
+        loaded = registry.load(settings.LANGGRAPH_JSON)
+        allowed = allowlist.allowlists(settings.LANGGRAPH_JSON, loaded.graphs)
         _serializers.update({graph_id: strict_serializer(types) for graph_id, types in allowed.items()})
         check_serializers()
-        _graphs = loaded
-    return _graphs
+        _loaded = loaded
+    return _loaded
 
 
 def check_serializers() -> None:
@@ -83,8 +92,8 @@ async def worker() -> WorkerRuntime:
     async with _opening:
         if loop not in _workers:
             stack = AsyncExitStack()
-            saver = await stack.enter_async_context(_open_savers())
-            _workers[loop] = WorkerRuntime(load_graphs(), saver), stack
+            saver, store_of = await stack.enter_async_context(_open_savers())
+            _workers[loop] = WorkerRuntime(load(), saver, store_of), stack
     return _workers[loop][0]
 
 
@@ -95,21 +104,36 @@ async def close_worker() -> None:
 
 
 @asynccontextmanager
-async def _open_savers() -> AsyncIterator[Callable[[Reads], Saver]]:
-    """Yield a function that returns a run's saver: in PostgreSQL a saver of its own over one pool, otherwise the
-    only one.
+async def _open_savers() -> AsyncIterator[tuple[Callable[[Reads], Saver], StoreOf]]:
+    """Yield functions that return a run's saver and its store.
+
+    In PostgreSQL the saver is one of its own over one pool, otherwise the only one.
     """
+    options = store_options()
     match settings.CHECKPOINT_STORE:
         case Postgres():
-            async with opening.open_pool(checkpoints.params()) as pool, _open_cache(pool) as cache:
-                yield lambda reads: opening.saver_over(pool, cache=cache, reads=reads)
+            async with (
+                opening.open_pool(checkpoints.params()) as pool,
+                _open_cache(pool) as cache,
+                stores.open_postgres(pool, options) as store_of,
+            ):
+                yield lambda reads: opening.saver_over(pool, cache=cache, reads=reads), store_of
         case Sqlite(path):
-            async with sqlite.open_sqlite(path, strict_serializer()) as saver:
-                yield lambda reads: saver
+            async with (
+                sqlite.open_sqlite(path, strict_serializer()) as saver,
+                stores.open_sqlite_store(saver, options) as store_of,
+            ):
+                yield lambda reads: saver, store_of
         case Memory():
             memory = checkpoints.memory_here()
             assert isinstance(memory, MemorySaver)
-            yield lambda reads: memory
+            yield lambda reads: memory, stores.in_memory(options)
+
+
+def store_options() -> dict[str, Any]:
+    """Return what langgraph.json says of the store. Raises RegistryError."""
+    path = Path(settings.LANGGRAPH_JSON)
+    return store_section.read_section(read_content(path).get("store"), path.resolve().parent)
 
 
 @asynccontextmanager

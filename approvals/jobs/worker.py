@@ -49,7 +49,7 @@ async def running() -> AsyncIterator[None]:
     await in_database(store_lost_threads)()
     task = asyncio.create_task(_work_on())
     try:
-        with signed_on(runtime.load_graphs()):
+        with signed_on(runtime.load_graphs(), runtime.load().broken):
             async with answering(runtime.load_graphs()):
                 yield
     finally:

@@ -88,6 +88,23 @@ class Difference:
     """Where the end of `after` must be seen."""
 
 
+@dataclass(frozen=True)
+class StoredItem:
+    """An item of a store on its page."""
+
+    namespace: str
+    key: str
+    value: Value
+    updated_at: str
+
+
+def items_of_store(items: Iterable[Mapping[str, Any]]) -> list[StoredItem]:
+    return [
+        StoredItem(" / ".join(each["namespace"]), each["key"], value_of(each["value"]), each["updated_at"])
+        for each in items
+    ]
+
+
 def value_of(item: Any) -> Value:
     if is_excerpt(item):
         return Value("text", _excerpt_text(item))

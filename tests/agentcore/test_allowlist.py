@@ -22,6 +22,7 @@ from agentcore.graphs.allowlist import allowlists, declared_types
 from agentcore.graphs.registry import load_graphs
 from agentcore.plain.errors import RegistryError
 from agentcore.plain.langgraph_json import read_entries
+from agentcore.savers.serializers import strict_serializer
 
 
 class Colour(enum.Enum):
@@ -318,3 +319,22 @@ def test_a_type_that_is_not_there_stops_the_start(project: Callable[..., Path], 
     path = project({"path": "./listing.py:one", "allowed_msgpack_modules": [[module, name]]})
     with pytest.raises(RegistryError, match='graph "one".*there is no such class. Correct the name, or remove it'):
         allowed(path)
+
+
+_T = TypeVar("_T")
+
+
+class _Crate(BaseModel, Generic[_T]):
+    item: _T
+
+
+def test_a_declared_generic_is_built() -> None:
+    class Cargo(TypedDict):
+        crate: _Crate[int]
+
+    builder = StateGraph(Cargo)
+    builder.add_node("node", lambda state: {})
+    builder.add_edge(START, "node")
+    strict = strict_serializer(declared_types(builder.compile()))
+    made = _Crate[int](item=3)
+    assert strict.loads_typed(strict.dumps_typed(made)) == made

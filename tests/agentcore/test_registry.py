@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentcore.graphs.registry import load_graphs, source_digest
-from agentcore.plain.errors import RegistryError
+from agentcore.graphs.registry import load, load_graphs, source_digest
+from agentcore.plain.errors import FactoryFailed, OtherGraph, RegistryError
 from agentcore.plain.langgraph_json import GraphEntry, read_entries
 
 GRAPH = """
@@ -198,10 +198,176 @@ def test_an_import_that_raises_names_the_entry_and_the_cause(project: Project, r
     assert caught.value.__cause__ is not None
 
 
-def test_the_first_bad_entry_stops_the_start(project: Project) -> None:
-    path = project({"good": "./shop_agent.py:graph", "bad": "./shop_agent.py:nothing", "worse": "./gone.py:graph"})
+def test_a_bad_entry_is_named_and_stops_no_other(project: Project) -> None:
+    files = {"shop_agent.py": GRAPH % "shop", "bad.py": "raise LookupError('no model')"}
+    entries = {"bad": "./bad.py:graph", "good": "./shop_agent.py:graph", "worse": "./gone.py:graph", "ts": "./a.ts:g"}
+    loaded = load(project(entries, files))
+    assert list(loaded.graphs) == ["good"]
+    assert list(loaded.broken) == ["bad", "worse", "ts"]
+    assert "LookupError: no model" in loaded.broken["bad"]
+    assert "no such file" in loaded.broken["worse"]
+    assert "JavaScript" in loaded.broken["ts"]
+
+
+def test_where_no_graph_loads_the_first_stops_the_start(project: Project) -> None:
     with pytest.raises(RegistryError, match='graph "bad"'):
-        load_graphs(path)
+        load_graphs(project({"bad": "./shop_agent.py:nothing", "worse": "./gone.py:graph"}))
+
+
+FACTORIES = """
+import contextlib
+from functools import partial
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+
+closed, ends = [], []
+
+def named(name):
+    made = StateGraph(State)
+    made.add_node("node", lambda state: {"text": str(name)})
+    made.add_edge(START, "node")
+    return made.compile(interrupt_before=["node"] if name == "gated" else [])
+
+@contextlib.asynccontextmanager
+async def opened():
+    yield named("opened")
+    closed.append("opened")
+
+@contextlib.contextmanager
+def opened_plainly(config: RunnableConfig):
+    yield named(config["configurable"]["name"])
+    closed.append("plainly")
+
+async def of_config(config: RunnableConfig):
+    return named(config["configurable"]["name"])
+
+def of_both(config: RunnableConfig, runtime: Runtime):
+    return named([config["configurable"].get("name"), runtime.context])
+
+def of_both_turned(runtime: "Runtime", config: "RunnableConfig"):
+    return of_both(config, runtime)
+
+def of_runtime(runtime: Runtime):
+    return named(runtime.context)
+
+def of_keyword(*, config: RunnableConfig, more=None):
+    return named(config["metadata"].get("name"))
+
+class Maker:
+    def __call__(self, config):
+        return named(config["configurable"]["name"])
+
+maker = Maker()
+of_part = partial(named, "part")
+lazy = lambda: named("lazy")
+configured = named("configured").with_config(tags=["t"])
+
+def of_gates(config: RunnableConfig):
+    return named(config["configurable"]["name"] or "gated")
+
+def of_inner_gates(config: RunnableConfig):
+    made = StateGraph(State)
+    made.add_node("inner", of_gates(config))
+    made.add_edge(START, "inner")
+    return made.compile()
+
+def closes_badly(config: RunnableConfig):
+    return bad()
+
+@contextlib.asynccontextmanager
+async def bad():
+    yield named("bad")
+    if ends:
+        raise RuntimeError("it does not close")
+    ends.append("bad")
+"""
+
+
+def _with_factories(project: Project, name: str) -> Any:
+    return load(project({"shop": f"./shop_agent.py:{name}"}, {"shop_agent.py": GRAPH % "shop" + FACTORIES}))
+
+
+@pytest.mark.parametrize("name", ["of_part", "lazy", "configured", "make", "amake"])
+def test_what_needs_no_run_is_made_once(project: Project, name: str) -> None:
+    assert _with_factories(project, name).factories == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("opened", "opened"),
+        ("opened_plainly", "ana"),
+        ("of_config", "ana"),
+        ("of_both", "['ana', 7]"),
+        ("of_both_turned", "['ana', 7]"),
+        ("of_runtime", "7"),
+        ("of_keyword", "meta"),
+        ("maker", "ana"),
+        ("closes_badly", "bad"),
+    ],
+)
+async def test_a_factory_makes_the_graph_of_each_run(project: Project, name: str, said: str) -> None:
+    loaded = _with_factories(project, name)
+    config = {"configurable": {"name": "ana"}, "metadata": {"name": "meta"}}
+    async with loaded.factories["shop"].opened(config, 7, None) as graph:
+        assert said_by(graph) == said
+    assert len(sys.modules["shop_agent"].closed) == (2 if name.startswith("opened") else 0), "once to load it"
+
+
+async def test_a_factory_may_not_leave_out_a_gate(project: Project) -> None:
+    factory = _with_factories(project, "of_gates").factories["shop"]
+    async with factory.opened({"configurable": {"name": "gated"}}, None, None):
+        pass
+    with pytest.raises(OtherGraph, match="without the gate at node"):
+        async with factory.opened({"configurable": {"name": "ana"}}, None, None):
+            raise AssertionError("nothing may run")
+
+
+async def test_a_factory_may_not_leave_out_a_gate_of_a_subgraph(project: Project) -> None:
+    factory = _with_factories(project, "of_inner_gates").factories["shop"]
+    with pytest.raises(OtherGraph, match=r"without the gate at inner\|node"):
+        async with factory.opened({"configurable": {"name": "ana"}}, None, None):
+            raise AssertionError("nothing may run")
+
+
+async def test_a_factory_that_raises_for_a_run_is_named(project: Project) -> None:
+    factory = _with_factories(project, "of_config").factories["shop"]
+    with pytest.raises(FactoryFailed, match='graph "shop".*KeyError'):
+        async with factory.opened({"configurable": {}}, None, None):
+            raise AssertionError("nothing may run")
+
+
+def test_a_src_layout_needs_no_installation(project: Project) -> None:
+    files = {
+        "src/shop/__init__.py": "",
+        "src/shop/words.py": "word = 'near'",
+        "src/shop/graph.py": "from shop.words import word\nfrom .words import word as again\n" + GRAPH % "near",
+        "pyproject.toml": "[project]\nname = 'shop'",
+    }
+    path = project({"shop": "./src/shop/graph.py:graph"}, files, dependencies=["."])
+    assert said_by(load_graphs(path)["shop"]) == "near"
+    assert sys.modules["shop.graph"].State.__module__ == "shop.graph"
+
+
+def test_dependencies_follow_the_folder_of_the_file_and_what_is_installed(project: Project, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    before = list(sys.path)
+    load_graphs(project({"shop": "./shop_agent.py:graph"}, dependencies=["./two", "langchain_openai", "./one"]))
+    assert sys.path == [*before, *(str(tmp_path / name) for name in ("", "two", "one"))]
+
+
+def test_a_missing_package_says_how_to_install_it(project: Project) -> None:
+    files = {"shop_agent.py": "import no_such_package", "pyproject.toml": "[project]"}
+    with pytest.raises(RegistryError, match=r"pip install -e \. some-package"):
+        load_graphs(project({"shop": "./shop_agent.py:graph"}, files, dependencies=[".", "some-package"]))
+
+
+def test_sections_that_are_not_used_are_named(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    load_graphs(
+        project({"shop": "./shop_agent.py:graph"}, node_version="20", auth={"path": "./a.py:b"}, ui={}, http={})
+    )
+    assert "auth, http, node_version, ui" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,7 @@ def test_a_ballot_that_is_no_answer_here_is_refused(
     assert_untouched(dialect)
 
 
-UNKEPT = ['"a\\u0000b"', '"\\ud800"', "NaN", "1e999", str(2**63), "[" * 300 + "]" * 300, "{", ""]
+UNKEPT = ['"a\\u0000b"', '"\\ud800"', "NaN", "1e999", str(2**64), "[" * 300 + "]" * 300, "{", ""]
 COMMANDS = ['{"__overwrite__": [1]}', '{"a": [{"lc": 1}]}']
 
 

@@ -28,7 +28,7 @@ OPERATIONS = [
     "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "join_run",
     "retry_run",
     "give_up_run", "create_thread", "search_threads", "get_state_at_checkpoint", "get_state_at", "get_state",
-    "get_history", "get_thread", "delete_thread", "list_graphs", "list_entries", "verify_log",
+    "get_history", "get_thread", "delete_thread", "list_graphs", "list_broken_graphs", "list_entries", "verify_log",
     "withdraw_vote", "cast_votes", "claim_approval", "release_approval", "cancel_run", "list_policies", "list_notices",
     "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
     "diagnose_thread", "fork", "replay", "bind", "list_changes", "confirm_change", "refuse_change", "get_two_admins",

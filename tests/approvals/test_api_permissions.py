@@ -36,6 +36,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/approvals/{approval_id}": EVERYONE_READS,
     "POST /api/approvals/{approval_id}/preview": (401, 403, 403, 200, 200, 403, 200),
     "GET /api/graphs": EVERYONE_READS,
+    "GET /api/graphs/broken": EVERYONE_READS,
     "GET /api/policies": EVERYONE_READS,
     "GET /api/notices": EVERYONE_READS,
     "POST /api/notices/{notice_id}/seen": (401, 403, 404, 404, 404, 404, 404),

@@ -1,5 +1,6 @@
 """Fields for any JSON value: what nobody touches comes back as it was, what is typed keeps its type and is not lost."""
 
+import json
 from collections.abc import Iterator
 from datetime import date, datetime, time
 from enum import Enum, IntEnum
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from agentcore.plain.json import canonical
+from agentcore.plain.schemas import with_order
 from approvals.forms.parts import name_for
 from approvals.forms.schema import SchemaForm
 from approvals.forms.values import MISSING, same
@@ -678,3 +681,21 @@ def test_every_field_has_a_label_of_its_own() -> None:
         'type="hidden"'
     )
     assert page.count("<fieldset") == page.count("<legend")
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**63), 2**64 - 1])
+def test_a_number_that_javascript_would_round_comes_back_exactly(number: int) -> None:
+    value = {"order": number, "price": 5.0, "deep": {"order": number}}
+    form = posted(None, value, v__price="4.5")
+    assert value_of(form) == {"order": number, "price": 4.5, "deep": {"order": number}}
+    assert value_of(posted(None, value, v__order=str(number - 1 if number > 0 else number + 1)))["order"] != number
+
+
+def test_fields_stand_in_the_order_that_their_author_wrote() -> None:
+    class Written(BaseModel):
+        zeta: str = "z"
+        alpha: int
+        middle: Card | None = None
+
+    stored = json.loads(canonical(with_order(Written.model_json_schema())))
+    assert list(SchemaForm(stored, prefix="v").fields)[:2] == ["v-zeta", "v-alpha"]

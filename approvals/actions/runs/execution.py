@@ -13,11 +13,11 @@ from functools import partial
 from django.db import DatabaseError
 from psycopg_pool import PoolTimeout
 
-from agentcore.graphs import snapshots
+from agentcore.graphs import run_config, snapshots
 from agentcore.graphs.resume import INVALID_EDIT
 from agentcore.graphs.runs import RunContext
 from agentcore.graphs.secret_paths import secret_paths
-from agentcore.plain.errors import CannotEdit, CannotFork, FenceLost, UnreadableThread
+from agentcore.plain.errors import CannotEdit, CannotFork, FactoryFailed, FenceLost, OtherGraph, UnreadableThread
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Failed, Outcome
 from agentcore.testing.failpoints import reach
@@ -64,12 +64,14 @@ async def _carry_out(taken: TakenRun) -> None:
     worker = await runtime.worker()
     graph = worker.graphs.get(taken.graph_id)
     if graph is None:
-        missing = Failed("GraphMissing", f"This worker has no graph {taken.graph_id}. Add it to langgraph.json.")
-        return await in_database(settling.store)(taken, missing, None)
+        why = (
+            worker.broken.get(taken.graph_id) or f"This worker has no graph {taken.graph_id}. Add it to langgraph.json."
+        )
+        return await in_database(settling.store)(taken, Failed("GraphMissing", why), None)
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     steps = Steps(taken)
     try:
-        outcome = await _run(work, steps, head_at_stop)
+        outcome = await _run(work, worker, steps, head_at_stop)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
@@ -77,14 +79,14 @@ async def _carry_out(taken: TakenRun) -> None:
     reach("run.settled")
 
 
-async def _run(work: Work, steps: Steps, head_at_stop: settling.BoundHead) -> Outcome:
+async def _run(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_stop: settling.BoundHead) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         steps.mask = await _mask_for(work)
-        outcome = await _enter(_context(work, steps, head_at_stop), work.taken)
-    except (UnreadableThread, CannotFork) as error:
+        outcome = await _on_its_graph(_context(work, worker, steps, head_at_stop), work, worker)
+    except (UnreadableThread, CannotFork, FactoryFailed, OtherGraph) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:
         outcome = Failed(INVALID_EDIT, str(error))
@@ -102,20 +104,30 @@ async def _mask_for(work: Work) -> Mask:
     return Mask(secrets, here.values if here else {}, *kind_of(work.taken.kind).states_given(work.taken))
 
 
-async def _enter(run: RunContext, taken: TakenRun) -> Outcome:
-    kind = kind_of(taken.kind)
+async def _on_its_graph(run: RunContext, work: Work, worker: runtime.WorkerRuntime) -> Outcome:
+    """Enter the graph that the run runs. Where a factory makes it for each run, nothing ran if that raises."""
+    taken = work.taken
     if taken.unbound:
         return Failed("Unbound", taken.unbound)
-    if refused := await in_database(kind.why_not)(taken):
+    if refused := await in_database(kind_of(taken.kind).why_not)(taken):
         return refused
-    return await kind.enter(taken, run)
+    factory = worker.factories.get(taken.graph_id)
+    if factory is None:
+        return await kind_of(taken.kind).enter(taken, run)
+    config = {"configurable": dict(run.configurable), "metadata": taken.metadata, **run.options}
+    async with factory.opened(config, run.context, run.store) as graph:
+        return await kind_of(taken.kind).enter(taken, replace(run, graph=graph))
 
 
-def _context(work: Work, steps: Steps, head_at_stop: settling.BoundHead) -> RunContext:
-    taken = work.taken
+def _context(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_stop: settling.BoundHead) -> RunContext:
+    taken, options = work.taken, work.taken.options
+    given = {**options.get("context", {}), **options.get("configurable", {})}
+    about = {"thread_id": taken.thread_id, "run_id": taken.run_id, "graph_id": taken.graph_id, "user": taken.user}
+    saver = taken.fenced(work.saver)
     return RunContext(
         graph=work.graph,
-        saver=taken.fenced(work.saver),
+        saver=saver,
+        store=worker.store_of(saver),
         thread_id=taken.thread_id,
         metadata=taken.metadata,
         run_key=RUN_KEY,
@@ -124,6 +136,9 @@ def _context(work: Work, steps: Steps, head_at_stop: settling.BoundHead) -> RunC
         before_outcome=head_at_stop.read,
         watch=steps.watch,
         is_retried=taken.attempts > 1,
+        configurable=run_config.configurable_of(given, **about),
+        options={name: options[name] for name in ("recursion_limit", "tags") if name in options},
+        context=run_config.context_of(work.graph, options.get("context"), given),
     )
 
 

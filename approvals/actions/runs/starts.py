@@ -5,12 +5,11 @@ from typing import Any
 from django.db.models import Q
 
 from agentcore.plain import schemas
-from agentcore.plain.errors import Fault
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing
 from approvals.actions.votes import alterations
 from approvals.audit.rows import BINDING
-from approvals.domain import authors, bindings, encryption, permissions, policies
+from approvals.domain import authors, bindings, encryption, permissions, policies, run_options
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import RunKind
@@ -18,11 +17,12 @@ from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
 from approvals.models import Approval, Graph, Run, Thread
 
 
-def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
+def start_run(*, thread_id: str, graph_id: str, input: Any, by: User, context: Any = None, config: Any = None) -> Run:
     """Queue a run. Raises Busy while the thread is paused or held by another run, Invalid with a path for each
     fault.
 
-    Without input the thread goes on from where it stands, if the waiting nodes need no approval.
+    Without input the thread goes on from where it stands, if the waiting nodes need no approval. `context` and `config`
+    are those of LangGraph; they stay with the thread until its next input.
     """
     permissions.check_start_run(by)
     graph = Graph.objects.filter(pk=graph_id).first()
@@ -30,6 +30,7 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
     if input is not None:
         check_input(graph, input)
+    options = run_options.options_of(graph.record, context=context, config=config)
     with audit.transaction():
         thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "start_run")
@@ -45,8 +46,11 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User) -> Run:
         if input is not None:
             authors.keep_author(thread, Author(by.get_username(), "input", after=thread.checkpoint_id))
             changed.append("authors")
+        if options or input is not None and thread.options:
+            thread.options = options
+            changed.append("options")
         thread.started_by_id = by.pk
-        queueing.queue_run(run, changed=["graph_id", "bound_by", "started_by", "authors"])
+        queueing.queue_run(run, changed=["graph_id", "bound_by", "started_by", "authors", "options"])
         audit.append(
             "run.queued",
             actor=by.get_username(),
@@ -97,13 +101,9 @@ def why_not_input(thread: Thread) -> str:
 
 
 def check_input(graph: Graph, input: Any) -> None:
-    """Validate new input against the graph's input schema: LangGraph itself does not."""
-    if not isinstance(input, dict) or not input:
-        raise Invalid("The input must be an object with at least one field.")
-    schema = graph.record.input_schema
-    faults = list(schemas.faults(schema or {}, input, "input"))
-    if schema:
-        unknown = input.keys() - schema.get("properties", input).keys()
-        faults += [Fault(f"input/{name}", "The graph has no such input.") for name in sorted(unknown)]
-    if faults:
+    """Raise Invalid for what is certainly wrong. On the rest LangGraph decides, in the run."""
+    limits = graph.record.input_limits or {}
+    if limits.get("type") == "object" and not isinstance(input, dict):
+        raise Invalid("The input of this graph is an object, such as {}.")
+    if faults := list(schemas.faults(limits, input, "input", is_coerced=True)):
         raise Invalid("The input does not fit the graph.", faults=[fault.as_dict() for fault in faults])

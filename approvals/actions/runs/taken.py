@@ -1,6 +1,7 @@
 """A run that this worker has taken, with the lease of its thread, as plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
@@ -59,6 +60,10 @@ class TakenRun:
     stood_at: str
     """The newest checkpoint when this worker took the thread."""
     decided: Decided | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Context and config of the thread's runs."""
+    user: str = ""
+    """Who gave the thread its last input."""
     unbound: str = ""
     """Why this graph must not be run on the thread."""
 

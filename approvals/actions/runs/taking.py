@@ -94,7 +94,8 @@ def _run(pk: UUID) -> "QuerySet[Run]":
 
 @compiled
 def _again(pk: UUID) -> "QuerySet[Run]":
-    runs = Run.objects.select_related("thread__reading").only("thread", *_CHANGING, *_OF_THREAD, *_OF_READING)
+    runs = Run.objects.select_related("thread__reading", "thread__started_by")
+    runs = runs.only("thread", "thread__started_by__username", *_CHANGING, *_OF_THREAD, *_OF_READING)
     return runs.annotate(told=F("decision__deviations"), is_early=Q(retry_at__gt=Now())).filter(pk=pk)
 
 
@@ -112,6 +113,8 @@ def _taken(run: Run, owner: str, fence: int) -> TakenRun:
         attempts=run.attempts,
         stood_at=head.checkpoint_id if head else "",
         decided=_decided(run, run.decision) if run.decision else None,
+        options=run.thread.options,
+        user=run.thread.started_by.get_username() if run.thread.started_by else "",
         unbound=bindings.why_not_run(run.thread, run.graph_id, metadata, agent=vars(run)["agent"]),
     )
 

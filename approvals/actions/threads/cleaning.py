@@ -182,7 +182,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     now = timezone.now()
     Thread.objects.filter(pk=thread.pk).update(
         cleaned_at=now, updated_at=now, status=ThreadStatus.IDLE, state={}, next=[], metadata={}, problem=why,
-        checkpoint_id="", title="", unbound=None, claims={},
+        checkpoint_id="", title="", unbound=None, claims={}, **EMPTIED["thread"],
     )  # fmt: skip
     leases.revoke(thread)
     asked = list(Approval.objects.pending().filter(thread=thread).without_content())

@@ -117,6 +117,7 @@ def _begin(source: Thread, checkpoint_id: str, *, edits: Any, as_node: str, inpu
         title=source.title,
         status=ThreadStatus.BUSY,
         metadata=source.metadata,
+        options=source.options,
         started_by_id=by.pk,
         authors=[author.as_dict() for author in _authors_of(source, checkpoint_id)],
         forked_from=source.pk,

@@ -62,6 +62,11 @@ def whole(*, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, 
     return str(_ask_for("whole", graph_id, **where, part=part)["text"])
 
 
+def look_into_store(*, thread_id: str, graph_id: str, namespace: list[str]) -> dict[str, Any]:
+    """Return the store's `namespaces`, and the `items` of one, masked as the thread's state is."""
+    return _ask_for("store", graph_id, thread_id=thread_id, namespace=namespace)
+
+
 def wait_for_index(thread_id: str, *, until_closed: UUID | None = None) -> None:
     """Have a worker index the thread now. Return when that is done, or after a time limit."""
     graph_id = Thread.objects.values_list("graph_id", flat=True).get(pk=thread_id)

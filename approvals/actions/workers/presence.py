@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
@@ -17,18 +17,19 @@ from approvals.models import Worker
 
 logger = logging.getLogger(__name__)
 
+_ALIVE_FOR = timedelta(seconds=30)
 _KEPT_FOR = timedelta(days=1)
 _GONE = (DatabaseError, PoolTimeout)
 
 
 @contextmanager
-def signed_on(graphs: Iterable[str]) -> Iterator[None]:
-    """Keep a row for this process until the block ends.
+def signed_on(graphs: Iterable[str], broken: Mapping[str, str]) -> Iterator[None]:
+    """Keep a row for this process until the block ends: with its graphs, and why it could not load others.
 
     A thread of its own does it, as nodes may block the event loop.
     """
     stopped = threading.Event()
-    beat = threading.Thread(target=_keep, args=[list(graphs), stopped], name="signed-on", daemon=True)
+    beat = threading.Thread(target=_keep, args=[list(graphs), dict(broken), stopped], name="signed-on", daemon=True)
     beat.start()
     try:
         yield
@@ -37,9 +38,16 @@ def signed_on(graphs: Iterable[str]) -> Iterator[None]:
         beat.join(1)  # without a database it may take longer: do not wait, the row expires by itself
 
 
-def _keep(graphs: list[str], stopped: threading.Event) -> None:
+def broken_graphs() -> dict[str, str]:
+    """Return a sentence for each graph of langgraph.json that a worker which is alive could not load, by id."""
+    alive = Worker.objects.filter(seen_at__gt=Now() - _ALIVE_FOR).exclude(broken={})
+    found = {graph_id: told for broken in alive.values_list("broken", flat=True) for graph_id, told in broken.items()}
+    return dict(sorted(found.items()))
+
+
+def _keep(graphs: list[str], broken: dict[str, str], stopped: threading.Event) -> None:
     """Write the row again and again, also after the database was gone or emptied."""
-    worker = Worker(name=leases.worker_name(), graphs=graphs)
+    worker = Worker(name=leases.worker_name(), graphs=graphs, broken=broken)
     while True:
         try:
             _beat(worker)
@@ -56,7 +64,7 @@ def _beat(worker: Worker) -> None:
     if Worker.objects.filter(pk=worker.pk).update(seen_at=Now()):
         return
     Worker.objects.filter(seen_at__lt=Now() - _KEPT_FOR).delete()
-    Worker.objects.create(pk=worker.pk, name=worker.name, graphs=worker.graphs)
+    Worker.objects.create(pk=worker.pk, name=worker.name, graphs=worker.graphs, broken=worker.broken)
 
 
 def _leave(worker_id: UUID) -> None:

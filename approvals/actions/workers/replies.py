@@ -12,6 +12,7 @@ from agentcore.plain import masks
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, CannotFork, UnreadableThread
 from agentcore.plain.json import to_plain
 from agentcore.plain.types import Question
+from agentcore.savers import stores
 from approvals import last_writes
 from approvals.database import in_database
 from approvals.domain import bindings, encryption
@@ -110,6 +111,14 @@ async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace
     return {"text": await snapshots.read_part(graph, saver, thread_id, checkpoint_id, part, namespace=namespace)}
 
 
+async def _store_of(*, graph_id: str, thread_id: str, namespace: list[str]) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id)
+    saver, secrets = worker.saver(graph_id), secret_paths(graph)
+    seen = await stores.look(worker.store_of(saver), namespace)
+    here = await snapshots.snapshot(graph, saver, thread_id) if secrets else None
+    return dict(masks.Mask(secrets, here.values).anywhere(seen)) if here else seen
+
+
 async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
     if not graph_id:
         looks = await snapshots.look_back((await runtime.worker()).saver(None), thread_id, limit=limit, before=before)
@@ -158,4 +167,5 @@ _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "snapshot": _snapshot,
     "whole": _whole,
     "history": _history,
+    "store": _store_of,
 }

@@ -32,7 +32,8 @@ class Command(ProcrastinateCommand):
         kwargs["queues"] = kwargs.get("queues") or queues()
         here = [graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]]
         options = {name: value for name, value in kwargs.items() if name not in self._django_options}
-        with signed_on(here), app.replace_connector(app.connector.get_worker_connector()):  # type: ignore[attr-defined]
+        own = app.replace_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
+        with signed_on(here, runtime.load().broken), own:
             asyncio.run(_work(here, options))
 
 

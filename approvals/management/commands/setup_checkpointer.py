@@ -10,14 +10,14 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError, DatabaseUnreachable
 from agentcore.plain.urls import Memory, Postgres, Sqlite
-from agentcore.savers import opening, setup, sqlite
+from agentcore.savers import opening, setup, sqlite, stores
 from agentcore.savers.serializers import strict_serializer
 from approvals import checkpoints
 from approvals.jobs import runtime
 
 
 class Command(BaseCommand):
-    help = "Create the checkpoint tables: once for each deploy; several processes may do it at once."
+    help = "Create the tables of checkpoints and store: once for each deploy; several processes may do it at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--timeout", type=float, default=30, help="seconds to wait for others, in all")
@@ -40,6 +40,7 @@ async def _set_up(timeout_seconds: float) -> str:
         case Postgres():
             async with opening.open_pool(checkpoints.params(), max_size=3) as pool:
                 await setup.setup(pool, timeout_seconds=timeout_seconds)
+                await stores.setup(pool, runtime.store_options(), timeout_seconds=timeout_seconds)
         case Sqlite(path):
             async with sqlite.open_sqlite(path, strict_serializer()):
                 pass

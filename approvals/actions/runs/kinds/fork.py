@@ -30,7 +30,8 @@ class ForkKind(Kind):
 
     def states_given(self, taken: TakenRun) -> list[Mapping[str, Any]]:
         edited = {name: edit["value"] for name, edit in taken.input["edits"].items()}
-        return [taken.input["input"] or {}, edited]
+        given = taken.input["input"]
+        return [given, edited] if isinstance(given, Mapping) else [edited]
 
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         copied = await _copy(taken, run)

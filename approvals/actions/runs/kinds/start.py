@@ -19,7 +19,7 @@ class StartKind(Kind):
         return replace(taken, input=encryption.decrypted_input(taken.input, secrets, taken.thread_id))
 
     def states_given(self, taken: TakenRun) -> list[Mapping[str, Any]]:
-        return [taken.input or {}]
+        return [taken.input] if isinstance(taken.input, Mapping) else []
 
     async def enter(self, taken: TakenRun, run: RunContext) -> Outcome:
         return await resume.start(run, taken.input)

@@ -1,0 +1,76 @@
+"""The options of a run: its context, and what of its config a client may give. They stay with the thread until the next
+input: a decision goes on with them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agentcore.plain import schemas
+from agentcore.plain.errors import Fault
+from agentcore.plain.json import canonical
+from agentcore.plain.types import GraphCard
+from approvals.domain.run_metadata import RESERVED
+from approvals.errors import Invalid
+
+OF_CONFIG = ("configurable", "recursion_limit", "tags")
+LONGEST_OPTIONS = 16_000
+"""They are read each time the thread's row is locked."""
+LONGEST_RUN_STEPS = 10_000
+SET_HERE = ("thread_id", "run_id", "graph_id", "assistant_id")
+"""What the console puts into `configurable`. Clients may send it; it is not read."""
+_OWN = ("__", RESERVED, "checkpoint", "langgraph_", "lc_agent_name")
+"""Beginnings of names in `configurable` that mean something to LangGraph, or to us."""
+
+
+def options_of(card: GraphCard, *, context: Any, config: Any) -> dict[str, Any]:
+    """Return the options to keep. Raises Invalid with a path for each fault."""
+    if faults := [*_faults_in_context(card, context), *_faults_in_config(config)]:
+        sentence = "The context or the config of the run does not fit."
+        raise Invalid(sentence, faults=[fault.as_dict() for fault in faults])
+    kept = {name: value for name, value in (config or {}).items() if value not in (None, {}, [])}
+    configurable = {name: value for name, value in kept.pop("configurable", {}).items() if name not in SET_HERE}
+    found = {"context": context or {}, "configurable": configurable, **kept}
+    options = {name: value for name, value in found.items() if value != {}}
+    if len(canonical(options)) > LONGEST_OPTIONS:
+        raise Invalid(f"Context and config are more than {LONGEST_OPTIONS} characters of JSON. Use the input for more.")
+    return options
+
+
+def _faults_in_context(card: GraphCard, context: Any) -> Iterator[Fault]:
+    if context is None or context == {}:
+        return
+    if not isinstance(context, Mapping):
+        yield Fault("context", "This must be an object.")
+        return
+    yield from schemas.faults(card.context_schema or {}, context, "context", is_coerced=True)
+
+
+def _faults_in_config(config: Any) -> Iterator[Fault]:
+    if config is None:
+        return
+    if not isinstance(config, Mapping):
+        yield Fault("config", "This must be an object.")
+        return
+    for name in config.keys() - set(OF_CONFIG):
+        yield Fault(f"config/{name}", f"This is not taken here. Known are {', '.join(OF_CONFIG)}.")
+    yield from schemas.unstorable({name: config[name] for name in ("tags",) if name in config}, "config")
+    yield from _faults_in_configurable(config.get("configurable"))
+    limit, tags = config.get("recursion_limit"), config.get("tags")
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= LONGEST_RUN_STEPS):
+        yield Fault("config/recursion_limit", f"This must be a whole number from 1 to {LONGEST_RUN_STEPS}.")
+    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        yield Fault("config/tags", "This must be a list of texts.")
+
+
+def _faults_in_configurable(configurable: Any) -> Iterator[Fault]:
+    if configurable is None:
+        return
+    if not isinstance(configurable, Mapping):
+        yield Fault("config/configurable", "This must be an object.")
+        return
+    for name, value in configurable.items():
+        path = f"config/configurable/{name}"
+        if str(name).startswith(_OWN):
+            yield Fault(path, "This is set by the console, or means something to LangGraph.")
+        else:
+            yield from schemas.unstorable(value, path)
