@@ -2,7 +2,8 @@
 input: a decision goes on with them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from agentcore.plain import schemas
@@ -24,7 +25,9 @@ _OWN = ("__", RESERVED, "checkpoint", "langgraph_", "lc_agent_name")
 
 def options_of(card: GraphCard, *, context: Any, config: Any) -> dict[str, Any]:
     """Return the options to keep. Raises Invalid with a path for each fault."""
-    if faults := [*_faults_in_context(card, context), *_faults_in_config(config)]:
+    fits = partial(schemas.faults, card.context_schema or {}, path="context", is_coerced=True)
+    given = None if context == {} else context
+    if faults := [*_faults_of("context", given, fits), *_faults_of("config", config, _faults_in_config)]:
         sentence = "The context or the config of the run does not fit."
         raise Invalid(sentence, faults=[fault.as_dict() for fault in faults])
     kept = {name: value for name, value in (config or {}).items() if value not in (None, {}, [])}
@@ -36,25 +39,18 @@ def options_of(card: GraphCard, *, context: Any, config: Any) -> dict[str, Any]:
     return options
 
 
-def _faults_in_context(card: GraphCard, context: Any) -> Iterator[Fault]:
-    if context is None or context == {}:
-        return
-    if not isinstance(context, Mapping):
-        yield Fault("context", "This must be an object.")
-        return
-    yield from schemas.faults(card.context_schema or {}, context, "context", is_coerced=True)
+def _faults_of(path: str, given: Any, faults_in: Callable[[Any], Iterator[Fault]]) -> Iterator[Fault]:
+    if isinstance(given, Mapping):
+        yield from faults_in(given)
+    elif given is not None:
+        yield Fault(path, "This must be an object.")
 
 
-def _faults_in_config(config: Any) -> Iterator[Fault]:
-    if config is None:
-        return
-    if not isinstance(config, Mapping):
-        yield Fault("config", "This must be an object.")
-        return
+def _faults_in_config(config: Mapping[str, Any]) -> Iterator[Fault]:
     for name in config.keys() - set(OF_CONFIG):
         yield Fault(f"config/{name}", f"This is not taken here. Known are {', '.join(OF_CONFIG)}.")
     yield from schemas.unstorable({name: config[name] for name in ("tags",) if name in config}, "config")
-    yield from _faults_in_configurable(config.get("configurable"))
+    yield from _faults_of("config/configurable", config.get("configurable"), _faults_in_configurable)
     limit, tags = config.get("recursion_limit"), config.get("tags")
     if limit is not None and (type(limit) is not int or not 1 <= limit <= LONGEST_RUN_STEPS):
         yield Fault("config/recursion_limit", f"This must be a whole number from 1 to {LONGEST_RUN_STEPS}.")
@@ -62,12 +58,7 @@ def _faults_in_config(config: Any) -> Iterator[Fault]:
         yield Fault("config/tags", "This must be a list of texts.")
 
 
-def _faults_in_configurable(configurable: Any) -> Iterator[Fault]:
-    if configurable is None:
-        return
-    if not isinstance(configurable, Mapping):
-        yield Fault("config/configurable", "This must be an object.")
-        return
+def _faults_in_configurable(configurable: Mapping[str, Any]) -> Iterator[Fault]:
     for name, value in configurable.items():
         path = f"config/configurable/{name}"
         if str(name).startswith(_OWN):

@@ -162,4 +162,4 @@ def without_gate(config: RunnableConfig) -> Any:
 
 
 configured = build("configured").compile().with_config(recursion_limit=50, tags=["t"])
-lazy = lambda: build("lazy").compile()  # noqa: E731
+lazy = lambda: build("lazy").compile()  # noqa: E731 - authors write factories so
