@@ -273,6 +273,8 @@ def test_a_list_is_planned_for_its_values(alice: "Client", asked: list[Any]) -> 
     """A statement that is prepared soon has one plan for all values: quick for some, a look at all for others."""
     from django.db import connection
 
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")  # what earlier tests prepared
     for address in ("/?tab=open", "/", "/open-count/", f"/approvals/{asked[0].pk}/", "/threads/"):
         for _ in range(7):  # psycopg prepares what it is given five times
             opened(alice, address, **({"HX-Request": "true"} if "count" in address else {}))
