@@ -73,6 +73,22 @@ class Counted(Read):
         return Count(MOST_COUNTED if is_more else told, is_more)
 
 
+class CountedBy(Read):
+    """How many of the first `MOST_COUNTED` rows of a QuerySet have each value of one column, by the value's text."""
+
+    sql = (
+        "(SELECT json_object_agg(COALESCE(value::text, ''), number)::text FROM"
+        " (SELECT value, count(*) AS number FROM ({inner}) AS counted (value) GROUP BY value) AS grouped)"
+    )
+
+    def __init__(self, found: "QuerySet[Any, Any]", column: str) -> None:
+        super().__init__(found.order_by().values(column)[:MOST_COUNTED])
+
+    def value(self, told: str | None) -> dict[str, int]:
+        rows: dict[str, int] = json.loads(told) if told else {}
+        return rows
+
+
 class Listed(Read):
     """The rows of a QuerySet that ended in `values`, as a list of dicts, in their order. Times are texts."""
 

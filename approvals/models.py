@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -251,8 +251,8 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 class Approval(models.Model):
     """One pause that waits for people. `state`, `request` and `digest` are what was shown, and never change.
 
-    The database fills two columns that Django does not know (migration 0019): `search` has the words of title, summary
-    and thread id, `open_search` the same while it is pending.
+    The database fills two columns that Django does not know (migrations 0019 and 0024): `search` has the words of
+    title, summary, headline, customer and thread id, `open_search` the same while it is pending.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -270,6 +270,16 @@ class Approval(models.Model):
     next = models.JSONField()
     title = models.CharField(max_length=300)
     summary = models.CharField(max_length=500, blank=True)
+    headline = models.CharField(max_length=300, blank=True, default="", db_default="")
+    """What a list shows of it: what would be done, how much, for whom. Empty: its title."""
+    detail = models.CharField(max_length=500, blank=True, default="", db_default="")
+    """What a list shows beside the headline."""
+    action = models.CharField(max_length=200, blank=True, default="", db_default="", db_collation="C")
+    """What is done, in words: `Pay the refund`. The order of Python is the order of this collation."""
+    amount = models.DecimalField(max_digits=20, decimal_places=4, null=True)
+    currency = models.CharField(max_length=8, blank=True, default="", db_default="")
+    customer = models.CharField(max_length=200, blank=True, default="", db_default="", db_collation="C")
+    risk = models.CharField(max_length=60, blank=True, default="", db_default="")
     request = CanonicalJSONField()
     actions = CanonicalJSONField()
     state = CanonicalJSONField()
@@ -341,6 +351,23 @@ class Approval(models.Model):
                 name="approvals_due_by_kind",
             ),
             models.Index(fields=["claimed_by"], condition=Q(status="pending"), name="approvals_claimed"),
+            models.Index(
+                fields=["action", "due_at", "created_at", "id"],
+                condition=Q(status="pending"),
+                name="approvals_due_by_action",
+            ),
+            models.Index(
+                fields=["customer", "due_at", "created_at", "id"],
+                condition=Q(status="pending"),
+                name="approvals_due_by_customer",
+            ),
+            models.Index(
+                F("amount").desc(nulls_last=True),
+                "created_at",
+                "id",
+                condition=Q(status="pending"),
+                name="approvals_by_amount",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -628,6 +655,24 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class SavedView(models.Model):
+    """A list of the queue that a person keeps under a name: its tab, filters, sort and groups as a query string."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=600)
+    is_shared = models.BooleanField(default=False)
+    """Everybody who may see the queue sees it; what it finds still depends on who looks."""
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="one_view_for_each_name")]
+        indexes = [models.Index(fields=["name"], condition=Q(is_shared=True), name="views_shared")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Draft(models.Model):

@@ -14,6 +14,7 @@ from approvals.views import (
     cleaning,
     forks,
     history,
+    preferences,
     queue,
     runs,
     sign_in,
@@ -28,6 +29,9 @@ from approvals.web import addresses  # noqa: F401 - registers the `any` of threa
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
     path("", queue.queue, name="queue"),
+    path("views/", queue.keep_view, name="keep_view"),
+    path("views/<int:view_id>/remove/", queue.remove_view, name="remove_view"),
+    path("preferences/", preferences.keep_preferences, name="keep_preferences"),
     path("open-count/", queue.open_count, name="open_count"),
     path("sign-in/", sign_in.sign_in, name="sign_in"),
     path("sign-in/<str:token>/", sign_in.sign_in_link, name="sign_in_link"),

@@ -107,6 +107,9 @@ builder.add_node(
             "title": "Publish the post",
             "description": "Puts the post where the shop's customers read it.",
             "summary": "{topic}, on {channel}",
+            "headline": "Publish {topic} on {channel}",
+            "detail": "{facts}",
+            "risk": "public",
             "show": ["topic", "facts", "post", "remarks"],
         }
     },

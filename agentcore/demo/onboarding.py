@@ -133,6 +133,7 @@ builder.add_node(
             "title": "Complete the supplier's details",
             "description": "With them the supplier is put into the list that orders are made from.",
             "summary": "{supplier}, wanted by {wanted_by}",
+            "customer": "supplier",
             "show": ["supplier", "wanted_by", "offer", "known"],
         }
     },

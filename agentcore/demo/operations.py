@@ -166,6 +166,9 @@ GATE = {
         "description": "Runs the plan against the cluster, step by step. You can edit the plan; "
         "the rollback is what on-call would run.",
         "summary": "{request} ({environment})",
+        "headline": "Change {service} in {environment}",
+        "detail": "{request}",
+        "risk": "live systems",
         "show": ["service", "environment", "plan", "rollback", "blast_radius"],
     }
 }

@@ -132,6 +132,9 @@ builder.add_node(
             "title": "Pay the refund",
             "description": "Sends money to the customer's card. Cannot be undone.",
             "summary": "{amount} {currency} to {customer}",
+            "headline": "Refund {amount} {currency} to {customer}",
+            "detail": "order {order_id}",
+            "risk": "money, final",
             "show": ["customer", "order_id", "amount", "currency", "reason", "risk_notes"],
         }
     },
@@ -145,6 +148,9 @@ builder.add_node(
             "description": "Opens a case for a senior colleague. No money moves. An amount edited "
             "to the limit or below is paid instead; the preview shows that.",
             "summary": "{amount} {currency} for {customer}",
+            "headline": "Hand over {amount} {currency} for {customer}",
+            "detail": "order {order_id}, over the limit of {limit}",
+            "risk": "money",
             "show": ["customer", "order_id", "amount", "currency", "limit", "reason", "risk_notes"],
         }
     },

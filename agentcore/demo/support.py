@@ -192,6 +192,9 @@ builder.add_node(
             "description": "The draft goes to the customer by mail. Read the compliance findings "
             "first; you can edit the draft.",
             "summary": "{subject}, to {customer}",
+            "headline": "Reply to {customer}",
+            "detail": "{subject}",
+            "risk": "mail",
             "show": ["customer", "subject", "draft", "compliance", "risk"],
         }
     },

@@ -28,11 +28,11 @@ from agentcore.dialects import (
 )
 from agentcore.dialects.breakpoint import last_messages
 from agentcore.dialects.common import AskedQuestion, GraphFacts
-from agentcore.plain import schemas
+from agentcore.plain import gist, schemas
 from agentcore.plain.errors import Fault, UnreadableThread
 from agentcore.plain.json import canonical
 from agentcore.plain.masks import hidden
-from agentcore.plain.types import Action, Choice, Pause, PendingInterrupt, Question, Snapshot
+from agentcore.plain.types import Action, Choice, Gist, Pause, PendingInterrupt, Question, Snapshot
 
 DIALECTS: dict[str, ModuleType] = {
     "raised": node_interrupt,
@@ -89,7 +89,8 @@ def _at_gate(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
 def _pause(graph: GraphFacts, snapshot: Snapshot, pending: PendingInterrupt, *, is_failed: bool) -> Pause:
     """Read one question. `is_failed`: a question of its step has an answer that its node failed with."""
     kind, asked = _asked(pending, graph.tool_schemas())
-    asked = _with_words(asked, graph.approval_metadata(pending.node).get("description"))
+    author = graph.approval_metadata(pending.node)
+    asked = _with_words(asked, author.get("description"))
     why_not = POISONED if pending.is_poisoned else STEP_FAILED if is_failed else ""
     return Pause(
         kind=kind,
@@ -108,7 +109,17 @@ def _pause(graph: GraphFacts, snapshot: Snapshot, pending: PendingInterrupt, *, 
         answer_schema=asked.answer_schema,
         why_not=why_not,
         tools=asked.tools,
+        gist=_gist(pending, asked, author, snapshot.values),
     )
+
+
+def _gist(
+    pending: PendingInterrupt, asked: AskedQuestion, author: Mapping[str, Any], values: Mapping[str, Any]
+) -> Gist:
+    told = {"title": asked.title, "summary": asked.summary}
+    if asked.tools:
+        return gist.of_calls(asked.actions, [author] * len(asked.actions), values, summary=asked.summary)
+    return gist.of_question(any_value.words_of(pending.value), pending.value, author, pending.response_schema, **told)
 
 
 def _asked(pending: PendingInterrupt, tools: Mapping[str, Any]) -> tuple[str, AskedQuestion]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from agentcore.dialects import hitl_batched
 from agentcore.dialects.common import GraphFacts, just, one_of, with_arguments
-from agentcore.plain import schemas, sends
+from agentcore.plain import gist, schemas, sends
 from agentcore.plain.errors import storable
 from agentcore.plain.nodes import title_of
 from agentcore.plain.quoting import listed, named, short, told
@@ -32,18 +32,22 @@ def read(graph: GraphFacts, snapshot: Snapshot) -> list[Pause]:
         return []
     is_each = can_decide_each(snapshot, gate)
     actions = tuple(_action(graph, task, snapshot.values, is_each=is_each) for task in gate.tasks)
+    title = storable(listed(_titles(graph, gate.tasks, actions), " + ", _LONGEST_OF_ALL))
+    summary = storable(_summary(graph, gate.tasks, snapshot.values))
+    authors = [graph.approval_metadata(task.node) for task in gate.tasks]
     return [
         Pause(
             kind="breakpoint",
             interrupt_id="",
             next=snapshot.next,
-            title=storable(listed(_titles(graph, gate.tasks, actions), " + ", _LONGEST_OF_ALL)),
-            summary=storable(_summary(graph, gate.tasks, snapshot.values)),
+            title=title,
+            summary=summary,
             request=_request(graph, snapshot, gate),
             actions=actions,
             allowed_verdicts=(*VERDICTS, "respond") if is_each else VERDICTS,
             answer_schema=_answer_schema(actions) if is_each else None,
             tools=_tools(gate.tasks, snapshot.values),
+            gist=gist.of_gate(actions, authors, snapshot.values, title=title, summary=summary),
         )
     ]
 

@@ -201,6 +201,21 @@ class Action:
 
 
 @dataclass(frozen=True)
+class Gist:
+    """One line about a question: what would be done, how much, and for whom. See `gist.py`."""
+
+    headline: str = ""
+    detail: str = ""
+    action: str = ""
+    """What is done, in words: a list groups by it."""
+    amount: str = ""
+    """A decimal number with four places; empty where nothing says how much."""
+    currency: str = ""
+    customer: str = ""
+    risk: str = ""
+
+
+@dataclass(frozen=True)
 class Pause:
     """One question to people, read from a snapshot by the dialect `kind`."""
 
@@ -219,6 +234,7 @@ class Pause:
     """Tools that would be called, as far as the agent says so: a policy may be about one."""
     checkpoint_ns: str = ""
     """Of the subgraph whose breakpoint it is; empty for the thread's own graph, and for every `interrupt()`."""
+    gist: Gist = Gist()
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ MODELS: dict[str, type[Model]] = {
     "decision": Decision,
     "run": Run,
 }
-HASHED = frozenset({"title", "summary"})
+HASHED = frozenset({"title", "summary", "headline", "detail", "customer", "amount"})
 ONLY_WHETHER = frozenset({"ended_at", "escalated_at"})
 """Of these times, only whether they are set is recorded."""
 EMPTIED: dict[str, dict[str, Any]] = {
@@ -92,6 +92,10 @@ EMPTIED: dict[str, dict[str, Any]] = {
         "request": {},
         "actions": [],
         "summary": "",
+        "headline": "",
+        "detail": "",
+        "amount": None,
+        "customer": "",
         "proposal": None,
         "marks": [],
         "folded": [],
@@ -264,7 +268,7 @@ def _sql(column: str, field: "Field[Any, Any]") -> str:
     if field.attname in ONLY_WHETHER and isinstance(field, DateTimeField):
         return f"{column} IS NOT NULL"
     if isinstance(field, CanonicalJSONField | TextField) or field.attname in HASHED:
-        return _mark_sql(column)
+        return _mark_sql(f"{column}::text")
     return f"{column}::text" if isinstance(field, JSONField) else column
 
 

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from django.contrib.auth.models import User as Person
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Count, Exists, OuterRef, Subquery, Value
+from django.db.models import Case, Count, Exists, OuterRef, Subquery, Value, When
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 
 from approvals.counts import MOST_COUNTED, field_value
 from approvals.domain import permissions, voters
+from approvals.domain.orders import DAY
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, Verdict
 from approvals.models import Approval, ApprovalQuerySet, Vote
@@ -57,6 +58,18 @@ def held_by(found: ApprovalQuerySet, username: str) -> ApprovalQuerySet:
 def stuck(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """Select decided approvals whose run failed or waits for a person."""
     return found.filter(decision__run__status__in=STUCK_RUNS)
+
+
+def with_time_group(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Annotate each approval with `time_group`: how near its deadline is, a key of `orders.TIME_GROUPS`."""
+    return found.annotate(
+        time_group=Case(
+            When(due_at=None, then=Value("none")),
+            When(due_at__lte=Now(), then=Value("over")),
+            When(due_at__lte=Now() + DAY, then=Value("day")),
+            default=Value("later"),
+        )
+    )
 
 
 def with_tally(found: ApprovalQuerySet) -> ApprovalQuerySet:

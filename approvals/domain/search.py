@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models import BooleanField, F, Model, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models.expressions import OrderBy, RawSQL
 
 M = TypeVar("M", bound=Model)
 _CHARACTER = "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]"
@@ -55,15 +55,25 @@ def first_matching(listed: "QuerySet[M]", text: str, most: int, *, column: str =
 
 def _first_of_all(listed: "QuerySet[M]", text: str, most: int, column: str) -> RawSQL:
     """Return a subquery for the first rows that match, which the planner must begin at the index: OFFSET 0 says so."""
-    names = [str(name) for name in listed.query.order_by]
-    columns = [name.removeprefix("-") for name in names]
+    places = [_place(each) for each in listed.query.order_by]
+    columns = [column for column, _ in places]
     found = matching(listed.order_by(), text, column=column).annotate(**{f"key_{name}": F(name) for name in columns})
     keys = [f"key_{name}" for name in columns]
     sql, params = found.values("pk", *keys).query.get_compiler(connection=connection).as_sql()
-    order = ", ".join(f"{key} DESC" if name.startswith("-") else key for key, name in zip(keys, names, strict=True))
+    order = ", ".join(f"key_{column} {direction}" for column, direction in places)
     return RawSQL(
         f"SELECT pk FROM ({sql} OFFSET 0) AS matching (pk, {', '.join(keys)}) ORDER BY {order} LIMIT {most}", params
     )
+
+
+def _place(each: Any) -> tuple[str, str]:
+    """Return a column of `order_by`, and its direction in SQL."""
+    if isinstance(each, OrderBy):
+        direction = "DESC" if each.descending else "ASC"
+        nulls = " NULLS LAST" if each.nulls_last else " NULLS FIRST" if each.nulls_first else ""
+        return str(vars(each.expression)["name"]), direction + nulls
+    name = str(each)
+    return name.removeprefix("-"), "DESC" if name.startswith("-") else "ASC"
 
 
 def _written(found: "QuerySet[Any]", column: str) -> str:

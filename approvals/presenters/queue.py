@@ -1,9 +1,13 @@
 """The rows of the queue."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
+from itertools import groupby
 from types import MappingProxyType
 from urllib.parse import quote
 from uuid import UUID
@@ -12,6 +16,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import RFC3986_SUBDELIMS
 
+from agentcore.plain.gist import money
+from approvals.domain.orders import TIME_GROUPS, time_group_of
 from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunStatus, Verdict
 from approvals.models import Approval, Decision, Run
 from approvals.presenters.runs import WORDS as RUN_WORDS
@@ -69,7 +75,18 @@ class QueueRow:
     """What the agent asked, where something else was decided."""
     proposed: str
     """What somebody proposes instead, while it waits."""
+    what: str
+    """What would be done, how much, for whom; of a decided one, what was decided."""
+    detail: str
+    action: str
+    amount: Decimal | None
+    currency: str
+    customer: str
+    risk: str
+    risk_level: str
+    """`final`: it cannot be undone, as its author says; `look`: they name another risk; empty: an ordinary one."""
     graph: str
+    graph_id: str
     node: str
     kind: str
     thread_id: str
@@ -115,7 +132,16 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
         summary=called.summary,
         asked=called.asked,
         proposed=called.proposed,
+        what=approval.headline or called.title if decision is None else called.title,
+        detail=approval.detail if decision is None and approval.headline else called.summary,
+        action=approval.action,
+        amount=approval.amount,
+        currency=approval.currency,
+        customer=approval.customer,
+        risk=approval.risk,
+        risk_level=_risk_level(approval.risk),
         graph=approval.graph_id or "unknown graph",
+        graph_id=approval.graph_id,
         node=", ".join(approval.next),
         kind=KIND_WORDS.get(approval.kind, approval.kind),
         thread_id=approval.thread_id,
@@ -139,6 +165,49 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
     )
 
 
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows of a list under one heading. `count` is how many there are on all pages; None where nobody counted."""
+
+    name: str
+    rows: list[QueueRow]
+    count: int | None
+
+
+def grouped(rows: Iterable[QueueRow], group: str, counts: Mapping[str, int] | None) -> list[RowGroup]:
+    """Return rows in their order under headings; all of them under none where `group` is none of orders.GROUPS."""
+    now = timezone.now()
+    groups = []
+    for key, found in groupby(rows, lambda row: _group_key(row, group, now)):
+        name = TIME_GROUPS.get(key, key) if group == "due" else key or NO_NAMES.get(group, "")
+        groups.append(RowGroup(name, list(found), counts.get(key) if counts is not None else None))
+    return groups
+
+
+NO_NAMES = {"graph": "Unknown graph", "action": "Other", "customer": "No customer"}
+
+
+def _group_key(row: QueueRow, group: str, now: datetime) -> str:
+    match group:
+        case "due":
+            return time_group_of(row.due_at, now)
+        case "graph":
+            return row.graph_id
+        case "action":
+            return row.action
+        case "customer":
+            return row.customer
+    return ""
+
+
+def _risk_level(risk: str) -> str:
+    if not risk or risk in ORDINARY_RISKS:
+        return ""
+    return "final" if re.search(r"final|undo|irrevers", risk, re.IGNORECASE) else "look"
+
+
+ORDINARY_RISKS = ("money", "question")
+"""What is found without its author: see `agentcore/plain/gist.py`."""
 _ANY_ID = str(UUID(int=0))
 _SAFE = f"{RFC3986_SUBDELIMS}/~:@"
 """As `reverse` has it."""
@@ -194,3 +263,17 @@ def _stuck(run: Run | None) -> StuckShown | None:
     if run is None or not run.is_stuck:
         return None
     return StuckShown(run.pk, run.status, RUN_WORDS[RunStatus(run.status)], run.error, run.problem)
+
+
+def sums_of(approvals: Iterable[Approval]) -> list[str]:
+    """Return the sum of each currency, and how many of each action: `153.90 EUR`, `2 × Refund`."""
+    sums: dict[str, Decimal] = {}
+    actions: Counter[str] = Counter()
+    for approval in approvals:
+        if approval.amount is not None:
+            sums[approval.currency] = sums.get(approval.currency, Decimal(0)) + approval.amount
+        actions[approval.action or KIND_WORDS.get(approval.kind, approval.kind)] += 1
+    return [
+        *(money(amount, currency or "without a currency") for currency, amount in sorted(sums.items())),
+        *(f"{number} × {action}" for action, number in actions.most_common()),
+    ]

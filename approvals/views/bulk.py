@@ -17,7 +17,7 @@ from approvals.enums import Verdict
 from approvals.errors import Denied, Invalid, Refusal
 from approvals.models import Approval
 from approvals.presenters import approvals
-from approvals.presenters.queue import Titled, titled
+from approvals.presenters.queue import Titled, sums_of, titled
 from approvals.presenters.votes import ProposalShown
 from approvals.views.approval import graph_of, vote_context
 from approvals.views.pages import Request
@@ -95,6 +95,7 @@ def _page(
     context = {
         "items": items,
         "votable": len(votable),
+        "sums": sums_of(item["approval"] for item in votable),
         "label": _label([choice for item in votable for choice in item["choices_here"] if choice.is_chosen]),
         "needs_reason": any(item["tally"].needs_reason for item in items),
         "problem": problem,

@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import F, QuerySet, Value, Window
+from django.db.models.functions import RowNumber
 from django.http import QueryDict
 
 from approvals.compiled import Compiled, compiled, written
-from approvals.counts import Counted, Read
-from approvals.domain import permissions, queries, search
+from approvals.counts import Counted, CountedBy, Read
+from approvals.domain import orders, permissions, queries, search
+from approvals.domain.orders import Order
 from approvals.domain.permissions import User
+from approvals.domain.terms import Terms, terms_of
 from approvals.models import Approval, ApprovalQuerySet
-from approvals.views.pages import PAGE_SIZE, Request, after_key, key_of, word_of
+from approvals.views.pages import PAGE_SIZE, Request, word_of
 
 TABS = {
     "needs": "Needs me",
@@ -28,6 +30,8 @@ TABS = {
 }
 CLOSED = ("failed", "done")
 FILTERS = ("graph", "kind", "q")
+SORT, GROUP, NO_GROUP = "urgent", "due", "none"
+"""The order and the groups of a list that names none; and that it has no groups."""
 HEAVY = (
     "state", "request", "actions", "opaque", "thread__state", "thread__metadata", "thread__next", "thread__blocked",
     "thread__authors", "thread__claims", "thread__unbound", "decision__edits", "decision__answer",
@@ -45,18 +49,22 @@ LISTS_KEPT = 200
 
 @dataclass(frozen=True, eq=False)
 class ListAsked:
-    """A list of the queue: a tab, narrowed by filters, from a cursor on. Empty filters narrow nothing.
+    """A list of the queue: a tab, narrowed by filters, in an order, from a cursor on. Empty filters narrow nothing.
 
-    Two of the same person with the same roles are equal: their SQL is the same.
+    Two of the same person with the same roles are equal: their SQL is the same. `before` says how many rows stand
+    before the cursor, as the person went through them.
     """
 
     by: User
     tab: str
     filters: Mapping[str, str]
     cursor: str = ""
+    sort: str = SORT
+    group: str = GROUP
+    before: int = 0
 
     def _key(self) -> tuple[Any, ...]:
-        return self.tab, self.cursor, *self.filters.values(), permissions.identity_of(self.by)
+        return self.tab, self.cursor, self.order, *self.filters.values(), permissions.identity_of(self.by)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ListAsked) and self._key() == other._key()
@@ -73,31 +81,71 @@ class ListAsked:
         return self.tab in CLOSED
 
     @property
+    def is_grouped(self) -> bool:
+        """Groups by anything but the time need the order of the group."""
+        return self.group != NO_GROUP and not self.is_closed and (self.group != GROUP or self.sort == SORT)
+
+    @property
+    def order(self) -> Order:
+        if self.is_closed:
+            return orders.CLOSED
+        return orders.GROUPS[self.group] if self.is_grouped else orders.SORTS[self.sort]
+
+    @property
+    def terms(self) -> Terms:
+        """What is searched for."""
+        return terms_of(self.filters["q"])
+
+    @property
+    def words(self) -> str:
+        """The words that are searched for. What has neither a word nor a field finds nothing."""
+        terms = self.terms
+        return terms.words or ("" if terms.conditions else self.filters["q"])
+
+    @property
     def address(self) -> str:
         """Return the query string by which a page of an approval knows the list."""
-        told = {"tab": self.tab, **self.filters, "cursor": self.cursor}
-        return f"?{urlencode({name: value for name, value in told.items() if value})}"
+        place = {"cursor": self.cursor, "before": str(self.before) if self.before else ""}
+        return f"?{urlencode({**self.asked, **{name: value for name, value in place.items() if value}})}"
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What makes the list, apart from the page: what a saved view keeps."""
+        order = {"sort": self.sort if self.sort != SORT else "", "group": self.group if self.group != GROUP else ""}
+        told = {"tab": self.tab, **self.filters, **order}
+        return {name: value for name, value in told.items() if value}
 
     def count_of(self, tab: str, *, is_exact: bool = False) -> Counted:
         """Return what counts the rows of a tab with the same filters, on all its pages."""
         found = self._tab(tab)
-        text = self.filters["q"]
-        if text:
-            return Counted(search.matching(found, text, column=_column_of(tab)), is_exact=is_exact)
+        if self.words:
+            return Counted(search.matching(found, self.words, column=_column_of(tab)), is_exact=is_exact)
         if tab == "needs" and not is_exact:
             return Counted(queries.counted_needing(found, self.by))
         return Counted(found, is_exact=is_exact)
 
+    def count_groups(self) -> CountedBy:
+        """Return what counts the rows of each group."""
+        found = self._tab(self.tab)
+        if self.words:
+            matching = search.matching(found, self.words, column=_column_of(self.tab))
+            found = Approval.objects.filter(pk__in=matching.values("pk"))
+        elif self.tab == "needs":
+            found = queries.counted_needing(found, self.by)
+        if self.group == GROUP:
+            return CountedBy(queries.with_time_group(found), "time_group")
+        return CountedBy(found, self.order[0].column)
+
     def page(self) -> tuple[list[Approval], str]:
         """Return the rows of the page, and the cursor of the next one."""
-        if self.filters["q"]:
+        if self.words:
             rows = self._matching(self._after(self.cursor), PAGE_SIZE + 1)
         else:
             rows = list(_kept_rows(self, PAGE_SIZE + 1).all())
         return rows[:PAGE_SIZE], self._key_after(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
 
     def _key_after(self, row: Approval) -> str:
-        return key_of(row, "closed_at") if self.is_closed else _urgent_key(row)
+        return orders.cursor_of(row, self.order)
 
     def beside(self, thread_id: str, pk: UUID, step: str) -> tuple[list[Approval], list[Approval], list[Approval]]:
         """Return the rows of the page, what a step of a thread asks besides this approval, and others of the thread.
@@ -105,39 +153,27 @@ class ListAsked:
         The latter two are in no order, and a few each. `step` is the checkpoint of a step that asks questions.
         """
         around = {"thread_id": thread_id, "pk": pk, "step": step}
-        if self.filters["q"]:
+        if self.words:
             page, found = self.page()[0], _around(**around)
         else:
             found = _kept_beside(self)(**around)
-            page = sorted((row for row in found if vars(row)["of"] == _PAGE), key=self._place)
+            page = sorted((row for row in found if vars(row)["of"] == _PAGE), key=_number_of)
         together, others = ([row for row in found if vars(row)["of"] == of] for of in (_TOGETHER, _OTHERS))
         return page, together, others
 
-    def _place(self, row: Approval) -> Any:
-        """Return what rows of the list are in the order of: PostgreSQL promises none to two lists in one statement."""
-        if self.is_closed:
-            return -row.closed_at.timestamp() if row.closed_at else 0, -row.pk.int
-        return row.due_at is None, row.due_at or row.created_at, row.created_at, row.pk.int
-
     def next_to(self, approval: Approval, page: Sequence[Approval] = ()) -> Approval | None:
         """Return what follows an approval in the list; at its end, the first of another one. `page` is read already."""
-        if found := self._next_on(page, approval):
+        if found := next_on(page, approval):
             return found
-        key = self._key_after(approval) if approval.closed_at or not self.is_closed else _urgent_key(approval)
-        for cursor in (key, ""):
+        key = self._key_after(approval) if approval.closed_at or not self.is_closed else ""
+        for cursor in dict.fromkeys((key, "")):
             if found := self.first(cursor, but=approval):
                 return found
         return None
 
-    def _next_on(self, page: Sequence[Approval], approval: Approval) -> Approval | None:
-        if self.is_closed or not page or (self.cursor and self._place(page[0]) > self._place(approval)):
-            return None
-        place = self._place(approval)
-        return next((row for row in page if row.pk != approval.pk and self._place(row) > place), None)
-
     def first(self, cursor: str = "", *, but: Approval) -> Approval | None:
         """Return the first row after a cursor that is not this one."""
-        if self.filters["q"]:
+        if self.words:
             found = self._matching(self._after(cursor).exclude(pk=but.pk), 1)
         elif cursor:
             found = list(self.rows(2, cursor))
@@ -145,24 +181,31 @@ class ListAsked:
             found = list(_kept_rows(replace(self, cursor=""), 2).all())
         return next((row for row in found if row.pk != but.pk), None)
 
+    def rows_before(self, row: Approval, most: int) -> list[Approval]:
+        """Return the rows before this one, the nearest first."""
+        before = orders.after(self._tab(self.tab), self.order, self._key_after(row), is_back=True)
+        found = orders.ordered(before, self.order, is_back=True)
+        if self.words:
+            return self._matching(found, most)
+        if self.tab == "needs":
+            found = orders.ordered(queries.first_needing(found, self.by, most), self.order, is_back=True)
+        return list(listed(found)[:most])
+
     def rows(self, most: int, cursor: str = "") -> QuerySet[Approval]:
-        """Select the first rows after a cursor. What is searched for is not in it."""
+        """Select the first rows after a cursor. The words that are searched for are not in it."""
         found = self._after(cursor)
         if self.tab == "needs":
-            found = queries.first_needing(found, self.by, most).most_urgent_first()
+            found = orders.ordered(queries.first_needing(found, self.by, most), self.order)
         return listed(found)[:most]
 
     def _matching(self, found: ApprovalQuerySet, most: int) -> list[Approval]:
-        return search.first_matching(listed(found), self.filters["q"], most, column=_column_of(self.tab))
+        return search.first_matching(listed(found), self.words, most, column=_column_of(self.tab))
 
     def _after(self, cursor: str) -> ApprovalQuerySet:
-        found = self._tab(self.tab)
-        if not self.is_closed:
-            return after_urgent(found.most_urgent_first(), cursor)
-        return after_key(found.order_by("-closed_at", "-id"), cursor, "closed_at", is_descending=True)
+        return orders.after(orders.ordered(self._tab(self.tab), self.order), self.order, cursor)
 
     def _tab(self, name: str) -> ApprovalQuerySet:
-        found = Approval.objects.all()
+        found = Approval.objects.filter(*self.terms.conditions)
         if self.filters["graph"]:
             found = found.filter(graph_id=self.filters["graph"])
         if self.filters["kind"]:
@@ -181,6 +224,18 @@ class ListAsked:
         return found.pending()
 
 
+def next_on(page: Sequence[Approval], approval: Approval) -> Approval | None:
+    """Return what follows an approval on a page, if it is there."""
+    ids = [row.pk for row in page]
+    place = ids.index(approval.pk) + 1 if approval.pk in ids else len(ids)
+    return page[place] if place < len(ids) else None
+
+
+def _number_of(row: Approval) -> int:
+    number: int = vars(row)["number"]
+    return number
+
+
 @lru_cache(LISTS_KEPT)
 def _kept_rows(asked: ListAsked, most: int) -> QuerySet[Approval]:
     """Return what reads the first rows of a page. Its SQL depends on nothing but what makes two lists equal."""
@@ -196,7 +251,9 @@ def kept_counts(asked: ListAsked) -> dict[str, Read]:
 @lru_cache(LISTS_KEPT)
 def _kept_beside(asked: ListAsked) -> Compiled[Approval]:
     def beside(thread_id: str, pk: UUID, step: str) -> QuerySet[Approval]:
-        page = asked.rows(PAGE_SIZE, asked.cursor).annotate(of=Value(_PAGE))
+        # PostgreSQL promises no order of two lists in one statement.
+        number = Window(RowNumber(), order_by=[key.ordered(is_back=False) for key in asked.order])
+        page = asked.rows(PAGE_SIZE, asked.cursor).annotate(of=Value(_PAGE), number=number)
         return page.union(*_parts_around(thread_id, pk, step), all=True)
 
     return Compiled(beside)
@@ -211,8 +268,12 @@ def _around(thread_id: str, pk: UUID, step: str) -> QuerySet[Approval]:
 def _parts_around(thread_id: str, pk: UUID, step: str) -> tuple[ApprovalQuerySet, ApprovalQuerySet]:
     """Select what a step asks, the open ones first, and the newest others of its thread."""
     found = listed(Approval.objects.filter(thread_id=thread_id).exclude(pk=pk))
-    together = found.filter(checkpoint_id=step).order_by(OPEN_FIRST, "created_at").annotate(of=Value(_TOGETHER))
-    others = found.exclude(checkpoint_id=step).order_by("-created_at").annotate(of=Value(_OTHERS))
+    together = (
+        found.filter(checkpoint_id=step)
+        .order_by(OPEN_FIRST, "created_at")
+        .annotate(of=Value(_TOGETHER), number=Value(0))
+    )
+    others = found.exclude(checkpoint_id=step).order_by("-created_at").annotate(of=Value(_OTHERS), number=Value(0))
     return together[:MOST_LISTED], others[:MOST_LISTED]
 
 
@@ -222,9 +283,14 @@ def _column_of(tab: str) -> str:
 
 def asked_for(request: Request) -> ListAsked:
     """Return the list that the queue shows; by default the person's own, or all for somebody who does not vote."""
-    own = "open" if permissions.why_not(request.user, "vote") else "needs"
-    tab = request.GET.get("tab", "")
-    return _list(request.user, tab if tab in TABS else own, request.GET)
+    return list_of(request.user, request.GET)
+
+
+def list_of(by: User, told: QueryDict) -> ListAsked:
+    """Return the list that a query string asks for."""
+    own = "open" if permissions.why_not(by, "vote") else "needs"
+    tab = told.get("tab", "")
+    return _list(by, tab if tab in TABS else own, told)
 
 
 def came_from(request: Request) -> ListAsked | None:
@@ -247,7 +313,16 @@ def address_of_list(request: Request) -> str:
 
 
 def _list(by: User, tab: str, told: QueryDict) -> ListAsked:
-    return ListAsked(by, tab, {name: word_of(told, name) for name in FILTERS}, word_of(told, "cursor"))
+    sort, group, before = word_of(told, "sort"), told.get("group", GROUP), word_of(told, "before")
+    return ListAsked(
+        by,
+        tab,
+        {name: word_of(told, name) for name in FILTERS},
+        word_of(told, "cursor"),
+        sort if sort in orders.SORTS else SORT,
+        group if group in orders.GROUPS or group == NO_GROUP else GROUP,
+        int(before) if before.isascii() and before.isdigit() and len(before) < 8 else 0,
+    )
 
 
 def own_list(by: User) -> ListAsked:
@@ -260,23 +335,3 @@ def listed(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """Select what a list needs in one query, without the large columns."""
     with_all = found.select_related("thread__started_by", "claimed_by", "decision__run").defer(*HEAVY)
     return queries.with_others(queries.with_tally(with_all))
-
-
-def after_urgent(found: ApprovalQuerySet, cursor: str) -> ApprovalQuerySet:
-    """Select what follows the row that `cursor` names, in the order of `most_urgent_first`; an invalid cursor is
-    ignored.
-    """
-    try:
-        due, at, pk = cursor.split("|")
-        key = {"created_at": datetime.fromisoformat(at), "pk": UUID(pk)}
-        due_at = datetime.fromisoformat(due) if due else None
-    except ValueError:
-        return found
-    later = Q(created_at__gt=key["created_at"]) | Q(created_at=key["created_at"], pk__gt=key["pk"])
-    if due_at is None:
-        return found.filter(later, due_at=None)
-    return found.filter(Q(due_at__gt=due_at) | Q(due_at=None) | Q(due_at=due_at) & later)
-
-
-def _urgent_key(row: Approval) -> str:
-    return f"{row.due_at.isoformat() if row.due_at else ''}|{key_of(row, 'created_at')}"

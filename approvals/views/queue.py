@@ -1,30 +1,40 @@
 """The queue: what waits for people, what failed after a decision, and what was decided."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.actions.people import saved_views
 from approvals.actions.people.notices import see_notice
+from approvals.actions.people.saved_views import views_for
 from approvals.actions.votes import alterations
 from approvals.compiled import planned_by_value
 from approvals.counts import Counted, Listed, Read, Statement, read
 from approvals.domain import permissions, queries
 from approvals.domain.permissions import User
+from approvals.domain.terms import MEANINGS
 from approvals.models import Approval, Graph, Notice
-from approvals.presenters.queue import KIND_WORDS, rows_of
+from approvals.presenters.queue import KIND_WORDS, grouped, rows_of
 from approvals.views.lists import (
+    GROUP,
     LISTS_KEPT,
+    NO_GROUP,
+    SORT,
     TABS,
     ListAsked,
     address_of_list,
     asked_for,
     came_from,
     kept_counts,
+    list_of,
     own_list,
 )
 from approvals.views.pages import (
@@ -36,11 +46,19 @@ from approvals.views.pages import (
     wants_part,
     words,
 )
+from approvals.views.preferences import COLUMNS, DENSITIES, preferences_of
 
 LARGEST = 2**63 - 1
 MOST_NOTICES = 5
-FIRST = {"cursor": "", "exact": ""}
+FIRST = {"cursor": "", "before": "", "exact": ""}
 """What another tab begins without."""
+SORT_WORDS = {
+    "urgent": "Most urgent first",
+    "oldest": "Oldest first",
+    "newest": "Newest first",
+    "amount": "Largest amount first",
+}
+GROUP_WORDS = {"due": "Due", "graph": "Graph", "action": "Action", "customer": "Customer", "none": "No groups"}
 
 
 @require_safe
@@ -55,27 +73,66 @@ def list_context(request: Request) -> dict[str, Any]:
     with planned_by_value():
         page, cursor = asked.page()
         told = _beside_rows(replace(asked, cursor=""), is_exact, wants_part(request)).read()
+    preferences = preferences_of(request)
+    rows, count = rows_of(page, alterations.altered(page, request.user)), told[asked.tab]
     context = {
         "tab": asked.tab,
         "tabs": [(tab, word, told[tab], other_query(request, tab=tab, **FIRST)) for tab, word in TABS.items()],
-        "count": told[asked.tab],
+        "count": count,
         "exact": other_query(request, tab=asked.tab, exact="1"),
         "is_closed": asked.is_closed,
-        "rows": rows_of(page, alterations.altered(page, request.user)),
+        "rows": rows,
+        "groups": grouped(rows, asked.group if asked.is_grouped else "", None if count.is_more else told.get("groups")),
+        "has_headings": asked.is_grouped and (asked.group != GROUP or any(row.due_at for row in rows)),
+        "width": 2 + len(preferences.columns) + (not permissions.why_not(request.user, "vote")),
         "here": other_query(request, tab=asked.tab),
         "from_list": asked.address,
-        "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
-        "more": other_query(request, cursor=cursor) if cursor else "",
+        "first": other_query(request, cursor="", before="") if request.GET.get("cursor") else "",
+        "more": other_query(request, cursor=cursor, before=str(asked.before + len(rows))) if cursor else "",
         "given": asked.filters,
         "is_filtered": asked.is_filtered,
+        "problem": asked.terms.problem,
+        "preferences": preferences,
         "why_not_vote": permissions.why_not(request.user, "vote"),
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "notices": told["notices"],
+        "views": _views(request, asked, told["views"]),
+        "sorts": _ways(request, asked, "sort", SORT_WORDS),
+        "groupings": _ways(request, asked, "group", GROUP_WORDS),
     }
     if not wants_part(request):
         graphs = [each["id"] for each in told["graphs"]]
         context |= {"graphs": graphs, "kinds": KIND_WORDS, "badge": told.get("badge", told["needs"])}
+        context |= {"densities": DENSITIES, "columns": COLUMNS, "meanings": MEANINGS}
     return context
+
+
+def _ways(request: Request, asked: ListAsked, name: str, sentences: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the sorts or groups to choose from. A sort that no group has ends the groups, and the other way round."""
+    usual, other = (SORT, "group") if name == "sort" else (GROUP, "sort")
+    chosen = {"sort": SORT if asked.is_grouped else asked.sort, "group": asked.group if asked.is_grouped else NO_GROUP}
+    queries_of = {
+        value: other_query(request, tab=asked.tab, **FIRST, **{other: "", name: "" if value == usual else value})
+        for value in sentences
+    }
+    return [
+        {"word": word, "query": queries_of[value], "is_chosen": value == chosen[name]}
+        for value, word in sentences.items()
+    ]
+
+
+def _views(request: Request, asked: ListAsked, kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the saved views: each with its query string, and whether it is what is shown."""
+    here = urlencode(asked.asked)
+    return [
+        view
+        | {
+            "is_here": view["query"] == here,
+            "is_own": view["owner_id"] == request.user.pk,
+            "by": view["owner__username"],
+        }
+        for view in kept
+    ]
 
 
 @lru_cache(LISTS_KEPT)
@@ -84,6 +141,8 @@ def _beside_rows(asked: ListAsked, is_exact: bool, is_part: bool) -> Statement:
     return Statement(
         **{tab: asked.count_of(tab, is_exact=is_exact and tab == asked.tab) for tab in TABS},
         notices=Listed(notices_for(asked.by).values("id", "text", "approval_id")[:MOST_NOTICES]),
+        views=Listed(views_for(asked.by)),
+        **({"groups": asked.count_groups()} if asked.is_grouped else {}),
         **({} if is_part else _around(asked.by, is_filtered=asked.is_filtered)),
     )
 
@@ -95,6 +154,29 @@ def _around(by: User, *, is_filtered: bool) -> dict[str, Read]:
     """
     badge = {"badge": Counted(queries.for_menu(by))} if is_filtered else {}
     return {"graphs": Listed(Graph.objects.order_by("id").values("id")), **badge}
+
+
+@require_POST
+def keep_view(request: Request) -> HttpResponse:
+    """Keep the list that the page shows under a name."""
+    told = list_of(request.user, QueryDict(request.POST.get("query", "").removeprefix("?")))
+    kept = saved_views.keep_view(
+        name=request.POST.get("name", ""),
+        query=urlencode(told.asked),
+        is_shared="is_shared" in request.POST,
+        by=request.user,
+    )
+    messages.success(request, f"“{kept.name}” is kept.")
+    response = redirect_after_post("queue")
+    response["Location"] += f"?{kept.query}"
+    return response
+
+
+@require_POST
+def remove_view(request: Request, view_id: int) -> HttpResponse:
+    saved_views.remove_view(view_id=min(view_id, LARGEST), by=request.user)
+    messages.success(request, "The view is removed.")
+    return redirect_after_post("queue")
 
 
 @require_safe

@@ -32,6 +32,7 @@
     },
     c: () => document.querySelector("#claim-it, #take-over-open, #release")?.focus(),
     x: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.click(),
+    X: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: true })),
     e: () => press("#edit-open:not([disabled]), #answer-open:not([disabled])"),
     r: () => { const panel = document.querySelector("#reject-panel:has(> summary:not([aria-disabled]))"); if (panel) panel.open = true; },
     g: () => { leader = Date.now(); },

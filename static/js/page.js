@@ -18,7 +18,8 @@
   const mirrored = (time) => new Date(2 * Date.now() - new Date(time.dateTime));
   function tellDue(time) {
     const left = (new Date(time.dateTime) - Date.now()) / 1000;
-    time.textContent = left > 0 ? `due in ${ageOf(mirrored(time))}` : `${ageOf(new Date(time.dateTime))} overdue`;
+    const isShort = time.dataset.due === "short"; // in a column that says what it is
+    time.textContent = left > 0 ? `${isShort ? "in" : "due in"} ${ageOf(mirrored(time))}` : `${ageOf(new Date(time.dateTime))} ${isShort ? "over" : "overdue"}`;
     time.className = `due due-${left <= 0 ? "over" : left < 3600 ? "soon" : "later"}`;
   }
   function tellTimes() {
@@ -37,16 +38,55 @@
     }
   }
 
-  // What was chosen in the list, to be decided together.
-  const picks = () => [...document.querySelectorAll("[data-pick]:checked")];
+  // What was chosen in the list, to be decided together: how many, and the sum of each currency and kind.
+  const MOST_PICKED = 50;
+  const allPicks = () => [...document.querySelectorAll("[data-pick]")];
+  const picks = () => allPicks().filter((box) => box.checked);
+  const sums = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+  function sumsOf(boxes) {
+    const amounts = new Map();
+    const kinds = new Map();
+    for (const { dataset } of boxes) {
+      kinds.set(dataset.action, (kinds.get(dataset.action) || 0) + 1);
+      if (dataset.amount) amounts.set(dataset.currency, (amounts.get(dataset.currency) || 0) + Number(dataset.amount));
+    }
+    const money = [...amounts].map(([currency, sum]) => `${sums.format(sum)} ${currency}`.trim());
+    return [...money, ...[...kinds].map(([kind, many]) => `${many} × ${kind}`)].join(" · ");
+  }
   function tellPicks() {
     const bar = document.getElementById("bulk-form");
     if (!bar) return;
-    const count = picks().length;
-    bar.hidden = count === 0;
-    document.getElementById("chosen").textContent = count ? `${count} chosen` : "";
+    const boxes = allPicks();
+    const chosen = boxes.filter((box) => box.checked);
+    bar.hidden = chosen.length === 0;
+    document.getElementById("chosen").textContent = chosen.length ? `${chosen.length} chosen` : "";
+    document.getElementById("chosen-sums").textContent = sumsOf(chosen);
+    document.getElementById("look-together").disabled = chosen.length > MOST_PICKED;
+    const all = document.querySelector("[data-pick-all]");
+    if (!all) return;
+    all.checked = chosen.length > 0 && chosen.length === boxes.length;
+    all.indeterminate = chosen.length > 0 && chosen.length < boxes.length;
   }
-  document.addEventListener("change", (event) => { if (event.target.matches("[data-pick]")) tellPicks(); });
+  let lastPick = null; // with Shift, all from here on
+  function pickTo(box) {
+    const boxes = allPicks();
+    const [from, to] = [boxes.indexOf(lastPick), boxes.indexOf(box)].sort((one, other) => one - other);
+    if (from >= 0) for (const each of boxes.slice(from, to + 1)) each.checked = box.checked;
+  }
+  document.addEventListener("click", (event) => {
+    if (event.target.matches?.("[data-pick]")) {
+      if (event.shiftKey) pickTo(event.target);
+      lastPick = event.target;
+      tellPicks();
+    } else if (event.target.id === "choose-none") {
+      for (const box of picks()) box.checked = false;
+      tellPicks();
+    }
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-pick-all]")) for (const box of allPicks()) box.checked = event.target.checked;
+    if (event.target.matches("[data-pick], [data-pick-all]")) tellPicks();
+  });
 
   // A list that was asked for again: keep the place of the focus and what was chosen, say what is new.
   let before = null;

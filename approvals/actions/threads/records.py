@@ -22,7 +22,7 @@ from approvals.actions.people import notices
 from approvals.actions.runs import interference
 from approvals.audit.rows import BINDING
 from approvals.compiled import compiled
-from approvals.domain import answers, bindings, folds, policies
+from approvals.domain import answers, bindings, folds, gists, policies
 from approvals.domain.bindings import Uncertain
 from approvals.domain.rulebook import Rulebook
 from approvals.domain.run_metadata import RUN_KEY
@@ -457,6 +457,7 @@ class Questions:
             "next": list(pause.next),
             "title": pause.title[:300],
             "summary": pause.summary[:500],
+            **gists.columns_of(pause.gist),
             "request": shown["request"],
             "actions": shown["actions"],
             "cut": _cut_parts(pause.kind, snapshot.sent, [shown["request"], shown["actions"]], snapshot.values),
