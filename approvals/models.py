@@ -432,6 +432,7 @@ class Vote(models.Model):
             ),
             models.UniqueConstraint(fields=["voter", "idempotency_key"], name="one_vote_for_each_key"),
         ]
+        indexes = [models.Index(fields=["voter", "-created_at"], name="votes_newest")]
 
     def __str__(self) -> str:
         return f"{self.verdict} by {self.voter}"
@@ -673,6 +674,20 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Snooze(models.Model):
+    """Until a time an approval is not among what needs one person. Others see it as ever."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="snoozes")
+    until = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "approval"], name="one_snooze_for_each_person")]
+
+    def __str__(self) -> str:
+        return f"{self.approval_id} until {self.until}"
 
 
 class Draft(models.Model):

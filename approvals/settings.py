@@ -159,6 +159,9 @@ if not 0 < REDIS_CACHE_TTL < 10**9:
 
 LANGGRAPH_JSON = read("LANGGRAPH_JSON") or "langgraph.json"
 WORKER_CONCURRENCY = 20
+UNDO_SECONDS = _number("UNDO_SECONDS", 5)
+if UNDO_SECONDS > 600:
+    raise ImproperlyConfigured("UNDO_SECONDS must be a number of seconds from 0 to 600, such as 5.")
 LEASE_SECONDS = _number("LEASE_SECONDS", 30)
 if not 0 < LEASE_SECONDS <= 3600:
     raise ImproperlyConfigured("LEASE_SECONDS must be a number of seconds from 1 to 3600, such as 30.")

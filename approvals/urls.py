@@ -19,8 +19,10 @@ from approvals.views import (
     runs,
     sign_in,
     start,
+    steps,
     store,
     threads,
+    tray,
     vote,
     whole,
 )
@@ -29,6 +31,7 @@ from approvals.web import addresses  # noqa: F401 - registers the `any` of threa
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
     path("", queue.queue, name="queue"),
+    path("tray/", tray.tray, name="tray"),
     path("views/", queue.keep_view, name="keep_view"),
     path("views/<int:view_id>/remove/", queue.remove_view, name="remove_view"),
     path("preferences/", preferences.keep_preferences, name="keep_preferences"),
@@ -46,6 +49,13 @@ urlpatterns = [
     path("approvals/<uuid:approval_id>/release/", vote.release, name="release"),
     path("approvals/<uuid:approval_id>/preview/", vote.preview, name="preview"),
     path("approvals/<uuid:approval_id>/answer/", vote.answer, name="answer"),
+    path("approvals/<uuid:approval_id>/draft/", vote.draft, name="draft"),
+    path("approvals/<uuid:approval_id>/next/", steps.next_one, name="next_one"),
+    path("approvals/<uuid:approval_id>/back/", steps.one_before, name="one_before"),
+    path("approvals/<uuid:approval_id>/skip/", steps.skip, name="skip"),
+    path("approvals/<uuid:approval_id>/snooze/", steps.snooze, name="snooze"),
+    path("approvals/<uuid:approval_id>/wake/", steps.wake, name="wake"),
+    path("approvals/<uuid:approval_id>/undo/", steps.take_back, name="undo"),
     path("approvals/<uuid:approval_id>/run/", approval.run, name="approval_run"),
     path("approvals/<uuid:approval_id>/standing/", approval.standing, name="approval_standing"),
     path("approvals/<uuid:approval_id>/raw/", approval.raw, name="approval_raw"),

@@ -22,6 +22,7 @@ LISTEN_AGAIN_SECONDS = 0.3
 REPLY_SECONDS = float(os.environ.get("TEST_REPLY_SECONDS") or 10)  # less where nobody can answer
 LISTEN_BEAT_SECONDS = float(os.environ.get("TEST_LISTEN_BEAT_SECONDS") or 20)
 SOCKET_CHECK_SECONDS = float(os.environ.get("TEST_SOCKET_CHECK_SECONDS") or 20)
+UNDO_SECONDS = int(os.environ.get("TEST_UNDO_SECONDS") or 0)
 CLOCK_SECONDS = 1.0
 for _each in DATABASES.values():  # how long a request waits for a connection: less where a test takes the server away
     _each["OPTIONS"]["pool"]["timeout"] = float(os.environ.get("TEST_POOL_SECONDS") or 5)

@@ -18,6 +18,7 @@ ACTIONS = {
     "change.refused": "An admin refused a proposed change, or took their own back.",
     "decision.not_followed": "A tool ran against the decision.",
     "decision.reached": "A pause was decided.",
+    "decision.undone": "Somebody took a decision back before its run began; it is asked again.",
     "graph.published": "A worker loaded a graph; its card was new or changed.",
     "permission.refused": "Somebody tried what their role or the policy does not allow.",
     "person.changed": "An admin changed who may sign in or who is in a group.",

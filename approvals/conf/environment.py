@@ -73,6 +73,12 @@ VARIABLES = {
         " longer forgives a machine that stalls.",
         "60",
     ),
+    "UNDO_SECONDS": Variable(
+        "5",
+        "For so long the run of a decision that was made on a page waits, and its last vote can be taken back. 0: it"
+        " begins at once. Votes over the API do not wait.",
+        "10",
+    ),
     "OTHER_WRITERS": Variable(
         "refuse",
         "What happens to writes of other programs to a thread while a run of the console holds it: `refuse` has the"

@@ -1,12 +1,13 @@
 """Which approvals a person has to look at: conditions over many rows, each part of one query."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User as Person
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Case, Count, Exists, OuterRef, Subquery, Value, When
+from django.db.models import Case, Count, Exists, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
@@ -15,7 +16,9 @@ from approvals.domain import permissions, voters
 from approvals.domain.orders import DAY
 from approvals.domain.permissions import User
 from approvals.enums import STUCK_RUNS, Verdict
-from approvals.models import Approval, ApprovalQuerySet, Vote
+from approvals.models import APPROVAL_CONTENT, Approval, ApprovalQuerySet, Snooze, Vote
+
+OF_APPROVAL = tuple(f"approval__{name}" for name in APPROVAL_CONTENT if name != "proposal")
 
 
 def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
@@ -23,7 +26,24 @@ def needing(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
     if by.pk is None or permissions.why_not(by, "vote"):
         return found.none()
     voted = Vote.objects.counting().filter(approval=OuterRef("pk"), voter_id=by.pk)
-    return voters.open_to(found.pending().exclude(allowed_verdicts=[]), by).exclude(Exists(voted))
+    open_to = voters.open_to(found.pending().exclude(allowed_verdicts=[]), by)
+    return open_to.exclude(Exists(voted)).exclude(Exists(_snoozed(by)))
+
+
+def snoozed_by(found: ApprovalQuerySet, by: User) -> ApprovalQuerySet:
+    """Select the open approvals that this person has snoozed."""
+    return found.pending().filter(Exists(_snoozed(by)))
+
+
+def _snoozed(by: User) -> "QuerySet[Snooze]":
+    return Snooze.objects.filter(approval=OuterRef("pk"), user_id=by.pk or 0, until__gt=Now())
+
+
+def decided_by(by: User, *, since: datetime) -> "QuerySet[Vote]":
+    """Select the votes of this person that decided since a time, the newest first, with what became of them."""
+    found = Vote.objects.filter(voter_id=by.pk or 0, created_at__gt=since, decision__isnull=False)
+    found = found.select_related("decision__run", "approval").defer(*OF_APPROVAL, "edits", "answer")
+    return found.order_by("-created_at")
 
 
 def first_needing(found: ApprovalQuerySet, by: User, most: int) -> ApprovalQuerySet:

@@ -1,4 +1,4 @@
-"""What changes by the clock alone, and nobody announces: claims and leases that end, workers that are not heard of.
+"""What changes by the clock alone, and nobody announces: claims, leases and snoozes that end, silent workers.
 
 Each web process looks for it while it has open pages, so that pages need not ask again and again.
 """
@@ -23,7 +23,8 @@ SELECT span.now,
     ARRAY(SELECT DISTINCT thread_id FROM approvals_approval WHERE status = 'pending' AND claimed_by_id IS NOT NULL
         AND claimed_until > span.since AND claimed_until <= span.now),
     ARRAY(SELECT id FROM approvals_thread WHERE status = 'busy'
-        AND lease_until > span.since AND lease_until <= span.now)
+        AND lease_until > span.since AND lease_until <= span.now),
+    ARRAY(SELECT DISTINCT user_id FROM approvals_snooze WHERE until > span.since AND until <= span.now)
 FROM span
 """
 _FIRST_LOOK_BACK = timedelta(minutes=1)
@@ -56,12 +57,13 @@ class _Clock:
         """Return the topics of what changed by itself since the last look."""
         with connection.cursor() as cursor:
             cursor.execute(_SQL, {"alive": settings.ALIVE_SECONDS, "since": self._since})
-            self._since, rosters, claimed, leased = cursor.fetchone()
+            self._since, rosters, claimed, leased, woken = cursor.fetchone()
         before, self._rosters = self._rosters, rosters
         if before is not None and before != rosters:
             return [relay.EVERYTHING]  # which workers there are is part of what is said of each thread
         lists = [events.QUEUE] * bool(claimed) + [events.THREADS] * bool(leased)
-        return [*map(events.thread_topic, {*claimed, *leased}), *lists]
+        people = map(events.person_topic, woken)
+        return [*map(events.thread_topic, {*claimed, *leased}), *people, *lists]
 
 
 _clock = _Clock()

@@ -78,6 +78,8 @@ class QueueRow:
     what: str
     """What would be done, how much, for whom; of a decided one, what was decided."""
     detail: str
+    heading: str
+    """What stands on top of its page. A question says that it is one: its words are the agent's."""
     action: str
     amount: Decimal | None
     currency: str
@@ -125,6 +127,7 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
     starter = approval.thread.started_by
     decision = getattr(approval, "decision", None)
     called = titled(approval, decision)
+    is_as_asked = bool(approval.headline) and called.title == approval.title and not called.asked
     return QueueRow(
         id=approval.pk,
         address=_address("approval", str(approval.pk)),
@@ -132,8 +135,9 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
         summary=called.summary,
         asked=called.asked,
         proposed=called.proposed,
-        what=approval.headline or called.title if decision is None else called.title,
-        detail=approval.detail if decision is None and approval.headline else called.summary,
+        what=approval.headline if is_as_asked else called.title,
+        detail=approval.detail if is_as_asked else called.summary,
+        heading=approval.headline if is_as_asked and approval.action != "Question" else called.title,
         action=approval.action,
         amount=approval.amount,
         currency=approval.currency,

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User as Person
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
@@ -29,11 +30,12 @@ from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
 from approvals.presenters.queue import row_of
 from approvals.presenters.runs import run_of
+from approvals.presenters.steps import PlaceShown, is_held
 from approvals.presenters.values import conversations_of, differences, state_of
 from approvals.presenters.votes import proposal_of, tally_of
 from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
-from approvals.views.lists import address_of_list, came_from, kept_counts, listed, own_list
+from approvals.views.lists import TABS, ListAsked, address_of_list, came_from, kept_counts, listed, own_list
 from approvals.views.pages import Request, page_or_part
 from approvals.views.queue import beside
 
@@ -112,7 +114,7 @@ def get_approval(user: User, approval_id: UUID) -> Approval:
 @compiled
 def _with_graph_and_draft(approval_id: UUID, person_id: int) -> QuerySet[Approval]:
     """Select all that the page of an approval needs of single rows."""
-    wanted = Approval.objects.select_related("thread__started_by", "claimed_by", "decision__run")
+    wanted = Approval.objects.select_related("thread__started_by", "claimed_by", "decision__run", "decision__vote")
     graph = Graph.objects.filter(pk=OuterRef("graph_id"))
     drafts = Draft.objects.filter(user_id=person_id, thread_id=OuterRef("thread_id"))
     return wanted.filter(pk=approval_id).annotate(
@@ -203,8 +205,26 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
         **beside(request, str(found.pk), page),
+        **place_context(request, asked, found, page),
         **run_context(request, found, graph, page),
     }
+
+
+def place_context(request: Request, asked: ListAsked, found: Approval, page: Sequence[Approval]) -> dict[str, Any]:
+    """Return where an approval stands in a list of which `page` was read: its number, Back and Next."""
+    ids = [row.pk for row in page]
+    number = ids.index(found.pk) if found.pk in ids else None
+    query = asked.address if came_from(request) else f"?tab={asked.tab}"
+    has_back = number is not None and (number > 0 or asked.cursor)
+    has_next = bool(set(ids) - {found.pk})
+    place = PlaceShown(
+        list_name=TABS[asked.tab],
+        list_address=f"{reverse('queue')}{query}",
+        number=None if number is None else asked.before + number + 1,
+        back=f"{reverse('one_before', args=[found.pk])}{query}" if has_back else "",
+        next=f"{reverse('next_one', args=[found.pk])}{query}" if has_next else "",
+    )
+    return {"place": place}
 
 
 def _open_first(other: Approval) -> Any:
@@ -270,12 +290,14 @@ def run_context(
     carried: Run | None = getattr(decision, "run", None)
     if carried is None:
         return {"run": None, "next_up": None if found.is_pending else next_up(request, found, page)}
+    is_own = decision is not None and decision.vote is not None and decision.vote.voter_id == request.user.pk
     is_last = Run.objects.newest_of(found.thread_id) == carried.pk
     waits = next(iter(_pending_of(thread_id=found.thread_id)), None) if is_last else None
     return {
         "approval": found,
         "run": run_of(carried, graph, upcoming=upcoming_of(found)),
         "is_last_run": is_last,
+        "can_undo": is_held(carried, timezone.now()) and is_own,
         "why_not_retry": permissions.why_not(request.user, "retry_run"),
         "changes": differences(found.state, found.thread.state) if is_last and not carried.is_active else [],
         "waits_again": row_of(waits) if waits else None,

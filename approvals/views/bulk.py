@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
@@ -21,6 +22,7 @@ from approvals.presenters.queue import Titled, sums_of, titled
 from approvals.presenters.votes import ProposalShown
 from approvals.views.approval import graph_of, vote_context
 from approvals.views.pages import Request
+from approvals.views.tray import note_vote
 from approvals.views.vote import told_of
 
 LEFT_OUT = "none"
@@ -67,7 +69,8 @@ def bulk(request: Request) -> HttpResponse:
     ballots = [(each.pk, _ballot(request, each, verdicts[each.pk], comment)) for each in voted]
     came = vote_on_many(ballots=ballots, by=request.user)
     results = [_came(request, each, one) for each, one in zip(voted, came, strict=True)]
-    return render(request, "bulk_done.html", {"results": results, "done": sum(result.is_done for result in results)})
+    done = sum(result.is_done for result in results)
+    return note_vote(render(request, "bulk_done.html", {"results": results, "done": done}))
 
 
 def chosen(ids: list[str]) -> list[Approval]:
@@ -151,6 +154,7 @@ def _ballot(request: Request, approval: Approval, verdict: str, comment: str) ->
         seen_digest=request.POST.get(f"digest-{approval.pk}", ""),
         edits={},
         comment=comment,
+        hold_seconds=settings.UNDO_SECONDS,
         idempotency_key=f"{request.POST.get(f'key-{approval.pk}') or uuid4()}-{verdict}",
     )
 

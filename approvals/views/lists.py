@@ -24,6 +24,7 @@ TABS = {
     "needs": "Needs me",
     "unclaimed": "Unclaimed",
     "mine": "Claimed by me",
+    "snoozed": "Snoozed",
     "open": "All open",
     "failed": "Failed",
     "done": "Done",
@@ -171,6 +172,31 @@ class ListAsked:
                 return found
         return None
 
+    def step_on(self, approval: Approval) -> "tuple[Approval, ListAsked] | None":
+        """Return what follows an approval, with the page of the list that it is on; at the end the list's first."""
+        page, _ = self.page()
+        if found := next_on(page, approval):
+            return found, self
+        key = self._key_after(approval) if approval.closed_at or not self.is_closed else ""
+        if key and (found := self.first(key, but=approval)):
+            is_here = found.pk in [row.pk for row in page]
+            return found, self if is_here else replace(self, cursor=key, before=self.before + len(page))
+        found = self.first("", but=approval)
+        return (found, replace(self, cursor="", before=0)) if found else None
+
+    def step_back(self, approval: Approval) -> "tuple[Approval, ListAsked] | None":
+        """Return what stands before an approval, with the page of the list that it is on; None at the beginning."""
+        page, _ = self.page()
+        if found := before_on(page, approval):
+            return found, self
+        rows = self.rows_before(approval, PAGE_SIZE + 1)
+        if not rows:
+            return None
+        if len(rows) <= PAGE_SIZE:
+            return rows[0], replace(self, cursor="", before=0)
+        cursor = self._key_after(rows[PAGE_SIZE])
+        return rows[0], replace(self, cursor=cursor, before=max(0, self.before - PAGE_SIZE))
+
     def first(self, cursor: str = "", *, but: Approval) -> Approval | None:
         """Return the first row after a cursor that is not this one."""
         if self.words:
@@ -217,6 +243,8 @@ class ListAsked:
                 return found.pending().unclaimed()
             case "mine":
                 return queries.held_by(found, self.by.get_username())
+            case "snoozed":
+                return queries.snoozed_by(found, self.by)
             case "failed":
                 return queries.stuck(found)
             case "done":
@@ -229,6 +257,13 @@ def next_on(page: Sequence[Approval], approval: Approval) -> Approval | None:
     ids = [row.pk for row in page]
     place = ids.index(approval.pk) + 1 if approval.pk in ids else len(ids)
     return page[place] if place < len(ids) else None
+
+
+def before_on(page: Sequence[Approval], approval: Approval) -> Approval | None:
+    """Return what stands before an approval on a page, if it is there."""
+    ids = [row.pk for row in page]
+    place = ids.index(approval.pk) if approval.pk in ids else 0
+    return page[place - 1] if place else None
 
 
 def _number_of(row: Approval) -> int:

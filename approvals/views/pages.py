@@ -23,8 +23,8 @@ class Request(HttpRequest):
 
 
 def wants_part(request: Request) -> bool:
-    """Return whether htmx asks for a fragment. A boosted form gets the page."""
-    return bool(request.htmx) and not request.htmx.boosted
+    """Return whether htmx asks for a fragment. A boosted form gets the page, and so does what replaces a page."""
+    return bool(request.htmx) and not request.htmx.boosted and request.htmx.target != "page"
 
 
 def page_or_part(

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -36,6 +37,9 @@ from approvals.views.approval import (
 from approvals.views.editing import Editing, ask_preview, editing_of, show_faults, switched
 from approvals.views.lists import address_of_list, came_from
 from approvals.views.pages import Request, page_or_part, redirect_after_post, wants_part
+from approvals.views.preferences import preferences_of
+from approvals.views.steps import to_next
+from approvals.views.tray import note_vote
 
 CHANGED = "This form was changed. Here is what that leads to: look at it, then send it."
 OTHERWISE = "This leads to something else than the preview showed. Here is what it leads to now."
@@ -68,8 +72,12 @@ def _cast(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
 def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
     voted = votes.cast(approval_id=approval_id, ballot=ballot, by=request.user)
     drafts.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
+    if came_from(request) and preferences_of(request).opens_next:
+        if voted.decision is None:  # the tray tells of what was decided
+            messages.success(request, told_of(voted))
+        return note_vote(to_next(request, approval_id))
     messages.success(request, told_of(voted))
-    return _to_approval(request, approval_id)
+    return note_vote(_to_approval(request, approval_id))
 
 
 def _vote_with_edit(request: Request, approval_id: UUID) -> HttpResponse:
@@ -186,6 +194,21 @@ def _to_approval(request: Request, approval_id: UUID, **parameters: str) -> Http
 def keep(request: Request, approval_id: UUID) -> HttpResponse:
     """Store what was typed on an outdated page as a draft, and show the current page."""
     found = get_approval(request.user, approval_id)
+    has_draft = _keep_typed(request, found) and found.is_pending
+    return _to_approval(request, approval_id, **({"draft": "1"} if has_draft else {}))
+
+
+@require_POST
+def draft(request: Request, approval_id: UUID) -> HttpResponse:
+    """Store what is being typed, as far as it is whole. The page sends it while its person types."""
+    found = get_approval(request.user, approval_id)
+    if found.is_pending and not _is_old(request, found) and not _keep_typed(request, found):
+        drafts.drop_draft(thread_id=found.thread_id, by=request.user)
+    return HttpResponse(status=204)
+
+
+def _keep_typed(request: Request, found: Approval) -> bool:
+    """Store what was typed as a draft. Return whether there was anything."""
     graph = graph_of(found)
     edits, answer = {}, None
     if request.POST.get("on") == "edit":
@@ -194,8 +217,7 @@ def keep(request: Request, approval_id: UUID) -> HttpResponse:
         answer = _whole_answer(answered_with(found, graph, request.POST))
     comment = request.POST.get("comment", "").replace("\r\n", "\n")
     drafts.keep_draft(thread_id=found.thread_id, edits=edits, answer=answer, comment=comment, by=request.user)
-    has_draft = found.is_pending and (edits or comment or answer is not None)
-    return _to_approval(request, approval_id, **({"draft": "1"} if has_draft else {}))
+    return bool(edits or comment or answer is not None)
 
 
 def told_of(voted: Voted) -> str:
@@ -298,6 +320,7 @@ def ballot_of(request: Request) -> Ballot:
         seen_preview=post.get("seen_preview", "")[:64],
         idempotency_key=post.get("idempotency_key") or None,
         is_as_asked="as_asked" in post,
+        hold_seconds=settings.UNDO_SECONDS,
     )
 
 

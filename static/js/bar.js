@@ -150,6 +150,48 @@
     if (part) part.open = true;
   }
 
+  // While something is typed: this tab keeps all of it, the server what is whole. Whoever leaves is asked.
+  const KEEP_AFTER = 1200;
+  let keeping = 0;
+  let isSending = false;
+  const areas = () => [...document.querySelectorAll("#decide textarea, #edit-comment, #answer-comment")];
+  const isWritten = () => [byId("edit-form"), byId("answer-form")].some(isTouched) || areas().some((area) => area.value !== area.defaultValue);
+  function keepDraft() {
+    const bar = byId("decide");
+    if (!bar?.dataset.draft || isStale() || isSending) return;
+    const form = [byId("edit-form"), byId("answer-form")].find((each) => isTouched(each)) || byId("approve-form") || bar.querySelector("form");
+    if (!form) return;
+    const typed = new FormData(form);
+    const words = areas().map((area) => area.value).find((text) => text.trim());
+    typed.set("comment", words || "");
+    for (const [name, value] of [...typed]) if (typeof value !== "string") typed.delete(name);
+    fetch(bar.dataset.draft, { method: "POST", body: new URLSearchParams(typed), headers: { "X-CSRFToken": typed.get("csrfmiddlewaretoken") } }).catch(() => {});
+  }
+  document.addEventListener("input", (event) => {
+    if (!event.target.closest("#edit, #answer, #decide") || event.target.id === "snooze-until") return;
+    keepHere();
+    clearTimeout(keeping);
+    keeping = setTimeout(keepDraft, KEEP_AFTER);
+  });
+  const sent = () => {
+    isSending = true;
+    clearTimeout(keeping);
+    setTimeout(() => { isSending = false; }, 3000); // refused, or the server did not answer
+  };
+  document.addEventListener("submit", sent, true);
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.requestConfig.verb !== "post") return;
+    sent();
+    // Their answer has what was typed.
+    if (/\/(vote|preview|answer)\/$/.test(detail.requestConfig.path)) sessionStorage.removeItem(KEPT + location.pathname);
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => { if (detail.requestConfig?.verb === "post") isSending = false; });
+  addEventListener("beforeunload", (event) => {
+    if (isSending || isStale() || !byId("decide") || !isWritten()) return;
+    keepDraft();
+    event.preventDefault();
+  });
+
   document.addEventListener("click", (event) => {
     const off = event.target.closest("[aria-disabled=true]");
     const isFirst = first && event.target.closest("[data-candidate=typed] [data-primary]");

@@ -18,9 +18,22 @@
     links[next].scrollIntoView({ block: "nearest" });
   }
 
+  // The focus moves at once: what is typed next belongs there.
+  function unfold(selector, part) {
+    const panel = document.querySelector(selector);
+    if (!panel) return;
+    panel.open = true;
+    panel.querySelector(part)?.focus();
+  }
+  // On the page of an approval, its neighbours open; in a list, the focus moves.
+  const step = (selector, by) => (document.getElementById("item") ? press(selector) : move(by));
+
   const keys = {
-    j: () => move(1),
-    k: () => move(-1),
+    j: () => step("#next-one", 1),
+    k: () => step("#previous-one", -1),
+    s: () => press("#skip-for-now"),
+    z: () => unfold("#snooze-panel", ".sheet .button"),
+    u: () => document.querySelector("[data-undo], #undo")?.focus(),
     "/": () => { const search = document.getElementById("search"); if (search) { search.focus(); search.select(); } },
     "?": () => document.getElementById("help").showModal(),
     a: () => {
@@ -34,7 +47,7 @@
     x: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.click(),
     X: () => document.activeElement.closest("[data-row]")?.querySelector("[data-pick]")?.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: true })),
     e: () => press("#edit-open:not([disabled]), #answer-open:not([disabled])"),
-    r: () => { const panel = document.querySelector("#reject-panel:has(> summary:not([aria-disabled]))"); if (panel) panel.open = true; },
+    r: () => unfold("#reject-panel:has(> summary:not([aria-disabled]))", "textarea"),
     g: () => { leader = Date.now(); },
   };
   const places = { q: "#nav-queue", t: "#nav-threads", a: "#nav-audit", s: "#nav-start" };

@@ -88,6 +88,44 @@
     if (event.target.matches("[data-pick], [data-pick-all]")) tellPicks();
   });
 
+  // Rows do not move under a pointer: what is new, and what is gone, waits behind a line until the pointer has left.
+  let isAsked = false;
+  const namesOf = (list) => [...list.querySelectorAll("[data-row][id]")].map((row) => row.id);
+  function waits(list, html) {
+    const wasAsked = isAsked;
+    isAsked = false;
+    if (wasAsked || !list.matches(":hover") || !list.querySelector(".waiting-place")) return false;
+    const fresh = new DOMParser().parseFromString(html, "text/html").getElementById(list.id);
+    const [old, now] = [namesOf(list), fresh ? namesOf(fresh) : []];
+    if (!fresh || !old.length || old.join() === now.join()) return false;
+    const gone = old.filter((id) => !now.includes(id));
+    const added = now.filter((id) => !old.includes(id)).length;
+    for (const id of old) document.getElementById(id).classList.toggle("gone", gone.includes(id));
+    const told = [added && `${added} new`, gone.length && `${gone.length} gone`].filter(Boolean).join(", ") || "Another order";
+    tellWaiting(list, `${told}. Show it`);
+    return true;
+  }
+  function tellWaiting(list, text) {
+    const place = list.querySelector(".waiting-place");
+    let button = place.querySelector("button");
+    if (!button) {
+      button = Object.assign(document.createElement("button"), { type: "button", className: "waiting" });
+      button.addEventListener("click", () => askAgain());
+      place.append(button);
+    }
+    if (button.textContent === text) return;
+    button.textContent = text;
+    announce(text);
+  }
+  function askAgain() {
+    isAsked = true;
+    document.body.dispatchEvent(new CustomEvent("changed-queue"));
+  }
+  document.addEventListener("mouseout", (event) => {
+    const list = event.target.closest?.("[data-live-list]");
+    if (list?.querySelector(".waiting") && !list.contains(event.relatedTarget)) askAgain();
+  });
+
   // A list that was asked for again: keep the place of the focus and what was chosen, say what is new.
   let before = null;
   const keysOf = (list) => [...list.querySelectorAll("[data-row]")].map((row) => row.dataset.key || row.id);
@@ -100,14 +138,18 @@
     // Keep what is there, the next poll tries again; an answer that swaps nothing but a notice says so itself.
     if (xhr.status >= 500 && requestConfig?.verb === "get" && !xhr.getResponseHeader("HX-Reswap")) event.detail.shouldSwap = false;
     if (!target.matches("[data-live-list]")) return;
+    if (waits(target, xhr.responseText)) {
+      event.detail.shouldSwap = false;
+      return;
+    }
     const links = [...target.querySelectorAll(".row-link")];
-    before = { picked: picks().map((box) => box.value), id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
+    before = { focused: target.contains(document.activeElement) ? document.activeElement.id : "", picked: picks().map((box) => box.value), id: target.id, keys: new Set(keysOf(target)), place: links.indexOf(document.activeElement), scroll: target.scrollTop };
   });
   document.addEventListener("htmx:afterSettle", () => {
     tellTimes();
     toasts();
     if (!before) return;
-    const { picked, id, keys, place, scroll } = before;
+    const { focused, picked, id, keys, place, scroll } = before;
     before = null;
     const list = document.getElementById(id);
     if (!list) return;
@@ -115,10 +157,42 @@
     for (const box of list.querySelectorAll("[data-pick]")) box.checked = picked.includes(box.value);
     tellPicks();
     const links = list.querySelectorAll(".row-link");
-    if (place >= 0 && !list.contains(document.activeElement) && links.length) links[Math.min(place, links.length - 1)].focus({ preventScroll: true });
+    const same = focused && document.getElementById(focused);
+    if (same) same.focus({ preventScroll: true });
+    else if (place >= 0 && !list.contains(document.activeElement) && links.length) links[Math.min(place, links.length - 1)].focus({ preventScroll: true });
     const fresh = keysOf(list).filter((key) => !keys.has(key)).length;
     if (fresh && keys.size) announce(`${fresh} new in the list.`);
   });
+
+  // What became of a vote is told in the tray.
+  document.addEventListener("htmx:afterSettle", ({ detail }) => {
+    if (detail.requestConfig?.verb === "post" && detail.target?.id === "page") document.body.dispatchEvent(new CustomEvent("voted"));
+  });
+  let wasInTray = false;
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => { wasInTray = detail.target.id === "tray" && detail.target.contains(document.activeElement); });
+  document.addEventListener("htmx:afterSettle", ({ detail }) => {
+    if (wasInTray && !document.getElementById("tray")?.contains(document.activeElement)) document.querySelector("#page h1[tabindex]")?.focus({ preventScroll: true });
+    wasInTray = false;
+  });
+  function tellLeft() {
+    for (const left of document.querySelectorAll("[data-until]")) {
+      const text = `${Math.max(0, Math.ceil((new Date(left.dataset.until) - Date.now()) / 1000))} s`;
+      if (left.textContent !== text) left.textContent = text;
+    }
+  }
+  setInterval(tellLeft, 250);
+
+  // Snooze until a time of the reader's clock.
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "snooze-until") return;
+    const minutes = Math.ceil((new Date(event.target.value) - Date.now()) / 60000);
+    const button = document.getElementById("snooze-then");
+    button.value = minutes > 0 ? minutes : "";
+    button.disabled = !(minutes > 0);
+  });
+  const showScripted = () => { for (const part of document.querySelectorAll("[data-needs-script]")) part.hidden = false; };
+  document.addEventListener("DOMContentLoaded", showScripted);
+  document.addEventListener("htmx:afterSettle", showScripted);
 
   // Votes and buttons that came anew: what is open stays open, and what is being typed stays.
   let stillOpen = [];
@@ -220,13 +294,15 @@
   });
   document.addEventListener("toggle", (event) => {
     if (!event.target.matches || !event.target.matches("details.panel[open]")) return;
-    const first = event.target.querySelector("textarea");
-    if (first) first.focus();
+    const first = event.target.querySelector("textarea, .sheet .button");
+    if (first && !event.target.matches(".drop")) first.focus();
   }, true);
 
   document.addEventListener("DOMContentLoaded", () => {
     tellTimes();
     tellPicks();
+    // From one approval to the next: keys go on where the eye is.
+    if (document.activeElement === document.body && !location.hash) document.getElementById("item-title")?.focus({ preventScroll: true });
     toasts();
     const side = document.getElementById("side");
     const current = side && side.querySelector("[aria-current]");

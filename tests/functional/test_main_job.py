@@ -54,7 +54,7 @@ def test_a_reviewer_lowers_a_refund_and_watches_it_being_paid_once(demo: Console
     expect(row).to_be_visible()
 
     alice.goto(f"{console.url}/approvals/{approval['id']}/")
-    expect(alice.locator("#item-title")).to_have_text("Hand over to the senior desk")
+    expect(alice.locator("#item-title")).to_have_text("Hand over 640.00 EUR for “Mei-Ling Chen”")
     alice.evaluate("window.notReloaded = true")
     alice.click("#edit-open")
     alice.get_by_label("Amount").fill("80")

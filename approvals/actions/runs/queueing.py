@@ -17,15 +17,16 @@ from approvals.live import events
 from approvals.models import Run
 
 
-def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0) -> Run:
+def queue_run(run: Run, *, changed: Sequence[str] = (), priority: int = 0, in_seconds: int = 0) -> Run:
     """Store and queue a new run. Its thread is busy from then on.
 
-    `changed` are further columns of the thread that the caller has set: they are saved with its status.
+    `changed` are further columns of the thread that the caller has set: they are saved with its status. A run that is
+    to begin `in_seconds` has `retry_at` set.
     """
     last_writes.insert(run)
     run.thread.status, run.thread.updated_at = ThreadStatus.BUSY, timezone.now()
     last_writes.update(run.thread, ["status", "updated_at", *changed])
-    enqueue(run, priority=priority)
+    enqueue(run, priority=priority, in_seconds=in_seconds)
     events.publish(thread_id=run.thread_id, is_queue_changed=False)
     return run
 

@@ -29,6 +29,8 @@ class Ballot:
     """`answer` was given; it may be null."""
     is_as_asked: bool = False
     """Approve what the agent asks, whatever somebody proposes instead."""
+    hold_seconds: int = 0
+    """For so long the run of a decision waits, so that the vote can be taken back."""
     preview: dict[str, Any] | None = None
     """What the edit leads to; the vote finds it out by itself."""
     request_digest: str = ""

@@ -1,6 +1,7 @@
 """The decision on an approval, stored with the run that carries it out, its job and its entry."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from agentcore.plain.json import digest
 from agentcore.testing.failpoints import reach
@@ -33,8 +34,11 @@ class ReachedDecision:
         return bool(self.proposal.by) and not self.proposal.is_plain
 
 
-def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
-    """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks."""
+def settle(here: Locked, reached: ReachedDecision, *, hold_seconds: int = 0) -> tuple[Decision, Run]:
+    """Store the decision, the run that carries it out, its job and its entry. The caller holds the locks.
+
+    No worker begins the run for so many seconds: until then it can be taken back (`undo.py`).
+    """
     approval, proposal = here.approval, reached.proposal
     decision = Decision(
         approval=approval,
@@ -62,7 +66,7 @@ def settle(here: Locked, reached: ReachedDecision) -> tuple[Decision, Run]:
     rests_on = here.thread.reading_for(approval)
     approval.bound, approval.head_writes = rests_on.bound, rests_on.head_writes
     last_writes.update(approval, _WRITTEN)
-    run = _queue(here, decision)
+    run = _queue(here, decision, hold_seconds)
     reach("decide.decided")
     _record(here, reached, decision, run)
     return decision, run
@@ -101,7 +105,7 @@ def _record(here: Locked, reached: ReachedDecision, decision: Decision, run: Run
     )
 
 
-def _queue(here: Locked, decision: Decision) -> Run:
+def _queue(here: Locked, decision: Decision, hold_seconds: int) -> Run:
     run = Run(
         thread=here.thread,
         decision=decision,
@@ -109,5 +113,6 @@ def _queue(here: Locked, decision: Decision) -> Run:
         kind=RunKind.RESUME,
         started_by=decision.decided_by[:150],
         resume_from=here.approval.head,
+        retry_at=here.now + timedelta(seconds=hold_seconds) if hold_seconds else None,
     )
-    return queueing.queue_run(run, changed=["authors"])
+    return queueing.queue_run(run, changed=["authors"], in_seconds=hold_seconds)

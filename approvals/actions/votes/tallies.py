@@ -47,7 +47,8 @@ def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouch
     _record(here, vote, is_new=is_new)
     so_far = sum(each.verdict != Verdict.REJECT and not each.is_own for each in [*votes, vote])
     if reached := _reached(here, proposal, [*votes, vote]):
-        return Voted(vote, *decisions.settle(here, reached), here.approval.required_votes, so_far)
+        settled = decisions.settle(here, reached, hold_seconds=ballot.hold_seconds)
+        return Voted(vote, *settled, here.approval.required_votes, so_far)
     _let_go(here, is_new=is_new)
     return Voted(vote, None, None, here.approval.required_votes, so_far)
 
