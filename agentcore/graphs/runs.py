@@ -1,7 +1,7 @@
 """Run a graph until it stops: at a pause, at the end, or with an error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,10 @@ from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, OtherHead, held
 from agentcore.graphs.tools import Watch
+from agentcore.graphs.tracing import masked_by
 from agentcore.plain.errors import FenceLost, without_secrets
+from agentcore.plain.json import to_plain
+from agentcore.plain.masks import Mask
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.base import Saver
 from agentcore.savers.fence import lost_told
@@ -63,6 +66,8 @@ class RunContext:
     """The context of the run, as its graph's `context_schema` has it."""
     store: BaseStore | None = None
     """The store that nodes are given, in place of the graph's own."""
+    mask: Mask = field(default_factory=lambda: Mask(()))
+    """Learns the secrets that come up."""
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
     """Asked about a gate that an edit leads to: what it refuses is asked anew."""
     changes: Callable[[str], Awaitable[list[str]]] | None = None
@@ -98,8 +103,8 @@ async def run_until_pause(
     config: Any = {**run.options, **config_for(thread_id), "metadata": dict(run.metadata), "callbacks": [run.watch]}
     config["configurable"] = {**run.configurable, **config["configurable"], _STRICT_RESUME: True}
     durability: Durability = "async" if is_off("sync") else "sync"
-    running = _Running(run.on_step)
-    with lost_told(saver):
+    running = _Running(run)
+    with lost_told(saver), masked_by(run.mask):
         try:
             stream = _with_store(with_saver(graph, held(saver, hold, expected_head)), run.store).astream(
                 input, config, context=run.context, stream_mode="tasks", durability=durability
@@ -139,8 +144,8 @@ async def outcome(run: RunContext) -> Outcome:
 class _Running:
     """Turns LangGraph's task events into steps, and remembers which node failed."""
 
-    def __init__(self, on_step: OnStep) -> None:
-        self.on_step = on_step
+    def __init__(self, run: RunContext) -> None:
+        self.on_step, self._mask = run.on_step, run.mask
         self.open: dict[str, str] = {}
         self.failed = ""
 
@@ -150,6 +155,8 @@ class _Running:
 
     async def note(self, event: Any) -> None:
         task_id, node = event["id"], event["name"]
+        if self._mask.paths:
+            self._mask.learn(list(_secret_parts(self._mask, event.get("input"), event.get("result"))))
         if "input" in event:
             self.open[task_id] = node
             await self.on_step(Step(task_id, node, "running"))
@@ -158,3 +165,12 @@ class _Running:
         if event.get("error"):
             self.failed = node
         await self.on_step(Step(task_id, node, "failed" if event.get("error") else "done"))
+
+
+def _secret_parts(mask: Mask, *values: Any) -> Iterator[dict[str, Any]]:
+    """Yield what stands in channels that have secrets, of what a node was given and of what it wrote."""
+    for channel in {path[0] for path in mask.paths}:
+        for value in values:
+            found = value.get(channel) if isinstance(value, Mapping) else getattr(value, channel, None)
+            if found is not None:
+                yield {channel: to_plain(found)}
