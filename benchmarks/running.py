@@ -16,13 +16,17 @@ ROOT = Path(__file__).parent.parent
 
 @contextmanager
 def started(command: Sequence[str], env: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a server until the block ends."""
+    """Run a server until the block ends. One that does not stop within a minute is killed."""
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 async def up(port: int, path: str) -> str:
@@ -50,7 +54,7 @@ def cookie_of(username: str) -> str:
     from django.test import Client
 
     client = Client()
-    client.force_login(User.objects.get(username=username), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=username))
     return client.cookies["sessionid"].value
 
 
