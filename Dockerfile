@@ -20,7 +20,7 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d /wheel \
 
 FROM ${PYTHON}
 # It needs no other program: the driver of PostgreSQL brings its library along.
-RUN useradd --system --uid 10001 --home-dir /var/lib/countersign --create-home countersign \
+RUN useradd --uid 10001 --no-log-init --home-dir /var/lib/countersign --create-home countersign \
     && mkdir /agent
 COPY --from=build /opt/countersign /opt/countersign
 ENV PATH=/opt/countersign/bin:$PATH DATA_DIR=/var/lib/countersign PYTHONUNBUFFERED=1

@@ -12,9 +12,9 @@ from approvals.actions.votes import repairs
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import Body, PlainObject, PlainValue, QueryFilters, Text, ThreadId
-from approvals.api.schemas import SDK_STATUS, RunOut, SdkRunStatus, run_out
+from approvals.api.schemas import SDK_STATUS, LogLineOut, RunLogOut, RunOut, SdkRunStatus, run_out
 from approvals.errors import NotFound
-from approvals.models import Run, Thread
+from approvals.models import Run, RunLog, Thread
 
 router = Router(tags=["runs"])
 MOST_RUNS = 100
@@ -97,6 +97,17 @@ def join_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> PlainOb
     """Wait until the run has stopped, at a pause too; the answer is the thread's values. 503 after 30 s: ask again."""
     viewer(request)
     return joins.join_run(thread_id=thread_id, run_id=run_id).state
+
+
+@router.get("/runs/{run_id}/log", response=answers(RunLogOut, 404))
+def get_run_log(request: HttpRequest, run_id: UUID) -> RunLogOut:
+    """Read what the code of a run printed, logged and warned of, so far. Secrets are masked."""
+    viewer(request)
+    kept = RunLog.objects.filter(pk=run_id).first()
+    if kept is None and not Run.objects.filter(pk=run_id).exists():
+        raise NotFound("There is no such run.")
+    lines = [LogLineOut(**line) for line in kept.lines] if kept else []
+    return RunLogOut(run_id=run_id, lines=lines, dropped=kept.dropped if kept else 0)
 
 
 @router.post("/runs/{run_id}/retry", response=answers(RunOut, 404, 409))

@@ -50,6 +50,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/threads/{thread_id}/runs": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}/join": EVERYONE_READS,
+    "GET /api/runs/{run_id}/log": EVERYONE_READS,
     # Starting and repairing.
     "POST /api/threads": OPERATORS,
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,

@@ -66,6 +66,12 @@ def test_what_a_run_says_is_kept_with_it_and_shown_on_its_page(console: Console,
             told = erin.get(page).text
             assert "Ana began and ended" in told and "shop.orders" in told and secret not in told
         assert f"/runs/{found['id']}/log/" in erin.get(f"/threads/{thread_id}/").text
+        told = erin.get(f"/api/runs/{found['id']}/log")
+        assert told.status_code == 401, "the API takes tokens"
+    with console.api("erin") as erin:
+        told = erin.get(f"/runs/{found['id']}/log").json()
+        assert ([line["text"] for line in told["lines"]], told["dropped"]) == (texts(found), 0)
+        assert erin.get(f"/runs/{uuid.uuid4()}/log").status_code == 404
     assert secret not in console.log.read_text()
 
 
