@@ -57,6 +57,8 @@ async def tell(state: State, config: RunnableConfig) -> Any:
     print(f"{state.get('word')} told {state['session']['token']}")
     if state.get("wait_for"):
         await asyncio.to_thread(_wait_for, Path(state["wait_for"]))
+        print(f"{state.get('word')} goes on")
+        await asyncio.to_thread(_wait_for, Path(f"{state['wait_for']}-2"))
     leave_mark("tell", config)
     folder = Path(os.environ["DATA_DIR"])
     if state.get("fails") and times_run(folder, config["configurable"]["thread_id"], "tell") == 1:

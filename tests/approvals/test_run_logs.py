@@ -96,6 +96,7 @@ def test_lines_are_shown_while_the_run_goes_on(console: Console, tmp_path: Path,
         part = alice.get(f"/threads/{thread_id}/log/", headers={"HX-Request": "true"}).text
         assert f"Bo told {MASK}" in part and "<html" not in part and "changed-log" in part
     release.touch()
+    (tmp_path / "release-2").touch()
     assert kept(console, thread_id)["status"] == "finished"
 
 
