@@ -266,6 +266,8 @@ class Approval(models.Model):
     bound = models.JSONField(null=True)
     """Stamps and digests of every stored byte that its tasks can read (`bound_bytes`); none for older questions."""
     interrupt_id = models.CharField(max_length=64, blank=True)
+    task_id = models.CharField(max_length=64, blank=True)
+    """Of the task that asks, in the thread's own graph; empty at a breakpoint and for older questions."""
     kind = models.CharField(max_length=20)
     next = models.JSONField()
     title = models.CharField(max_length=300)
@@ -451,7 +453,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
 
 
-RUN_CONTENT = ("input", "steps", "calls")
+RUN_CONTENT = ("input", "steps", "calls", "metadata")
 
 
 class Run(models.Model):
@@ -465,6 +467,8 @@ class Run(models.Model):
     status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.QUEUED)
     input = CanonicalJSONField(null=True)
     started_by = models.CharField(max_length=150)
+    metadata = models.JSONField(default=dict)
+    """What a client gave with it: its checkpoints have it too."""
     resume_from = models.CharField(max_length=64, blank=True)
     """The checkpoint this run goes on from; a thread that stands elsewhere is left alone."""
     is_edited = models.BooleanField(default=False)

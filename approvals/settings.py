@@ -309,10 +309,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "filters": {
-        # An unreachable database is one log line for each request, not a traceback.
+        # An unreachable database is one log line for each request, not a traceback. 501 is an answer as any other.
         "no_outages": {
             "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: getattr(record, "status_code", 0) != 503,
+            "callback": lambda record: getattr(record, "status_code", 0) not in (501, 503),
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},

@@ -136,7 +136,7 @@ def _shape(status: int, code: str, message: str, detail: dict[str, Any] | None =
 
 
 def _unauthenticated() -> HttpResponse:
-    told = "Send Authorization: Bearer TOKEN. An operator makes one with manage.py token USERNAME."
+    told = "Send Authorization: Bearer TOKEN, or X-Api-Key: TOKEN. An operator makes one with manage.py token USERNAME."
     response = _shape(401, "unauthenticated", told)
     response["WWW-Authenticate"] = "Bearer"
     return response

@@ -71,7 +71,10 @@ class BindingOut(ApiRecord):
 
 
 class ThreadOut(ApiRecord):
-    """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
+    """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by the id of the task.
+
+    `state_updated_at` is when its newest checkpoint was written.
+    """
 
     thread_id: str
     created_at: datetime
@@ -467,7 +470,7 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         metadata=thread.metadata | (dict.fromkeys(OF_GRAPH, thread.graph_id) if thread.graph_id else {}),
         status=ThreadStatus(thread.status),
         values=thread.state,
-        interrupts={each.interrupt_id: [_interrupt(each)] for each in pending if each.interrupt_id}
+        interrupts=_by_task(pending)
         or {each["id"]: [InterruptOut(**each)] for each in (thread.unbound or {}).get("questions", ())},
         graph_id=thread.graph_id,
         title=thread.title,
@@ -486,6 +489,15 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         forked_from=_forked_from(thread),
         cleaned_at=thread.cleaned_at,
     )
+
+
+def _by_task(pending: Iterable[Approval]) -> dict[str, list[InterruptOut]]:
+    """Return what is asked by the task that asks. Questions from before tasks were kept stand under their own id."""
+    found: dict[str, list[InterruptOut]] = {}
+    for each in pending:
+        if each.interrupt_id:
+            found.setdefault(each.task_id or each.interrupt_id, []).append(_interrupt(each))
+    return found
 
 
 def _forked_from(thread: Thread) -> ForkOut | None:
@@ -545,7 +557,7 @@ def run_out(run: Run) -> RunOut:
         created_at=run.created_at,
         updated_at=run.updated_at,
         status=SDK_STATUS[run.status],
-        metadata={},
+        metadata=run.metadata,
         multitask_strategy="reject",
         countersign_status=RunStatus(run.status),
         kind=RunKind(run.kind),

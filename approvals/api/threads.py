@@ -138,34 +138,34 @@ def _of_metadata(wanted: dict[str, Any]) -> Q:
 
 
 # The longer addresses come first: a thread id may hold slashes.
-@router.post("/threads/{any:thread_id}/state/checkpoint", response=answers(StateOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/state/checkpoint", response=answers(StateOut, 404, 409, 410, 413))
 def get_state_at_checkpoint(request: HttpRequest, thread_id: ThreadId, at: AtCheckpoint) -> StateOut:
     """Read the thread at a checkpoint, as the SDK asks for it. States of subgraphs are not served."""
     viewer(request)
     return _state(thread_id, at.checkpoint)
 
 
-@router.get("/threads/{any:thread_id}/state/{checkpoint_id}", response=answers(StateOut, 404, 409, 410))
+@router.get("/threads/{part:thread_id}/state/{checkpoint_id}", response=answers(StateOut, 404, 409, 410))
 def get_state_at(request: HttpRequest, thread_id: ThreadId, checkpoint_id: CheckpointId) -> StateOut:
     """Read the thread at one of its checkpoints. 404 for a checkpoint of another thread."""
     viewer(request)
     return _state(thread_id, checkpoint_id)
 
 
-@router.get("/threads/{any:thread_id}/state", response=answers(StateOut, 404, 409, 410))
+@router.get("/threads/{part:thread_id}/state", response=answers(StateOut, 404, 409, 410))
 def get_state(request: HttpRequest, thread_id: ThreadId) -> StateOut:
     """Read the thread where it stands now. A worker answers; 503 when none does, 409 when none has its graph."""
     viewer(request)
     return _state(thread_id, None)
 
 
-@router.get("/threads/{any:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
+@router.get("/threads/{part:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
 def diagnose_thread(request: HttpRequest, thread_id: ThreadId) -> DiagnosisOut:
     """Say why the thread is not moving, and what is to be done; read by a worker first if it moved just now."""
     return diagnosis_out(diagnosis.diagnose(thread_id=thread_id, by=person(request)))
 
 
-@router.post("/threads/{any:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))
 def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch | None = None) -> list[StateOut]:
     """Read the thread's states, newest first. A worker answers; 503 when none does."""
     viewer(request)
@@ -177,7 +177,7 @@ def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch 
     return [state_out(snapshot) for snapshot in found]
 
 
-@router.post("/threads/{any:thread_id}/fork", response=answers(ThreadOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/fork", response=answers(ThreadOut, 404, 409, 410, 413))
 def fork(request: HttpRequest, thread_id: ThreadId, asked: Fork) -> ThreadOut:
     """Copy a checkpoint into a new thread, with an edit or with other input. The old thread stays as it is. Operators.
 
@@ -196,7 +196,7 @@ def fork(request: HttpRequest, thread_id: ThreadId, asked: Fork) -> ThreadOut:
     return thread_out(thread, _interrupts([thread])[thread.pk])
 
 
-@router.post("/threads/{any:thread_id}/replay", response=answers(RunOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/replay", response=answers(RunOut, 404, 409, 410, 413))
 def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
     """Have the thread itself go back to a checkpoint and on from there. What waits on it is superseded. Admins.
 
@@ -206,7 +206,7 @@ def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
     return run_out(replays.replay_thread(**where, typed_id=asked.confirm, by=person(request)))
 
 
-@router.post("/threads/{any:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
 def bind(request: HttpRequest, thread_id: ThreadId, asked: BindingIn) -> ThreadOut:
     """Say which graph a thread is of that an outside program made: `binding` of the thread says which fit. Admins.
 
@@ -217,7 +217,7 @@ def bind(request: HttpRequest, thread_id: ThreadId, asked: BindingIn) -> ThreadO
     return thread_out(thread, _interrupts([thread])[thread.pk])
 
 
-@router.get("/threads/{any:thread_id}", response=answers(ThreadOut, 404))
+@router.get("/threads/{part:thread_id}", response=answers(ThreadOut, 404))
 def get_thread(request: HttpRequest, thread_id: ThreadId) -> ThreadOut:
     """Read a thread as the console last saw it. One that was cleaned stays readable, without its state."""
     viewer(request)
@@ -225,7 +225,7 @@ def get_thread(request: HttpRequest, thread_id: ThreadId) -> ThreadOut:
     return thread_out(thread, _interrupts([thread])[thread.pk])
 
 
-@router.delete("/threads/{any:thread_id}", response=answers(CleaningOut, 404, 410, 413))
+@router.delete("/threads/{part:thread_id}", response=answers(CleaningOut, 404, 410, 413))
 def delete_thread(
     request: HttpRequest, thread_id: ThreadId, removal: Removal | None = None, reason: Text = ""
 ) -> CleaningOut:

@@ -1,5 +1,6 @@
 """Who may call what: a table. A route that is missing from it fails the build."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -59,6 +60,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "POST /api/runs/{run_id}/retry": GOES_ON_404,
     "POST /api/runs/{run_id}/give_up": GOES_ON_404,
     "POST /api/runs/{run_id}/cancel": GOES_ON_404,
+    "POST /api/threads/{thread_id}/runs/{run_id}/cancel": GOES_ON_404,
     "POST /api/threads/{thread_id}/binding": ADMINS_404,
     # Removing: admins.
     "DELETE /api/threads/{thread_id}": (401, 403, 403, 403, 403, 403, 404),
@@ -187,11 +189,24 @@ def test_every_route_is_in_the_table(console: Console) -> None:
 
 
 def test_no_address_is_left_out_of_the_schema(database: str) -> None:
-    from approvals.api import urls
+    from approvals.api import ESCAPED, LOOSE, urls
+    from approvals.api.not_offered import NOT_OFFERED
 
-    addresses = {f"api/{pattern.pattern}" for pattern in urls[0]} - OPEN
-    plain = {address.replace("<any:", "<").replace("<", "{").replace(">", "}") for address in addresses}
-    assert plain == {route.split()[1].lstrip("/") for route in TABLE}
+    addresses = {str(pattern.pattern).replace(LOOSE, ESCAPED) for pattern in urls[0]} - NOT_OFFERED.keys()
+    plain = {f"api/{address}" for address in addresses} - OPEN
+    assert {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", each) for each in plain} <= {route.split()[1][1:] for route in TABLE}
+
+
+def test_what_is_not_offered_says_so_and_why(console: Console) -> None:
+    from approvals.api.not_offered import NOT_OFFERED
+
+    with console.api("root") as root:
+        for address, refused in NOT_OFFERED.items():
+            for method, sentence in refused.items():
+                answer = root.request(method, "/" + re.sub("<[^>]+>", "x", address), json={})
+                assert (answer.status_code, answer.json()["error"]["code"]) == (501, "not_offered"), (method, address)
+                assert answer.json()["error"]["message"] == sentence
+        assert root.get("/store/namespaces").status_code == 405
 
 
 def test_nobody_decides_what_they_started(console: Console) -> None:
@@ -248,6 +263,14 @@ def test_without_a_token_of_ours_nobody_gets_in(console: Console, header: str | 
     refused = httpx.get(f"{console.url}/api/approvals", headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_token_may_come_as_an_api_key(console: Console) -> None:
+    address = f"{console.url}/api/approvals"
+    assert httpx.get(address, headers={"X-Api-Key": console.token("alice")}).status_code == 200
+    refused = httpx.get(address, headers={"X-Api-Key": "wrong"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
+    assert "X-Api-Key" in refused.json()["error"]["message"]
 
 
 def test_a_browser_session_does_not_open_the_api(console: Console) -> None:

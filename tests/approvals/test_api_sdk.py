@@ -94,7 +94,7 @@ async def test_a_question_asked_inside_a_node_is_on_the_thread(console: Console,
     state = await operator.threads.get_state(thread_id)
     [interrupt] = state["interrupts"]
     assert interrupt["value"] == {"question": "What is the limit?", "for": "Ada"}
-    assert thread["interrupts"] == {interrupt["id"]: [interrupt]}
+    assert thread["interrupts"] == {state["tasks"][0]["id"]: [interrupt]}, "by the task that asks"
     [found] = await operator.threads.search(ids=[thread_id])
     assert found["interrupts"] == thread["interrupts"]
 

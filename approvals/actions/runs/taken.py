@@ -62,6 +62,8 @@ class TakenRun:
     decided: Decided | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """Context and config of the thread's runs."""
+    given_metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What a client gave with the run."""
     user: str = ""
     """Who gave the thread its last input."""
     unbound: str = ""
@@ -75,6 +77,7 @@ class TakenRun:
     def metadata(self) -> dict[str, Any]:
         """The metadata of every checkpoint of the run."""
         told = {RUN_KEY: self.run_id, FENCE_KEY: self.fence, "graph_id": self.graph_id}
+        told = {**self.given_metadata, **told}
         return told | ({DECISION_KEY: self.decided.decision_id} if self.decided else {})
 
     def write(self, sql: str, **values: Any) -> None:

@@ -114,6 +114,7 @@ def _taken(run: Run, owner: str, fence: int) -> TakenRun:
         stood_at=head.checkpoint_id if head else "",
         decided=_decided(run, run.decision) if run.decision else None,
         options=run.thread.options,
+        given_metadata=run.metadata,
         user=run.thread.started_by.get_username() if run.thread.started_by else "",
         unbound=bindings.why_not_run(run.thread, run.graph_id, metadata, agent=vars(run)["agent"]),
     )

@@ -200,5 +200,5 @@ def _erase(thread: Thread, why: str) -> audit.Told:
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now
     )
     rows |= {audit.key_of(run): {"status": RunStatus.CANCELLED.value} for run in given_up}
-    Run.objects.filter(thread=thread).update(**EMPTIED["run"], problem="", steps=[], calls=[])
+    Run.objects.filter(thread=thread).update(**EMPTIED["run"], problem="", steps=[], calls=[], metadata={})
     return rows

@@ -413,6 +413,8 @@ class Questions:
         self._thread, self._seen, self._rulebook = thread, seen, rulebook
         self._bound = seen.bound.plain() if seen.bound else None
         self._hidden: dict[str, dict[str, Any]] = {}
+        asking = [(task["id"], task["interrupts"]) for task in seen.snapshot.tasks]
+        self._tasks = {each["id"]: task_id for task_id, asked in asking for each in asked}
 
     def here(self, pause: Pause) -> Snapshot:
         return _asking(self._seen.snapshot, pause)
@@ -429,6 +431,7 @@ class Questions:
             checkpoint_ns=namespace,
             checkpoint_id=checkpoint_id,
             interrupt_id=interrupt_id,
+            task_id=self._tasks.get(interrupt_id, ""),
             round=round,
             **self.columns(pause),
         )
