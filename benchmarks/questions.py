@@ -134,18 +134,15 @@ class _ours:
 
 async def _stopped(thread_id: str, run_id: Any) -> None:
     """Wait until a run has stopped, told by the message that pages are told by."""
-    from channels.layers import get_channel_layer
-
     from approvals.live import events, relay
     from approvals.models import Run
 
     await relay.follow()
-    layer, listener = get_channel_layer(), uuid.uuid4().hex
-    topic = events.thread_topic(thread_id)
-    await layer.group_add(topic, listener)
-    while not await _in_database(Run.objects.filter(pk=run_id, ended_at__isnull=False).exists):
-        await layer.receive(listener)
-    await layer.group_discard(topic, listener)
+    news = asyncio.Event()
+    with relay.told([events.thread_topic(thread_id)], lambda topic: news.set()):
+        while not await _in_database(Run.objects.filter(pk=run_id, ended_at__isnull=False).exists):
+            await news.wait()
+            news.clear()
     run = await _in_database(Run.objects.get, pk=run_id)
     assert run.status in ("paused", "finished"), (run.status, run.error, run.problem)
 

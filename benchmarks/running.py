@@ -54,7 +54,7 @@ def cookie_of(username: str) -> str:
     from django.test import Client
 
     client = Client()
-    client.force_login(User.objects.get(username=username), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=username))
     return client.cookies["sessionid"].value
 
 

@@ -1,12 +1,13 @@
 """Each case of tests/cases starts, asks, is answered and ends as on plain LangGraph: same state, same effects.
 
-The console starts it once over the API, once from the graph's own start page.
+Cases with a form are started on the start page of their graph, others in turn there and over the API; FULL=1: each in
+both ways.
 """
 
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from langgraph.types import Command
 
 from agentcore.graphs.registry import CompiledGraph, load_graphs
 from agentcore.plain.json import to_plain
-from tests import servers
+from tests import scale, servers
 from tests.cases.table import BIG, CASES, Case
 from tests.console import Console, wait_for
 from tests.dialects import did
@@ -113,7 +114,7 @@ def answer_all(console: Console, case: Case, thread_id: str) -> None:
     assert found(console, STANDS, thread_id) == [("idle",)]
 
 
-def start(console: Console, case: Case, thread_id: str, given: Any) -> None:
+def start(console: Console, case: Case, thread_id: str, given: Any, *, is_first: bool = True) -> None:
     with console.api("olga") as olga:
         olga.post("/threads", json={"thread_id": thread_id, "if_exists": "do_nothing"}).raise_for_status()
         asked = {"assistant_id": case.graph, "input": given, **case.more}
@@ -138,27 +139,23 @@ def ended(console: Console, case: Case, thread_id: str) -> tuple[Any, Any]:
     return without_ids(state["values"]), did(thread_id, console.env["DATA_DIR"])
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+WITH_FIELDS = [case for case in CASES if case.fields is not None]
+UNNAMED = [case for case in CASES if case.fields is None and not case.name]
+STARTS = [
+    *((case, start_on_page) for case in WITH_FIELDS),
+    *((case, start) for case in WITH_FIELDS if scale.IS_FULL),
+    *scale.crossed(UNNAMED, (start, start_on_page)),
+    *((case, start) for case in CASES if case.fields is None and case.name),
+]
+
+
+@pytest.mark.parametrize(("case", "begin"), STARTS, ids=lambda each: str(getattr(each, "__name__", each)))
 async def test_a_case_goes_as_on_langgraph_alone(
-    console: Console, graphs: dict[str, CompiledGraph], case: Case
-) -> None:
-    thread_id = f"case-{uuid.uuid4()}"
-    for given in case.inputs:
-        start(console, case, thread_id, given)
-        answer_all(console, case, thread_id)
-    assert ended(console, case, thread_id) == await plainly(graphs[case.graph], case)
-
-
-ON_PAGE = [case for case in CASES if not case.name or case.name == "typed"]
-
-
-@pytest.mark.parametrize("case", ON_PAGE, ids=str)
-async def test_a_case_goes_the_same_from_its_start_page(
-    console: Console, graphs: dict[str, CompiledGraph], case: Case
+    console: Console, graphs: dict[str, CompiledGraph], case: Case, begin: Callable[..., None]
 ) -> None:
     thread_id = f"case-{uuid.uuid4()}"
     for place, given in enumerate(case.inputs):
-        start_on_page(console, case, thread_id, given, is_first=place == 0)
+        begin(console, case, thread_id, given, is_first=place == 0)
         answer_all(console, case, thread_id)
     assert ended(console, case, thread_id) == await plainly(graphs[case.graph], case)
 
