@@ -354,6 +354,11 @@ class Approval(models.Model):
         return reverse("approval", args=[self.id])
 
     @property
+    def address(self) -> str:
+        """Where people decide it, for those who are not at a page."""
+        return f"{settings.PUBLIC_URL}{self.get_absolute_url()}"
+
+    @property
     def is_pending(self) -> bool:
         return self.status == ApprovalStatus.PENDING
 

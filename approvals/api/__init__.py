@@ -11,7 +11,19 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from approvals.api import approvals, audit, changes, errors, graphs, not_offered, own_notices, policies, runs, threads
+from approvals.api import (
+    approvals,
+    audit,
+    changes,
+    errors,
+    graphs,
+    not_offered,
+    own_notices,
+    policies,
+    runs,
+    states,
+    threads,
+)
 from approvals.api.auth import HeaderToken, Token
 from approvals.api.docs import DocsPage
 from approvals.api.parser import StrictParser
@@ -56,7 +68,7 @@ api = _Api(
     renderer=_Renderer(),
 )
 errors.register(api)
-for _part in (approvals, runs, threads, graphs, policies, changes, own_notices, audit):
+for _part in (approvals, runs, states, threads, graphs, policies, changes, own_notices, audit):
     api.add_router("", _part.router)
 
 

@@ -7,7 +7,9 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from agentcore.plain.checkpoint_times import written_at
 from approvals.actions.threads import whole_values
+from approvals.actions.threads.thread_metadata import OF_GRAPH
 from approvals.api.fields import ApiRecord, PlainList, PlainObject, PlainValue
 from approvals.domain import bindings, policies
 from approvals.domain.answers import given
@@ -39,10 +41,6 @@ SDK_STATUS: dict[str, SdkRunStatus] = {
     RunStatus.SUPERSEDED: "error",
     RunStatus.CANCELLED: "interrupted",
 }
-
-
-OF_GRAPH = ("graph_id", "assistant_id")
-"""What the metadata of a thread says of its graph, as under LangGraph's server. An assistant is a graph."""
 
 
 class InterruptOut(ApiRecord):
@@ -79,6 +77,7 @@ class ThreadOut(ApiRecord):
     thread_id: str
     created_at: datetime
     updated_at: datetime
+    state_updated_at: datetime
     metadata: PlainObject
     status: ThreadStatus
     values: PlainObject
@@ -467,6 +466,7 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         thread_id=thread.pk,
         created_at=thread.created_at,
         updated_at=thread.updated_at,
+        state_updated_at=written_at(thread.checkpoint_id) or thread.created_at,
         metadata=thread.metadata | (dict.fromkeys(OF_GRAPH, thread.graph_id) if thread.graph_id else {}),
         status=ThreadStatus(thread.status),
         values=thread.state,

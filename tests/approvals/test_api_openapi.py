@@ -38,7 +38,7 @@ OPERATIONS = [
     "withdraw_vote", "cast_votes", "claim_approval", "release_approval", "cancel_run", "list_policies", "list_notices",
     "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
     "diagnose_thread", "fork", "replay", "bind", "list_changes", "confirm_change", "refuse_change", "get_two_admins",
-    "set_two_admins", "cancel_run_of_thread",
+    "set_two_admins", "cancel_run_of_thread", "count_threads", "copy_thread", "update_thread", "update_state",
 ]  # fmt: skip
 
 

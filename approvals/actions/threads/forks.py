@@ -9,6 +9,7 @@ from agentcore.plain.errors import NO_SUCH_CHECKPOINT, CannotEdit
 from agentcore.plain.json import digest
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
+from approvals.actions.threads import creation
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
 from approvals.domain import authors, bindings, encryption, permissions
@@ -42,6 +43,20 @@ def fork_thread(
     input = encryption.encrypted_input(input, secrets, source.pk)
     run = _begin(source, checkpoint_id, edits=edits, as_node=as_node, input=input, by=by)
     return _awaited(run)
+
+
+def copy_thread(*, thread_id: str, by: User) -> Thread:
+    """Fork the thread where it stands; make a thread with the same metadata if nothing has run on it."""
+    permissions.check_fork(by)
+    source = Thread.objects.filter(pk=thread_id).first()
+    if source is None:
+        raise NotFound("There is no such thread.")
+    if source.cleaned_at:
+        raise Gone(THREAD_CLEANED)
+    head = checkpoints.read_head(thread_id)
+    if head is None:
+        return creation.create_thread(metadata=source.metadata, by=by)
+    return fork_thread(thread_id=thread_id, checkpoint_id=head.checkpoint_id, by=by)
 
 
 def check_can_be_forked(thread: Thread) -> None:

@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django.conf import settings
-
 from agentcore import dialects
 from agentcore.plain.json import canonical
 from approvals.actions.runs import joins, starts
@@ -113,16 +111,11 @@ def _decided(approval: Approval, ballot: Ballot, by: User, *, is_last: bool) -> 
             raise _undecided(approval, voted, by)
     except Refusal as refused:
         refused.detail.setdefault("approval", str(approval.pk))
-        refused.detail.setdefault("address", address_of(approval))
+        refused.detail.setdefault("address", approval.address)
         raise
     if not is_last:
         joins.join_run(thread_id=approval.thread_id, run_id=run.pk)
     return run
-
-
-def address_of(approval: Approval) -> str:
-    """Return the address of the page on which people decide it."""
-    return f"{settings.PUBLIC_URL}{approval.get_absolute_url()}"
 
 
 def _undecided(approval: Approval, voted: Voted, by: User) -> Undecided:

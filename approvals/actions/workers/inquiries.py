@@ -1,6 +1,7 @@
 """Ask a worker about a graph, and wait for the answer within a time limit. Web processes load no graphs."""
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -37,16 +38,26 @@ def preview_each(*, thread_id: str, graph_id: str, namespace: str, checkpoint_id
     return _ask_for("preview_each", graph_id, **where, answer=answer)
 
 
-def snapshot(*, thread_id: str, graph_id: str, checkpoint_id: str | None) -> dict[str, Any]:
-    """Return one snapshot as plain data."""
-    return _ask_for("snapshot", graph_id, thread_id=thread_id, checkpoint_id=checkpoint_id)
+def snapshot(
+    *, thread_id: str, graph_id: str, checkpoint_id: str | None, namespace: str = "", has_subgraphs: bool = False
+) -> dict[str, Any]:
+    """Return one snapshot as plain data, also of a subgraph by its namespace, and with the states of subgraphs."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    return _ask_for("snapshot", graph_id, **where, has_subgraphs=has_subgraphs)
 
 
-def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) -> list[dict[str, Any]]:
-    """Return snapshots as plain data, newest first."""
-    found: list[dict[str, Any]] = _ask("history", graph_id, thread_id=thread_id, limit=limit, before=before)[
-        "snapshots"
-    ]
+def history(
+    *,
+    thread_id: str,
+    graph_id: str,
+    limit: int,
+    before: str | None,
+    namespace: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Return snapshots as plain data, newest first: of a subgraph by its namespace, and of those with this metadata."""
+    asked = {"limit": limit, "before": before, "namespace": namespace, "metadata": metadata}
+    found: list[dict[str, Any]] = _ask("history", graph_id, thread_id=thread_id, **asked)["snapshots"]
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agentcore import dialects
-from agentcore.graphs import forks, snapshots, state_edits
+from agentcore.graphs import forks, snapshots, state_edits, thread_states
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, CannotFork, UnreadableThread
@@ -91,18 +91,21 @@ def _as_refusal() -> Iterator[None]:
         raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
 
 
-async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+async def _snapshot(
+    *, graph_id: str, thread_id: str, checkpoint_id: str | None, namespace: str, has_subgraphs: bool
+) -> dict[str, Any]:
     if not graph_id:
-        look = await snapshots.look((await runtime.worker()).saver(None), thread_id, checkpoint_id)
+        saver = (await runtime.worker()).saver(None)
+        look = await snapshots.look(saver, thread_id, checkpoint_id, namespace=namespace)
         if look is None:
             raise NotFound(NO_SUCH_CHECKPOINT)
-        return asdict(snapshots.snapshot_of(look, thread_id))
+        return asdict(snapshots.snapshot_of(look, thread_id, namespace))
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
-    found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id)
+    found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id, namespace=namespace)
     if found is None:
         raise NotFound(NO_SUCH_CHECKPOINT)
-    return asdict(found)
+    return asdict(await thread_states.with_subgraphs(graph, saver, found, are_read=has_subgraphs))
 
 
 async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, part: str) -> dict[str, Any]:
@@ -119,13 +122,14 @@ async def _store_of(*, graph_id: str, thread_id: str, namespace: list[str]) -> d
     return dict(masks.Mask(secrets, here.values).anywhere(seen)) if here else seen
 
 
-async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
+async def _history(*, graph_id: str, thread_id: str, namespace: str, **asked: Any) -> dict[str, Any]:
     if not graph_id:
-        looks = await snapshots.look_back((await runtime.worker()).saver(None), thread_id, limit=limit, before=before)
-        return {"snapshots": [asdict(snapshots.snapshot_of(look, thread_id)) for look in looks]}
+        saver = (await runtime.worker()).saver(None)
+        looks = await snapshots.look_back(saver, thread_id, namespace=namespace, **asked)
+        return {"snapshots": [asdict(snapshots.snapshot_of(look, thread_id, namespace)) for look in looks]}
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
-    found = await snapshots.history(graph, saver, thread_id, limit=limit, before=before)
+    found = await snapshots.history(graph, saver, thread_id, namespace=namespace, **asked)
     return {"snapshots": [asdict(item) for item in found]}
 
 
