@@ -8,6 +8,7 @@ A count stops at `MOST_COUNTED`, so a page takes as long over a hundred thousand
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -33,15 +34,16 @@ class Count:
 
 
 class Read:
-    """One part of the statement."""
+    """One part of the statement. Its SQL is written once."""
 
     sql, empty = "", "NULL"
 
     def __init__(self, found: "QuerySet[Any, Any]") -> None:
         self._found = found
 
+    @cached_property
     def written(self) -> tuple[str, tuple[Any, ...]]:
-        """Return SQL for one value, and its parameters."""
+        """SQL for one value, and its parameters."""
         try:
             inner, params = self._found.query.get_compiler(connection=connection).as_sql()
         except EmptyResultSet:
@@ -85,7 +87,7 @@ class Statement:
     """One statement for all parts. It is built once, and can be read again and again."""
 
     def __init__(self, **parts: Read) -> None:
-        written = [part.written() for part in parts.values()]
+        written = [part.written for part in parts.values()]
         self._parts = parts
         self._query = "SELECT " + ", ".join(sql for sql, _ in written)
         self._params = [each for _, params in written for each in params]

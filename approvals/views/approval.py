@@ -1,10 +1,11 @@
 """The page of one approval: the action, the state, its place in the graph, and its outcome."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User as Person
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -22,7 +23,7 @@ from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
-from approvals.models import Approval, ApprovalQuerySet, Draft, Graph, Run
+from approvals.models import Approval, Draft, Graph, Run
 from approvals.presenters import approvals
 from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
@@ -32,16 +33,12 @@ from approvals.presenters.values import conversations_of, differences, state_of
 from approvals.presenters.votes import proposal_of, tally_of
 from approvals.views.answering import Answering, answering_of
 from approvals.views.editing import Editing, editing_of
-from approvals.views.lists import address_of_list, came_from, listed, own_list
+from approvals.views.lists import address_of_list, came_from, kept_counts, listed, own_list
 from approvals.views.pages import Request, page_or_part
 from approvals.views.queue import beside
 
 DRAFT = ("edits", "answer", "comment", "updated_at")
 """What is shown of a draft."""
-
-MOST_LISTED = 10
-"""Questions of the same step, and others of the same thread, that are listed beside one."""
-OPEN_FIRST = F("closed_at").asc(nulls_first=True)
 
 
 @require_safe
@@ -188,12 +185,11 @@ def edit_context(
 def page_context(request: Request, found: Approval, graph: Graph | None, editing: Editing) -> dict[str, Any]:
     """Return the context of the whole page."""
     asked = came_from(request) or own_list(request.user)
-    counts = {"open_count": asked.count_of(asked.tab), "badge": Counted(queries.for_menu(request.user))}
-    same_thread = Approval.objects.filter(thread_id=found.thread_id).exclude(pk=found.pk)
+    step = found.checkpoint_id if found.interrupt_id else ""
     with planned_by_value():
-        page, together, others = asked.page_and(_same_step(same_thread, found), _others(same_thread, found))
+        page, together, others = asked.beside(found.thread_id, found.pk, step)
     return {
-        **edit_context(request, found, graph, editing, **counts),
+        **edit_context(request, found, graph, editing, **kept_counts(asked)),
         "thread": found.thread,
         "asked_by": asked_by(found),
         "asked_together": [row_of(each) for each in sorted(together, key=_open_first)],
@@ -207,20 +203,8 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
         **beside(request, str(found.pk), page),
-        **run_context(request, found, graph),
+        **run_context(request, found, graph, page),
     }
-
-
-def _same_step(same_thread: ApprovalQuerySet, found: Approval) -> ApprovalQuerySet:
-    """Select what the same step asks as well, the open ones first."""
-    asked = same_thread.filter(checkpoint_id=found.checkpoint_id) if found.interrupt_id else same_thread.none()
-    return asked.order_by(OPEN_FIRST, "created_at")[:MOST_LISTED]
-
-
-def _others(same_thread: ApprovalQuerySet, found: Approval) -> ApprovalQuerySet:
-    """Leave out the questions of the same step: they have a list of their own."""
-    others = same_thread.exclude(checkpoint_id=found.checkpoint_id) if found.interrupt_id else same_thread
-    return others.order_by("-created_at")[:MOST_LISTED]
 
 
 def _open_first(other: Approval) -> Any:
@@ -278,13 +262,16 @@ def decision_of(found: Approval) -> approvals.DecisionShown | None:
     return approvals.decision_of(found, decision) if decision else None
 
 
-def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[str, Any]:
+def run_context(
+    request: Request, found: Approval, graph: Graph | None, page: Sequence[Approval] = ()
+) -> dict[str, Any]:
+    """Return the context of the run that carries out the decision. `page` is the list beside it, if it was read."""
     decision = getattr(found, "decision", None)
     carried: Run | None = getattr(decision, "run", None)
     if carried is None:
-        return {"run": None, "next_up": None if found.is_pending else next_up(request, found)}
+        return {"run": None, "next_up": None if found.is_pending else next_up(request, found, page)}
     is_last = Run.objects.newest_of(found.thread_id) == carried.pk
-    waits = listed(Approval.objects.pending().filter(thread_id=found.thread_id)).first() if is_last else None
+    waits = next(iter(_pending_of(thread_id=found.thread_id)), None) if is_last else None
     return {
         "approval": found,
         "run": run_of(carried, graph, upcoming=upcoming_of(found)),
@@ -294,10 +281,15 @@ def run_context(request: Request, found: Approval, graph: Graph | None) -> dict[
         "waits_again": row_of(waits) if waits else None,
         "thread_sentence": str(ThreadStatus(found.thread.status).label),
         "thread": found.thread,
-        "next_up": next_up(request, found),
+        "next_up": next_up(request, found, page),
         "from_list": address_of_list(request),
         "drawing": approvals.picture_of(found, graph),
     }
+
+
+@compiled
+def _pending_of(thread_id: str) -> QuerySet[Approval]:
+    return listed(Approval.objects.pending().filter(thread_id=thread_id).order_by("pk"))[:1]
 
 
 def upcoming_of(found: Approval) -> list[str]:
@@ -309,12 +301,16 @@ def upcoming_of(found: Approval) -> list[str]:
     return found.next if decision.verdict != "reject" and not decision.edits else []
 
 
-def next_up(request: Request, found: Approval) -> Any:
-    """Return what follows in the list that the person came from, else the most urgent that waits for them, or None."""
+def next_up(request: Request, found: Approval, page: Sequence[Approval] = ()) -> Any:
+    """Return what follows in the list that the person came from, else the most urgent that waits for them, or None.
+
+    `page` is a page of that list, if it was read already.
+    """
     came = came_from(request)
     with planned_by_value():
         if came:
-            waiting = came.next_to(found)
+            waiting = came.next_to(found, page)
         else:
-            waiting = own_list(request.user).first(but=found)
+            waiting = next((row for row in page if row.pk != found.pk), None)
+            waiting = waiting or own_list(request.user).first(but=found)
     return row_of(waiting) if waiting else None

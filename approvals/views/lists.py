@@ -1,18 +1,18 @@
 """Lists of approvals: which tab, filters and page of the queue a request asks for, or came from, and their rows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import F, Q, QuerySet, Value
 from django.http import QueryDict
 
-from approvals.compiled import written
-from approvals.counts import Counted
+from approvals.compiled import Compiled, compiled, written
+from approvals.counts import Counted, Read
 from approvals.domain import permissions, queries, search
 from approvals.domain.permissions import User
 from approvals.models import Approval, ApprovalQuerySet
@@ -35,6 +35,10 @@ HEAVY = (
 )  # fmt: skip
 
 
+MOST_LISTED = 10
+"""Questions of the same step, and others of the same thread, that are listed beside an approval."""
+OPEN_FIRST = F("closed_at").asc(nulls_first=True)
+_PAGE, _TOGETHER, _OTHERS = range(3)
 LISTS_KEPT = 200
 """So many lists a process keeps the SQL of. Whoever has a page open asks for the same one again."""
 
@@ -89,22 +93,25 @@ class ListAsked:
         if self.filters["q"]:
             rows = self._matching(self._after(self.cursor), PAGE_SIZE + 1)
         else:
-            rows = list(_first(self).all())
+            rows = list(_kept_rows(self, PAGE_SIZE + 1).all())
         return rows[:PAGE_SIZE], self._key_after(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
 
     def _key_after(self, row: Approval) -> str:
         return key_of(row, "closed_at") if self.is_closed else _urgent_key(row)
 
-    def page_and(self, *others: ApprovalQuerySet) -> list[list[Approval]]:
-        """Return the rows of the page, and those of other lists in no order: mostly in one statement."""
+    def beside(self, thread_id: str, pk: UUID, step: str) -> tuple[list[Approval], list[Approval], list[Approval]]:
+        """Return the rows of the page, what a step of a thread asks besides this approval, and others of the thread.
+
+        The latter two are in no order, and a few each. `step` is the checkpoint of a step that asks questions.
+        """
+        around = {"thread_id": thread_id, "pk": pk, "step": step}
         if self.filters["q"]:
-            return [self.page()[0], *(list(listed(each)) for each in others)]
-        page = self.rows(PAGE_SIZE, self.cursor).annotate(of=Value(0))
-        rest = (listed(each).annotate(of=Value(number)) for number, each in enumerate(others, 1))
-        found: list[list[Approval]] = [[] for _ in (page, *others)]
-        for row in page.union(*rest, all=True):
-            found[vars(row)["of"]].append(row)
-        return [sorted(found[0], key=self._place), *found[1:]]
+            page, found = self.page()[0], _around(**around)
+        else:
+            found = _kept_beside(self)(**around)
+            page = sorted((row for row in found if vars(row)["of"] == _PAGE), key=self._place)
+        together, others = ([row for row in found if vars(row)["of"] == of] for of in (_TOGETHER, _OTHERS))
+        return page, together, others
 
     def _place(self, row: Approval) -> Any:
         """Return what rows of the list are in the order of: PostgreSQL promises none to two lists in one statement."""
@@ -112,20 +119,30 @@ class ListAsked:
             return -row.closed_at.timestamp() if row.closed_at else 0, -row.pk.int
         return row.due_at is None, row.due_at or row.created_at, row.created_at, row.pk.int
 
-    def next_to(self, approval: Approval) -> Approval | None:
-        """Return what follows an approval in the list; at its end, the first of another one."""
+    def next_to(self, approval: Approval, page: Sequence[Approval] = ()) -> Approval | None:
+        """Return what follows an approval in the list; at its end, the first of another one. `page` is read already."""
+        if found := self._next_on(page, approval):
+            return found
         key = self._key_after(approval) if approval.closed_at or not self.is_closed else _urgent_key(approval)
         for cursor in (key, ""):
             if found := self.first(cursor, but=approval):
                 return found
         return None
 
+    def _next_on(self, page: Sequence[Approval], approval: Approval) -> Approval | None:
+        if self.is_closed or not page or (self.cursor and self._place(page[0]) > self._place(approval)):
+            return None
+        place = self._place(approval)
+        return next((row for row in page if row.pk != approval.pk and self._place(row) > place), None)
+
     def first(self, cursor: str = "", *, but: Approval) -> Approval | None:
         """Return the first row after a cursor that is not this one."""
         if self.filters["q"]:
             found = self._matching(self._after(cursor).exclude(pk=but.pk), 1)
-        else:
+        elif cursor:
             found = list(self.rows(2, cursor))
+        else:
+            found = list(_kept_rows(replace(self, cursor=""), 2).all())
         return next((row for row in found if row.pk != but.pk), None)
 
     def rows(self, most: int, cursor: str = "") -> QuerySet[Approval]:
@@ -165,9 +182,38 @@ class ListAsked:
 
 
 @lru_cache(LISTS_KEPT)
-def _first(asked: ListAsked) -> QuerySet[Approval]:
-    """Return what reads the rows of a page, and one more. Its SQL depends on nothing but what makes two lists equal."""
-    return written(asked.rows(PAGE_SIZE + 1, asked.cursor))
+def _kept_rows(asked: ListAsked, most: int) -> QuerySet[Approval]:
+    """Return what reads the first rows of a page. Its SQL depends on nothing but what makes two lists equal."""
+    return written(asked.rows(most, asked.cursor))
+
+
+@lru_cache(LISTS_KEPT)
+def kept_counts(asked: ListAsked) -> dict[str, Read]:
+    """Return what counts the list itself, and what the menu counts."""
+    return {"open_count": asked.count_of(asked.tab), "badge": Counted(queries.for_menu(asked.by))}
+
+
+@lru_cache(LISTS_KEPT)
+def _kept_beside(asked: ListAsked) -> Compiled[Approval]:
+    def beside(thread_id: str, pk: UUID, step: str) -> QuerySet[Approval]:
+        page = asked.rows(PAGE_SIZE, asked.cursor).annotate(of=Value(_PAGE))
+        return page.union(*_parts_around(thread_id, pk, step), all=True)
+
+    return Compiled(beside)
+
+
+@compiled
+def _around(thread_id: str, pk: UUID, step: str) -> QuerySet[Approval]:
+    together, others = _parts_around(thread_id, pk, step)
+    return together.union(others, all=True)
+
+
+def _parts_around(thread_id: str, pk: UUID, step: str) -> tuple[ApprovalQuerySet, ApprovalQuerySet]:
+    """Select what a step asks, the open ones first, and the newest others of its thread."""
+    found = listed(Approval.objects.filter(thread_id=thread_id).exclude(pk=pk))
+    together = found.filter(checkpoint_id=step).order_by(OPEN_FIRST, "created_at").annotate(of=Value(_TOGETHER))
+    others = found.exclude(checkpoint_id=step).order_by("-created_at").annotate(of=Value(_OTHERS))
+    return together[:MOST_LISTED], others[:MOST_LISTED]
 
 
 def _column_of(tab: str) -> str:

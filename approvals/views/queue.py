@@ -17,7 +17,16 @@ from approvals.domain import permissions, queries
 from approvals.domain.permissions import User
 from approvals.models import Approval, Graph, Notice
 from approvals.presenters.queue import KIND_WORDS, rows_of
-from approvals.views.lists import LISTS_KEPT, TABS, ListAsked, address_of_list, asked_for, came_from, own_list
+from approvals.views.lists import (
+    LISTS_KEPT,
+    TABS,
+    ListAsked,
+    address_of_list,
+    asked_for,
+    came_from,
+    kept_counts,
+    own_list,
+)
 from approvals.views.pages import (
     Request,
     filtered_by_hand,
@@ -93,7 +102,7 @@ def open_count(request: Request) -> HttpResponse:
     """The badge and the notice in the menu, which every page asks for when the queue changes."""
     permissions.check_view(request.user)
     with planned_by_value():
-        told = read(count=Counted(queries.for_menu(request.user)))
+        told = read(count=kept_counts(own_list(request.user))["badge"])
     return render(request, "open_count.html", told)
 
 
@@ -117,7 +126,7 @@ def side(request: Request) -> HttpResponse:
 def side_context(request: Request, current: str) -> dict[str, Any]:
     asked = came_from(request) or own_list(request.user)
     with planned_by_value():
-        told, (page, _) = read(open_count=asked.count_of(asked.tab)), asked.page()
+        told, (page, _) = read(open_count=kept_counts(asked)["open_count"]), asked.page()
     return told | beside(request, current, page)
 
 

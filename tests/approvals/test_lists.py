@@ -187,6 +187,11 @@ def test_what_follows_in_the_list_comes_next(asked: list[Any]) -> None:
     filters = {"graph": asked[0].graph_id, "kind": "", "q": "ada"}
     listed = ListAsked(User.objects.get(username="alice"), "open", filters)
     assert [listed.next_to(asked[each]) for each in (0, 2, 3, 5)] == [asked[1], asked[3], asked[5], asked[0]]
+    whole = replace(listed, filters=filters | {"q": ""})
+    page, _ = whole.page()
+    assert [whole.next_to(each, page) for each in page] == [whole.next_to(each) for each in page] == page[1:] + page[:1]
+    second = replace(whole, cursor=whole._key_after(page[2]))
+    assert second.next_to(page[0], second.page()[0]) == page[1], "what follows is not on the page that was read"
 
 
 @pytest.fixture

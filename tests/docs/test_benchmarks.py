@@ -26,7 +26,9 @@ SMALL = {
 def test_a_table_can_be_made(table: str, tmp_path: Path) -> None:
     without = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     env = {**without, **SMALL, "DATA_DIR": str(tmp_path)}
-    made = subprocess.run([sys.executable, "-m", "benchmarks", table], cwd=ROOT, env=env, capture_output=True, text=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "benchmarks", table], cwd=ROOT, env=env, capture_output=True, text=True
+    )
     assert made.returncode == 0, made.stderr
     rows = json.loads((tmp_path / "bench" / f"{table}.json").read_text())
     assert rows and all(row.keys() == rows[0].keys() for row in rows)
