@@ -23,7 +23,7 @@ AT_A_BREAKPOINT = (
     "This thread stands at a breakpoint. Send true to approve, or a vote such as"
     ' {"verdict": "reject", "comment": "..."}.'
 )
-OF_LAST_INPUT = "Context and config stay those of the last input while people are asked. Leave them out."
+OF_LAST_INPUT = "Context, config and gates stay those of the last input while people are asked. Leave them out."
 IGNORED = "Sent as `ignore`, which has no place for a reason."
 _IN_BALLOT = ("verdict", "edits", "answer", "as_node", "comment", "seen_digest")
 
@@ -36,6 +36,7 @@ def cast(
     by: User,
     context: Any = None,
     config: Any = None,
+    gates: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     stands_at: str = "",
     key: str | None = None,
@@ -51,7 +52,7 @@ def cast(
         raise NotFound("There is no such thread.")
     if thread.bound_by and thread.graph_id != graph_id:
         raise Busy(f"This thread belongs to the graph {thread.graph_id}. Name that one as the assistant.")
-    _check_options(thread, context, config)
+    _check_options(thread, context=context, config=config, gates=gates)
     run_options.check_metadata(metadata or {})
     starts.check_stands_at(thread_id, stands_at)
     asked = _addressed(thread, resume)
@@ -64,9 +65,9 @@ def cast(
     return run
 
 
-def _check_options(thread: Thread, context: Any, config: Any) -> None:
-    graph = Graph.objects.filter(pk=thread.graph_id).first() if context or config else None
-    options = run_options.options_of(graph.record, context=context, config=config) if graph else {}
+def _check_options(thread: Thread, **given: Any) -> None:
+    graph = Graph.objects.filter(pk=thread.graph_id).first() if any(given.values()) else None
+    options = run_options.options_of(graph.record, **given) if graph else {}
     if any(thread.options.get(name) != value for name, value in options.items()):
         raise Invalid(OF_LAST_INPUT)
 
