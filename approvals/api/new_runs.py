@@ -9,6 +9,7 @@ from approvals.actions.runs import starts
 from approvals.actions.threads import creation
 from approvals.actions.votes import resume_votes
 from approvals.api.fields import Body, JsonObject, PlainValue, Text
+from approvals.domain import assistants
 from approvals.domain.permissions import User
 from approvals.errors import Invalid, NotOffered
 from approvals.models import Run
@@ -95,7 +96,8 @@ def begin_run(thread_id: str, new: NewRun, *, by: User, key: str | None = None) 
         raise NotOffered(sentence)
     given: dict[str, Any] = {"context": new.context, "config": new.config, "metadata": new.metadata or {}}
     given["gates"] = {"interrupt_before": new.interrupt_before, "interrupt_after": new.interrupt_after}
-    where: dict[str, Any] = {"thread_id": thread_id, "graph_id": new.assistant_id, "stands_at": _stands_at(new)}
+    graph_id = assistants.graph_id_of(new.assistant_id)
+    where: dict[str, Any] = {"thread_id": thread_id, "graph_id": graph_id, "stands_at": _stands_at(new)}
     if new.command is not None:
         _check_command(new.command, new.input)
         return resume_votes.cast(**where, resume=new.command.resume, **given, key=key, by=by)
