@@ -67,8 +67,15 @@ def subgraphs_of(card: GraphCard, *, namespace: str = "", is_deep: bool) -> dict
 def drawn(card: GraphCard, *, depth: int) -> dict[str, list[dict[str, Any]]]:
     """Return nodes and edges as LangGraph draws them, with subgraphs opened to a depth: their nodes are `sub:node`."""
     names, edges = _drawn(card, card.subgraphs, "", depth)
-    nodes = [{"id": name, "type": "runnable", "data": {"name": name}} for name in names]
-    return {"nodes": nodes, "edges": [_edge(*edge) for edge in edges]}
+    gates = {node["id"]: node["gate"] for node in card.nodes if node["gate"]}
+    return {"nodes": [_node(name, gates.get(name)) for name in names], "edges": [_edge(*edge) for edge in edges]}
+
+
+def _node(name: str, gate: str | None) -> dict[str, Any]:
+    if name == _END:
+        return {"id": name}
+    node = {"id": name, "type": "runnable", "data": {"name": name}}
+    return {**node, "metadata": {"__interrupt": gate}} if gate else node
 
 
 def _edge(source: str, target: str, is_conditional: bool) -> dict[str, Any]:
