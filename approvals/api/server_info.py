@@ -26,12 +26,22 @@ class ServerFlags(ApiRecord):
     webhooks: bool = False
 
 
+class HostOut(ApiRecord):
+    """Where it is hosted, as a LangGraph server says it. Clients look here for a project of LangSmith; it has none."""
+
+    kind: str = "self-hosted"
+    project_id: str | None = None
+    revision_id: str | None = None
+    tenant_id: str | None = None
+
+
 class InfoOut(ApiRecord):
-    """`api` is the version of the LangGraph SDK that this server serves."""
+    """`version` is that of the LangGraph SDK whose paths and shapes this server has."""
 
     server: str
-    api: str
+    version: str
     flags: ServerFlags
+    host: HostOut
 
 
 @router.get("/ok", response=answers(HealthOut), auth=None)
@@ -43,4 +53,4 @@ def is_ok(request: HttpRequest) -> HealthOut:
 @router.get("/info", response=answers(InfoOut), auth=None)
 def get_info(request: HttpRequest) -> InfoOut:
     """Say what kind of server this is and what of a LangGraph server it offers. Needs no token."""
-    return InfoOut(server="countersign", api=VERSION_OF_SDK, flags=ServerFlags())
+    return InfoOut(server="countersign", version=VERSION_OF_SDK, flags=ServerFlags(), host=HostOut())

@@ -100,3 +100,4 @@ def test_whoever_asks_is_told_that_the_server_is_there(console: Console) -> None
     assert httpx.get(f"{console.url}/api/ok").json() == {"ok": True}
     told = httpx.get(f"{console.url}/api/info").json()
     assert (told["server"], told["flags"]["assistants"], told["flags"]["crons"]) == ("countersign", True, False)
+    assert told["host"]["project_id"] is None

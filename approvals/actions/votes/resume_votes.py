@@ -1,7 +1,7 @@
 """Votes that come as `command.resume`, as LangGraph's own clients answer what a thread asks."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentcore import dialects
@@ -190,21 +190,40 @@ def _seen(approval: Approval, said: Mapping[str, Any]) -> str:
 
 
 def _as_asked(approval: Approval, value: Any) -> Any:
-    """Mend what Agent Inbox sends: it repeats the call with an `accept`, and arguments that are no texts as texts."""
-    if approval.kind != "legacy" or not isinstance(value, list) or len(value) != len(approval.actions):
+    """Mend what Agent Inbox sends. It repeats the call with a yes, sends arguments that are no texts as texts, and
+    writes each decision in its own format, also where the agent asked in that of LangChain's middleware.
+    """
+    decided = value.get("decisions") if approval.kind == "hitl_batched" and isinstance(value, dict) else value
+    if approval.kind not in ("legacy", "hitl_batched") or not isinstance(decided, list):
         return value
-    return list(_mended(value, approval.actions))
+    if len(decided) != len(approval.actions):
+        return value
+    mended = [_mended(each, action) for each, action in zip(decided, approval.actions, strict=True)]
+    return mended if approval.kind == "legacy" else {**value, "decisions": [_of_middleware(each) for each in mended]}
 
 
-def _mended(decided: Sequence[Any], actions: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    for each, action in zip(decided, actions, strict=True):
-        call = each.get("args") if isinstance(each, dict) else None
-        if not isinstance(call, dict) or not isinstance(call.get("args"), dict):
-            yield each
-            continue
-        args = {name: _typed(text, action["args"].get(name)) for name, text in call["args"].items()}
-        is_as_asked = each.get("type") == "accept" and call.get("action") == action["name"] and args == action["args"]
-        yield {**each, "args": None if is_as_asked else {**call, "args": args}}
+def _mended(decided: Any, action: Mapping[str, Any]) -> Any:
+    call = decided.get("args") if isinstance(decided, dict) else None
+    if not isinstance(call, dict) or not isinstance(call.get("args"), dict):
+        return decided
+    args = {name: _typed(text, action["args"].get(name)) for name, text in call["args"].items()}
+    is_yes = decided.get("type") in ("accept", "approve")
+    is_as_asked = is_yes and call.get("action") == action["name"] and canonical(args) == canonical(action["args"])
+    return {**decided, "args": None if is_as_asked else {**call, "args": args}}
+
+
+def _of_middleware(decided: Any) -> Any:
+    """Return a decision of Agent Inbox as the middleware takes it; any other stays as it is."""
+    if not isinstance(decided, dict) or decided.keys() != {"type", "args"}:
+        return decided
+    match decided:
+        case {"type": "approve", "args": None}:
+            return {"type": "approve"}
+        case {"type": "edit", "args": {"action": name, "args": args}}:
+            return {"type": "edit", "edited_action": {"name": name, "args": args}}
+        case {"type": "reject", "args": str(message)}:
+            return {"type": "reject", "message": message}
+    return decided
 
 
 def _typed(given: Any, asked: Any) -> Any:
