@@ -22,6 +22,7 @@ from approvals.api import (
     policies,
     runs,
     states,
+    streams,
     threads,
 )
 from approvals.api.auth import HeaderToken, Token
@@ -68,7 +69,7 @@ api = _Api(
     renderer=_Renderer(),
 )
 errors.register(api)
-for _part in (approvals, runs, states, threads, graphs, policies, changes, own_notices, audit):
+for _part in (approvals, streams, runs, states, threads, graphs, policies, changes, own_notices, audit):
     api.add_router("", _part.router)
 
 

@@ -30,6 +30,8 @@ def not_broken(context: Any, response: Any, case: Any) -> bool | None:
 
 CHECKS = [not_broken, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = tries(1, full=15)
+STREAMS = ["stream_run", "join_stream", "join_thread_stream"]
+"""Their answers are events of the server, as long as a run or a client is there: test_streams.py reads them."""
 OPERATIONS = [
     "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "join_run",
     "retry_run",
@@ -39,7 +41,9 @@ OPERATIONS = [
     "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
     "diagnose_thread", "fork", "replay", "bind", "list_changes", "confirm_change", "refuse_change", "get_two_admins",
     "set_two_admins", "cancel_run_of_thread", "count_threads", "copy_thread", "update_thread", "update_state",
+    "wait_for_run", *STREAMS,
 ]  # fmt: skip
+NOT_JSON = [*STREAMS, "export_log"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
             if status == "204":
                 continue
             assert answer["content"] and all(each["schema"] for each in answer["content"].values()), (path, status)
-            assert "application/json" in answer["content"] or operation["operationId"] == "export_log", path
+            assert "application/json" in answer["content"] or operation["operationId"] in NOT_JSON, path
 
 
 def test_the_docs_page_lists_every_operation_and_loads_nothing_from_elsewhere(
@@ -114,7 +118,7 @@ def api(console: Console) -> Any:
 
 
 MODES = {"fitting": GenerationMode.POSITIVE, "unfitting": GenerationMode.NEGATIVE}
-ASKED = [each for each in OPERATIONS if each != "set_two_admins"]  # that would be set for everybody
+ASKED = [each for each in OPERATIONS if each not in (*STREAMS, "set_two_admins")]  # that would be set for everybody
 USUAL = dict(zip(ASKED, cycle(MODES)))
 """By default an admin asks each operation in one of the two ways and a reviewer in the other, FULL=1 both in both."""
 CASES = [
