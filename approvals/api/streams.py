@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
@@ -18,9 +19,9 @@ from psycopg_pool import PoolTimeout
 from pydantic import BeforeValidator, Field
 
 from agentcore.plain.streams import MODES
-from approvals.actions.runs import results, streams, subscriptions
+from approvals.actions.runs import results, streams
 from approvals.actions.runs.streams import Heartbeat, RunStream, SentPart, ThreadStream
-from approvals.actions.runs.subscriptions import StreamFilter
+from approvals.actions.runs.subscriptions import StreamFilter, Subscriber
 from approvals.api.auth import viewer
 from approvals.api.errors import answers
 from approvals.api.fields import PlainObject, QueryFilters, ThreadId
@@ -69,6 +70,7 @@ class RunStreamFilters(QueryFilters):
     """`cancel_on_disconnect`: cancel the run if this client leaves before it stops."""
 
     stream_mode: Annotated[list[str], BeforeValidator(_as_list)] = Field(default_factory=list)
+    stream_subgraphs: bool = False
     cancel_on_disconnect: bool = False
 
 
@@ -90,15 +92,15 @@ def stream_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> HttpRe
     by = viewer(request)
     streams.check_room()
     asked = StreamFilter(_modes(new.stream_mode) or DEFAULT, new.stream_subgraphs, new.stream_resumable)
-    subscription = subscriptions.subscribe(thread_id, asked)  # before the run: it tells only what is asked for
+    subscriber = Subscriber(thread_id, asked)  # before the run: it tells only what is asked for
     try:
         run = begin_run(thread_id, new, by=by, key=request.headers.get("Idempotency-Key"))
     except BaseException:
-        subscriptions.leave(subscription, thread_id)
+        subscriber.leave()
         raise
-    stream = RunStream(thread_id, asked, by, subscription=subscription, run_id=run.pk)
+    stream = RunStream(thread_id, asked, by, subscriber=subscriber, run_id=run.pk)
     stream.is_to_cancel = new.on_disconnect == "cancel"
-    return _events_of(request, stream, run)
+    return _events_of(request, stream, run, asked)
 
 
 @router.post("/threads/{part:thread_id}/runs/wait", response=answers(PlainObject, 404, 409, 410, 413, 501))
@@ -137,12 +139,12 @@ def join_stream(request: HttpRequest, thread_id: ThreadId, run_id: UUID, how: Qu
     streams.check_room()
     run, modes = _run(thread_id, run_id), _modes(how.stream_mode)
     after = _last_event(request)
-    wanted = StreamFilter(modes or DEFAULT)
-    subscription = subscriptions.subscribe(thread_id, wanted) if run.is_active else None
+    wanted = StreamFilter(modes or DEFAULT, how.stream_subgraphs)
+    subscriber = Subscriber(thread_id, wanted) if run.is_active else None
     shown = StreamFilter(modes or MODES, has_subgraphs=True)
-    stream = RunStream(thread_id, shown, by, after=after, subscription=subscription, run_id=run.pk)
+    stream = RunStream(thread_id, shown, by, after=after, subscriber=subscriber, run_id=run.pk)
     stream.is_to_cancel = how.cancel_on_disconnect
-    return _events_of(request, stream, run)
+    return _events_of(request, stream, run, wanted)
 
 
 @router.get("/threads/{part:thread_id}/stream", response=answers(None, 404, 410), openapi_extra=_EVENTS)
@@ -159,9 +161,9 @@ def join_thread_stream(request: HttpRequest, thread_id: ThreadId, how: Query[Thr
     if thread.cleaned_at:
         raise Gone(THREAD_CLEANED)
     wanted = StreamFilter(_modes_of_thread(how.stream_mode))
-    subscription = subscriptions.subscribe(thread_id, wanted) if wanted.modes else None
+    subscriber = Subscriber(thread_id, wanted) if wanted.modes else None
     shown = StreamFilter(wanted.modes, has_subgraphs=True)
-    stream = ThreadStream(thread_id, shown, by, after=_last_event(request), subscription=subscription)
+    stream = ThreadStream(thread_id, shown, by, after=_last_event(request), subscriber=subscriber)
     return _events_of(request, stream)
 
 
@@ -209,25 +211,30 @@ def _last_event(request: HttpRequest) -> int | None:
     return int(given)
 
 
-def _events_of(request: HttpRequest, stream: RunStream | ThreadStream, run: Run | None = None) -> HttpResponse:
-    return _begun(request, _sent(stream), "text/event-stream; charset=utf-8", run, "stream")
+def _events_of(
+    request: HttpRequest, stream: RunStream | ThreadStream, run: Run | None = None, wanted: StreamFilter | None = None
+) -> HttpResponse:
+    """Begin a stream. Its client goes on at another address if it loses the connection, and asks for the same there."""
+    response = _begun(request, _sent(stream), "text/event-stream; charset=utf-8")
+    if run and wanted:
+        place = location_of(run)
+        again = {"stream_mode": wanted.modes, **({"stream_subgraphs": "true"} if wanted.has_subgraphs else {})}
+        response["Content-Location"], response["Location"] = place, f"{place}/stream?{urlencode(again, doseq=True)}"
+    return response
 
 
 def _result_of(request: HttpRequest, stream: RunStream, run: Run) -> HttpResponse:
-    return _begun(request, _awaited(stream), "application/json", run, "join")
+    response = _begun(request, _awaited(stream), "application/json")
+    place = location_of(run)
+    response["Content-Location"], response["Location"] = place, f"{place}/join"
+    return response
 
 
-def _begun(
-    request: HttpRequest, body: AsyncGenerator[bytes, None], content_type: str, run: Run | None, again: str
-) -> HttpResponse:
-    """Return the beginning of an answer. It says where the run is found, and where a client goes on that lost it."""
+def _begun(request: HttpRequest, body: AsyncGenerator[bytes, None], content_type: str) -> HttpResponse:
     assert isinstance(request, ASGIRequest)
     outlets.outlet_of(request.scope).body = body
     response = HttpResponse(content_type=content_type)
     response["X-Accel-Buffering"] = "no"  # proxies pass each piece on at once
-    if run:
-        place = location_of(run)
-        response["Content-Location"], response["Location"] = place, f"{place}/{again}"
     return response
 
 
@@ -238,19 +245,26 @@ async def _sent(stream: RunStream | ThreadStream) -> AsyncGenerator[bytes, None]
             async for told in followed:
                 yield _HEARTBEAT if told is Heartbeat else _event(told)
     except Refusal as refused:
-        yield _event(SentPart("error", json.dumps({"error": type(refused).__name__, "message": refused.message})))
+        yield _event(SentPart("error", json.dumps(_error(refused))))
     except (DatabaseError, PoolTimeout) as error:
         logger.warning("a stream ended early (%s)", type(error).__name__)
 
 
 async def _awaited(stream: RunStream) -> AsyncGenerator[bytes, None]:
     """Yield line breaks, which JSON may begin with, and then the result."""
-    async with aclosing(stream.follow()) as followed:
-        async for told in followed:
-            if told is Heartbeat:
-                yield b"\n"
-    run = await in_database(streams.stopped_run)(stream.run_id)
-    yield json.dumps(await in_database(results.result_of)(run)).encode()
+    try:
+        async with aclosing(stream.follow()) as followed:
+            async for told in followed:
+                if told is Heartbeat:
+                    yield b"\n"
+        result = await in_database(streams.result)(stream)
+    except Refusal as refused:
+        result = {results.ERROR: _error(refused)}
+    yield json.dumps(result).encode()
+
+
+def _error(refused: Refusal) -> dict[str, str]:
+    return {"error": type(refused).__name__, "message": refused.message}
 
 
 def _event(told: SentPart) -> bytes:

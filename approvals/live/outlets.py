@@ -13,6 +13,10 @@ MOST = 500
 """Streams that are open at once in one process. A stream costs a little memory, and a look at each change."""
 
 
+class Unfinished(Exception):
+    """An answer cannot be finished here. Its connection is closed, and its client asks another process."""
+
+
 _OUTLET = "countersign.outlet"
 
 

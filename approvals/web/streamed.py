@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any
 
-from approvals.live.outlets import Outlet
+from approvals.live.outlets import Outlet, Unfinished
 
 _LENGTH = b"content-length"
 
@@ -23,6 +24,8 @@ class Streamed:
         outlet = Outlet()
 
         async def send_beginning(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start" and message["status"] != HTTPStatus.OK:
+                outlet.body = None  # something failed after the view
             if outlet.body is None:
                 await send(message)
             elif message["type"] == "http.response.start":
@@ -43,7 +46,7 @@ async def _send_all(body: AsyncGenerator[bytes, None], receive: Any, send: Any) 
         for task in tasks:
             task.cancel()
         sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
-    if isinstance(sent, Exception):
+    if isinstance(sent, Exception) and not isinstance(sent, Unfinished):
         raise sent
 
 

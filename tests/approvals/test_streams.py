@@ -11,8 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from langgraph.pregel.remote import RemoteGraph
+from langgraph.types import Command
 from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import ConflictError
 from langgraph_sdk.schema import StreamPart
 
 from tests.console import Console, wait_for
@@ -343,3 +345,58 @@ def test_the_sync_client_and_a_remote_graph_show_a_run(console: Console) -> None
         assert [list(update) for update in updates] == [["say"], ["wait"], ["look"], ["__interrupt__"]]
         other: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
         assert graph.invoke(HELLO, other)["notes"] == [*NOTES, "answered nobody asked"]
+
+
+async def test_a_stream_may_begin_with_a_vote(console: Console, operator: LangGraphClient, thread_id: str) -> None:
+    asked: Any = await operator.runs.wait(thread_id, "talking", input={**HELLO, "asks": True})
+    [question] = asked["__interrupt__"]
+    async with sdk(console, "alice") as alice:
+        command: Any = {"resume": {question["id"]: "yes"}}
+        parts = await told(alice.runs.stream(thread_id, "talking", command=command, stream_mode=["updates", "values"]))
+        assert named(parts, "updates") == [{"ask": {"notes": ["answered yes"]}}]
+        assert named(parts, "values")[-1]["notes"] == [*NOTES, "answered yes"]
+        with pytest.raises(ConflictError):
+            await told(alice.runs.stream(thread_id, "talking", command=command))
+    with console.rows(_SUBSCRIPTIONS, thread_id) as subscriptions:
+        wait_for(lambda: not subscriptions(), what="the subscriptions to end")
+
+
+def test_a_server_that_stops_ends_its_streams_and_others_go_on(
+    own_console: Callable[..., Console], busy: Callable[[], None], tmp_path: Path
+) -> None:
+    """Two servers have one database: a client of the one that stops goes on with the other, and misses nothing."""
+    first = own_console().start()
+    other = Console(first.env | {"DATA_DIR": first.env["DATA_DIR"]}, "--no-worker").start()
+    thread_id = first.start_run("talking", {**HELLO, "wait_for": str(tmp_path / "busy")})
+    with first.api("olga") as olga, other.api("olga") as client:
+        [run] = olga.get(f"/threads/{thread_id}/runs").json()
+        path = f"/threads/{thread_id}/runs/{run['run_id']}"
+        with client.stream("GET", f"{path}/stream") as stream, client.stream("GET", f"{path}/join") as joined:
+            assert stream.status_code == joined.status_code == 200
+            assert other.stop() == 0
+            begun = stream.read().decode()
+            with pytest.raises(httpx.RemoteProtocolError):  # the SDK goes on at Location then
+                joined.read()
+        assert "event: end" not in begun, "the run goes on"
+        busy()
+        assert 'event: end\r\ndata: {"status": "success"}' in olga.get(f"{path}/stream").text
+        assert olga.get(f"{path}/join").json()["notes"][-1] == "answered nobody asked"
+
+
+async def test_a_state_and_its_history_are_read_by_a_remote_graph(
+    console: Console, operator: LangGraphClient, thread_id: str
+) -> None:
+    graph = RemoteGraph("talking", client=operator)
+    config: Any = {"configurable": {"thread_id": thread_id}}
+    values = await graph.ainvoke({**HELLO, "asks": True}, config)
+    [asked] = values["__interrupt__"]
+    state = await graph.aget_state(config)
+    assert (state.next, [each.value for each in state.interrupts]) == (("ask",), [asked["value"]])
+    assert state.values["notes"] == NOTES
+    history = [each async for each in graph.aget_state_history(config)]
+    assert [each.next for each in history] == [("ask",), ("look",), ("wait",), ("say",), ("__start__",)]
+    assert history[0].config == state.config
+    async with sdk(console, "alice") as alice:
+        voter = RemoteGraph("talking", client=alice)
+        resumed = [update async for update in voter.astream(Command(resume={asked["id"]: "yes"}), config)]
+    assert resumed == [{"ask": {"notes": ["answered yes"]}}]

@@ -81,6 +81,7 @@ class Broadcast:
         self._sending: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = time.monotonic()
+        self._is_last = asyncio.Event()
         self._kept = 0
 
     def hide(self, mask: Mask) -> None:
@@ -113,6 +114,7 @@ class Broadcast:
         """Write what is left, now that the run has stopped."""
         if self._sending is None:
             return
+        self._is_last.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 await self._sending
@@ -129,7 +131,9 @@ class Broadcast:
             self._wanted = await in_database(subscriptions.wanted_of)(self._taken.thread_id)
 
     async def _send_soon(self) -> None:
-        await asyncio.sleep(GATHERED_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHERED_SECONDS):
+                await self._is_last.wait()
         while self._waiting:
             if time.monotonic() - self._looked_at > subscriptions.RENEWED_SECONDS * 3:
                 await self._look()

@@ -19,8 +19,8 @@ from django.db.models import Max, Min
 from psycopg_pool import PoolTimeout
 
 from agentcore.plain.streams import VALUES
-from approvals.actions.runs import controls, results, subscriptions
-from approvals.actions.runs.subscriptions import StreamFilter
+from approvals.actions.runs import controls, results
+from approvals.actions.runs.subscriptions import RENEWED_SECONDS, StreamFilter, Subscriber
 from approvals.database import in_database
 from approvals.domain import permissions
 from approvals.domain.permissions import User
@@ -67,7 +67,8 @@ class _Stream(ABC):
     by: User
     after: int | None = None
     """The number of the last part that it has."""
-    subscription: UUID | None = None
+    subscriber: Subscriber | None = None
+    """None where the runs need not tell anything."""
     is_over: bool = field(default=False, init=False)
 
     @abstractmethod
@@ -93,8 +94,8 @@ class _Stream(ABC):
 
     async def _keep_up(self, clock: "_Duties") -> None:
         with contextlib.suppress(DatabaseError, PoolTimeout):  # an outage: what was read so far stays true
-            if self.subscription and clock.is_due("renewed", subscriptions.RENEWED_SECONDS):
-                await in_database(subscriptions.renew)(self.subscription, self.thread_id)
+            if self.subscriber and clock.is_due("renewed", RENEWED_SECONDS):
+                await in_database(self.subscriber.renew)()
             if clock.is_due("checked", CHECKED_SECONDS):
                 await in_database(permissions.check_again)(self.by, "view")
 
@@ -114,9 +115,8 @@ class _Stream(ABC):
         try:
             if not self.is_over and not outlets.is_closing():
                 self.left()
-            if self.subscription:
-                is_resumable = self.asked.is_resumable and not self.is_over
-                subscriptions.leave(self.subscription, self.thread_id, is_resumable=is_resumable)
+            if self.subscriber:
+                self.subscriber.leave(is_to_come_back=not self.is_over)
         except (DatabaseError, PoolTimeout):
             logger.warning("a subscription could not be ended; it ends by itself")
 
@@ -181,7 +181,7 @@ class RunStream(_Stream):
 
     def _end(self) -> list[SentPart]:
         """Say how it stopped: with its values, if the run did not tell them to this client while it was at work."""
-        run = stopped_run(self.run_id)
+        run = _stopped_run(self.run_id)
         if wrong := results.error_of(run):
             return [SentPart("error", _json(wrong))]
         is_wanted = VALUES in self.asked.modes and not self._has_values
@@ -252,7 +252,14 @@ class _Lifecycles:
         return [*([SentPart("error", _json(wrong))] if wrong else []), done]
 
 
-def stopped_run(run_id: UUID) -> Run:
+def result(stream: RunStream) -> Any:
+    """Return what the run came to. Raises Unfinished if it has not stopped, but this process is to stop."""
+    if not stream.is_over:
+        raise outlets.Unfinished
+    return results.result_of(_stopped_run(stream.run_id))
+
+
+def _stopped_run(run_id: UUID) -> Run:
     """Read a run with all that its result is made of."""
     return Run.objects.select_related("thread").defer("input", "calls", "steps").get(pk=run_id)
 

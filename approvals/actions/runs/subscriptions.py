@@ -41,33 +41,44 @@ class StreamFilter:
 
     modes: tuple[str, ...]
     has_subgraphs: bool = False
+    """With what subgraphs tell."""
     is_resumable: bool = False
     """It may come back for what it has missed."""
 
 
-def subscribe(thread_id: str, asked: StreamFilter) -> UUID:
-    """Have the runs of a thread send what is asked for, from now on. `renew` it, and `leave` in the end."""
-    with connection.cursor() as cursor:
-        cursor.execute(_SUBSCRIBE_SQL, [thread_id, list(asked.modes), asked.has_subgraphs, LIVES_SECONDS])
-        (subscription_id,) = cursor.fetchone()
-    relay.announce([events.subscription_topic(thread_id)])
-    return UUID(str(subscription_id))
+class Subscriber:
+    """A client that has subscribed to a thread."""
 
+    def __init__(self, thread_id: str, wanted: StreamFilter) -> None:
+        """Have the runs of the thread tell what is wanted, from now on."""
+        self._thread_id, self._wanted = thread_id, wanted
+        self._topic = events.subscription_topic(thread_id)
+        self._id = self._subscribe()
 
-def renew(subscription_id: UUID, thread_id: str, *, seconds: float = LIVES_SECONDS) -> bool:
-    """Have it live on, and tell the worker of a run, which may not have heard of it. Return whether it is there."""
-    topic = events.subscription_topic(thread_id)
-    with connection.cursor() as cursor:
-        cursor.execute(_RENEW_SQL, {"id": subscription_id, "seconds": seconds, "topic": topic})
-        return cursor.fetchone() is not None
+    def _subscribe(self) -> UUID:
+        with connection.cursor() as cursor:
+            wanted = self._wanted
+            cursor.execute(_SUBSCRIBE_SQL, [self._thread_id, list(wanted.modes), wanted.has_subgraphs, LIVES_SECONDS])
+            (subscription_id,) = cursor.fetchone()
+        relay.announce([self._topic])
+        return UUID(str(subscription_id))
 
+    def renew(self) -> None:
+        """Stay, and tell the worker of a run, which may not have heard of it. One that has ended begins anew."""
+        if not self._prolong(LIVES_SECONDS):
+            self._id = self._subscribe()
 
-def leave(subscription_id: UUID, thread_id: str, *, is_resumable: bool = False) -> None:
-    """End a subscription, now or, if its client may come back, after a while."""
-    if is_resumable:
-        renew(subscription_id, thread_id, seconds=RESUMABLE_SECONDS)
-    elif Subscription.objects.filter(pk=subscription_id).delete()[0]:
-        relay.announce([events.subscription_topic(thread_id)])
+    def leave(self, *, is_to_come_back: bool = False) -> None:
+        """End it: now or, if the client may come back for what it misses, after a while."""
+        if is_to_come_back and self._wanted.is_resumable:
+            self._prolong(RESUMABLE_SECONDS)
+        elif Subscription.objects.filter(pk=self._id).delete()[0]:
+            relay.announce([self._topic])
+
+    def _prolong(self, seconds: float) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(_RENEW_SQL, {"id": self._id, "seconds": seconds, "topic": self._topic})
+            return cursor.fetchone() is not None
 
 
 def of_thread(thread_id: Any) -> "QuerySet[Subscription, dict[str, Any]]":
