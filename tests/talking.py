@@ -19,6 +19,7 @@ from tests.graphs import leave_mark, wait_for_the_end_of
 
 ANSWER = "The lamp is on its way."
 KEY = "sk-live-4711-secret"
+LOUD = "la " * 20_000
 SECRET = {"approval": {"secret": ["key"]}}
 
 
@@ -29,6 +30,7 @@ class State(TypedDict, total=False):
     wait_for: str
     asks: bool
     fails: bool
+    loud: int
 
 
 class Inner(TypedDict, total=False):
@@ -48,6 +50,8 @@ def model(text: str) -> GenericFakeChatModel:
 async def say(state: State, config: RunnableConfig) -> State:
     leave_mark("say", config)
     get_stream_writer()({"progress": 1})
+    for number in range(state.get("loud", 0)):
+        get_stream_writer()({"number": number, "text": LOUD})
     reply = await model(ANSWER).ainvoke(state.get("messages", []), config)
     return {"messages": [reply], "notes": ["said"]}
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 from langgraph.types import Send, StreamMode
 
+from agentcore.plain.errors import without_secrets
 from agentcore.plain.json import DEEPEST, payload
 from agentcore.plain.masks import Mask
 from agentcore.plain.streams import ALWAYS, StreamPiece, Wanted, named
@@ -20,7 +21,7 @@ _PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 
 
 def langgraph_modes(wanted: Wanted) -> list[StreamMode]:
-    """Return the modes that a run is called with. Only some are told in every run: the others change how it runs.
+    """Return the modes that a run is called with. Only some are told in every run: others cost, or change how it runs.
 
     With `messages`, models are asked to stream; with `custom`, LangGraph looks for what is said while nodes run.
     """
@@ -58,7 +59,8 @@ class PieceReader:
             self._hold(raw)
         else:
             self.mask.learn(plain_of(chunk))
-            self._note_tasks(mode, chunk)
+            if mode == "tasks":
+                self._note_task(raw)
             if not self._running:
                 yield from self.rest(wanted)
             yield from map(self._masked, self._clear_pieces_of(raw, wanted))
@@ -66,17 +68,24 @@ class PieceReader:
     def _hold(self, raw: Raw) -> None:
         """Hold it back; of a message that comes in pieces, hold the whole."""
         namespace, mode, chunk = raw
-        before = self._held[-1] if self._held else None
-        if mode == "messages" and before and before[:2] == (namespace, mode):
-            (begun, metadata), (message, _) = before[2], chunk
-            if isinstance(begun, BaseMessageChunk) and isinstance(message, BaseMessageChunk) and begun.id == message.id:
-                self._held[-1] = (namespace, mode, (begun + message, metadata))
+        for place, held in enumerate(self._held):
+            if mode == "messages" == held[1] and _is_more_of(held[2][0], chunk[0]):
+                whole, metadata = held[2]
+                self._held[place] = (namespace, mode, (whole + chunk[0], metadata))
                 return
         self._held.append(raw)
 
-    def _note_tasks(self, mode: str, chunk: Any) -> None:
-        if mode == "tasks":
-            (self._running.add if "input" in chunk else self._running.discard)(chunk["id"])
+    def _note_task(self, raw: Raw) -> None:
+        """Note that a task begins or ends. What it said is not told if it ends without a result: that could have told
+        of a secret.
+        """
+        namespace, _, task = raw
+        if "input" in task:
+            self._running.add(task["id"])
+            return
+        self._running.discard(task["id"])
+        if task.get("error") or task.get("interrupts"):
+            self._held = [held for held in self._held if not _is_said_by(held, namespace, task["id"])]
 
     def _masked(self, part: StreamPiece) -> StreamPiece:
         return replace(part, data=self.mask.everywhere(part.data))
@@ -107,44 +116,67 @@ class PieceReader:
         yield "messages", f"messages/{'partial' if is_piece else 'complete'}", [message_chunk_to_message(whole)]
 
 
+def _is_more_of(begun: Any, message: Any) -> bool:
+    return isinstance(begun, BaseMessageChunk) and isinstance(message, BaseMessageChunk) and begun.id == message.id
+
+
+def _is_said_by(raw: Raw, namespace: tuple[str, ...], task_id: str) -> bool:
+    """Return whether a task said it. What a node writes has no more than the namespace of its graph."""
+    if raw[1] == "custom":
+        return raw[0] == namespace
+    return str(raw[2][1].get("langgraph_checkpoint_ns", "")).endswith(task_id)
+
+
 def plain_of(value: Any) -> Any:
     """Return data that JSON can carry, in which a message has all its fields."""
-    return payload(_with_whole_messages(value))
+    return payload(_opened(value))
 
 
-def _with_whole_messages(value: Any, depth: int = 0) -> Any:
+def _opened(value: Any, depth: int = 0) -> Any:
     if isinstance(value, BaseMessage):
         return value.model_dump(warnings=False)
+    if isinstance(value, BaseException):
+        return {"error": type(value).__name__, "message": without_secrets(str(value))}
     if isinstance(value, Send):
-        return {"node": value.node, "args": _with_whole_messages(value.arg, depth + 1)}
+        return {"node": value.node, "args": _opened(value.arg, depth + 1)}
     if depth > DEEPEST:
         return value
     if type(value) is dict:
-        return {key: _with_whole_messages(item, depth + 1) for key, item in value.items()}
+        return {key: _opened(item, depth + 1) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return [_with_whole_messages(item, depth + 1) for item in value]
+        return [_opened(item, depth + 1) for item in value]
     return value
 
 
 def _with_places(mode: str, chunk: Any) -> Any:
-    """Say of a checkpoint where it is, without the rest of the config, as the server does."""
+    """Say of a checkpoint where it is, without the rest of the config. In `debug` it is said as the server says it."""
     if mode == "checkpoints":
         return _checkpoint(chunk)
     if mode == "debug" and chunk["type"] == "checkpoint":
-        return {**chunk, "payload": _checkpoint(chunk["payload"])}
+        return {**chunk, "payload": _of_server(_checkpoint(chunk["payload"]))}
     return chunk
 
 
 def _checkpoint(told: Mapping[str, Any]) -> dict[str, Any]:
-    here, before = _place(told.get("config")), _place(told.get("parent_config"))
-    places = {"checkpoint": here, "parent_checkpoint": before}
-    configs = {name: place and {"configurable": place} for name, place in (("config", here), ("parent_config", before))}
-    return {**told, **configs, **places, "tasks": [_task(each) for each in told.get("tasks", ())]}
+    configs = {name: _placed(told.get(name)) for name in ("config", "parent_config")}
+    tasks = [{**task, "state": _placed(task["state"])} if task.get("state") else task for task in told["tasks"]]
+    return {**told, **configs, "tasks": tasks}
 
 
-def _task(task: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {name: value for name, value in task.items() if name != "state"}
-    return {**rest, "checkpoint": _place(task.get("state"))} if task.get("state") else dict(task)
+def _of_server(told: Mapping[str, Any]) -> dict[str, Any]:
+    here = {"checkpoint": _place(told["config"]), "parent_checkpoint": _place(told["parent_config"])}
+    return {**told, **here, "tasks": [_task_of_server(task) for task in told["tasks"]]}
+
+
+def _task_of_server(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not task.get("state"):
+        return task
+    return {**{name: value for name, value in task.items() if name != "state"}, "checkpoint": _place(task["state"])}
+
+
+def _placed(config: Any) -> dict[str, Any] | None:
+    place = _place(config)
+    return {"configurable": place} if place else None
 
 
 def _place(config: Any) -> dict[str, Any] | None:

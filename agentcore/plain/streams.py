@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-ALWAYS = ("tasks", "values", "updates")
+ALWAYS = ("tasks", "values")
 """LangGraph tells these in every run, as it costs nothing: who subscribes in the middle has them at once."""
-MODES = (*ALWAYS, "messages", "messages-tuple", "custom", "checkpoints", "debug")
+MODES = (*ALWAYS, "updates", "messages", "messages-tuple", "custom", "checkpoints", "debug")
 VALUES = "values"
 INTERRUPT = "__interrupt__"
 """The name under which a part has the questions that a run stopped at."""

@@ -19,12 +19,14 @@ from langgraph_sdk.schema import StreamPart
 
 from tests.console import Console, wait_for
 from tests.graphs import times_run
-from tests.talking import ANSWER, KEY
+from tests.talking import ANSWER, KEY, LOUD
 
 HELLO = {"messages": [{"role": "user", "content": "Where is my lamp?"}]}
 NOTES = ["said", "waited"]
 _PARTS = "SELECT mode, data FROM approvals_streampart WHERE thread_id = %s ORDER BY id"
 _SUBSCRIPTIONS = "SELECT modes FROM approvals_subscription WHERE thread_id = %s"
+MANY_PARTS = 400
+"""Of 60,000 characters each: more than is kept, and more than a connection holds."""
 MANY = 40
 """More streams than requests that are handled at once."""
 
@@ -143,16 +145,20 @@ async def test_subgraphs_are_told_under_their_namespace(operator: LangGraphClien
     parts = await told(stream)
     [inside] = [part for part in parts if part.event.startswith("updates|")]
     assert inside.event.startswith("updates|look:") and inside.data == {"inner": {"place": "inside"}}
-    [newest] = [each for each in named(parts, "checkpoints") if each["next"] == []]
+    newest = named(parts, "debug")[-1]["payload"]
     state = await operator.threads.get_state(thread_id)
     assert newest["checkpoint"]["checkpoint_id"] == state["checkpoint"]["checkpoint_id"]
     assert newest["parent_checkpoint"]["checkpoint_id"] == state["parent_checkpoint"]["checkpoint_id"]
+    assert named(parts, "checkpoints")[-1]["config"] == {"configurable": newest["checkpoint"]}
     assert {each["type"] for each in named(parts, "debug")} == {"checkpoint", "task", "task_result"}
 
 
 async def test_a_run_that_fails_ends_its_stream_with_the_error(operator: LangGraphClient, thread_id: str) -> None:
-    parts = await told(operator.runs.stream(thread_id, "talking", input={**HELLO, "fails": True}))
-    assert (parts[-1].event, parts[-1].data) == ("error", {"error": "ValueError", "message": "the lamp is broken"})
+    stream = operator.runs.stream(thread_id, "talking", input={**HELLO, "fails": True}, stream_mode="tasks")
+    parts = await told(stream)
+    wrong = {"error": "ValueError", "message": "the lamp is broken"}
+    assert (parts[-1].event, parts[-1].data) == ("error", wrong)
+    assert named(parts, "tasks")[-1]["error"] == wrong
 
 
 async def test_who_joins_a_run_that_is_at_work_is_told_what_was_and_what_comes(
@@ -280,6 +286,22 @@ def test_streams_take_no_place_from_other_requests(console: Console, busy: Calla
         texts = [stream.read().decode().lstrip("\n") for stream in streams]
     assert len(set(texts[1::2])) == 1 and json.loads(texts[1])["notes"][-1] == "answered nobody asked"
     assert all(text.endswith('event: end\r\ndata: {"status": "success"}\r\n\r\n') for text in texts[::2])
+
+
+def test_who_does_not_read_keeps_no_run_from_ending_and_what_is_kept_has_a_bound(console: Console) -> None:
+    from approvals.actions.runs.broadcasts import MOST_KEPT
+
+    thread_id = f"t-{uuid.uuid4()}"
+    with console.api("olga") as olga, console.rows(_PARTS, thread_id) as parts:
+        olga.post("/threads", json={"thread_id": thread_id}).raise_for_status()
+        asked = {"assistant_id": "talking", "input": {**HELLO, "loud": MANY_PARTS}, "stream_mode": ["values", "custom"]}
+        with olga.stream("POST", f"/threads/{thread_id}/runs/stream", json=asked) as unread:
+            place = unread.headers["Content-Location"]
+            assert olga.get(f"{place}/join").json()["notes"][-1] == "answered nobody asked"
+            assert sum(len(data) for _, data in parts()) <= MOST_KEPT + len(LOUD)
+            text = unread.read().decode()
+        assert text.endswith('event: end\r\ndata: {"status": "success"}\r\n\r\n')
+        assert "answered nobody asked" in text, "what it misses in between is made good by the values"
 
 
 def test_what_cannot_be_streamed_is_refused_with_a_reason(console: Console) -> None:
