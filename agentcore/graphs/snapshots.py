@@ -258,13 +258,19 @@ async def _history(
         with noting_blocked() as blocked:
             states = [state async for state in bound.aget_state_history(where, **asked)]
         if not blocked:
-            return [await _recorded(LARGE, bound, state, None) for state in states]
+            return [_with_results(await _recorded(LARGE, bound, state, None), state) for state in states]
         # LangGraph reads all before it yields the first, so an error does not say which one: read them one by one.
         again = [await _state_at(bound, state.config) for state in states]
         return [
             await _recorded(LARGE, bound, state, None, names, await _look_at(saver, state) if names else None)
             for state, names in again
         ]
+
+
+def _with_results(record: Snapshot, state: StateSnapshot) -> Snapshot:
+    """Add what tasks returned: in a history each step has ended but the newest."""
+    ended = {task.id: cut(to_plain(task.result)) for task in state.tasks if task.result is not None}
+    return replace(record, tasks=tuple({**task, "result": ended.get(task["id"])} for task in record.tasks))
 
 
 async def _state_at(bound: CompiledGraph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
@@ -525,6 +531,7 @@ def plain_task(task: PregelTask) -> dict[str, Any]:
     return {
         "id": task.id,
         "name": task.name,
+        "path": to_plain(task.path),
         "error": without_secrets(str(task.error)) if task.error else None,
         "interrupts": [{"id": interrupt.id, "value": payload(interrupt.value)} for interrupt in task.interrupts],
     }

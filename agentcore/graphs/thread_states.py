@@ -8,7 +8,7 @@ from langgraph.types import PregelTask, StateSnapshot
 from agentcore.graphs import snapshots
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.subgraphs import graphs_in
-from agentcore.plain.excerpts import cut_state
+from agentcore.plain.excerpts import cut, cut_state
 from agentcore.plain.json import payload, to_plain
 from agentcore.plain.types import Snapshot
 from agentcore.savers.base import Saver
@@ -32,7 +32,7 @@ async def with_subgraphs(graph: CompiledGraph, saver: Saver, here: Snapshot, *, 
 
 
 def _of_task(task: PregelTask) -> dict[str, Any]:
-    found: dict[str, Any] = {} if task.result is None else {"result": to_plain(task.result)}
+    found: dict[str, Any] = {} if task.result is None else {"result": cut(to_plain(task.result))}
     if isinstance(task.state, StateSnapshot):
         return {**found, "checkpoint": _checkpoint(task.state.config), "state": _state(task.state)}
     return {**found, "checkpoint": _checkpoint(task.state)} if task.state else found

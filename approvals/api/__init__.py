@@ -13,6 +13,7 @@ from ninja.responses import NinjaJSONEncoder
 
 from approvals.api import (
     approvals,
+    assistants,
     audit,
     changes,
     errors,
@@ -21,6 +22,7 @@ from approvals.api import (
     own_notices,
     policies,
     runs,
+    server_info,
     states,
     streams,
     threads,
@@ -69,7 +71,20 @@ api = _Api(
     renderer=_Renderer(),
 )
 errors.register(api)
-for _part in (approvals, streams, runs, states, threads, graphs, policies, changes, own_notices, audit):
+for _part in (
+    approvals,
+    streams,
+    runs,
+    states,
+    threads,
+    assistants,
+    server_info,
+    graphs,
+    policies,
+    changes,
+    own_notices,
+    audit,
+):
     api.add_router("", _part.router)
 
 

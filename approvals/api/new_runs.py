@@ -1,14 +1,15 @@
 """What a client sends to start a run, or to answer what a thread asks: the body of the LangGraph SDK."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from approvals.actions.runs import starts
 from approvals.actions.threads import creation
 from approvals.actions.votes import resume_votes
 from approvals.api.fields import Body, JsonObject, PlainValue, Text
+from approvals.domain import assistants
 from approvals.domain.permissions import User
 from approvals.errors import Invalid, NotOffered
 from approvals.models import Run
@@ -25,6 +26,11 @@ JUMPS = (
 )
 EMPTY = "This command says nothing. Send what you answer as `resume`."
 INPUT_BESIDE = "A command answers what the thread asks, so there is no input. Leave one of the two out."
+
+
+GateNodes = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"const": "*"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]})
+]
 
 
 class Command(Body):
@@ -46,8 +52,9 @@ class NewRun(Body):
     have. A required field may be missing: the thread may have it, or the graph may do without.
 
     `context` must fit the graph's context schema; of `config`, `configurable`, `recursion_limit` and `tags` are taken.
-    They stay with the thread until its next input, so that decisions go on with them. `metadata` is kept with the run
-    and in its checkpoints.
+    `interrupt_before` and `interrupt_after` add gates to those of the graph, and take none away. All these stay with
+    the thread until its next input, so that decisions go on with them. `metadata` is kept with the run and in its
+    checkpoints.
 
     `command.resume` is a vote, under the policy of the question. `checkpoint` must be where the thread stands: an
     earlier one is forked, with `POST .../fork`. Each run is written with `durability` sync, which is the strictest.
@@ -61,6 +68,8 @@ class NewRun(Body):
     metadata: JsonObject | None = None
     checkpoint: dict[str, PlainValue] | None = None
     checkpoint_id: Text | None = Field(None, max_length=64)
+    interrupt_before: GateNodes = None
+    interrupt_after: GateNodes = None
     if_not_exists: Literal["reject", "create"] = "reject"
     multitask_strategy: Literal["reject", "interrupt", "rollback", "enqueue"] = "reject"
     durability: Literal["sync", "async", "exit"] = "sync"
@@ -86,7 +95,9 @@ def begin_run(thread_id: str, new: NewRun, *, by: User, key: str | None = None) 
     for sentence in _not_offered(new):
         raise NotOffered(sentence)
     given: dict[str, Any] = {"context": new.context, "config": new.config, "metadata": new.metadata or {}}
-    where: dict[str, Any] = {"thread_id": thread_id, "graph_id": new.assistant_id, "stands_at": _stands_at(new)}
+    given["gates"] = {"interrupt_before": new.interrupt_before, "interrupt_after": new.interrupt_after}
+    graph_id = assistants.graph_id_of(new.assistant_id)
+    where: dict[str, Any] = {"thread_id": thread_id, "graph_id": graph_id, "stands_at": _stands_at(new)}
     if new.command is not None:
         _check_command(new.command, new.input)
         return resume_votes.cast(**where, resume=new.command.resume, **given, key=key, by=by)

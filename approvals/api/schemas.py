@@ -34,13 +34,16 @@ SdkRunStatus = Literal["pending", "running", "error", "success", "timeout", "int
 SDK_STATUS: dict[str, SdkRunStatus] = {
     RunStatus.QUEUED: "pending",
     RunStatus.RUNNING: "running",
-    RunStatus.PAUSED: "interrupted",
+    RunStatus.PAUSED: "success",  # so does LangGraph's server: it is the thread that is interrupted
     RunStatus.FINISHED: "success",
     RunStatus.FAILED: "error",
     RunStatus.HELD: "error",
     RunStatus.SUPERSEDED: "error",
     RunStatus.CANCELLED: "interrupted",
 }
+
+
+STOPPED = "Stopped"
 
 
 class InterruptOut(ApiRecord):
@@ -68,10 +71,17 @@ class BindingOut(ApiRecord):
     problem: str
 
 
+class ThreadErrorOut(ApiRecord):
+    """Why a thread has the status `error`. `message` is `problem` of the thread."""
+
+    error: str
+    message: str
+
+
 class ThreadOut(ApiRecord):
     """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by the id of the task.
 
-    `state_updated_at` is when its newest checkpoint was written.
+    `state_updated_at` is when its newest checkpoint was written. `config` is empty: that of its runs stays inside.
     """
 
     thread_id: str
@@ -80,6 +90,8 @@ class ThreadOut(ApiRecord):
     state_updated_at: datetime
     metadata: PlainObject
     status: ThreadStatus
+    config: PlainObject
+    error: ThreadErrorOut | None
     values: PlainObject
     interrupts: dict[str, list[InterruptOut]]
     graph_id: str
@@ -131,6 +143,7 @@ class TaskOut(ApiRecord):
 
     id: str
     name: str
+    path: PlainList = []
     error: str | None
     interrupts: list[InterruptOut]
     checkpoint: CheckpointOut | None = None
@@ -149,6 +162,8 @@ class StateOut(ApiRecord):
     parent_checkpoint: CheckpointOut | None
     tasks: list[TaskOut]
     interrupts: list[InterruptOut]
+    checkpoint_id: str | None
+    parent_checkpoint_id: str | None
     blocked: list[str]
     notice: str
 
@@ -469,6 +484,8 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         state_updated_at=written_at(thread.checkpoint_id) or thread.created_at,
         metadata=thread.metadata | (dict.fromkeys(OF_GRAPH, thread.graph_id) if thread.graph_id else {}),
         status=ThreadStatus(thread.status),
+        config={},
+        error=ThreadErrorOut(error=STOPPED, message=thread.problem) if thread.status == ThreadStatus.ERROR else None,
         values=thread.state,
         interrupts=_by_task(pending)
         or {each["id"]: [InterruptOut(**each)] for each in (thread.unbound or {}).get("questions", ())},
@@ -524,6 +541,8 @@ def state_out(snapshot: Mapping[str, Any]) -> StateOut:
         parent_checkpoint=CheckpointOut(**place, checkpoint_id=parent) if parent else None,
         tasks=[TaskOut(**task) for task in snapshot["tasks"]],
         interrupts=[InterruptOut(id=each["id"], value=each["value"]) for each in snapshot["interrupts"]],
+        checkpoint_id=snapshot["checkpoint_id"],
+        parent_checkpoint_id=parent,
         blocked=list(snapshot["blocked"]),
         notice=policies.why_not_edit_blocked(blocked=snapshot["blocked"]),
     )
@@ -544,6 +563,8 @@ def empty_state(thread_id: str) -> StateOut:
         parent_checkpoint=None,
         tasks=[],
         interrupts=[],
+        checkpoint_id=None,
+        parent_checkpoint_id=None,
         blocked=[],
         notice="",
     )

@@ -11,7 +11,7 @@ RunField = Literal[
 ]  # fmt: skip
 ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "context", "status", "values",
-    "interrupts",
+    "interrupts", "error",
 ]  # fmt: skip
 AssistantField = Literal[
     "assistant_id", "graph_id", "name", "description", "config", "context", "created_at", "updated_at", "metadata",

@@ -14,6 +14,7 @@ from approvals.actions.threads.thread_metadata import OF_GRAPH
 from approvals.api.fields import Body, JsonObject, Text
 from approvals.api.schemas import ThreadOut
 from approvals.api.selection import ThreadField, selected
+from approvals.domain import assistants
 from approvals.enums import ThreadStatus
 from approvals.errors import NotOffered
 from approvals.models import Thread
@@ -111,7 +112,8 @@ def _of_metadata(wanted: dict[str, Any]) -> Q:
     found = Q(metadata__contains=rest) if rest else Q()
     for name in OF_GRAPH:
         if name in wanted:
-            found &= Q(graph_id=str(wanted[name])) | Q(metadata__contains={name: wanted[name]})
+            graph_id = assistants.graph_id_of(str(wanted[name]))
+            found &= Q(graph_id=graph_id) | Q(metadata__contains={name: wanted[name]})
     return found
 
 

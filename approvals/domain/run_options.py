@@ -14,6 +14,8 @@ from approvals.domain.run_metadata import RESERVED
 from approvals.errors import Invalid
 
 OF_CONFIG = ("configurable", "recursion_limit", "tags")
+GATES = ("interrupt_before", "interrupt_after")
+EVERY_NODE = "*"
 LONGEST_OPTIONS = 16_000
 """They are read each time the thread's row is locked."""
 LONGEST_RUN_STEPS = 10_000
@@ -23,20 +25,36 @@ _OWN = ("__", RESERVED, "checkpoint", "langgraph_", "lc_agent_name")
 """Beginnings of names in `configurable`, and in metadata, that mean something to LangGraph, or to us."""
 
 
-def options_of(card: GraphCard, *, context: Any, config: Any) -> dict[str, Any]:
-    """Return the options to keep. Raises Invalid with a path for each fault."""
+def options_of(card: GraphCard, *, context: Any, config: Any, gates: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the options to keep. `gates` are nodes to stop at beside the graph's own gates, by `GATES`.
+
+    Raises Invalid with a path for each fault.
+    """
     fits = partial(schemas.faults, card.context_schema or {}, path="context", is_coerced=True)
     given = None if context == {} else context
-    if faults := [*_faults_of("context", given, fits), *_faults_of("config", config, _faults_in_config)]:
-        sentence = "The context or the config of the run does not fit."
+    added = {name: nodes for name, nodes in (gates or {}).items() if nodes}
+    in_gates = [fault for name, nodes in added.items() for fault in _faults_in_gate(card, name, nodes)]
+    if faults := [*_faults_of("context", given, fits), *_faults_of("config", config, _faults_in_config), *in_gates]:
+        sentence = "The context, the config or the gates of the run do not fit."
         raise Invalid(sentence, faults=[fault.as_dict() for fault in faults])
     kept = {name: value for name, value in (config or {}).items() if value not in (None, {}, [])}
     configurable = {name: value for name, value in kept.pop("configurable", {}).items() if name not in SET_HERE}
-    found = {"context": context or {}, "configurable": configurable, **kept}
+    found = {"context": context or {}, "configurable": configurable, **kept, **added}
     options = {name: value for name, value in found.items() if value != {}}
     if len(canonical(options)) > LONGEST_OPTIONS:
         raise Invalid(f"Context and config are more than {LONGEST_OPTIONS} characters of JSON. Use the input for more.")
     return options
+
+
+def gates_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the gates among options that were kept."""
+    return {name: options[name] for name in GATES if name in options}
+
+
+def _faults_in_gate(card: GraphCard, name: str, nodes: Any) -> Iterator[Fault]:
+    known = [node["id"] for node in card.nodes]
+    if nodes != EVERY_NODE and not (isinstance(nodes, list) and all(node in known for node in nodes)):
+        yield Fault(name, f"This must be * or a list of nodes. The graph has {', '.join(known)}.")
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ PEOPLE = {
     "auditor": "erin",
     "admin": "root",
 }
+EVERYBODY = (200, 200, 200, 200, 200, 200, 200)
 EVERYONE_READS = (401, 403, 200, 200, 200, 200, 200)
 EVERYONE_404 = (401, 403, 404, 404, 404, 404, 404)
 OPERATORS = (401, 403, 403, 403, 200, 403, 200)
@@ -54,6 +55,18 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/threads/{thread_id}/runs/{run_id}/join": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}/stream": EVERYONE_READS,
     "GET /api/threads/{thread_id}/stream": EVERYONE_404,
+    "POST /api/assistants/search": EVERYONE_READS,
+    "POST /api/assistants/count": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/graph": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/schemas": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/subgraphs": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/subgraphs/{namespace}": EVERYONE_READS,
+    "POST /api/assistants/{assistant_id}/versions": EVERYONE_READS,
+    "POST /api/assistants/{assistant_id}/latest": EVERYONE_READS,
+    # Everybody, with no token: is it there?
+    "GET /api/ok": EVERYBODY,
+    "GET /api/info": EVERYBODY,
     # Starting and repairing.
     "POST /api/threads": OPERATORS,
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,
@@ -123,6 +136,8 @@ def ids(console: Console) -> dict[str, str]:
         "run_id": run["run_id"],
         "digest": approval["digest"],
         "notice_id": str(2**62),
+        "assistant_id": "gated",
+        "namespace": "sub",
         "change_id": str(uuid4()),
     }
 
@@ -135,6 +150,7 @@ def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
         "POST /api/threads/{thread_id}/runs/stream": START,
         "POST /api/threads/{thread_id}/fork": {"checkpoint_id": ids["checkpoint_id"]},
         "PATCH /api/threads/{thread_id}": {"metadata": {}},
+        "POST /api/assistants/{assistant_id}/latest": {"version": 1},
         "POST /api/threads/{thread_id}/replay": {"checkpoint_id": ids["checkpoint_id"], "confirm": "x"},
         "POST /api/threads/{thread_id}/binding": {"graph_id": "gated"},
         "DELETE /api/threads/{thread_id}": {"reason": "A test."},

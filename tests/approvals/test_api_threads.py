@@ -203,3 +203,14 @@ async def test_what_a_run_cannot_do_here_is_refused_with_a_sentence(
         await operator.runs.create(thread_id, "gated", input={"text": "x"}, **asked)
     assert (refused.value.status_code, told(refused.value)["code"]) == (501, "not_offered")
     assert await operator.runs.list(thread_id) == []
+
+
+async def test_a_history_says_what_tasks_returned_without_secrets(console: Console, operator: LangGraphClient) -> None:
+    short = "k-1q"  # so short that it is masked in its place alone
+    given = {"api_key": short, "account": {"host": "h", "token": "t-9z"}, "accounts": [], "note": "x"}
+    thread_id = console.pause("secretive", given)["thread_id"]
+    history: Any = await operator.threads.get_history(thread_id)
+    results = [task["result"] for state in history for task in state["tasks"] if task["result"]]
+    assert [each["account"]["host"] for each in results if "account" in each] == ["h"], "the input"
+    for name, value in (("api_key", short), ("token", "t-9z")):
+        assert value not in json.dumps([each for each in results if "account" in each]), name

@@ -125,7 +125,7 @@ async def test_a_stream_tells_what_is_asked_for_as_a_langgraph_server_does(
     assert {metadata["langgraph_node"] for _, metadata in named(parts, "messages")} == {"say"}
     assert named(parts, "custom") == [{"progress": 1}]
     assert [task["name"] for task in named(parts, "tasks") if "input" in task] == ["say", "wait", "look", "ask"]
-    assert named(parts, "end") == [{"status": "interrupted"}]
+    assert named(parts, "end") == [{"status": "success"}]
 
 
 async def test_messages_are_told_whole_so_far_where_that_is_asked_for(

@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import run_config, snapshots
+from agentcore.graphs.gates import with_gates
 from agentcore.graphs.resume import INVALID_EDIT
 from agentcore.graphs.runs import RunContext
 from agentcore.graphs.secret_paths import secret_paths
@@ -69,6 +70,7 @@ async def _carry_out(taken: TakenRun) -> None:
             worker.broken.get(taken.graph_id) or f"This worker has no graph {taken.graph_id}. Add it to langgraph.json."
         )
         return await in_database(settling.store)(taken, Failed("GraphMissing", why), None)
+    graph = with_gates(graph, taken.options)
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     steps = Steps(taken)
     try:
@@ -122,7 +124,7 @@ async def _on_its_graph(run: RunContext, work: Work, worker: runtime.WorkerRunti
         return await kind_of(taken.kind).enter(taken, run)
     config = {"configurable": dict(run.configurable), "metadata": taken.metadata, **run.options}
     async with factory.opened(config, run.context, run.store) as graph:
-        return await kind_of(taken.kind).enter(taken, replace(run, graph=graph))
+        return await kind_of(taken.kind).enter(taken, replace(run, graph=with_gates(graph, taken.options)))
 
 
 def _context(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_stop: settling.BoundHead) -> RunContext:

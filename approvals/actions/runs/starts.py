@@ -31,6 +31,7 @@ def start_run(
     by: User,
     context: Any = None,
     config: Any = None,
+    gates: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     stands_at: str = "",
 ) -> Run:
@@ -38,7 +39,8 @@ def start_run(
     fault, Stale if the thread is not at the checkpoint `stands_at`.
 
     Without input the thread goes on from where it stands, if the waiting nodes need no approval. `context` and `config`
-    are those of LangGraph; they stay with the thread until its next input.
+    are those of LangGraph, `gates` nodes to stop at beside the graph's own gates; they stay with the thread until its
+    next input.
     """
     permissions.check_start_run(by)
     graph = Graph.objects.filter(pk=graph_id).first()
@@ -46,7 +48,7 @@ def start_run(
         raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
     if input is not None:
         check_input(graph, input)
-    options = run_options.options_of(graph.record, context=context, config=config)
+    options = run_options.options_of(graph.record, context=context, config=config, gates=gates)
     run_options.check_metadata(metadata or {})
     with audit.transaction():
         thread = Thread.objects.find_locked(thread_id)

@@ -12,7 +12,7 @@ from approvals.actions.runs import queueing, starts
 from approvals.actions.threads import creation
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
-from approvals.domain import authors, bindings, encryption, permissions
+from approvals.domain import authors, bindings, encryption, permissions, run_options
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus
@@ -117,7 +117,7 @@ def _is_there(thread_id: str, checkpoint_id: str) -> bool:
 def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any, as_node: str) -> None:
     """Have a worker make the fork in memory first, so that a refused fork leaves no thread behind."""
     where = {"thread_id": source.pk, "graph_id": source.graph_id, "checkpoint_id": checkpoint_id}
-    found = inquiries.try_fork(**where, edits=edits or {}, as_node=as_node)
+    found = inquiries.try_fork(**where, gates=run_options.gates_of(source.options), edits=edits or {}, as_node=as_node)
     _check_edits(source, graph, edits or {}, tuple(found["opaque"]))
 
 

@@ -1,7 +1,7 @@
 """Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,8 @@ class FoundBinding:
     how: str = ""
     shown: Shown | None = None
     uncertain: Uncertain | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the thread's runs: they may have gates of their own."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Votes that come as `command.resume`, as LangGraph's own clients answer what a thread asks."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentcore import dialects
@@ -23,7 +23,7 @@ AT_A_BREAKPOINT = (
     "This thread stands at a breakpoint. Send true to approve, or a vote such as"
     ' {"verdict": "reject", "comment": "..."}.'
 )
-OF_LAST_INPUT = "Context and config stay those of the last input while people are asked. Leave them out."
+OF_LAST_INPUT = "Context, config and gates stay those of the last input while people are asked. Leave them out."
 IGNORED = "Sent as `ignore`, which has no place for a reason."
 _IN_BALLOT = ("verdict", "edits", "answer", "as_node", "comment", "seen_digest")
 
@@ -36,6 +36,7 @@ def cast(
     by: User,
     context: Any = None,
     config: Any = None,
+    gates: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     stands_at: str = "",
     key: str | None = None,
@@ -51,7 +52,7 @@ def cast(
         raise NotFound("There is no such thread.")
     if thread.bound_by and thread.graph_id != graph_id:
         raise Busy(f"This thread belongs to the graph {thread.graph_id}. Name that one as the assistant.")
-    _check_options(thread, context, config)
+    _check_options(thread, context=context, config=config, gates=gates)
     run_options.check_metadata(metadata or {})
     starts.check_stands_at(thread_id, stands_at)
     asked = _addressed(thread, resume)
@@ -64,9 +65,9 @@ def cast(
     return run
 
 
-def _check_options(thread: Thread, context: Any, config: Any) -> None:
-    graph = Graph.objects.filter(pk=thread.graph_id).first() if context or config else None
-    options = run_options.options_of(graph.record, context=context, config=config) if graph else {}
+def _check_options(thread: Thread, **given: Any) -> None:
+    graph = Graph.objects.filter(pk=thread.graph_id).first() if any(given.values()) else None
+    options = run_options.options_of(graph.record, **given) if graph else {}
     if any(thread.options.get(name) != value for name, value in options.items()):
         raise Invalid(OF_LAST_INPUT)
 
@@ -189,21 +190,40 @@ def _seen(approval: Approval, said: Mapping[str, Any]) -> str:
 
 
 def _as_asked(approval: Approval, value: Any) -> Any:
-    """Mend what Agent Inbox sends: it repeats the call with an `accept`, and arguments that are no texts as texts."""
-    if approval.kind != "legacy" or not isinstance(value, list) or len(value) != len(approval.actions):
+    """Mend what Agent Inbox sends. It repeats the call with a yes, sends arguments that are no texts as texts, and
+    writes each decision in its own format, also where the agent asked in that of LangChain's middleware.
+    """
+    decided = value.get("decisions") if approval.kind == "hitl_batched" and isinstance(value, dict) else value
+    if approval.kind not in ("legacy", "hitl_batched") or not isinstance(decided, list):
         return value
-    return list(_mended(value, approval.actions))
+    if len(decided) != len(approval.actions):
+        return value
+    mended = [_mended(each, action) for each, action in zip(decided, approval.actions, strict=True)]
+    return mended if approval.kind == "legacy" else {**value, "decisions": [_of_middleware(each) for each in mended]}
 
 
-def _mended(decided: Sequence[Any], actions: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    for each, action in zip(decided, actions, strict=True):
-        call = each.get("args") if isinstance(each, dict) else None
-        if not isinstance(call, dict) or not isinstance(call.get("args"), dict):
-            yield each
-            continue
-        args = {name: _typed(text, action["args"].get(name)) for name, text in call["args"].items()}
-        is_as_asked = each.get("type") == "accept" and call.get("action") == action["name"] and args == action["args"]
-        yield {**each, "args": None if is_as_asked else {**call, "args": args}}
+def _mended(decided: Any, action: Mapping[str, Any]) -> Any:
+    call = decided.get("args") if isinstance(decided, dict) else None
+    if not isinstance(call, dict) or not isinstance(call.get("args"), dict):
+        return decided
+    args = {name: _typed(text, action["args"].get(name)) for name, text in call["args"].items()}
+    is_yes = decided.get("type") in ("accept", "approve")
+    is_as_asked = is_yes and call.get("action") == action["name"] and canonical(args) == canonical(action["args"])
+    return {**decided, "args": None if is_as_asked else {**call, "args": args}}
+
+
+def _of_middleware(decided: Any) -> Any:
+    """Return a decision of Agent Inbox as the middleware takes it; any other stays as it is."""
+    if not isinstance(decided, dict) or decided.keys() != {"type", "args"}:
+        return decided
+    match decided:
+        case {"type": "approve", "args": None}:
+            return {"type": "approve"}
+        case {"type": "edit", "args": {"action": name, "args": args}}:
+            return {"type": "edit", "edited_action": {"name": name, "args": args}}
+        case {"type": "reject", "args": str(message)}:
+            return {"type": "reject", "message": message}
+    return decided
 
 
 def _typed(given: Any, asked: Any) -> Any:

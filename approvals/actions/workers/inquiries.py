@@ -25,16 +25,28 @@ _TAKE_SQL = "DELETE FROM approvals_inquiry WHERE id = %s AND answer IS NOT NULL 
 
 
 def preview(
-    *, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+    *,
+    thread_id: str,
+    graph_id: str,
+    checkpoint_id: str,
+    namespace: str,
+    gates: Mapping[str, Any],
+    edits: Any,
+    as_node: str,
 ) -> dict[str, Any]:
-    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`."""
-    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`.
+
+    `gates` are those that the thread's runs have beside the graph's own.
+    """
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace, "gates": gates}
     return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
 
 
-def preview_each(*, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, answer: Any) -> dict[str, Any]:
+def preview_each(
+    *, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, gates: Mapping[str, Any], answer: Any
+) -> dict[str, Any]:
     """Return what an answer would lead to that decides each task of a breakpoint, as `preview` does."""
-    where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id}
+    where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id, "gates": gates}
     return _ask_for("preview_each", graph_id, **where, answer=answer)
 
 
@@ -61,9 +73,11 @@ def history(
     return found
 
 
-def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+def try_fork(
+    *, thread_id: str, graph_id: str, checkpoint_id: str, gates: Mapping[str, Any], edits: Any, as_node: str
+) -> dict[str, Any]:
     """Return where a fork would stand: `next`, and the `opaque` channels that no edit can set."""
-    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "gates": gates}
     return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
 
 

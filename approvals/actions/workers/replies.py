@@ -1,12 +1,14 @@
 """Answer, in a worker, the inquiries of web processes about a graph."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from agentcore import dialects
 from agentcore.graphs import forks, snapshots, state_edits, thread_states
+from agentcore.graphs.gates import with_gates
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, CannotFork, UnreadableThread
@@ -62,9 +64,16 @@ def _store(answered: Inquiry) -> None:
 
 
 async def _preview(
-    *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+    *,
+    graph_id: str,
+    thread_id: str,
+    checkpoint_id: str,
+    namespace: str,
+    gates: Mapping[str, Any],
+    edits: Any,
+    as_node: str,
 ) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
+    graph, worker = await _loaded(graph_id, gates)
     edits = encryption.decrypted(edits, secret_paths(graph), thread_id)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     with _as_refusal():
@@ -72,9 +81,9 @@ async def _preview(
 
 
 async def _preview_each(
-    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, answer: Any
+    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, gates: Mapping[str, Any], answer: Any
 ) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
+    graph, worker = await _loaded(graph_id, gates)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     choices = dialects.choices_in(Question("breakpoint", None, []), answer)
     with _as_refusal():
@@ -133,8 +142,10 @@ async def _history(*, graph_id: str, thread_id: str, namespace: str, **asked: An
     return {"snapshots": [asdict(item) for item in found]}
 
 
-async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
+async def _try_fork(
+    *, graph_id: str, thread_id: str, checkpoint_id: str, gates: Mapping[str, Any], edits: Any, as_node: str
+) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id, gates)
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
     edits = encryption.decrypted(edits, secret_paths(graph), thread_id)
     saver = worker.saver(graph_id)
@@ -157,11 +168,11 @@ async def _secrets_of(graph_id: str) -> tuple[str, ...]:
     return secret_paths(graph)
 
 
-async def _loaded(graph_id: str) -> tuple[Any, runtime.WorkerRuntime]:
+async def _loaded(graph_id: str, gates: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, runtime.WorkerRuntime]:
     worker = await runtime.worker()
     if graph_id not in worker.graphs:
         raise Unavailable(bindings.graph_gone(graph_id))
-    return worker.graphs[graph_id], worker
+    return with_gates(worker.graphs[graph_id], gates), worker
 
 
 _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
