@@ -18,12 +18,13 @@ from agentcore.plain.decoding import plain_serializer  # noqa: E402
 from approvals.live.consumers import LiveConsumer  # noqa: E402
 from approvals.web.addresses import AsSent  # noqa: E402
 from approvals.web.request_limit import RequestLimit  # noqa: E402
+from approvals.web.streamed import Streamed  # noqa: E402
 
 check_serializer(plain_serializer())
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
     {
-        "http": RequestLimit(AsSent(http)),
+        "http": Streamed(RequestLimit(AsSent(http))),
         "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS),
     }
 )

@@ -826,3 +826,47 @@ class AuditCheck(models.Model):
 
     def __str__(self) -> str:
         return f"checked at {self.entries}"
+
+
+class Subscription(models.Model):
+    """A client that has the stream of a thread open, or may come back for it: what it wants of the runs, until when.
+
+    A worker sends only what is asked for here. The table is not logged by PostgreSQL: after a crash of the server it is
+    empty, and clients subscribe again.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    modes = models.JSONField()
+    has_subgraphs = models.BooleanField()
+    until = models.DateTimeField()
+    """It is renewed while the client is there. What a process left behind that was killed ends by itself."""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.modes)} of {self.thread_id}"
+
+
+class StreamPart(models.Model):
+    """One part of the stream of a run that somebody subscribed to. It is kept for a while; not logged either."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    """Without a constraint: its check would wait for whoever has locked the row."""
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    mode = models.CharField(max_length=20)
+    """What clients ask for to get it."""
+    name = models.TextField()
+    """What the part is called; with the namespace of a subgraph."""
+    is_inner = models.BooleanField()
+    data = models.TextField()
+    """JSON. Secrets are masked."""
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["run", "id"], name="stream_of_run"),
+            models.Index(fields=["thread", "id"], name="stream_of_thread"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.run_id}"

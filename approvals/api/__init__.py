@@ -24,6 +24,7 @@ from approvals.api import (
     runs,
     server_info,
     states,
+    streams,
     threads,
 )
 from approvals.api.auth import HeaderToken, Token
@@ -70,7 +71,20 @@ api = _Api(
     renderer=_Renderer(),
 )
 errors.register(api)
-for _part in (approvals, runs, states, threads, assistants, server_info, graphs, policies, changes, own_notices, audit):
+for _part in (
+    approvals,
+    streams,
+    runs,
+    states,
+    threads,
+    assistants,
+    server_info,
+    graphs,
+    policies,
+    changes,
+    own_notices,
+    audit,
+):
     api.add_router("", _part.router)
 
 

@@ -22,6 +22,11 @@ PRUNING = "Threads are removed one at a time, by an admin who says why: DELETE /
 CANCELLING = "Runs are cancelled one at a time: POST /api/threads/ID/runs/RUN_ID/cancel."
 DELETING = "A run is part of the record of its thread, so it cannot be deleted. Cancel it to stop it."
 
+PROTOCOL = (
+    "The newer protocol of threads.stream() is not spoken here. Use runs.stream(), or the stream of all runs of the"
+    " thread: GET /api/threads/ID/stream."
+)
+
 NOT_OFFERED: dict[str, dict[str, str]] = {
     "runs": {"POST": STATELESS},
     "runs/wait": {"POST": STATELESS},
@@ -34,6 +39,8 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     "runs/crons/<cron_id>": {"GET": CRONS, "PATCH": CRONS, "DELETE": CRONS},
     "threads/<part:thread_id>/runs/crons": {"POST": CRONS},
     "threads/<part:thread_id>/runs/<run_id>": {"DELETE": DELETING},
+    "threads/<part:thread_id>/stream/events": {"POST": PROTOCOL},
+    "threads/<part:thread_id>/commands": {"POST": PROTOCOL},
     "threads/prune": {"POST": PRUNING},
     "store/items": {"GET": STORE, "PUT": STORE, "DELETE": STORE},
     "store/items/search": {"POST": STORE},

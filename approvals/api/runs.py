@@ -9,7 +9,7 @@ from ninja import Query, Router
 from ninja.responses import Status
 from pydantic import Field
 
-from approvals.actions.runs import controls, joins
+from approvals.actions.runs import controls
 from approvals.actions.votes import repairs
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
@@ -85,13 +85,6 @@ def get_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> RunOut:
     if run is None:
         raise NotFound("The thread has no such run.")
     return run_out(run)
-
-
-@router.get("/threads/{part:thread_id}/runs/{run_id}/join", response=answers(PlainObject, 404))
-def join_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> PlainObject:
-    """Wait until the run has stopped, at a pause too; the answer is the thread's values. 503 after 30 s: ask again."""
-    viewer(request)
-    return joins.join_run(thread_id=thread_id, run_id=run_id).state
 
 
 @router.post("/threads/{part:thread_id}/runs/{run_id}/cancel", response=answers(None, 404, 409, 501, status=204))

@@ -30,6 +30,8 @@ def not_broken(context: Any, response: Any, case: Any) -> bool | None:
 
 CHECKS = [not_broken, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = tries(1, full=15)
+STREAMS = ["stream_run", "join_stream", "join_thread_stream"]
+"""Their answers are events of the server, as long as a run or a client is there: test_streams.py reads them."""
 OPERATIONS = [
     "list_approvals", "get_approval", "preview_edits", "cast_vote", "create_run", "list_runs", "get_run", "join_run",
     "retry_run",
@@ -39,10 +41,12 @@ OPERATIONS = [
     "put_notice_away", "export_log", "get_receipt", "open_whole", "ask_question_again",
     "diagnose_thread", "fork", "replay", "bind", "list_changes", "confirm_change", "refuse_change", "get_two_admins",
     "set_two_admins", "cancel_run_of_thread", "count_threads", "copy_thread", "update_thread", "update_state",
+    "wait_for_run", *STREAMS,
     "search_assistants", "count_assistants", "get_assistant", "get_assistant_graph", "get_assistant_schemas",
     "get_assistant_subgraphs", "get_assistant_subgraph", "list_assistant_versions", "set_assistant_version", "is_ok",
     "get_info",
 ]  # fmt: skip
+NOT_JSON = [*STREAMS, "export_log"]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(document: dict[str
             if status == "204":
                 continue
             assert answer["content"] and all(each["schema"] for each in answer["content"].values()), (path, status)
-            assert "application/json" in answer["content"] or operation["operationId"] == "export_log", path
+            assert "application/json" in answer["content"] or operation["operationId"] in NOT_JSON, path
 
 
 def test_the_docs_page_lists_every_operation_and_loads_nothing_from_elsewhere(
@@ -119,7 +123,7 @@ def api(console: Console) -> Any:
 
 
 MODES = {"fitting": GenerationMode.POSITIVE, "unfitting": GenerationMode.NEGATIVE}
-ASKED = [each for each in OPERATIONS if each != "set_two_admins"]  # that would be set for everybody
+ASKED = [each for each in OPERATIONS if each not in (*STREAMS, "set_two_admins")]  # that would be set for everybody
 TAKE_NOTHING = ("is_ok", "get_info")
 """They have no parameters and no token, so nothing is unfitting."""
 USUAL = dict(zip(ASKED, cycle(MODES)))

@@ -53,6 +53,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/threads/{thread_id}/runs": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}/join": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/runs/{run_id}/stream": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/stream": EVERYONE_404,
     "POST /api/assistants/search": EVERYONE_READS,
     "POST /api/assistants/count": EVERYONE_READS,
     "GET /api/assistants/{assistant_id}": EVERYONE_READS,
@@ -68,6 +70,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     # Starting and repairing.
     "POST /api/threads": OPERATORS,
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,
+    "POST /api/threads/{thread_id}/runs/wait": OPERATORS_404,
+    "POST /api/threads/{thread_id}/runs/stream": OPERATORS_404,
     "POST /api/threads/{thread_id}/fork": OPERATORS_404,
     "POST /api/threads/{thread_id}/copy": OPERATORS_404,
     "PATCH /api/threads/{thread_id}": OPERATORS_404,
@@ -102,6 +106,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     # What is too long for a page, whole: there is none of this name.
     "GET /api/approvals/{approval_id}/whole": EVERYONE_404,
 }
+START = {"assistant_id": "gated", "input": {"text": "x"}}
 SKIP = (401, 403, 403, 403, 201, 403, 201)
 OPEN = {"api/openapi.json", "api/docs", "api/", "api/<any:path>"}
 
@@ -140,7 +145,9 @@ def ids(console: Console) -> dict[str, str]:
 def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
     return {
         "POST /api/threads/{thread_id}/state/checkpoint": {"checkpoint": {"checkpoint_id": ids["checkpoint_id"]}},
-        "POST /api/threads/{thread_id}/runs": {"assistant_id": "gated", "input": {"text": "x"}},
+        "POST /api/threads/{thread_id}/runs": START,
+        "POST /api/threads/{thread_id}/runs/wait": START,
+        "POST /api/threads/{thread_id}/runs/stream": START,
         "POST /api/threads/{thread_id}/fork": {"checkpoint_id": ids["checkpoint_id"]},
         "PATCH /api/threads/{thread_id}": {"metadata": {}},
         "POST /api/assistants/{assistant_id}/latest": {"version": 1},

@@ -24,6 +24,7 @@ from agentcore.plain.types import Failed, Outcome
 from agentcore.testing.failpoints import reach
 from approvals import audit
 from approvals.actions.runs import leases, settling, taking
+from approvals.actions.runs.broadcasts import Broadcast, broadcasting
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.steps import Steps
 from approvals.actions.runs.taken import HELD_SQL, TakenRun, Work
@@ -73,7 +74,8 @@ async def _carry_out(taken: TakenRun) -> None:
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     steps = Steps(taken)
     try:
-        outcome = await _run(work, worker, steps, head_at_stop)
+        async with broadcasting(taken) as broadcast:
+            outcome = await _run(work, worker, steps, broadcast, head_at_stop)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
@@ -81,13 +83,17 @@ async def _carry_out(taken: TakenRun) -> None:
     reach("run.settled")
 
 
-async def _run(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_stop: settling.BoundHead) -> Outcome:
+async def _run(
+    work: Work, worker: runtime.WorkerRuntime, steps: Steps, broadcast: Broadcast, head_at_stop: settling.BoundHead
+) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         steps.mask = await _mask_for(work)
-        outcome = await _on_its_graph(_context(work, worker, steps, head_at_stop), work, worker)
+        broadcast.hide(steps.mask)
+        told = replace(_context(work, worker, steps, head_at_stop), wanted=broadcast.wanted, on_event=broadcast.note)
+        outcome = await _on_its_graph(told, work, worker)
     except (UnreadableThread, CannotFork, FactoryFailed, OtherGraph) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:

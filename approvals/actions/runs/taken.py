@@ -10,6 +10,7 @@ from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.resume import Answer
 from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import FenceLost
+from agentcore.plain.streams import Wanted
 from agentcore.savers.base import Saver
 from agentcore.savers.fence import fenced
 from agentcore.testing.failpoints import is_off
@@ -66,6 +67,8 @@ class TakenRun:
     """What a client gave with the run."""
     user: str = ""
     """Who gave the thread its last input."""
+    wanted: Wanted = Wanted()
+    """What those who subscribed to the thread want to hear."""
     unbound: str = ""
     """Why this graph must not be run on the thread."""
 

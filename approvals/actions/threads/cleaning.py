@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agentcore.testing.failpoints import reach
 from approvals import audit, checkpoints
-from approvals.actions.runs import leases
+from approvals.actions.runs import leases, subscriptions
 from approvals.actions.threads import records
 from approvals.audit.rows import EMPTIED
 from approvals.domain import outages, permissions
@@ -195,6 +195,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     Decision.objects.filter(approval__thread=thread).update(**EMPTIED["decision"])
     Draft.objects.filter(thread=thread).delete()
     TrialResult.objects.filter(thread=thread).delete()
+    subscriptions.remove(thread.pk)
     given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).only("pk"))
     Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now
