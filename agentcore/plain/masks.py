@@ -28,6 +28,29 @@ class Mask:
         found = {text for state in states for path in self.paths for text in _texts_at(state, path)}
         self._texts = sorted(found, key=len, reverse=True)  # a secret may be part of another
 
+    def learn(self, plain: Any) -> None:
+        """Take note of the secrets in data that holds states anywhere inside."""
+        found = {text for state in _mappings_in(plain) for path in self.paths for text in _texts_at(state, path)}
+        if not found <= set(self._texts):
+            self._texts = sorted(found.union(self._texts), key=len, reverse=True)
+
+    def everywhere(self, plain: Any) -> Any:
+        """Mask data that may hold states anywhere inside: whatever has the name of a secret is one."""
+        self.learn(plain)
+        return self.anywhere(self._in_states(plain))
+
+    def _in_states(self, plain: Any) -> Any:
+        if _is_written(plain):
+            return list(self._in_states({plain[0]: plain[1]}).popitem())
+        if isinstance(plain, list | tuple):
+            return [self._in_states(item) for item in plain]
+        if not isinstance(plain, Mapping):
+            return plain
+        values = {name: self._in_states(item) for name, item in plain.items()}
+        for path in self.paths:
+            values = _covered(values, path, MASK)
+        return values
+
     def state(self, values: dict[str, Any], word: str = MASK) -> dict[str, Any]:
         """Mask a state, or data with the same layout."""
         for path in self.paths:
@@ -74,6 +97,20 @@ def _texts_at(value: Any, path: list[str]) -> Iterator[str]:
             yield from _texts_at(item, path)
     elif isinstance(value, str | int | float) and len(str(value)) >= _SHORTEST:
         yield str(value)
+
+
+def _mappings_in(plain: Any) -> Iterator[Mapping[str, Any]]:
+    if _is_written(plain):
+        yield {plain[0]: plain[1]}
+    if isinstance(plain, Mapping):
+        yield plain
+    for item in plain.values() if isinstance(plain, Mapping) else plain if isinstance(plain, list | tuple) else ():
+        yield from _mappings_in(item)
+
+
+def _is_written(plain: Any) -> bool:
+    """Return whether this may be a channel with the value that is written to it."""
+    return isinstance(plain, list | tuple) and len(plain) == 2 and isinstance(plain[0], str)
 
 
 def channels_of(paths: Iterable[str]) -> set[str]:
@@ -123,7 +160,8 @@ def hidden(snapshot: Snapshot) -> Snapshot:
     )
 
 
-_STATES = ("values", "values_before")
+_STATES = ("values", "values_before", "result")
+"""States, and what a task returns for one."""
 _SENT = "sent"
 
 

@@ -91,7 +91,7 @@ class Snapshot:
     interrupts: tuple[PendingInterrupt, ...] = ()
     gate: Gate | None = None
     tasks: tuple[dict[str, Any], ...] = ()
-    """`{id, name, error, interrupts}` as the LangGraph SDK has them."""
+    """`{id, name, path, error, interrupts}` as the LangGraph SDK has them."""
     opaque: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     """Types that were not built, as `module.Class`: nodes would get bare data in their place."""
@@ -180,6 +180,8 @@ class Look:
     """Nodes that would run next, as far as that can be told."""
     asked: tuple[dict[str, Any], ...] = ()
     """Questions that wait, as `{id, value}`."""
+    has_ended: bool = False
+    """Nothing waits, and nothing failed, in any way that LangGraph has: so it can be told without the graph."""
     shown: Shown | None = None
     """What tells of its graph."""
 

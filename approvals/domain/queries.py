@@ -13,8 +13,8 @@ from django.db.models.functions import Coalesce, Now
 
 from approvals.counts import MOST_COUNTED, field_value
 from approvals.domain import permissions, voters
-from approvals.domain.orders import DAY
 from approvals.domain.permissions import User
+from approvals.domain.sorts import DAY
 from approvals.enums import STUCK_RUNS, Verdict
 from approvals.models import APPROVAL_CONTENT, Approval, ApprovalQuerySet, Snooze, Vote
 
@@ -81,7 +81,7 @@ def stuck(found: ApprovalQuerySet) -> ApprovalQuerySet:
 
 
 def with_time_group(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Annotate each approval with `time_group`: how near its deadline is, a key of `orders.TIME_GROUPS`."""
+    """Annotate each approval with `time_group`: how near its deadline is, a key of `sorts.TIME_GROUPS`."""
     return found.annotate(
         time_group=Case(
             When(due_at=None, then=Value("none")),

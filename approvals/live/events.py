@@ -14,6 +14,11 @@ def thread_topic(thread_id: str) -> str:
     return "thread." + hashlib.sha256(thread_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
+def log_topic(thread_id: str) -> str:
+    """Return the name under which it is announced that a run of the thread printed or logged something."""
+    return "log." + hashlib.sha256(thread_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
 def inquiry_topic(graph_id: str) -> str:
     """Return the name under which an inquiry about a graph is announced, or one that needs no graph."""
     return "ask." + hashlib.sha256(graph_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
@@ -22,6 +27,16 @@ def inquiry_topic(graph_id: str) -> str:
 def reply_topic(inquiry_id: str) -> str:
     """Return the name under which the answer to an inquiry is announced."""
     return f"reply.{inquiry_id}"
+
+
+def subscription_topic(thread_id: str) -> str:
+    """Return the name under which is announced that somebody subscribed to the stream of a thread, or left."""
+    return "sub." + thread_topic(thread_id)
+
+
+def stream_topic(thread_id: str) -> str:
+    """Return the name under which new parts of the stream of a thread are announced."""
+    return "stream." + thread_topic(thread_id)
 
 
 def person_topic(person_id: int) -> str:

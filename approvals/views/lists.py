@@ -13,9 +13,9 @@ from django.http import QueryDict
 
 from approvals.compiled import Compiled, compiled, written
 from approvals.counts import Counted, CountedBy, Read
-from approvals.domain import orders, permissions, queries, search
-from approvals.domain.orders import Order
+from approvals.domain import permissions, queries, search, sorts
 from approvals.domain.permissions import User
+from approvals.domain.sorts import SortKeys
 from approvals.domain.terms import Terms, terms_of
 from approvals.models import Approval, ApprovalQuerySet
 from approvals.views.pages import PAGE_SIZE, Request, word_of
@@ -87,10 +87,10 @@ class ListAsked:
         return self.group != NO_GROUP and not self.is_closed and (self.group != GROUP or self.sort == SORT)
 
     @property
-    def order(self) -> Order:
+    def order(self) -> SortKeys:
         if self.is_closed:
-            return orders.CLOSED
-        return orders.GROUPS[self.group] if self.is_grouped else orders.SORTS[self.sort]
+            return sorts.CLOSED
+        return sorts.GROUPS[self.group] if self.is_grouped else sorts.SORTS[self.sort]
 
     @property
     def terms(self) -> Terms:
@@ -146,7 +146,7 @@ class ListAsked:
         return rows[:PAGE_SIZE], self._key_after(rows[PAGE_SIZE - 1]) if len(rows) > PAGE_SIZE else ""
 
     def _key_after(self, row: Approval) -> str:
-        return orders.cursor_of(row, self.order)
+        return sorts.cursor_of(row, self.order)
 
     def beside(self, thread_id: str, pk: UUID, step: str) -> tuple[list[Approval], list[Approval], list[Approval]]:
         """Return the rows of the page, what a step of a thread asks besides this approval, and others of the thread.
@@ -209,26 +209,26 @@ class ListAsked:
 
     def rows_before(self, row: Approval, most: int) -> list[Approval]:
         """Return the rows before this one, the nearest first."""
-        before = orders.after(self._tab(self.tab), self.order, self._key_after(row), is_back=True)
-        found = orders.ordered(before, self.order, is_back=True)
+        before = sorts.after(self._tab(self.tab), self.order, self._key_after(row), is_back=True)
+        found = sorts.ordered(before, self.order, is_back=True)
         if self.words:
             return self._matching(found, most)
         if self.tab == "needs":
-            found = orders.ordered(queries.first_needing(found, self.by, most), self.order, is_back=True)
+            found = sorts.ordered(queries.first_needing(found, self.by, most), self.order, is_back=True)
         return list(listed(found)[:most])
 
     def rows(self, most: int, cursor: str = "") -> QuerySet[Approval]:
         """Select the first rows after a cursor. The words that are searched for are not in it."""
         found = self._after(cursor)
         if self.tab == "needs":
-            found = orders.ordered(queries.first_needing(found, self.by, most), self.order)
+            found = sorts.ordered(queries.first_needing(found, self.by, most), self.order)
         return listed(found)[:most]
 
     def _matching(self, found: ApprovalQuerySet, most: int) -> list[Approval]:
         return search.first_matching(listed(found), self.words, most, column=_column_of(self.tab))
 
     def _after(self, cursor: str) -> ApprovalQuerySet:
-        return orders.after(orders.ordered(self._tab(self.tab), self.order), self.order, cursor)
+        return sorts.after(sorts.ordered(self._tab(self.tab), self.order), self.order, cursor)
 
     def _tab(self, name: str) -> ApprovalQuerySet:
         found = Approval.objects.filter(*self.terms.conditions)
@@ -354,8 +354,8 @@ def _list(by: User, tab: str, told: QueryDict) -> ListAsked:
         tab,
         {name: word_of(told, name) for name in FILTERS},
         word_of(told, "cursor"),
-        sort if sort in orders.SORTS else SORT,
-        group if group in orders.GROUPS or group == NO_GROUP else GROUP,
+        sort if sort in sorts.SORTS else SORT,
+        group if group in sorts.GROUPS or group == NO_GROUP else GROUP,
         int(before) if before.isascii() and before.isdigit() and len(before) < 8 else 0,
     )
 

@@ -44,7 +44,7 @@ def waiting(database: str) -> Iterator[list[Any]]:
 
 
 def test_the_most_urgent_come_first_and_pages_go_on_where_they_ended(waiting: list[Any]) -> None:
-    from approvals.domain import orders
+    from approvals.domain import sorts
     from approvals.models import Approval
     from approvals.views.pages import key_of
 
@@ -54,17 +54,17 @@ def test_the_most_urgent_come_first_and_pages_go_on_where_they_ended(waiting: li
     assert order[0] == waiting[6] and order[3] == waiting[3] and order[4] == waiting[2]
     for place, last in enumerate(order):
         cursor = f"{last.due_at.isoformat() if last.due_at else ''}|{key_of(last, 'created_at')}"
-        assert cursor == orders.cursor_of(last, orders.URGENT)
-        assert list(orders.after(found, orders.URGENT, cursor)) == order[place + 1 :]
+        assert cursor == sorts.cursor_of(last, sorts.URGENT)
+        assert list(sorts.after(found, sorts.URGENT, cursor)) == order[place + 1 :]
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "||", "a|b|c", "2026-01-01|2026-01-01|x"])
 def test_a_cursor_that_makes_no_sense_is_the_first_page(waiting: list[Any], cursor: str) -> None:
-    from approvals.domain import orders
+    from approvals.domain import sorts
     from approvals.models import Approval
 
     found = Approval.objects.filter(thread=waiting[0].thread)
-    assert orders.after(found, orders.URGENT, cursor).count() == len(waiting)
+    assert sorts.after(found, sorts.URGENT, cursor).count() == len(waiting)
 
 
 def test_who_does_not_vote_sees_all_that_is_open(console: Console) -> None:

@@ -1,7 +1,7 @@
 """Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,8 @@ class FoundBinding:
     how: str = ""
     shown: Shown | None = None
     uncertain: Uncertain | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the thread's runs: they may have gates of their own."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class Seen:
     pauses: list[Pause]
     head: Head
     bound: Bound | None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A thread as it was read without its graph: which node runs next is not known, only whether one may."""
+
+    head: Head
+    problem: str
+    state: dict[str, Any]
+    has_ended: bool
 
 
 @audit.transaction()
@@ -413,6 +425,8 @@ class Questions:
         self._thread, self._seen, self._rulebook = thread, seen, rulebook
         self._bound = seen.bound.plain() if seen.bound else None
         self._hidden: dict[str, dict[str, Any]] = {}
+        asking = [(task["id"], task["interrupts"]) for task in seen.snapshot.tasks]
+        self._tasks = {each["id"]: task_id for task_id, asked in asking for each in asked}
 
     def here(self, pause: Pause) -> Snapshot:
         return _asking(self._seen.snapshot, pause)
@@ -429,6 +443,7 @@ class Questions:
             checkpoint_ns=namespace,
             checkpoint_id=checkpoint_id,
             interrupt_id=interrupt_id,
+            task_id=self._tasks.get(interrupt_id, ""),
             round=round,
             **self.columns(pause),
         )
@@ -553,16 +568,17 @@ def store_gone(thread_id: str) -> None:
 
 
 @audit.transaction()
-def store_unreadable(thread_id: str, bond: FoundBinding, head: Head, problem: str, state: dict[str, Any]) -> None:
-    """List an unreadable thread with the reason and its content. Which node runs next is not known."""
-    thread = _locked(thread_id)
+def store_unread(thread_id: str, bond: FoundBinding, unread: Unread) -> None:
+    """List a thread that nobody can read with its graph, with the reason and its content."""
+    thread, head = _locked(thread_id), unread.head
     is_free = thread.cleaned_at is None and not Run.objects.hold(thread)
     if is_free and _tie(thread, bond, head):
         thread.unbound = bond.uncertain.as_dict() if bond.uncertain else None
-        thread.checkpoint_id, thread.problem = head.checkpoint_id, problem
-        thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
+        thread.checkpoint_id, thread.problem = head.checkpoint_id, unread.problem
+        thread.state, thread.next, thread.step, thread.blocked = unread.state, [], None, []
         thread.is_poisoned = False
-        thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
+        thread.status = ThreadStatus.IDLE if unread.has_ended else ThreadStatus.ERROR
+        thread.updated_at = timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
         _close_others(_open(thread_id=thread_id), keep=[])

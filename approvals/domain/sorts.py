@@ -48,18 +48,18 @@ class SortKey:
 
 _TIME = datetime.fromisoformat
 _ID, _ASKED, _DUE = SortKey("id", UUID), SortKey("created_at", _TIME), SortKey("due_at", _TIME, is_optional=True)
-Order = tuple[SortKey, ...]
+SortKeys = tuple[SortKey, ...]
 DAY = timedelta(days=1)
 TIME_GROUPS = {"over": "Overdue", "day": "Due within 24 hours", "later": "Due later", "none": "No deadline"}
-URGENT: Order = (_DUE, _ASKED, _ID)
-CLOSED: Order = (SortKey("closed_at", _TIME, is_descending=True), SortKey("id", UUID, is_descending=True))
-SORTS: dict[str, Order] = {
+URGENT: SortKeys = (_DUE, _ASKED, _ID)
+CLOSED: SortKeys = (SortKey("closed_at", _TIME, is_descending=True), SortKey("id", UUID, is_descending=True))
+SORTS: dict[str, SortKeys] = {
     "urgent": URGENT,
     "oldest": (_ASKED, _ID),
     "newest": (SortKey("created_at", _TIME, is_descending=True), SortKey("id", UUID, is_descending=True)),
     "amount": (SortKey("amount", Decimal, is_descending=True, is_optional=True), _ASKED, _ID),
 }
-GROUPS: dict[str, Order] = {
+GROUPS: dict[str, SortKeys] = {
     "due": URGENT,
     "graph": (SortKey("graph_id"), *URGENT),
     "action": (SortKey("action"), *URGENT),
@@ -75,15 +75,15 @@ def time_group_of(due_at: datetime | None, now: datetime) -> str:
     return "over" if due_at <= now else "day" if due_at <= now + DAY else "later"
 
 
-def ordered(found: ApprovalQuerySet, order: Order, *, is_back: bool = False) -> ApprovalQuerySet:
+def ordered(found: ApprovalQuerySet, order: SortKeys, *, is_back: bool = False) -> ApprovalQuerySet:
     return found.order_by(*(key.ordered(is_back=is_back) for key in order))
 
 
-def cursor_of(row: Approval, order: Order) -> str:
+def cursor_of(row: Approval, order: SortKeys) -> str:
     return "|".join(quote(_written(getattr(row, key.column)), safe=":+-. ") for key in order)
 
 
-def after(found: ApprovalQuerySet, order: Order, cursor: str, *, is_back: bool = False) -> ApprovalQuerySet:
+def after(found: ApprovalQuerySet, order: SortKeys, cursor: str, *, is_back: bool = False) -> ApprovalQuerySet:
     """Select what follows the row that `cursor` names, or what stands before it; an invalid cursor is ignored."""
     values = _values_of(cursor, order)
     if values is None:

@@ -37,7 +37,7 @@ def _text(longest: int, **options: Any) -> Any:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0023_options_and_broken_graphs"),
+        ("approvals", "0026_streams"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

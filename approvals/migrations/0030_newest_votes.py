@@ -1,6 +1,6 @@
-"""Indexes in the order of lists that are sorted by amount, or grouped by action or customer.
+"""An index of each person's newest votes, for the tray.
 
-They are built while others write. So it is no transaction: what was interrupted is run again.
+It is built while others write. So it is no transaction: what was interrupted is run again.
 """
 
 from typing import Any
@@ -8,19 +8,10 @@ from typing import Any
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
-PENDING = models.Q(status="pending")
-INDEXES = [
-    models.Index(fields=["action", "due_at", "created_at", "id"], condition=PENDING, name="approvals_due_by_action"),
-    models.Index(
-        fields=["customer", "due_at", "created_at", "id"], condition=PENDING, name="approvals_due_by_customer"
-    ),
-    models.Index(
-        models.F("amount").desc(nulls_last=True), "created_at", "id", condition=PENDING, name="approvals_by_amount"
-    ),
-]
+INDEX = models.Index(fields=["voter", "-created_at"], name="votes_newest")
 
 
-class RebuildIndex(AddIndexConcurrently):
+class VotesIndex(AddIndexConcurrently):
     """Build an index while others write; one that an interruption left half-built is built anew."""
 
     def database_forwards(self, app_label: str, editor: Any, from_state: Any, to_state: Any) -> None:
@@ -30,13 +21,13 @@ class RebuildIndex(AddIndexConcurrently):
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("approvals", "0024_gists_and_views")]
+    dependencies = [("approvals", "0029_snoozes")]
 
     operations = [
         migrations.RunSQL(
             "SET statement_timeout = 0; SET lock_timeout = 0", "RESET statement_timeout; RESET lock_timeout"
         ),
-        *(RebuildIndex("approval", index) for index in INDEXES),
+        VotesIndex("vote", INDEX),
         migrations.RunSQL(
             "RESET statement_timeout; RESET lock_timeout", "SET statement_timeout = 0; SET lock_timeout = 0"
         ),

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("approvals", "0025_list_orders"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
+    dependencies = [("approvals", "0028_list_sorts"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
 
     operations = [
         migrations.CreateModel(

@@ -1,6 +1,6 @@
-"""An index of each person's newest votes, for the tray.
+"""Indexes in the order of lists that are sorted by amount, or grouped by action or customer.
 
-It is built while others write. So it is no transaction: what was interrupted is run again.
+They are built while others write. So it is no transaction: what was interrupted is run again.
 """
 
 from typing import Any
@@ -8,10 +8,19 @@ from typing import Any
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
-INDEX = models.Index(fields=["voter", "-created_at"], name="votes_newest")
+PENDING = models.Q(status="pending")
+INDEXES = [
+    models.Index(fields=["action", "due_at", "created_at", "id"], condition=PENDING, name="approvals_due_by_action"),
+    models.Index(
+        fields=["customer", "due_at", "created_at", "id"], condition=PENDING, name="approvals_due_by_customer"
+    ),
+    models.Index(
+        models.F("amount").desc(nulls_last=True), "created_at", "id", condition=PENDING, name="approvals_by_amount"
+    ),
+]
 
 
-class VotesIndex(AddIndexConcurrently):
+class RebuildIndex(AddIndexConcurrently):
     """Build an index while others write; one that an interruption left half-built is built anew."""
 
     def database_forwards(self, app_label: str, editor: Any, from_state: Any, to_state: Any) -> None:
@@ -21,13 +30,13 @@ class VotesIndex(AddIndexConcurrently):
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("approvals", "0026_snoozes")]
+    dependencies = [("approvals", "0027_gists_and_views")]
 
     operations = [
         migrations.RunSQL(
             "SET statement_timeout = 0; SET lock_timeout = 0", "RESET statement_timeout; RESET lock_timeout"
         ),
-        VotesIndex("vote", INDEX),
+        *(RebuildIndex("approval", index) for index in INDEXES),
         migrations.RunSQL(
             "RESET statement_timeout; RESET lock_timeout", "SET statement_timeout = 0; SET lock_timeout = 0"
         ),
