@@ -19,6 +19,7 @@ ENTRY_SENTENCES = {
     "audit.exported": "{actor} took a copy of the log ({entries} of its entries), as {format}.",
     "audit.verified": "The log was walked: {entries} entries in their place.",
     "decision.reached": "Decided: {verdict}, by {by}.",
+    "decision.undone": "{actor} took the decision back before its run began; it is asked again.",
     "permission.refused": "{actor} was refused: {permission}.",
     "run.queued": "{actor} handed a run to the workers.",
     "session.refused": "A sign-in as {actor} failed.",

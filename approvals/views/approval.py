@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User as Person
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -25,7 +26,7 @@ from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
 from approvals.enums import ThreadStatus, Verdict
 from approvals.errors import NotFound
-from approvals.models import Approval, Draft, Graph, Run
+from approvals.models import Approval, Draft, Graph, Run, Snooze
 from approvals.presenters import approvals
 from approvals.presenters.answers import asked_by
 from approvals.presenters.bars import OnScreen, bar_of
@@ -118,7 +119,9 @@ def _with_graph_and_draft(approval_id: UUID, person_id: int) -> QuerySet[Approva
     wanted = Approval.objects.select_related("thread__started_by", "claimed_by", "decision__run", "decision__vote")
     graph = Graph.objects.filter(pk=OuterRef("graph_id"))
     drafts = Draft.objects.filter(user_id=person_id, thread_id=OuterRef("thread_id"))
+    snoozes = Snooze.objects.filter(user_id=person_id, approval_id=OuterRef("pk"), until__gt=Now())
     return wanted.filter(pk=approval_id).annotate(
+        snoozed_until=Subquery(snoozes.values("until")),
         card=Subquery(graph.values("card")),
         card_at=Subquery(graph.values("published_at")),
         **{f"draft_{name}": Subquery(drafts.values(name)) for name in DRAFT},

@@ -70,7 +70,7 @@ def bulk(request: Request) -> HttpResponse:
     came = vote_on_many(ballots=ballots, by=request.user)
     results = [_came(request, each, one) for each, one in zip(voted, came, strict=True)]
     done = sum(result.is_done for result in results)
-    return note_vote(render(request, "bulk_done.html", {"results": results, "done": done}))
+    return note_vote(render(request, "bulk_done.html", {"results": results, "done": done, "is_voted": True}))
 
 
 def chosen(ids: list[str]) -> list[Approval]:

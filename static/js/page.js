@@ -164,6 +164,19 @@
     if (fresh && keys.size) announce(`${fresh} new in the list.`);
   });
 
+  // Back in a list, the place is that of the approval that was open last in this tab.
+  const LAST = "countersign-last";
+  const idOf = (path) => path.match(/^\/approvals\/([0-9a-f-]{36})\/$/)?.[1];
+  function keepPlace() {
+    const here = idOf(location.pathname);
+    if (here) sessionStorage.setItem(LAST, here);
+    const row = here ? null : document.getElementById(`open-${sessionStorage.getItem(LAST)}`);
+    if (!row || document.activeElement !== document.body || !document.getElementById("rows")) return;
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+  document.addEventListener("htmx:afterSettle", ({ detail }) => { if (detail.target?.id === "page") keepPlace(); });
+
   // What became of a vote is told in the tray.
   document.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.requestConfig?.verb === "post" && detail.target?.id === "page") document.body.dispatchEvent(new CustomEvent("voted"));
@@ -301,6 +314,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     tellTimes();
     tellPicks();
+    keepPlace();
     // From one approval to the next: keys go on where the eye is.
     if (document.activeElement === document.body && !location.hash) document.getElementById("item-title")?.focus({ preventScroll: true });
     toasts();

@@ -52,6 +52,8 @@ def test_list_place_and_neighbours_are_those_of_where_one_came_from(
     alice.keyboard.press("s")
     is_at(alice, console, made[0])
     assert alice.evaluate(FOCUS), "what came anew has the focus"
+    alice.click(".place .back")
+    expect(alice.locator(f"#open-{made[0]['id']}")).to_be_focused()
 
 
 def test_after_a_vote_the_neighbour_opens_and_the_tray_tells_of_the_run(
@@ -116,6 +118,14 @@ def test_a_snoozed_one_leaves_the_list_until_its_time(
     expect(bob.locator("[data-row]")).to_have_count(3)
     alice.goto(f"{console.url}/{query.replace('needs', 'snoozed')}")
     expect(alice.locator("[data-row]")).to_have_count(1)
+    alice.locator(".row-link").click()
+    expect(alice.locator("#snoozed")).to_contain_text("You snoozed this until")
+    alice.click("#wake")
+    expect(alice.locator("#snoozed")).to_have_count(0)
+    opened(alice, console, query, made[0])
+    alice.keyboard.press("z")
+    alice.keyboard.press("Enter")
+    is_at(alice, console, made[1])
     alice.goto(f"{console.url}/{query}")
     expect(alice.locator("[data-row]")).to_have_count(2)
     Snooze.objects.filter(approval_id=made[0]["id"]).update(until=timezone.now())
