@@ -370,6 +370,11 @@ class Approval(models.Model):
                 condition=Q(status="pending"),
                 name="approvals_by_amount",
             ),
+            models.Index(
+                fields=["amount"],
+                condition=Q(amount__isnull=False) & ~Q(status="pending"),
+                name="approvals_done_by_amount",
+            ),
         ]
 
     def __str__(self) -> str:

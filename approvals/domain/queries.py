@@ -80,7 +80,7 @@ def stuck(found: ApprovalQuerySet) -> ApprovalQuerySet:
     return found.filter(decision__run__status__in=STUCK_RUNS)
 
 
-def with_time_group(found: ApprovalQuerySet) -> ApprovalQuerySet:
+def with_time_group(found: "QuerySet[Approval]") -> "QuerySet[Approval]":
     """Annotate each approval with `time_group`: how near its deadline is, a key of `sorts.TIME_GROUPS`."""
     return found.annotate(
         time_group=Case(

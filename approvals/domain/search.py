@@ -4,6 +4,7 @@ The database keeps those words in columns of their own (migration 0019), with an
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from django.db import connection
@@ -49,21 +50,29 @@ def first_matching(listed: "QuerySet[M]", text: str, most: int, *, column: str =
     near = listed.annotate(search_words=RawSQL(_written(listed, column), [])).values("pk", "search_words")[:NEAR]
     sql, params = near.query.get_compiler(connection=connection).as_sql()
     inner = f"SELECT pk FROM ({sql}) AS near (pk, search_words) WHERE search_words @@ %s::tsquery LIMIT {most}"
-    found = list(listed.filter(pk__in=RawSQL(inner, [*params, _query(words)])))
-    return found if len(found) == most else list(listed.filter(pk__in=_first_of_all(listed, text, most, column)))
+    found = list(listed.filter(_is_one_of(listed, inner, [*params, _query(words)])))
+    return found if len(found) == most else list(listed.filter(_first_of_all(listed, text, most, column)))
+
+
+def _is_one_of(listed: "QuerySet[Any]", sql: str, params: Sequence[Any]) -> RawSQL:
+    """Return the condition that a row is one of those of a subquery, which is run first.
+
+    As an array: of `IN` the planner may make a join, and look at all that the other conditions leave.
+    """
+    table, key = listed.model._meta.db_table, listed.model._meta.pk.column
+    return RawSQL(f'"{table}"."{key}" = ANY (ARRAY({sql}))', params, output_field=BooleanField())
 
 
 def _first_of_all(listed: "QuerySet[M]", text: str, most: int, column: str) -> RawSQL:
-    """Return a subquery for the first rows that match, which the planner must begin at the index: OFFSET 0 says so."""
+    """Return the condition for the first rows that match; the planner must begin at the index: OFFSET 0 says so."""
     places = [_place(each) for each in listed.query.order_by]
     columns = [column for column, _ in places]
     found = matching(listed.order_by(), text, column=column).annotate(**{f"key_{name}": F(name) for name in columns})
     keys = [f"key_{name}" for name in columns]
     sql, params = found.values("pk", *keys).query.get_compiler(connection=connection).as_sql()
     order = ", ".join(f"key_{column} {direction}" for column, direction in places)
-    return RawSQL(
-        f"SELECT pk FROM ({sql} OFFSET 0) AS matching (pk, {', '.join(keys)}) ORDER BY {order} LIMIT {most}", params
-    )
+    first = f"SELECT pk FROM ({sql} OFFSET 0) AS matching (pk, {', '.join(keys)}) ORDER BY {order} LIMIT {most}"
+    return _is_one_of(listed, first, params)
 
 
 def _place(each: Any) -> tuple[str, str]:

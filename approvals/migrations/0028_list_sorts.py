@@ -17,6 +17,9 @@ INDEXES = [
     models.Index(
         models.F("amount").desc(nulls_last=True), "created_at", "id", condition=PENDING, name="approvals_by_amount"
     ),
+    models.Index(
+        fields=["amount"], condition=models.Q(amount__isnull=False) & ~PENDING, name="approvals_done_by_amount"
+    ),
 ]
 
 

@@ -127,12 +127,11 @@ class ListAsked:
 
     def count_groups(self) -> CountedBy:
         """Return what counts the rows of each group."""
-        found = self._tab(self.tab)
+        found: QuerySet[Approval] = self._tab(self.tab)
         if self.words:
-            matching = search.matching(found, self.words, column=_column_of(self.tab))
-            found = Approval.objects.filter(pk__in=matching.values("pk"))
+            found = search.matching(found, self.words, column=_column_of(self.tab))
         elif self.tab == "needs":
-            found = queries.counted_needing(found, self.by)
+            found = queries.counted_needing(self._tab(self.tab), self.by)
         if self.group == GROUP:
             return CountedBy(queries.with_time_group(found), "time_group")
         return CountedBy(found, self.order[0].column)
