@@ -53,7 +53,7 @@ def decide(keys: Keys, kind: str) -> None:
             keys.press("e")
             keys.type("edited by hand")
             keys.press("Control+Enter")
-            expect(page.locator("#preview")).to_be_visible()
+            expect(page.locator("#preview-title")).to_be_focused()
             keys.press("a", "Enter")
         case "question":
             keys.press("e")
