@@ -23,7 +23,7 @@ from langgraph_sdk.schema import StreamPart
 from tests import forks
 from tests.console import Console, wait_for
 from tests.graphs import times_run
-from tests.talking import ANSWER, KEY, LOUD
+from tests.talking import ANSWER, KEY, LOUD, SLOW
 
 HELLO = {"messages": [{"role": "user", "content": "Where is my lamp?"}]}
 NOTES = ["said", "waited"]
@@ -217,6 +217,19 @@ async def test_who_leaves_a_stream_may_have_its_run_cancelled(
         [run] = await operator.runs.list(thread_id)
         assert run["status"] == status, leaving
     busy()
+
+
+async def test_who_leaves_does_not_stop_what_was_decided(
+    console: Console, operator: LangGraphClient, thread_id: str
+) -> None:
+    asked = await operator.runs.wait(thread_id, "talking", input={**HELLO, "asks": True})
+    command: Any = {"resume": {asked["__interrupt__"][0]["id"]: SLOW}}  # type: ignore[call-overload]
+    async with sdk(console, "alice") as alice:
+        stream: Any = alice.runs.stream(thread_id, "talking", command=command, on_disconnect="cancel")
+        run_id = (await anext(stream)).data["run_id"]
+        await stream.aclose()
+        values: Any = await alice.runs.join(thread_id, run_id)
+    assert values["notes"] == [*NOTES, f"answered {SLOW}"]
 
 
 async def test_who_may_come_back_misses_nothing(
