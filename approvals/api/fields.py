@@ -36,7 +36,7 @@ def _checkpoint_id(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_storable_text)]
 
-ThreadId = Annotated[Text, Field(min_length=1, max_length=255, description="As LangGraph has it; may hold slashes.")]
+ThreadId = Annotated[Text, Field(max_length=255, description="As LangGraph has it; slashes in it are escaped.")]
 CheckpointId = Annotated[
     str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="A checkpoint of this thread, as its history lists them.")
 ]

@@ -13,9 +13,9 @@ API = "/api/"
 
 
 class AnyText:
-    """As Django's `path`, which stops at a line break."""
+    """As Django's `path`, which stops at a line break. It may be empty: so may a thread's id."""
 
-    regex = r"[\s\S]+"
+    regex = r"[\s\S]*"
 
     def to_python(self, value: str) -> str:
         return value
@@ -25,9 +25,9 @@ class AnyText:
 
 
 class EscapedPart:
-    """One part of an API address, as it was sent."""
+    """One part of an API address, as it was sent. It may be empty: so may a thread's id."""
 
-    regex = "[^/]+"
+    regex = "[^/]*"
 
     def to_python(self, value: str) -> str:
         return unquote(value, errors="strict")

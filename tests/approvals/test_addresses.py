@@ -50,6 +50,26 @@ def test_each_id_can_be_written_in_an_address(console: Console, name: str) -> No
         assert alice.get(f"/threads/{escaped}/runs").json() == []
 
 
+def test_the_empty_id_is_reached_too(console: Console) -> None:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    from approvals.models import Thread
+
+    made("")
+    browser = Client(SERVER_NAME="127.0.0.1")
+    browser.force_login(User.objects.get(username="alice"))
+    try:
+        with console.api("alice") as alice:
+            assert alice.get("/threads/").json()["thread_id"] == ""
+            assert alice.get("/threads//state").json()["checkpoint"]["thread_id"] == ""
+            assert alice.get("/threads//runs").json() == []
+        for page in ("/threads/", "/threads//", "/threads//history/"):
+            assert browser.get(page).status_code == 200, page
+    finally:
+        Thread.objects.filter(pk="").delete()
+
+
 def test_an_id_with_slashes_may_stand_as_it_is_where_nothing_else_fits(console: Console) -> None:
     thread_id = made(f"customer/{uuid.uuid4()}")
     with console.api("alice") as alice:
