@@ -64,6 +64,8 @@ async def listener(own_database: dict[str, str]) -> AsyncIterator[Session]:
     async with connected(own_database) as opened:
         await opened.execute(f"LISTEN {CHANGES}")
         yield opened
+        # The next test need not wait for the server to notice that the connection was closed.
+        await opened.execute("SELECT pg_advisory_unlock_all()")
 
 
 @pytest.fixture
