@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import signal
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, aclosing
@@ -17,6 +20,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError
 from langgraph_sdk.schema import StreamPart
 
+from tests import forks
 from tests.console import Console, wait_for
 from tests.graphs import times_run
 from tests.talking import ANSWER, KEY, LOUD
@@ -422,3 +426,35 @@ async def test_a_state_and_its_history_are_read_by_a_remote_graph(
         voter = RemoteGraph("talking", client=alice)
         resumed = [update async for update in voter.astream(Command(resume={asked["id"]: "yes"}), config)]
     assert resumed == [{"ask": {"notes": ["answered yes"]}}]
+
+
+@pytest.mark.full
+def test_a_stream_stays_open_while_another_worker_takes_the_run_over(
+    own_console: Callable[..., Console], busy: Callable[[], None], tmp_path: Path
+) -> None:
+    web = own_console("--no-worker", LEASE_SECONDS="3").start()
+    with (tmp_path / "workers.log").open("a") as log, ExitStack() as started, web.api("olga") as olga:
+
+        def work() -> subprocess.Popen[bytes] | forks.Forked:
+            worker = forks.start(["manage.py", "procrastinate", "worker"], web.env, log.fileno())
+            started.callback(worker.wait, 30)
+            started.callback(worker.send_signal, signal.SIGTERM)
+            return worker
+
+        first = work()
+        thread_id = f"t-{uuid.uuid4()}"
+        olga.post("/threads", json={"thread_id": thread_id}).raise_for_status()
+        asked = {"assistant_id": "talking", "input": {**HELLO, "wait_for": str(tmp_path / "busy")}}
+        asked["stream_mode"] = ["values", "messages-tuple"]
+        with olga.stream("POST", f"/threads/{thread_id}/runs/stream", json=asked, timeout=60) as stream:
+            folder = Path(web.env["DATA_DIR"])
+            wait_for(lambda: times_run(folder, thread_id, "say"), what="the run to begin")
+            with web.rows(_PARTS, thread_id) as parts:
+                wait_for(lambda: "said" in str(parts()), what="the first step to be told")
+            first.kill()
+            work()
+            busy()
+            text = stream.read().decode()
+    values = [json.loads(each) for each in re.findall(r"event: values\r\ndata: (.*)\r\n", text)]
+    assert [len(each["notes"]) for each in values] == [0, 1, 1, 2, 2, 3], "it begins with where the thread stands"
+    assert text.endswith('event: end\r\ndata: {"status": "success"}\r\n\r\n')
