@@ -157,7 +157,7 @@ def page() -> str:
     """Return the page of the docs."""
     versions = ", ".join(f"{name} {version}" for name, version in recorded()["versions"].items())
     rows = [f"| `{call.method}` | {call.when} | {_why(call)} |" for call in CALLS]
-    apart = [f"| `{method}` | | not compared: {why} |" for method, why in APART.items()]
+    apart = [f"| `{method}` | | Not compared: {why}. |" for method, why in APART.items()]
     return "\n".join([*_HEAD, f"`langgraph dev` ({versions}).", *_BELOW, *rows, *apart]) + "\n"
 
 
