@@ -331,7 +331,7 @@ def test_what_cannot_be_streamed_is_refused_with_a_reason(console: Console) -> N
         refused: list[tuple[httpx.Response, int, str]] = [
             (olga.get(stream, headers={"Last-Event-ID": "x"}), 422, "Last-Event-ID must be"),
             (olga.get(stream, params={"stream_mode": "nothing"}), 422, "There is no such stream mode"),
-            (olga.get(stream, params={"stream_mode": "events"}), 422, "not streamed here"),
+            (olga.get(stream, params={"stream_mode": "tools"}), 422, "Tool calls are in updates"),
             (olga.get(stream.replace(thread_id, other)), 404, "no such run"),
             (olga.get(stream.replace("/stream", "/join").replace(thread_id, other)), 404, "no such run"),
             (olga.get(f"/threads/{uuid.uuid4()}/stream"), 404, "no such thread"),
