@@ -29,6 +29,7 @@ HELLO = {"messages": [{"role": "user", "content": "Where is my lamp?"}]}
 NOTES = ["said", "waited"]
 _PARTS = "SELECT mode, data FROM approvals_streampart WHERE thread_id = %s ORDER BY id"
 _SUBSCRIPTIONS = "SELECT modes FROM approvals_subscription WHERE thread_id = %s"
+_NO_GROUPS = "DELETE FROM auth_user_groups WHERE user_id = (SELECT id FROM auth_user WHERE username = %s) RETURNING 1"
 MANY_PARTS = 400
 """Of 60,000 characters each: more than is kept, and more than a connection holds."""
 MANY = 40
@@ -358,6 +359,22 @@ def test_who_may_not_see_threads_sees_no_stream(console: Console) -> None:
         for end in (f"runs/{run['run_id']}/stream", f"runs/{run['run_id']}/join", "stream"):
             assert nobody.get(f"/threads/{thread_id}/{end}").status_code == 403
             assert stranger.get(f"/threads/{thread_id}/{end}").status_code == 401
+
+
+@pytest.mark.full
+def test_a_stream_ends_when_the_person_may_see_it_no_more(
+    own_console: Callable[..., Console], busy: Callable[[], None], tmp_path: Path
+) -> None:
+    console = own_console(TEST_SOCKET_CHECK_SECONDS="1").start()
+    thread_id = console.start_run("talking", {**HELLO, "wait_for": str(tmp_path / "busy")})
+    with console.api("erin") as erin, console.rows(_NO_GROUPS, "erin") as leave:
+        [run] = erin.get(f"/threads/{thread_id}/runs").json()
+        path = f"/threads/{thread_id}/runs/{run['run_id']}"
+        with erin.stream("GET", f"{path}/stream") as stream, erin.stream("GET", f"{path}/join") as joined:
+            leave()
+            assert '"error": "Denied"' in stream.read().decode().rpartition("event: error")[2]
+            assert json.loads(joined.read())["__error__"]["error"] == "Denied"
+    busy()
 
 
 def test_a_removed_thread_keeps_nothing_of_its_streams(console: Console) -> None:

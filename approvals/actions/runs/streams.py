@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Max, Min
 from psycopg_pool import PoolTimeout
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 """A client that hears nothing for longer believes that its connection is lost."""
-CHECKED_SECONDS = 30.0
+CHECKED_SECONDS = min(30.0, settings.SOCKET_CHECK_SECONDS)
 """Whether the person may still see it is asked this often."""
 LONGEST_SECONDS = 8 * 3600.0
 _UNHEARD_SECONDS = 0.5
