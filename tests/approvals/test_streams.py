@@ -220,6 +220,19 @@ async def test_who_leaves_a_stream_may_have_its_run_cancelled(
     busy()
 
 
+def test_clients_that_come_and_go_leave_nothing(console: Console, busy: Callable[[], None], tmp_path: Path) -> None:
+    thread_id = console.start_run("talking", {**HELLO, "wait_for": str(tmp_path / "busy")})
+    with console.api("olga") as olga, console.rows(_SUBSCRIPTIONS, thread_id) as subscriptions:
+        [run] = olga.get(f"/threads/{thread_id}/runs").json()
+        for path in (f"/threads/{thread_id}/runs/{run['run_id']}/stream", f"/threads/{thread_id}/stream"):
+            for _ in range(MANY // 2):
+                with olga.stream("GET", path) as left:  # before the first event may be there
+                    assert left.status_code == 200
+        wait_for(lambda: not subscriptions(), what="the subscriptions to end")
+        assert olga.get(f"/threads/{thread_id}/runs/{run['run_id']}").json()["status"] == "running"
+    busy()
+
+
 async def test_who_leaves_does_not_stop_what_was_decided(
     console: Console, operator: LangGraphClient, thread_id: str
 ) -> None:
