@@ -13,7 +13,7 @@ from langgraph_sdk.errors import (
     UnprocessableEntityError,
 )
 
-from tests.approvals.test_answers_matrix import ASKED, INBOX
+from tests.approvals.test_answers_matrix import ASKED, INBOX, PAY, WIPE, calls
 from tests.approvals.test_api_sdk import sdk
 from tests.console import Console
 from tests.voting import policy, read, vote
@@ -72,6 +72,31 @@ async def test_several_questions_are_answered_in_one_request_each_by_its_key(
     state = await alice.threads.get_state(asked["thread_id"])
     assert (state["next"], len(state["values"]["notes"])) == ([], 3)
     assert sorted(each[-5:] for each in state["values"]["notes"]) == ["yes 0", "yes 1", "yes 2"]
+
+
+async def test_of_several_answers_none_counts_if_one_does_not_fit(console: Console, alice: LangGraphClient) -> None:
+    asked = console.pause("d_per_call", calls(PAY, WIPE))
+    with console.api("alice") as client:
+        filters = {"thread_id": asked["thread_id"], "status": "pending"}
+        first, second = client.get("/approvals", params=filters).json()["items"]
+    with pytest.raises(UnprocessableEntityError) as refused:
+        await answer(alice, asked, {first["interrupt_id"]: {"type": "approve"}, second["interrupt_id"]: {"type": "no"}})
+    assert told(refused.value)["detail"]["approval"] == second["id"]
+    assert [read(console, each)["votes"] for each in (first, second)] == [[], []]
+
+
+async def test_several_votes_count_where_others_have_to_vote_as_well(console: Console, alice: LangGraphClient) -> None:
+    with policy("fanning", approvals=2):
+        asked = console.pause("fanning", {"count": 2})
+    thread: Any = await alice.threads.get(asked["thread_id"])
+    yes = {each["id"]: "yes" for by_task in thread["interrupts"].values() for each in by_task}
+    with pytest.raises(ConflictError) as refused:
+        await answer(alice, asked, yes)
+    assert (told(refused.value)["code"], told(refused.value)["detail"]["answered"]) == ("undecided", [])
+    async with sdk(console, "bob") as bob:
+        run = await answer(bob, asked, yes)
+        await bob.runs.join(asked["thread_id"], run["run_id"])
+    assert sorted((await alice.threads.get_state(asked["thread_id"]))["values"]["notes"]) == ["0: yes", "1: yes"]
 
 
 async def test_where_two_must_approve_the_first_learns_who_else_must(console: Console, alice: LangGraphClient) -> None:
