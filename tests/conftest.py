@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import forks, programs, servers
+from tests import environments, forks, programs, servers
 from tests.console import Console, close_connections, free_port
 
 SLOW_FIXTURES = {"console", "own_console", "browser", "arena"}
@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("countersign")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
+        environments.keep_authorities()
         _begin_run()
     (servers.folder() / worker).mkdir(exist_ok=True)
     os.environ.update(

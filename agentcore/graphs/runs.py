@@ -1,7 +1,7 @@
 """Run a graph until it stops: at a pause, at the end, or with an error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,7 +14,10 @@ from agentcore.graphs.snapshots import config_for, snapshot, with_saver
 from agentcore.graphs.streams import Raw, langgraph_modes
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, OtherHead, held
 from agentcore.graphs.tools import Watch
+from agentcore.graphs.tracing import masked_by
 from agentcore.plain.errors import FenceLost, without_secrets
+from agentcore.plain.json import to_plain
+from agentcore.plain.masks import Mask
 from agentcore.plain.streams import Wanted
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.base import Saver
@@ -69,6 +72,8 @@ class RunContext:
     """The context of the run, as its graph's `context_schema` has it."""
     store: BaseStore | None = None
     """The store that nodes are given, in place of the graph's own."""
+    mask: Mask = field(default_factory=lambda: Mask(()))
+    """Learns the secrets that come up."""
     wanted: Wanted = Wanted()
     """What somebody wants to hear of the run while it is at work."""
     on_event: Callable[[Raw], object] = _unheard
@@ -108,8 +113,8 @@ async def run_until_pause(
     config: Any = {**run.options, **config_for(thread_id), "metadata": dict(run.metadata), "callbacks": [run.watch]}
     config["configurable"] = {**run.configurable, **config["configurable"], _STRICT_RESUME: True}
     durability: Durability = "async" if is_off("sync") else "sync"
-    running = _Running(run.on_step)
-    with lost_told(saver):
+    running = _Running(run)
+    with lost_told(saver), masked_by(run.mask):
         try:
             stream = _with_store(with_saver(graph, held(saver, hold, expected_head)), run.store).astream(
                 input,
@@ -157,8 +162,8 @@ async def outcome(run: RunContext) -> Outcome:
 class _Running:
     """Turns LangGraph's task events into steps, and remembers which node failed."""
 
-    def __init__(self, on_step: OnStep) -> None:
-        self.on_step = on_step
+    def __init__(self, run: RunContext) -> None:
+        self.on_step, self._mask = run.on_step, run.mask
         self.open: dict[str, str] = {}
         self.failed = ""
 
@@ -168,6 +173,8 @@ class _Running:
 
     async def note(self, event: Any) -> None:
         task_id, node = event["id"], event["name"]
+        if self._mask.paths:
+            self._mask.learn(list(_secret_parts(self._mask, event.get("input"), event.get("result"))))
         if "input" in event:
             self.open[task_id] = node
             await self.on_step(Step(task_id, node, "running"))
@@ -176,3 +183,12 @@ class _Running:
         if event.get("error"):
             self.failed = node
         await self.on_step(Step(task_id, node, "failed" if event.get("error") else "done"))
+
+
+def _secret_parts(mask: Mask, *values: Any) -> Iterator[dict[str, Any]]:
+    """Yield what stands in channels that have secrets, of what a node was given and of what it wrote."""
+    for channel in {path[0] for path in mask.paths}:
+        for value in values:
+            found = value.get(channel) if isinstance(value, Mapping) else getattr(value, channel, None)
+            if found is not None:
+                yield {channel: to_plain(found)}

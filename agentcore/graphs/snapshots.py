@@ -38,7 +38,8 @@ from agentcore.savers.postgres import LARGE, off_loop
 
 _LONGEST_WALK = 20
 """Most edits in a row that are skipped to find the node that ran last."""
-_BRANCH = "branch:to:"
+_BRANCH, _JOIN = "branch:to:", "join:"
+_INPUT, _SENDS = "__start__", "__pregel_tasks"
 
 
 def with_saver(graph: CompiledGraph, saver: Saver) -> CompiledGraph:
@@ -358,6 +359,7 @@ def _looked(found: CheckpointTuple, is_whole: bool) -> Look:
         parent_checkpoint_id=_configurable(found.parent_config).get("checkpoint_id"),
         waits=tuple(_waits(found.checkpoint, seen)),
         asked=asked,
+        has_ended=_has_ended(found),
         shown=Shown(claims, traits, is_whole),
     )
 
@@ -377,6 +379,29 @@ def _waits(checkpoint: Checkpoint, seen: Any) -> Iterator[str]:
         node = channel.removeprefix(_BRANCH)
         if node != channel and (seen.get(node) or {}).get(channel) != checkpoint["channel_versions"].get(channel):
             yield node
+
+
+def _has_ended(found: CheckpointTuple) -> bool:
+    """Return whether the graph, whichever it is, has reached its end here.
+
+    Steps of an older LangGraph have a channel for each node: nobody can tell then.
+    """
+    values, seen = found.checkpoint["channel_values"], found.checkpoint["versions_seen"]
+    if found.pending_writes or found.metadata.get("step", -1) < 0:
+        return False
+    if any(values.get(channel) for channel in (_INPUT, _SENDS)) or next(_waits(found.checkpoint, seen), None):
+        return False
+    return not any(_is_full(channel, value) or channel in seen for channel, value in values.items())
+
+
+def _is_full(channel: str, value: Any) -> bool:
+    """Return whether all nodes have ended that a node waits for: `join:a+b:c` holds their names."""
+    if not channel.startswith(_JOIN):
+        return False
+    names = to_plain(value)
+    inside = names.get("value") if isinstance(names, dict) else names
+    wanted = channel.removeprefix(_JOIN).rpartition(":")[0].split("+")
+    return not isinstance(inside, list) or set(wanted) <= {str(name) for name in inside}
 
 
 async def read_part(

@@ -36,9 +36,12 @@ class Mask:
 
     def everywhere(self, plain: Any) -> Any:
         """Mask data that may hold states anywhere inside: whatever has the name of a secret is one."""
+        self.learn(plain)
         return self.anywhere(self._in_states(plain))
 
     def _in_states(self, plain: Any) -> Any:
+        if _is_written(plain):
+            return list(self._in_states({plain[0]: plain[1]}).popitem())
         if isinstance(plain, list | tuple):
             return [self._in_states(item) for item in plain]
         if not isinstance(plain, Mapping):
@@ -97,10 +100,17 @@ def _texts_at(value: Any, path: list[str]) -> Iterator[str]:
 
 
 def _mappings_in(plain: Any) -> Iterator[Mapping[str, Any]]:
+    if _is_written(plain):
+        yield {plain[0]: plain[1]}
     if isinstance(plain, Mapping):
         yield plain
     for item in plain.values() if isinstance(plain, Mapping) else plain if isinstance(plain, list | tuple) else ():
         yield from _mappings_in(item)
+
+
+def _is_written(plain: Any) -> bool:
+    """Return whether this may be a channel with the value that is written to it."""
+    return isinstance(plain, list | tuple) and len(plain) == 2 and isinstance(plain[0], str)
 
 
 def channels_of(paths: Iterable[str]) -> set[str]:

@@ -180,6 +180,8 @@ class Look:
     """Nodes that would run next, as far as that can be told."""
     asked: tuple[dict[str, Any], ...] = ()
     """Questions that wait, as `{id, value}`."""
+    has_ended: bool = False
+    """Nothing waits, and nothing failed, in any way that LangGraph has: so it can be told without the graph."""
     shown: Shown | None = None
     """What tells of its graph."""
 

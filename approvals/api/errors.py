@@ -14,6 +14,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from approvals import audit
 from approvals.api.fields import ApiRecord, PlainObject
 from approvals.api.parser import RepeatedKey
+from approvals.conf.programs import typed
 from approvals.domain import outages
 from approvals.domain.context import current_request_id
 from approvals.errors import Denied, NotFound, Refusal, TooLarge
@@ -136,7 +137,9 @@ def _shape(status: int, code: str, message: str, detail: dict[str, Any] | None =
 
 
 def _unauthenticated() -> HttpResponse:
-    told = "Send Authorization: Bearer TOKEN, or X-Api-Key: TOKEN. An operator makes one with manage.py token USERNAME."
+    told = (
+        f"Send Authorization: Bearer TOKEN, or X-Api-Key: TOKEN. An operator makes one with {typed('token USERNAME')}."
+    )
     response = _shape(401, "unauthenticated", told)
     response["WWW-Authenticate"] = "Bearer"
     return response

@@ -15,11 +15,11 @@ from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
 from approvals.api.fields import PlainObject, QueryFilters, ThreadId
 from approvals.api.new_runs import NewRun, begin_run
-from approvals.api.schemas import SDK_STATUS, RunOut, SdkRunStatus, run_out
+from approvals.api.schemas import SDK_STATUS, LogLineOut, RunLogOut, RunOut, SdkRunStatus, run_out
 from approvals.api.selection import RunField, selected
 from approvals.domain import permissions
 from approvals.errors import NotFound, NotOffered
-from approvals.models import Run, Thread
+from approvals.models import Run, RunLog, Thread
 
 router = Router(tags=["runs"])
 MOST_RUNS = 100
@@ -100,6 +100,17 @@ def cancel_run_of_thread(
         raise NotFound("The thread has no such run.")
     controls.cancel_run(run_id=run_id, by=by)
     return Status(204, None)
+
+
+@router.get("/runs/{run_id}/log", response=answers(RunLogOut, 404))
+def get_run_log(request: HttpRequest, run_id: UUID) -> RunLogOut:
+    """Read what the code of a run printed, logged and warned of, so far. Secrets are masked."""
+    viewer(request)
+    kept = RunLog.objects.filter(pk=run_id).first()
+    if kept is None and not Run.objects.filter(pk=run_id).exists():
+        raise NotFound("There is no such run.")
+    lines = [LogLineOut(**line) for line in kept.lines] if kept else []
+    return RunLogOut(run_id=run_id, lines=lines, dropped=kept.dropped if kept else 0)
 
 
 @router.post("/runs/{run_id}/retry", response=answers(RunOut, 404, 409))

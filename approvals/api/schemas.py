@@ -205,6 +205,23 @@ class RunOut(ApiRecord):
     ended_at: datetime | None
 
 
+class LogLineOut(ApiRecord):
+    """`source` is `stdout`, `stderr`, `warning` or the name of a logger; `level` that of its record, or empty."""
+
+    at: datetime
+    source: str
+    level: str
+    text: str
+
+
+class RunLogOut(ApiRecord):
+    """The newest lines, oldest first; `dropped` is how many older ones are not kept."""
+
+    run_id: UUID
+    lines: list[LogLineOut]
+    dropped: int
+
+
 class RunBrief(ApiRecord):
     """The run that carries a decision out. `status` is in the console's own words; `problem` says what to do."""
 

@@ -49,7 +49,7 @@ LEFT_OUT: dict[type[Model], frozenset[str]] = {
     Decision: frozenset({"comment", "decided_at"}),
     Run: frozenset(
         {"entered_at", "attempts", "retry_at", "steps", "calls", "error", "problem", "created_at", "updated_at"}
-        | {"ended_at", "metadata"}
+        | {"ended_at", "has_log", "metadata"}
     ),
     Policy: frozenset({"changed_at"}),
     PolicyVersion: frozenset({"changed_at"}),

@@ -16,6 +16,7 @@ from agentcore.plain.json import canonical
 from agentcore.testing.failpoints import is_off
 from approvals.audit import rows
 from approvals.audit.chain import entry_hash
+from approvals.conf.programs import typed
 from approvals.domain.policies import Rule, Voters, rule_from_metadata, strictest
 from approvals.models import Approval, Thread, Vote
 
@@ -229,7 +230,8 @@ def why_not_token(log: Log, token: str, person_id: int | None) -> str:
     told = log.rows_of(f"token:{token}", f"token:{token}") or {}
     if told.get("user_id") == person_id:
         return ""
-    return "The audit log has no entry of the token you came with. An operator makes another: manage.py token USERNAME."
+    another = typed("token USERNAME")
+    return f"The audit log has no entry of the token you came with. An operator makes another: {another}."
 
 
 def why_not_rule(log: Log, approval: Approval) -> str:

@@ -66,7 +66,9 @@ VARIABLES = {
     ),
     "PORT": Variable("8000", "The port `manage.py serve` listens on.", "8080"),
     "DATA_DIR": Variable(
-        ".data", "Where the embedded database, the secret key and the demo's outbox are kept.", "/var/lib/countersign"
+        ".data; `.countersign` for the command `countersign`",
+        "Where the embedded database, the secret key and the demo's outbox are kept.",
+        "/var/lib/countersign",
     ),
     "DEMO_MODEL": Variable(
         "a scripted model, unless a key of a provider is set",
@@ -99,7 +101,12 @@ VARIABLES = {
         " and so do votes, decisions and the audit log. See [removing threads](../how-to/clean.md).",
         "365",
     ),
-    "LOG_LEVEL": Variable("INFO", "How much is written to standard error.", "WARNING"),
+    "LOG_LEVEL": Variable(
+        "INFO",
+        "How much is written to standard error, by the console, by graphs and by what they use. What a run logs is kept"
+        " with it too: see [logs](../how-to/logs-and-traces.md).",
+        "WARNING",
+    ),
     "DEMO_PACE": Variable("0.6", "Seconds each node of the demo graphs takes, so that people can watch.", "0"),
 }
 

@@ -1,4 +1,6 @@
-"""The version of the static files: part of their address, so that browsers keep them for good."""
+"""Where templates and static files are, and the version of the static files: part of their address, so that browsers
+keep them for good.
+"""
 
 import hashlib
 from pathlib import Path
@@ -6,6 +8,12 @@ from wsgiref.headers import Headers
 
 import django
 import django_htmx
+
+
+def files_beside(base: Path) -> Path:
+    """Return the folder with `templates` and `static`: that of a clone; in a wheel they are inside the package."""
+    installed = base / "approvals" / "assets"
+    return installed if installed.is_dir() else base
 
 
 def static_version(folder: Path) -> str:

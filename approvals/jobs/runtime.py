@@ -11,8 +11,9 @@ from typing import Any
 
 from django.conf import settings
 
-from agentcore.graphs import allowlist, cards, registry, store_section
+from agentcore.graphs import allowlist, cards, registry, store_section, tracing
 from agentcore.graphs.registry import CompiledGraph, LoadedGraphs
+from agentcore.graphs.secret_paths import secret_paths
 from agentcore.graphs.snapshots import with_serializer
 from agentcore.plain import sqlite_tables
 from agentcore.plain.canary import check_serializer
@@ -28,6 +29,8 @@ from agentcore.savers.serializers import strict_serializer
 from agentcore.savers.setup import Pool
 from agentcore.savers.stores import StoreOf
 from approvals import checkpoints
+
+LAST_TRACES_SECONDS = 2.0
 
 
 class WorkerRuntime:
@@ -63,6 +66,7 @@ def load() -> LoadedGraphs:
         allowed = allowlist.allowlists(settings.LANGGRAPH_JSON, loaded.graphs)
         _serializers.update({graph_id: strict_serializer(types) for graph_id, types in allowed.items()})
         check_serializers()
+        tracing.hide_secrets(path for graph in loaded.graphs.values() for path in secret_paths(graph))
         _loaded = loaded
     return _loaded
 
@@ -101,6 +105,7 @@ async def close_worker() -> None:
     found = _workers.pop(asyncio.get_running_loop(), None)
     if found:
         await found[1].aclose()
+        tracing.flush(seconds=LAST_TRACES_SECONDS)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ TRY_AGAIN = 1013
 SPREAD_SECONDS = 0.015
 """All pages show the queue. They ask for it over a time that is so long for each page that is open here."""
 LONGEST_SPREAD_SECONDS = 30.0
-THREAD = "thread"
+THREAD, LOG = "thread", "log"
 LISTS = {"threads": events.THREADS}
 """Lists that only some pages show. Every page shows something of the queue."""
 
@@ -79,7 +79,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         def note(topic: str) -> None:
             names = topics.values() if topic == relay.EVERYTHING else [topics[topic]]
             for name in names:
-                is_own = name == THREAD and topic != relay.EVERYTHING
+                is_own = name in (THREAD, LOG) and topic != relay.EVERYTHING
                 changed[name] = min(changed.get(name, LONGEST_SPREAD_SECONDS), 0 if is_own else _spread())
             noted.set()
 
@@ -126,7 +126,7 @@ def _topics(query: Mapping[str, Sequence[str]], person_id: int) -> dict[str, str
     """Return what the page is told of, and the name under which it is told."""
     topics = {events.QUEUE: "queue", events.person_topic(person_id): "queue"}
     if thread_id := query.get("thread", [""])[0]:
-        topics[events.thread_topic(thread_id)] = THREAD
+        topics |= {events.thread_topic(thread_id): THREAD, events.log_topic(thread_id): LOG}
     if topic := LISTS.get(name := query.get("list", [""])[0]):
         topics[topic] = name
     return topics

@@ -14,6 +14,11 @@ def thread_topic(thread_id: str) -> str:
     return "thread." + hashlib.sha256(thread_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
+def log_topic(thread_id: str) -> str:
+    """Return the name under which it is announced that a run of the thread printed or logged something."""
+    return "log." + hashlib.sha256(thread_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
 def inquiry_topic(graph_id: str) -> str:
     """Return the name under which an inquiry about a graph is announced, or one that needs no graph."""
     return "ask." + hashlib.sha256(graph_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]

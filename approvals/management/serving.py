@@ -5,8 +5,10 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -16,24 +18,42 @@ from django.urls import get_resolver
 from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError
+from approvals.conf.programs import told, typed
 from approvals.database import in_database
 from approvals.live import outlets, relay
 from approvals.management.supervisor import LONGEST_REQUEST_SECONDS, SIGNALS, Duty
 from approvals.models import Graph
 
 APPLICATION = "approvals.asgi:application"
+Retire = Callable[[Callable[[], object]], Awaitable[None]]
 
 
-def serve(
-    duty: Duty,
-    listening: socket.socket,
-    on_ready: Callable[[], object],
-    *,
-    stops_on: Sequence[signal.Signals] = SIGNALS,
-) -> None:
+def _never() -> bool:
+    return False
+
+
+def _nobody() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a process is to do, until which signals, and whom it tells."""
+
+    duty: Duty
+    on_ready: Callable[[], object]
+    stops_on: Sequence[signal.Signals] = SIGNALS
+    is_reload: bool = False
+    """It takes the place of a worker that is at work, and must not begin if it lacks one of its graphs."""
+    until_retired: Callable[[], bool] = _never
+    """Blocks until the worker is to take no more runs; False: it never is."""
+    on_retired: Callable[[], object] = _nobody
+
+
+def serve(orders: Orders, listening: socket.socket) -> None:
     """Do this duty until one of the signals. Raises CommandError when it cannot begin."""
     with _told():
-        _serve_until_stopped(duty, listening, on_ready, stops_on)
+        _serve_until_stopped(orders, listening)
 
 
 def check_database() -> None:
@@ -48,20 +68,18 @@ def _told() -> Iterator[None]:
     try:
         yield
     except AgentCoreError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(told(str(error))) from error
     except (OperationalError, PoolTimeout) as error:
         raise CommandError(f"The database does not answer; see DATABASE_URL. {error}") from error
     except ProgrammingError as error:
-        raise CommandError("The database lacks tables. Type: manage.py migrate, then setup_checkpointer.") from error
+        raise CommandError(f"The database lacks tables. Type: {typed('migrate')}, then setup_checkpointer.") from error
 
 
-def _serve_until_stopped(
-    duty: Duty, listening: socket.socket, on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]
-) -> None:
+def _serve_until_stopped(orders: Orders, listening: socket.socket) -> None:
     new_loop = uvicorn.Config(APPLICATION).get_loop_factory()
-    with _checkpoints_kept(duty), contextlib.suppress(KeyboardInterrupt):
+    with _checkpoints_kept(orders.duty), contextlib.suppress(KeyboardInterrupt):
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_serve(duty, listening, on_ready, stops_on))
+            runner.run(_serve(orders, listening))
 
 
 @contextlib.contextmanager
@@ -75,17 +93,15 @@ def _checkpoints_kept(duty: Duty) -> Iterator[None]:
         yield
 
 
-async def _serve(
-    duty: Duty, listening: socket.socket, on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]
-) -> None:
+async def _serve(orders: Orders, listening: socket.socket) -> None:
     await in_database(Graph.objects.exists)()  # refuse to serve a database without our tables
-    async with _working(duty):
-        if duty is Duty.WORKER:
-            await _until_stopped(on_ready, stops_on)
+    async with _working(orders) as retire:
+        if orders.duty is Duty.WORKER:
+            await _until_stopped(orders, retire)
         else:
             _load_pages()
             await relay.follow()
-            await _answer(listening, on_ready, stops_on)
+            await _answer(orders, listening)
 
 
 def _load_pages() -> None:
@@ -94,26 +110,49 @@ def _load_pages() -> None:
     gc.freeze()
 
 
+async def _no_work(on_retired: Callable[[], object]) -> None:
+    on_retired()
+
+
 @asynccontextmanager
-async def _working(duty: Duty) -> AsyncIterator[None]:
-    if duty is Duty.WEB:
-        yield
+async def _working(orders: Orders) -> AsyncIterator[Retire]:
+    if orders.duty is Duty.WEB:
+        yield _no_work
         return
     from approvals.jobs import worker
 
-    async with worker.running_until_exit():
-        yield
+    async with worker.running_until_exit(is_reload=orders.is_reload) as running:
+        yield running.retire
 
 
-async def _until_stopped(on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]) -> None:
-    stop = asyncio.Event()
+async def _until_stopped(orders: Orders, retire: Retire) -> None:
+    """Wait for a signal, or for the last run of a worker that was told to retire."""
+    stop, rest = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    with _signals(stops_on, lambda *_: loop.call_soon_threadsafe(stop.set)):
-        on_ready()
-        await stop.wait()
+    with _signals(orders.stops_on, lambda *_: loop.call_soon_threadsafe(stop.set)):
+        _listen_for_retirement(orders, lambda: loop.call_soon_threadsafe(rest.set))
+        orders.on_ready()
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(_retired(rest, retire, orders.on_retired))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
 
-async def _answer(listening: socket.socket, on_ready: Callable[[], object], stops_on: Sequence[signal.Signals]) -> None:
+def _listen_for_retirement(orders: Orders, tell: Callable[[], object]) -> None:
+    def listen() -> None:
+        if orders.until_retired():
+            tell()
+
+    if orders.until_retired is not _never:
+        threading.Thread(target=listen, name="retirement", daemon=True).start()
+
+
+async def _retired(rest: asyncio.Event, retire: Retire, on_retired: Callable[[], object]) -> None:
+    await rest.wait()
+    await retire(on_retired)
+
+
+async def _answer(orders: Orders, listening: socket.socket) -> None:
     config = uvicorn.Config(
         APPLICATION,
         lifespan="off",  # Channels' router knows no lifespan scope
@@ -123,9 +162,9 @@ async def _answer(listening: socket.socket, on_ready: Callable[[], object], stop
         timeout_graceful_shutdown=LONGEST_REQUEST_SECONDS,
         server_header=False,
     )
-    on_ready()
+    orders.on_ready()
     server = _Server(config)
-    server.stops_on = stops_on
+    server.stops_on = orders.stops_on
     await server.serve([listening])
 
 

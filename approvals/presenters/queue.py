@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import RFC3986_SUBDELIMS
 
+from approvals.domain.graphs_here import GraphsHere
 from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunStatus, Verdict
 from approvals.models import Approval, Decision, Run
 from approvals.presenters.runs import WORDS as RUN_WORDS
@@ -91,20 +92,27 @@ class QueueRow:
     """What ran is not what was decided."""
     untrue: str
     """Why the row cannot be relied on: it differs from the audit log."""
+    gone: str
+    """It waits, and no worker has its graph."""
     stuck: StuckShown | None
     warnings: int
     """Number of warnings."""
 
 
-def rows_of(approvals: Iterable[Approval], altered: Mapping[str, str] = MappingProxyType({})) -> list[QueueRow]:
+def rows_of(
+    approvals: Iterable[Approval],
+    altered: Mapping[str, str] = MappingProxyType({}),
+    *,
+    here: GraphsHere | None = None,
+) -> list[QueueRow]:
     """The approvals come with `thread__started_by`, `claimed_by`, `decision__run` and what `queries.with_...` add.
 
     `altered` says of those that are not what was asked why nobody may rely on them.
     """
-    return [row_of(approval, altered.get(str(approval.pk), "")) for approval in approvals]
+    return [row_of(approval, altered.get(str(approval.pk), ""), here=here) for approval in approvals]
 
 
-def row_of(approval: Approval, untrue: str = "") -> QueueRow:
+def row_of(approval: Approval, untrue: str = "", *, here: GraphsHere | None = None) -> QueueRow:
     starter = approval.thread.started_by
     decision = getattr(approval, "decision", None)
     called = titled(approval, decision)
@@ -134,6 +142,7 @@ def row_of(approval: Approval, untrue: str = "") -> QueueRow:
         others=max(0, getattr(approval, "asked_together", 0) - 1),
         is_deviating=bool(decision and decision.deviations),
         untrue=untrue,
+        gone=here.why_gone(approval.graph_id) if here and approval.is_pending else "",
         stuck=_stuck(getattr(decision, "run", None)),
         warnings=len(approval.marks),
     )

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from approvals.enums import RunKind, RunStatus
-from approvals.models import Graph, Run
+from approvals.models import Graph, Run, RunLog
 
 WORDS = {
     RunStatus.QUEUED: "Queued",
@@ -39,6 +39,27 @@ class StepShown:
 
 
 @dataclass(frozen=True)
+class LineShown:
+    """A line of a run's log. `tone` is `bad`, `warn` or empty."""
+
+    at: datetime
+    source: str
+    level: str
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class LogShown:
+    run_id: UUID
+    thread_id: str
+    kind: str
+    created_at: datetime
+    lines: list[LineShown]
+    dropped: int
+
+
+@dataclass(frozen=True)
 class RunShown:
     id: UUID
     thread_id: str
@@ -59,6 +80,7 @@ class RunShown:
     is_active: bool
     is_stuck: bool
     attempts: int
+    has_log: bool
 
 
 def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> RunShown:
@@ -85,7 +107,21 @@ def run_of(run: Run, graph: Graph | None, *, upcoming: Iterable[str] = ()) -> Ru
         is_active=run.is_active,
         is_stuck=run.is_stuck,
         attempts=run.attempts,
+        has_log=run.has_log,
     )
+
+
+def log_of(log: RunLog) -> LogShown:
+    """The log comes with its `run`."""
+    lines = [_line(line) for line in log.lines]
+    run = log.run
+    return LogShown(run.pk, run.thread_id, str(RunKind(run.kind).label), run.created_at, lines, log.dropped)
+
+
+def _line(line: Mapping[str, Any]) -> LineShown:
+    is_error = line["level"] in ("ERROR", "CRITICAL") or line["source"] == "stderr"
+    tone = "bad" if is_error else "warn" if line["level"] == "WARNING" else ""
+    return LineShown(datetime.fromisoformat(line["at"]), line["source"], line["level"], line["text"], tone)
 
 
 def _sentence(run: Run) -> str:

@@ -16,8 +16,9 @@ from approvals.actions.threads import whole_values
 from approvals.actions.votes import alterations
 from approvals.compiled import compiled, planned_by_value
 from approvals.counts import Counted, Listed, Read, read
-from approvals.domain import permissions, policies, queries, voters
+from approvals.domain import graphs_here, permissions, policies, queries, voters
 from approvals.domain.answers import BREAKPOINT, choices_of, takes_answer
+from approvals.domain.graphs_here import GraphsHere
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
@@ -188,8 +189,9 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
     step = found.checkpoint_id if found.interrupt_id else ""
     with planned_by_value():
         page, together, others = asked.beside(found.thread_id, found.pk, step)
+    voted_on = edit_context(request, found, graph, editing, **kept_counts(asked))
     return {
-        **edit_context(request, found, graph, editing, **kept_counts(asked)),
+        **voted_on,
         "thread": found.thread,
         "asked_by": asked_by(found),
         "asked_together": [row_of(each) for each in sorted(together, key=_open_first)],
@@ -202,7 +204,7 @@ def page_context(request: Request, found: Approval, graph: Graph | None, editing
         "others": [row_of(each) for each in sorted(others, key=lambda each: each.created_at, reverse=True)],
         "why_not_ask_again": permissions.why_not(request.user, "retry_run"),
         "can_ask_again": found.is_pending and found.interrupt_id and not found.allowed_verdicts,
-        **beside(request, str(found.pk), page),
+        **beside(request, str(found.pk), page, voted_on["here"]),
         **run_context(request, found, graph, page),
     }
 
@@ -224,8 +226,10 @@ def vote_context(request: Request, found: Approval, graph: Graph | None, **also:
             votes=Listed(queries.votes_on(found.pk)),
             openings=Listed(whole_values.openings(found, by)),
             voters=Counted(_voters(found), is_exact=True),
+            **graphs_here.reads(),
             **also,
         )
+    here = GraphsHere(told)
     votes = queries.votes_of(told["votes"])
     tally = tally_of(found, votes, by, voters=told["voters"].number, now=now)
     untrue = alterations.why_not(found, by)  # before the proposal is read: one that nobody made may have any shape
@@ -235,7 +239,8 @@ def vote_context(request: Request, found: Approval, graph: Graph | None, **also:
     choices = approvals.choices_of(found, by, is_voted=is_voted, now=now, untrue=untrue, unopened=unopened)
     return {
         "approval": found,
-        "row": row_of(found),
+        "row": row_of(found, here=here),
+        "here": here,
         "untrue": untrue,
         "tally": tally,
         "seen_parts": opened,
@@ -243,7 +248,7 @@ def vote_context(request: Request, found: Approval, graph: Graph | None, **also:
         "choices": choices,
         "why_not_claim": permissions.why_not(by, "vote") or approvals.why_not_claim(found, by),
         "tally_mark": digest(str(tally))[:12],
-        "choices_mark": digest(str(choices))[:12],
+        "choices_mark": digest(f"{choices} {here.why_gone(found.graph_id)}")[:12],
         **{name: told[name] for name in also},
     }
 

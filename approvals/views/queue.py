@@ -13,9 +13,10 @@ from approvals.actions.people.notices import see_notice
 from approvals.actions.votes import alterations
 from approvals.compiled import planned_by_value
 from approvals.counts import Counted, Listed, Read, Statement, read
-from approvals.domain import permissions, queries
+from approvals.domain import graphs_here, permissions, queries
+from approvals.domain.graphs_here import GraphsHere
 from approvals.domain.permissions import User
-from approvals.models import Approval, Graph, Notice
+from approvals.models import Approval, Notice
 from approvals.presenters.queue import KIND_WORDS, rows_of
 from approvals.views.lists import (
     LISTS_KEPT,
@@ -55,13 +56,14 @@ def list_context(request: Request) -> dict[str, Any]:
     with planned_by_value():
         page, cursor = asked.page()
         told = _beside_rows(replace(asked, cursor=""), is_exact, wants_part(request)).read()
+    here = GraphsHere(told)
     context = {
         "tab": asked.tab,
         "tabs": [(tab, word, told[tab], other_query(request, tab=tab, **FIRST)) for tab, word in TABS.items()],
         "count": told[asked.tab],
         "exact": other_query(request, tab=asked.tab, exact="1"),
         "is_closed": asked.is_closed,
-        "rows": rows_of(page, alterations.altered(page, request.user)),
+        "rows": rows_of(page, alterations.altered(page, request.user), here=here),
         "here": other_query(request, tab=asked.tab),
         "from_list": asked.address,
         "first": other_query(request, cursor="") if request.GET.get("cursor") else "",
@@ -73,8 +75,7 @@ def list_context(request: Request) -> dict[str, Any]:
         "notices": told["notices"],
     }
     if not wants_part(request):
-        graphs = [each["id"] for each in told["graphs"]]
-        context |= {"graphs": graphs, "kinds": KIND_WORDS, "badge": told.get("badge", told["needs"])}
+        context |= {"graphs": here.cards, "kinds": KIND_WORDS, "badge": told.get("badge", told["needs"])}
     return context
 
 
@@ -84,17 +85,14 @@ def _beside_rows(asked: ListAsked, is_exact: bool, is_part: bool) -> Statement:
     return Statement(
         **{tab: asked.count_of(tab, is_exact=is_exact and tab == asked.tab) for tab in TABS},
         notices=Listed(notices_for(asked.by).values("id", "text", "approval_id")[:MOST_NOTICES]),
-        **({} if is_part else _around(asked.by, is_filtered=asked.is_filtered)),
+        **graphs_here.reads(),
+        **({} if is_part or not asked.is_filtered else _around(asked.by)),
     )
 
 
-def _around(by: User, *, is_filtered: bool) -> dict[str, Read]:
-    """Return what the page around the list reads: the graphs to choose from, and the count of the menu.
-
-    Without filters that count is the one of the first tab.
-    """
-    badge = {"badge": Counted(queries.for_menu(by))} if is_filtered else {}
-    return {"graphs": Listed(Graph.objects.order_by("id").values("id")), **badge}
+def _around(by: User) -> dict[str, Read]:
+    """Return what the page around a filtered list reads: the count of the menu. Else that is the one of a tab."""
+    return {"badge": Counted(queries.for_menu(by))}
 
 
 @require_safe
@@ -126,14 +124,14 @@ def side(request: Request) -> HttpResponse:
 def side_context(request: Request, current: str) -> dict[str, Any]:
     asked = came_from(request) or own_list(request.user)
     with planned_by_value():
-        told, (page, _) = read(open_count=kept_counts(asked)["open_count"]), asked.page()
-    return told | beside(request, current, page)
+        told, (page, _) = read(open_count=kept_counts(asked)["open_count"], **graphs_here.reads()), asked.page()
+    return told | beside(request, current, page, GraphsHere(told))
 
 
-def beside(request: Request, current: str, page: list[Approval]) -> dict[str, Any]:
+def beside(request: Request, current: str, page: list[Approval], here: GraphsHere) -> dict[str, Any]:
     """Return the context of the list beside an approval, apart from its count."""
     return {
-        "rows": rows_of(page),
+        "rows": rows_of(page, here=here),
         "current": current,
         "why_not_vote": permissions.why_not(request.user, "vote"),
         "from_list": address_of_list(request),

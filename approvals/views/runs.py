@@ -1,15 +1,19 @@
-"""Retry, give up or cancel a run."""
+"""Retry, give up or cancel a run, and see what its code printed."""
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.actions.runs import controls
 from approvals.actions.votes import repairs
-from approvals.models import Run
-from approvals.views.pages import Request, redirect_after_post
+from approvals.domain import permissions
+from approvals.models import RUN_CONTENT, Run, RunLog
+from approvals.presenters.runs import log_of
+from approvals.views.pages import Request, page_or_part, redirect_after_post
 
 
 @require_POST
@@ -38,6 +42,26 @@ def ask_again(request: Request, thread_id: str) -> HttpResponse:
     repairs.ask_again(thread_id=thread_id, by=request.user)
     messages.success(request, "It is being asked again.")
     return redirect_after_post("thread", thread_id)
+
+
+@require_safe
+def log(request: Request, run_id: UUID) -> HttpResponse:
+    """What the code of a run printed, logged and warned of."""
+    permissions.check_view(request.user)
+    return _log(request, RunLog.objects.filter(run=run_id), run_id=run_id)
+
+
+@require_safe
+def newest_log(request: Request, thread_id: str) -> HttpResponse:
+    """The log of the thread's newest run that has one. The fragment asks again when it is told of lines."""
+    permissions.check_view(request.user)
+    found = RunLog.objects.filter(run__thread=thread_id.replace("\x00", "")).order_by("-run__created_at")
+    return _log(request, found, thread_id=thread_id)
+
+
+def _log(request: Request, found: QuerySet[RunLog], **of: Any) -> HttpResponse:
+    kept = found.select_related("run").defer(*(f"run__{name}" for name in RUN_CONTENT)).first()
+    return page_or_part(request, "log.html", "lines", {"log": log_of(kept) if kept else None, **of})
 
 
 def _back(run: Run) -> HttpResponse:

@@ -15,10 +15,15 @@ from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from approvals.actions.people.sign_in import use_link
+from approvals.conf.programs import typed
 from approvals.errors import Denied
 from approvals.views.pages import Request
 
-_form = LoginView.as_view(template_name="sign_in.html", redirect_authenticated_user=True)
+_form = LoginView.as_view(
+    template_name="sign_in.html",
+    redirect_authenticated_user=True,
+    extra_context={"new_link": typed("signin_link NAME")},
+)
 sign_out = LogoutView.as_view()
 
 

@@ -2,7 +2,7 @@
 // no socket, or its server is not told of changes, they ask every 15 s, and those that show a run every 2 s.
 // A part sends the ETag of the answer that it shows, and is answered 304 while nothing is different.
 (() => {
-  const SHORTEST = { thread: 50 }; // milliseconds between two questions about the same
+  const SHORTEST = { thread: 50, log: 250 }; // milliseconds between two questions about the same
   const SHORTEST_OF_LISTS = 300;
   const EVERY = 15000;
   const EVERY_OF_RUNS = 2000;
@@ -24,7 +24,7 @@
   function tell(name, within = 0) {
     const now = performance.now();
     const soonest = (last[name] ?? -Infinity) + (SHORTEST[name] ?? SHORTEST_OF_LISTS);
-    const rest = name !== "thread" && threadOfPage() ? THREAD_FIRST : 0;
+    const rest = name !== "thread" && name !== "log" && threadOfPage() ? THREAD_FIRST : 0;
     const at = Math.max(now + rest + Math.random() * within, soonest);
     if (pending[name]?.at <= at) return;
     clearTimeout(pending[name]?.timer);

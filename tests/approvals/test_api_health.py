@@ -30,6 +30,14 @@ def test_health_is_asked_without_signing_in(console: Console) -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+def test_a_probe_may_name_any_host_and_nobody_else(console: Console) -> None:
+    answers = {
+        path: httpx.get(f"{console.url}{path}", headers={"Host": "10.0.0.7:8000"}).status_code
+        for path in ("/healthz", "/readyz", "/", "/api/docs")
+    }
+    assert answers == {"/healthz": 200, "/readyz": 200, "/": 400, "/api/docs": 400}
+
+
 def test_without_redis_people_can_still_decide(console: Console, own_console: Callable[..., Console]) -> None:
     redis_url = f"redis://127.0.0.1:{free_port()}/0"
     other = own_console("--no-worker", DATABASE_URL=os.environ["DATABASE_URL"], REDIS_URL=redis_url).start()

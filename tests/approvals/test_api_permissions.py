@@ -53,6 +53,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/threads/{thread_id}/runs": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}/join": EVERYONE_READS,
+    "GET /api/runs/{run_id}/log": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}/stream": EVERYONE_READS,
     "GET /api/threads/{thread_id}/stream": EVERYONE_404,
     "POST /api/assistants/search": EVERYONE_READS,

@@ -238,8 +238,13 @@ def test_a_thread_of_a_graph_that_nobody_knows_says_so(console: Console, databas
     builder.add_node("nobody_knows", graphs.left)
     builder.add_edge(START, "nobody_knows")
     builder.add_edge("nobody_knows", END)
-    thread_id = f"t-{uuid.uuid4()}"
-    outside.run(database, builder.compile(), thread_id, {"text": "x"})
+    thread_id, finished = f"t-{uuid.uuid4()}", f"t-{uuid.uuid4()}"
+    outside.run(database, builder.compile(interrupt_before=["nobody_knows"]), thread_id, {"text": "x"})
+    outside.run(database, builder.compile(), finished, {"text": "x"})
+    found = until(console, finished, "done")
+    assert (found["health"], found["sentence"].split(":")[0]) == ("done", "It has reached its end where it ran")
+    with console.api("erin") as erin:
+        assert erin.get(f"/threads/{finished}").json()["status"] == "idle"
     found = until(console, thread_id, "no_graph")
     assert (found["health"], found["actions"][0]["action"]) == ("unknown", "graph")
     assert found["actions"][1]["action"] == "clean"

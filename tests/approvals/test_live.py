@@ -80,7 +80,8 @@ def test_a_page_is_told_what_changed_before_its_socket_was_open(console: Console
     time.sleep(2.5)  # a message may be so late
     for age, expected in ((0, set()), (20_000, {"queue", "thread"}), ("x", {"queue", "thread"})):
         with socket_of("alice", thread=thread_id, age=age) as socket:
-            assert told(socket) == expected, age
+            # Whether it has missed lines of a log is not known if the console has just started.
+            assert told(socket) - {"log"} == expected, age
 
 
 def test_pages_are_told_when_a_claim_ends(console: Console, socket_of: Open) -> None:

@@ -55,6 +55,35 @@ def _approve_all(payload: Any) -> Any:
     return {"decisions": [{"type": "approve"} for _ in payload["action_requests"]]}
 
 
+def _of_mail(payload: Any) -> Any:
+    """Say something about the mail, answer the question, edit what is sent, and take the meeting as it is."""
+    request = payload[0]["action_request"]
+    match request["action"]:
+        case "write_email":
+            edited = {**request["args"], "content": "Gladly."}
+            return [{"type": "edit", "args": {"action": "write_email", "args": edited}}]
+        case "schedule_meeting":
+            return [{"type": "accept", "args": None}]
+        case "ask_question":
+            return [{"type": "response", "args": "On Friday."}]
+    return [{"type": "response", "args": "Say yes."}]
+
+
+def _of_deep(payload: Any) -> Any:
+    """Edit files and mails, approve the rest, and have the second of two mails rejected."""
+    decisions: list[Any] = []
+    for request in payload["action_requests"]:
+        name, args = request["name"], request["args"]
+        if args.get("subject") == "Two":
+            decisions.append({"type": "reject", "message": "One is enough."})
+        elif name in ("write_file", "send_mail") and "/secrets/" not in str(args.get("file_path")):
+            change = {"content": "# Short\n"} if name == "write_file" else {"body": "See the file."}
+            decisions.append({"type": "edit", "edited_action": {"name": name, "args": {**args, **change}}})
+        else:
+            decisions.append({"type": "approve"})
+    return {"decisions": decisions}
+
+
 TYPED_CHAT = {
     "input-messages--items": "0",
     "input-messages-0--pick": "0",
@@ -140,4 +169,19 @@ CASES: list[Case] = [
     Case("lines", [{"topic": "x"}], lambda payload: [{"sku": "A", "count": 2}, {"sku": "B"}]),
     Case("code", [{"messages": CHAT}], _approve_all),
     Case("structured", [{"messages": CHAT}], _approve_all),
+    Case("t_react", [{"messages": CHAT}], _approve_all),
+    Case(
+        "t_react",
+        [{"messages": CHAT}],
+        _approve_all,
+        more={"context": {"system_prompt": "Be brief.", "model": "big", "max_search_results": 1}},
+        name="context",
+    ),
+    Case("t_memory", [{"messages": CHAT}, {"messages": [["user", "What do you know?"]]}]),
+    Case("t_memory", [{"messages": CHAT}], more={"context": {"user_id": "ana"}}, name="context"),
+    *(
+        Case("t_email", [{"email_input": {"subject": subject, "body": "Noon."}, "messages": []}], _of_mail, name=name)
+        for subject, name in (("Lunch", ""), ("Lunch?", "to respond to"), ("Sale", "to ignore"))
+    ),
+    *(Case(graph, [{"messages": CHAT}], _of_deep) for graph in ("t_deep", "t_deep_below", "t_deep_permitted")),
 ]

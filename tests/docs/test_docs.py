@@ -97,7 +97,7 @@ def test_no_page_names_a_host_packages_come_from_or_a_path_of_one_machine() -> N
 
 
 def test_the_lock_has_a_hash_for_each_package_and_names_no_host() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "tests/docs/linters.lock"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         packages = re.findall(r"^[a-z0-9-]+==.*\\$", text, re.MULTILINE)

@@ -24,6 +24,7 @@ from approvals import audit
 from approvals.audit import folder, notes
 from approvals.audit.chain import GENESIS, entry_hash
 from approvals.audit.notes import BadNote, Key, Note
+from approvals.conf.programs import typed
 from approvals.errors import Unavailable
 from approvals.models import AuditEntry, AuditHead, SignedHead
 
@@ -34,7 +35,7 @@ EVERY_ENTRIES = 100
 MOST_LISTED = 1_000
 """Most entries that one note lists; a burst makes several notes."""
 CUT = "The file of signed heads was cut. Bring it back, or move it away: it is then written anew."
-VERIFY = "Type: manage.py verify_audit_log"
+VERIFY = f"Type: {typed('verify_audit_log')}"
 LOCK = 0x617564697400
 DUE = """
 SELECT coalesce(head.seq - signed.size >= %s OR signed.signed_at < clock_timestamp() - make_interval(secs => %s), true)

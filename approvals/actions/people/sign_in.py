@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from approvals import audit
 from approvals.audit import rows
 from approvals.compiled import compiled
+from approvals.conf.programs import typed
 from approvals.domain import permissions
 from approvals.errors import LinkUsed
 from approvals.models import ApiToken, SignInLink
@@ -32,7 +33,8 @@ def use_link(token: str) -> AbstractUser:
     with transaction.atomic():
         link = SignInLink.objects.select_for_update().filter(token_digest=_digest(token), expires_at__gt=Now()).first()
         if link is None or not link.user.is_active:
-            raise LinkUsed("This link was used before or has expired. Make a new one: manage.py signin_link NAME.")
+            new = typed("signin_link NAME")
+            raise LinkUsed(f"This link was used before or has expired. Make a new one: {new}.")
         user = link.user
         link.delete()
     assert isinstance(user, AbstractUser)

@@ -19,11 +19,12 @@ from agentcore.graphs.resume import INVALID_EDIT
 from agentcore.graphs.runs import RunContext
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain.errors import CannotEdit, CannotFork, FactoryFailed, FenceLost, OtherGraph, UnreadableThread
+from agentcore.plain.kept_lines import kept_by
 from agentcore.plain.masks import Mask
 from agentcore.plain.types import Failed, Outcome
 from agentcore.testing.failpoints import reach
 from approvals import audit
-from approvals.actions.runs import leases, settling, taking
+from approvals.actions.runs import leases, run_logs, settling, taking
 from approvals.actions.runs.broadcasts import Broadcast, broadcasting
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.steps import Steps
@@ -73,9 +74,12 @@ async def _carry_out(taken: TakenRun) -> None:
     graph = with_gates(graph, taken.options)
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     steps = Steps(taken)
+    if taken.attempts > 1:
+        await in_database(run_logs.go_on)(steps.log, taken.run_id)
     try:
         async with broadcasting(taken) as broadcast:
-            outcome = await _run(work, worker, steps, broadcast, head_at_stop)
+            with kept_by(steps.log):
+                outcome = await _run(work, worker, steps, broadcast, head_at_stop)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
@@ -141,6 +145,7 @@ def _context(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_st
         run_key=RUN_KEY,
         before_entering=partial(_note_entered, taken),
         on_step=steps.note,
+        mask=steps.mask,
         before_outcome=head_at_stop.read,
         watch=steps.watch,
         is_retried=taken.attempts > 1,

@@ -18,7 +18,7 @@ from agentcore.plain.tables import Head
 from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from agentcore.testing.failpoints import reach
 from approvals import audit, last_writes
-from approvals.actions.runs import audit_entries, interference, leases, taking
+from approvals.actions.runs import audit_entries, interference, leases, run_logs, taking
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.taken import TakenRun, Work
 from approvals.actions.threads import indexing, records
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 5
 _WRITTEN = ("status", "resume_from", "is_edited", "bound", "interfered", "error", "problem", "ended_at", "updated_at")
-_STEPS = ("steps", "calls")
+_STEPS = ("steps", "calls", "has_log")
 NOT_STORABLE = "What the agent asks, or its state, holds something that the database cannot keep. Look at the agent."
 
 
@@ -107,7 +107,9 @@ def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None, steps: M
     """Store it, unless the worker has lost the thread. `seen` is None if the thread could not be read."""
     # What is large and stays as it is, now that the run has stopped, is read before the lock.
     [run] = _run(pk=UUID(taken.run_id))
-    for name, value in (steps or {}).items():
+    told = dict(steps or {})
+    log = told.pop("log", None)
+    for name, value in told.items():
         setattr(run, name, value)
     deviations = _deviations(run)
     Thread.objects.lock(taken.thread_id)
@@ -123,7 +125,10 @@ def store(taken: TakenRun, outcome: Outcome, seen: records.Seen | None, steps: M
         interference.note(run, has_others=has_others, since=taken.resume_from or taken.stood_at)
     if run.decision and run.decision.edits and not _is_refused(outcome):
         audit_entries.append("state.edited", run, approval=str(run.decision.approval_id), by=run.started_by)
+    run.has_log = run.has_log or log is not None
     _store_outcome(run, outcome, seen)
+    if log is not None:
+        last_writes.write(run_logs.AT_END_SQL, run_logs.params_at_end(taken.run_id, log))
     _store_thread(thread, run, outcome, seen)
 
 

@@ -18,7 +18,7 @@ from approvals.enums import ACTIVE_RUNS, STUCK_RUNS, ApprovalStatus, RunStatus, 
 from approvals.errors import Gone, Invalid, NotFound
 from approvals.jobs import job_queue
 from approvals.live import events
-from approvals.models import Approval, Decision, Draft, Run, Thread, TrialResult, Vote
+from approvals.models import Approval, Decision, Draft, Run, RunLog, Thread, TrialResult, Vote
 
 BATCH_SIZE = 500
 """Most rows of each table that one transaction deletes: longer transactions would block writers."""
@@ -201,5 +201,7 @@ def _erase(thread: Thread, why: str) -> audit.Told:
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now
     )
     rows |= {audit.key_of(run): {"status": RunStatus.CANCELLED.value} for run in given_up}
-    Run.objects.filter(thread=thread).update(**EMPTIED["run"], problem="", steps=[], calls=[], metadata={})
+    emptied = EMPTIED["run"]
+    Run.objects.filter(thread=thread).update(**emptied, problem="", steps=[], calls=[], has_log=False, metadata={})
+    RunLog.objects.filter(run__thread=thread).delete()
     return rows

@@ -11,7 +11,7 @@ from approvals import audit
 from approvals.domain import permissions
 from approvals.domain.permissions import User
 from approvals.errors import NotFound
-from approvals.models import Approval, AuditEntry, Decision, Reading, Run, Thread, Vote
+from approvals.models import Approval, AuditEntry, Decision, Reading, Run, RunLog, Thread, Vote
 
 VERSION = 1
 _AT_ONCE = 20
@@ -21,8 +21,9 @@ _AT_ONCE = 20
 def export_thread(out: IO[str], *, thread_id: str, by: User) -> int:
     """Write everything the console has of a thread to `out`; return the number of lines. Raises Denied or NotFound.
 
-    Each line has a `kind`: `export` first; then `thread`, its `reading`, each `approval`, `vote`, `decision`, `run` and
-    `entry` of the audit log with its `row`; `end` with the number of lines. A file without `end` was cut off.
+    Each line has a `kind`: `export` first; then `thread`, its `reading`, each `approval`, `vote`, `decision`, `run`,
+    `run_log` and `entry` of the audit log with its `row`; `end` with the number of lines. A file without `end` was cut
+    off.
     """
     permissions.check_force_clean(by)
     if not Thread.objects.filter(pk=thread_id).exists():
@@ -45,6 +46,7 @@ def _rows(thread_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         ("vote", Vote.objects.filter(approval__thread_id=thread_id).select_related("voter").order_by("created_at")),
         ("decision", Decision.objects.filter(approval__thread_id=thread_id).order_by("decided_at")),
         ("run", Run.objects.filter(thread_id=thread_id).order_by("created_at")),
+        ("run_log", RunLog.objects.filter(run__thread_id=thread_id).order_by("run__created_at")),
         ("entry", AuditEntry.objects.filter(thread_id=thread_id).order_by("seq")),
     ]
     for kind, rows in found:

@@ -13,7 +13,7 @@ from agentcore.plain.tables import Head
 from agentcore.plain.types import Look, Snapshot, Traits
 from approvals import checkpoints
 from approvals.actions.threads import records
-from approvals.actions.threads.records import FoundBinding
+from approvals.actions.threads.records import FoundBinding, Unread
 from approvals.database import in_database
 from approvals.domain import bindings
 from approvals.domain.bindings import Uncertain
@@ -35,12 +35,13 @@ async def index_thread(thread_id: str) -> None:
         bond = await _bond(worker, thread_id, head)
         graph_id = bond.graph_id
         if bond.uncertain:
-            return await _list_unread(worker, thread_id, bond, head, bond.uncertain.why)
+            return await _list_unread(worker, thread_id, bond, head, bond.uncertain.why, may_have_ended=True)
         graph = worker.graphs.get(graph_id)
         if graph is None and await in_database(Graph.objects.filter(pk=graph_id).exists)():
             return await in_database(_hand_on)(thread_id, graph_id)
         if graph is None:
-            return await _list_unread(worker, thread_id, bond, head, bindings.graph_gone(graph_id))
+            gone = bindings.graph_gone(graph_id)
+            return await _list_unread(worker, thread_id, bond, head, gone, may_have_ended=True)
         try:
             graph = with_gates(graph, bond.options)
             snapshot = await snapshots.snapshot(graph, worker.saver(graph_id), thread_id)
@@ -105,8 +106,15 @@ def _uncertain(why: str, look: Look, graphs: dict[str, Traits]) -> Uncertain:
 
 
 async def _list_unread(
-    worker: runtime.WorkerRuntime, thread_id: str, bond: FoundBinding, head: Head, problem: str
+    worker: runtime.WorkerRuntime,
+    thread_id: str,
+    bond: FoundBinding,
+    head: Head,
+    problem: str,
+    *,
+    may_have_ended: bool = False,
 ) -> None:
+    """List a thread without its graph. It is done if nothing of it waits or failed, where no more is to be known."""
     found = await _looked(worker, thread_id, head.checkpoint_id)
     values = found.values if found else {}
     here = [worker.graphs[bond.graph_id]] if bond.graph_id in worker.graphs else worker.graphs.values()
@@ -115,7 +123,9 @@ async def _list_unread(
     if bond.uncertain:
         questions = tuple(mask.anywhere(list(bond.uncertain.questions)))
         bond = replace(bond, uncertain=replace(bond.uncertain, questions=questions))
-    await in_database(records.store_unreadable)(thread_id, bond, head, problem, mask.state(values))
+    has_ended = may_have_ended and found is not None and found.has_ended
+    listed = Unread(head, problem, mask.state(values), has_ended)
+    await in_database(records.store_unread)(thread_id, bond, listed)
 
 
 async def _looked(worker: runtime.WorkerRuntime, thread_id: str, checkpoint_id: str | None = None) -> Look | None:

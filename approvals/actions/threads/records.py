@@ -60,6 +60,16 @@ class Seen:
     bound: Bound | None
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A thread as it was read without its graph: which node runs next is not known, only whether one may."""
+
+    head: Head
+    problem: str
+    state: dict[str, Any]
+    has_ended: bool
+
+
 @audit.transaction()
 def store_if_free(
     bond: FoundBinding, snapshot: Snapshot, pauses: list[Pause], head: Head | None, bound: Bound | None
@@ -557,16 +567,17 @@ def store_gone(thread_id: str) -> None:
 
 
 @audit.transaction()
-def store_unreadable(thread_id: str, bond: FoundBinding, head: Head, problem: str, state: dict[str, Any]) -> None:
-    """List an unreadable thread with the reason and its content. Which node runs next is not known."""
-    thread = _locked(thread_id)
+def store_unread(thread_id: str, bond: FoundBinding, unread: Unread) -> None:
+    """List a thread that nobody can read with its graph, with the reason and its content."""
+    thread, head = _locked(thread_id), unread.head
     is_free = thread.cleaned_at is None and not Run.objects.hold(thread)
     if is_free and _tie(thread, bond, head):
         thread.unbound = bond.uncertain.as_dict() if bond.uncertain else None
-        thread.checkpoint_id, thread.problem = head.checkpoint_id, problem
-        thread.state, thread.next, thread.step, thread.blocked = state, [], None, []
+        thread.checkpoint_id, thread.problem = head.checkpoint_id, unread.problem
+        thread.state, thread.next, thread.step, thread.blocked = unread.state, [], None, []
         thread.is_poisoned = False
-        thread.status, thread.updated_at = ThreadStatus.ERROR, timezone.now()
+        thread.status = ThreadStatus.IDLE if unread.has_ended else ThreadStatus.ERROR
+        thread.updated_at = timezone.now()
         thread.save()
         events.publish(thread_id=thread_id)
         _close_others(_open(thread_id=thread_id), keep=[])

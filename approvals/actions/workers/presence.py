@@ -12,8 +12,10 @@ from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from psycopg_pool import PoolTimeout
 
+from agentcore.plain.errors import RegistryError
 from approvals.actions.runs import leases
-from approvals.models import Worker
+from approvals.live import events
+from approvals.models import Graph, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,25 @@ def broken_graphs() -> dict[str, str]:
     alive = Worker.objects.filter(seen_at__gt=Now() - _ALIVE_FOR).exclude(broken={})
     found = {graph_id: told for broken in alive.values_list("broken", flat=True) for graph_id, told in broken.items()}
     return dict(sorted(found.items()))
+
+
+def graphs_at_work() -> set[str]:
+    """Return the graphs of all workers that are alive."""
+    alive = Worker.objects.filter(seen_at__gt=Now() - _ALIVE_FOR).values_list("graphs", flat=True)
+    return {graph_id for graphs in alive for graph_id in graphs}
+
+
+def check_kept(broken: Mapping[str, str]) -> None:
+    """Raise RegistryError if a graph is broken that a worker has: that one is to go on with it."""
+    if lost := sorted(graphs_at_work() & broken.keys()):
+        raise RegistryError("\n".join(broken[graph_id] for graph_id in lost))
+
+
+def forget_graphs_of_nobody() -> None:
+    """Delete the cards of graphs that no worker has any more; do nothing while there is no worker."""
+    if at_work := graphs_at_work():
+        Graph.objects.exclude(pk__in=at_work).delete()
+        events.publish_to_all()
 
 
 def _keep(graphs: list[str], broken: dict[str, str], stopped: threading.Event) -> None:

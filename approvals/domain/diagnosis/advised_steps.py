@@ -1,8 +1,9 @@
 """The steps that a diagnosis offers: who may take each, and which call does it."""
 
+from approvals.conf.programs import typed
 from approvals.domain.diagnosis.facts import AdvisedStep, Asked, Facts, RunFacts
 
-WORKER_COMMAND = "manage.py procrastinate worker"
+WORKER_COMMAND, BOTH_COMMAND = typed("procrastinate worker"), typed("serve")
 
 
 def decide(asked: Asked) -> AdvisedStep:
@@ -79,7 +80,7 @@ def need_worker(f: Facts) -> tuple[AdvisedStep, ...]:
         return ()
     if f.is_graph_gone:
         return (add_graph(f),)
-    return (operate("worker", "Start a worker", f"{WORKER_COMMAND}, or manage.py serve", "whoever runs the console"),)
+    return (operate("worker", "Start a worker", f"{WORKER_COMMAND}, or {BOTH_COMMAND}", "whoever runs the console"),)
 
 
 def wait_for_lease(left: str) -> AdvisedStep:

@@ -130,6 +130,15 @@ def _moved(f: Facts) -> Diagnosis | None:
     return Diagnosis(Health.UNKNOWN, "moved", told, steps, is_moving=not need, word="Being read")
 
 
+def _ended_elsewhere(f: Facts) -> Diagnosis | None:
+    """It has no graph here, and needs none any more."""
+    if not (f.unbound or f.is_unread) or f.status != ThreadStatus.IDLE:
+        return None
+    told = "It has reached its end where it ran: nothing of it waits, and nothing failed."
+    told = f"{told} {ended(f.unbound or f.problem)}"
+    return Diagnosis(Health.DONE, "done", told, (do.clean(f),), is_moving=True)
+
+
 def _unbound(f: Facts) -> Diagnosis | None:
     if not f.unbound:
         return None
@@ -320,6 +329,7 @@ _JUDGES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
     _queued,
     _deleted,
     _moved,
+    _ended_elsewhere,
     _unbound,
     _unread,
     _poisoned,

@@ -5,30 +5,19 @@ import itertools
 import os
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.models import AbstractUser
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentcore.demo.cases import Case, iter_cases
 from agentcore.plain.errors import AgentCoreError, CheckpointsElsewhere
-from approvals.actions.people import changes
 from approvals.actions.runs.execution import execute_run
 from approvals.actions.runs.starts import start_run
 from approvals.actions.threads.creation import create_thread
 from approvals.actions.workers.cards import publish_graphs
-from approvals.enums import Role
 from approvals.jobs import runtime
-from approvals.management.people import link_for
+from approvals.management.people import links_of, make_people
 from approvals.models import Run, Thread
 
-PEOPLE = {
-    "alice": Role.REVIEWER,
-    "bob": Role.REVIEWER,
-    "carol": Role.REVIEWER,
-    "olga": Role.OPERATOR,
-    "erin": Role.AUDITOR,
-    "root": Role.ADMIN,
-}
 DEFAULT_THREADS = 16
 _AT_A_TIME = 8
 
@@ -43,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *, threads: int, links: bool, **options: Any) -> None:
         if threads < 0:
             raise CommandError("--threads is how many there shall be: 0 or more.")
-        people = {name: _make(name, role) for name, role in PEOPLE.items()}
+        people = make_people()
         try:
             runs = self._start(threads, publish_graphs(), by=people["olga"])
             where = _run_now(runs) if runs else ""
@@ -51,39 +40,13 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         self.stdout.write(f"The demo is loaded: {len(runs)} new threads.{where}")
         if links:
-            self._print_links(people)
+            self.stdout.write(links_of(people))
 
     def _start(self, count: int, known: list[str], *, by: AbstractUser) -> list[Run]:
         """Start the first `count` cases that are not there yet, so that loading twice changes nothing."""
         cases = [case for case in itertools.islice(iter_cases(count), count) if case.graph_id in known]
         there = set(Thread.objects.filter(pk__in=[_thread_id(case) for case in cases]).values_list("pk", flat=True))
         return [_start_case(case, by) for case in cases if _thread_id(case) not in there]
-
-    def _print_links(self, people: dict[str, AbstractUser]) -> None:
-        self.stdout.write("\nSign in with a link (each works once, on this machine only):\n")
-        for name, user in people.items():
-            self.stdout.write(f"  {name:6} {PEOPLE[name].value:9} {link_for(user)}")
-        self.stdout.write("")
-
-
-def _make(name: str, role: Role) -> AbstractUser:
-    if changes.is_guarded():
-        return _found(name, role)
-    user, is_new = get_user_model().objects.get_or_create(username=name, defaults={"first_name": name.capitalize()})
-    if is_new:
-        user.set_unusable_password()
-        user.is_superuser = user.is_staff = role == Role.ADMIN
-        user.save()
-    user.groups.add(Group.objects.get(name=role))
-    return user
-
-
-def _found(name: str, role: Role) -> AbstractUser:
-    """Return the existing person: under the two-admin rule no command creates people."""
-    user = get_user_model().objects.filter(username=name, groups__name=role).first()
-    if user is None:
-        raise CommandError(f"The two-admin rule is on: {name} must be made {role} on the pages of admins.")
-    return user
 
 
 def _thread_id(case: Case) -> str:

@@ -92,7 +92,13 @@ def errors_page() -> str:
 def commands_page() -> str:
     names = sorted(name for name, app in get_commands().items() if app == OURS)
     rows = ([f"`manage.py {name}`", load_command_class(OURS, name).help or ""] for name in names)
-    return "# Commands\n\n`manage.py NAME --help` lists the options.\n\n" + _table(["command", "does"], rows)
+    told = (
+        "# Commands\n\n`manage.py NAME --help` lists the options. Where the package is installed, type"
+        " `countersign manage NAME`; `countersign dev` and `countersign serve` are short for those two, and"
+        " `countersign worker` for `countersign manage procrastinate worker`. What `countersign` keeps lies in"
+        " `.countersign/` of the folder that it is started in.\n\n"
+    )
+    return told + _table(["command", "does"], rows)
 
 
 def _choices(choices: Any) -> Iterator[list[str]]:

@@ -8,10 +8,12 @@ from procrastinate import cli
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.management.commands.procrastinate import Command as ProcrastinateCommand
 
+from agentcore.plain import kept_lines
 from agentcore.plain.errors import AgentCoreError
 from approvals import checkpoints
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
+from approvals.conf.programs import told, typed
 from approvals.jobs import job_queue, runtime
 from approvals.jobs.answering import answering
 from approvals.jobs.worker import queues
@@ -23,12 +25,12 @@ class Command(ProcrastinateCommand):
             super().handle(*args, **kwargs)
             return
         if why := checkpoints.why_one_process():
-            raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
+            raise CommandError(f"{why} Web and worker cannot be two. Type: {typed('serve')}")
         try:
             publish_graphs()
             graphs = runtime.load_graphs()
         except AgentCoreError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(told(str(error))) from error
         kwargs["queues"] = kwargs.get("queues") or queues()
         here = [graph_id for graph_id in graphs if job_queue.graph_queue(graph_id) in kwargs["queues"]]
         options = {name: value for name, value in kwargs.items() if name not in self._django_options}
@@ -38,5 +40,10 @@ class Command(ProcrastinateCommand):
 
 
 async def _work(graph_ids: list[str], options: dict[str, Any]) -> None:
+    with kept_lines.caught():
+        await _answer_and_work(graph_ids, options)
+
+
+async def _answer_and_work(graph_ids: list[str], options: dict[str, Any]) -> None:
     async with answering(graph_ids):
         await cli.execute_command({**options, "app": app})

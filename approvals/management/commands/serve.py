@@ -11,7 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from approvals import checkpoints
+from approvals.conf.programs import typed
 from approvals.management import serving, supervisor
+from approvals.management.listening import listen, told_of
+from approvals.management.serving import Orders
 from approvals.management.supervisor import Duty
 
 
@@ -27,22 +30,21 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int, no_worker: bool, demo: bool, **options: Any) -> None:
         duties = _duties(no_worker=no_worker)
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-        listening = _listen(host, port)
+        listening = listen(host, port)
         if demo:
             call_command("migrate", verbosity=0)
             call_command("setup_checkpointer", verbosity=0)
             call_command("demo", links=True)
         on_ready = partial(self._tell, listening)
         if len(duties) == 1:
-            serving.serve(duties[0], listening, on_ready)
+            serving.serve(Orders(duties[0], on_ready), listening)
         else:
             serving.check_database()
             connections.close_all()
             sys.exit(supervisor.run(duties, listening, on_ready))
 
     def _tell(self, listening: socket.socket) -> None:
-        host, port = listening.getsockname()[:2]
-        self.stdout.write(f"Countersign serves on http://{host}:{port}  (Ctrl-C stops it)")
+        self.stdout.write(told_of(listening))
         self.stdout.flush()
 
 
@@ -50,22 +52,9 @@ def _duties(*, no_worker: bool) -> list[Duty]:
     """Return what each process does. Checkpoints in SQLite or in memory allow one process."""
     if why := checkpoints.why_one_process():
         if no_worker:
-            raise CommandError(f"{why} Web and worker cannot be two. Type: manage.py serve")
+            raise CommandError(f"{why} Web and worker cannot be two. Type: {typed('serve')}")
         return [Duty.BOTH]
     web, workers = settings.WEB_PROCESSES, settings.WORKER_PROCESSES
     if no_worker:
         return [Duty.WEB] * web
     return [Duty.WEB] * web + [Duty.WORKER] * workers if workers else [Duty.BOTH] * web
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port first. Otherwise people could get sign-in links to a server that is another."""
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # asyncio does this for sockets it makes itself. Without it each answer waits 40 ms for the client's ACK.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listening
-    except OSError as error:
-        raise CommandError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Is another server there? Type: PORT={port + 1} make run"
-        ) from error

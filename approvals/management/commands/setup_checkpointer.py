@@ -13,6 +13,7 @@ from agentcore.plain.urls import Memory, Postgres, Sqlite
 from agentcore.savers import opening, setup, sqlite, stores
 from agentcore.savers.serializers import strict_serializer
 from approvals import checkpoints
+from approvals.conf.programs import told
 from approvals.jobs import runtime
 
 
@@ -25,14 +26,14 @@ class Command(BaseCommand):
     def handle(self, *, timeout: float, verbosity: int, **options: Any) -> None:
         try:
             runtime.check_serializers()
-            told = asyncio.run(_set_up(timeout))
+            done = asyncio.run(_set_up(timeout))
         except (DatabaseUnreachable, OperationalError, PoolTimeout) as error:
             where = "CHECKPOINT_URL or, where that is unset, DATABASE_URL"
             raise CommandError(f"The checkpoint database does not answer; see {where}. {error}") from error
         except AgentCoreError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(told(str(error))) from error
         if verbosity:
-            self.stdout.write(told)
+            self.stdout.write(done)
 
 
 async def _set_up(timeout_seconds: float) -> str:

@@ -12,7 +12,7 @@ def unlogged(table: str) -> migrations.RunSQL:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("approvals", "0024_runs_of_clients")]
+    dependencies = [("approvals", "0025_runs_of_clients")]
 
     operations = [
         migrations.CreateModel(

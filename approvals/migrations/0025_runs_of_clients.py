@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0023_options_and_broken_graphs"),
+        ("approvals", "0024_run_log"),
     ]
 
     operations = [
