@@ -1,5 +1,6 @@
 """`command.resume` is a vote: of the person whose token it is, on what the thread asks, under its policy."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -219,3 +220,24 @@ async def test_a_command_does_nothing_but_answer(console: Console, alice: LangGr
         await answer(alice, asked, 1, checkpoint_id="1ef00000-0000-6000-8000-000000000000")
     assert read(console, asked)["votes"] == []
     await answer(alice, asked, 1, input={}, checkpoint={"checkpoint_id": asked["checkpoint_id"], "checkpoint_ns": ""})
+
+
+async def test_of_two_who_answer_at_once_one_decides(console: Console, alice: LangGraphClient) -> None:
+    asked = console.pause("asking", {"text": "Ada"})
+    async with sdk(console, "bob") as bob:
+        came = await asyncio.gather(answer(alice, asked, 1), answer(bob, asked, 2), return_exceptions=True)
+    [late] = [each for each in came if isinstance(each, ConflictError)]
+    assert (
+        told(late)["code"] in ("already_decided", "busy", "stale") and sum(isinstance(each, dict) for each in came) == 1
+    )
+    console.run_of(asked["id"])
+    assert len(read(console, asked)["votes"]) == 1
+
+
+async def test_a_run_without_input_passes_no_breakpoint(console: Console) -> None:
+    asked = console.pause("gated", {"text": "x"})
+    for name in ("olga", "alice"):
+        async with sdk(console, name) as client:
+            with pytest.raises((ConflictError, PermissionDeniedError)):
+                await client.runs.create(asked["thread_id"], "gated", input=None)
+    assert read(console, asked)["status"] == "pending"
