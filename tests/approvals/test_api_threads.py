@@ -230,3 +230,12 @@ async def test_a_history_says_what_tasks_returned_without_secrets(console: Conso
     assert [each["account"]["host"] for each in results if "account" in each] == ["h"], "the input"
     for name, value in (("api_key", short), ("token", "t-9z")):
         assert value not in json.dumps([each for each in results if "account" in each]), name
+
+
+async def test_a_removed_thread_keeps_no_metadata_of_its_runs(console: Console, operator: LangGraphClient) -> None:
+    thread_id = (await operator.threads.create())["thread_id"]
+    run = await operator.runs.create(thread_id, "gated", input={"text": "x"}, metadata={"who": "canary"})
+    console.pending(thread_id)
+    async with sdk(console, "root") as admin:
+        await admin.threads.delete(thread_id, params={"reason": "Test data."})
+    assert (await operator.runs.get(thread_id, run["run_id"]))["metadata"] == {}
