@@ -500,4 +500,5 @@ def test_a_stream_stays_open_while_another_worker_takes_the_run_over(
             text = stream.read().decode()
     values = [json.loads(each) for each in re.findall(r"event: values\r\ndata: (.*)\r\n", text)]
     assert [len(each["notes"]) for each in values] == [0, 1, 1, 2, 2, 3], "it begins with where the thread stands"
+    assert ": heartbeat\r\n\r\n" in text, "meanwhile the client is told that it is still connected"
     assert text.endswith('event: end\r\ndata: {"status": "success"}\r\n\r\n')

@@ -32,8 +32,10 @@ from approvals.models import Run, StreamPart
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 5.0
-"""A client that hears nothing for longer believes that its connection is lost."""
+HEARTBEAT_SECONDS = 4.0
+"""A client that hears nothing for much longer believes that its connection is lost."""
+_LOOK_SECONDS = 5.0
+"""What was not heard of is found so much later."""
 CHECKED_SECONDS = min(30.0, settings.SOCKET_CHECK_SECONDS)
 """Whether the person may still see it is asked this often."""
 LONGEST_SECONDS = 8 * 3600.0
@@ -86,10 +88,12 @@ class _Stream(ABC):
             while not self.is_over:
                 noted.clear()
                 for told in await in_database(self.look)():
+                    clock.did("tell")
                     yield told
                 if self.is_over or outlets.is_closing() or clock.is_past(LONGEST_SECONDS):
                     return
-                if not await _wait(noted):
+                await _wait(noted)
+                if clock.is_due("tell", HEARTBEAT_SECONDS):
                     yield Heartbeat
                 await self._keep_up(clock)
 
@@ -133,6 +137,9 @@ class _Duties:
     def is_past(self, seconds: float) -> bool:
         return self._loop.time() - self._began > seconds
 
+    def did(self, what: str) -> None:
+        self._done[what] = self._loop.time()
+
     def is_due(self, what: str, seconds: float) -> bool:
         now = self._loop.time()
         if now - self._done.get(what, self._began) < seconds:
@@ -141,16 +148,12 @@ class _Duties:
         return True
 
 
-async def _wait(noted: asyncio.Event) -> bool:
-    """Wait until something is announced, or for a while. Return False if nothing was."""
-    seconds = HEARTBEAT_SECONDS if relay.is_up() else _UNHEARD_SECONDS
-    try:
-        async with asyncio.timeout(seconds):
+async def _wait(noted: asyncio.Event) -> None:
+    """Wait until something is announced, or for a while."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_SECONDS if relay.is_up() else _UNHEARD_SECONDS):
             await noted.wait()
-    except TimeoutError:
-        return not relay.is_up()
-    await asyncio.sleep(_REST_SECONDS)  # what comes at the same time is read at once
-    return True
+            await asyncio.sleep(_REST_SECONDS)  # what comes at the same time is read at once
 
 
 @dataclass
