@@ -264,7 +264,7 @@ async def test_the_stream_of_a_thread_has_each_run_whoever_starts_it(
 ) -> None:
     await operator.runs.wait(thread_id, "talking", input=HELLO)
     stream = await operator.threads.join_stream(thread_id)
-    lifecycle = await operator.threads.join_stream(thread_id, stream_mode="lifecycle")
+    lifecycle = await operator.threads.join_stream(thread_id, stream_mode="lifecycle", last_event_id="0")
     ends = [asyncio.create_task(until_done(each)) for each in (stream, lifecycle)]
     with console.rows(_SUBSCRIPTIONS, thread_id) as subscriptions:
         await asyncio.to_thread(wait_for, subscriptions, what="the subscription")

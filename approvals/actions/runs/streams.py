@@ -207,11 +207,12 @@ class RunStream(_Stream):
 class ThreadStream(_Stream):
     """All runs of a thread, one after the other, for as long as the client is there."""
 
-    _told: "_Lifecycles | None" = field(default=None, init=False)
+    _told: "_Lifecycles" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = self._known()
 
     def look(self) -> list[SentPart]:
-        if self._told is None:
-            self._told = self._begin()
         newest = Run.objects.filter(thread_id=self.thread_id).order_by("-created_at")[:_MOST_RUNS]
         runs = {run.pk: run for run in newest.only("status", "attempts")}  # before the parts: then none is missed
         parts = _read(_OF_THREAD, self.thread_id, self.after, self.asked)
@@ -224,8 +225,8 @@ class ThreadStream(_Stream):
             told += self._told.begin(run) + self._told.end(run)
         return told
 
-    def _begin(self) -> "_Lifecycles":
-        """Return what the client has been told of the runs so far."""
+    def _known(self) -> "_Lifecycles":
+        """Return what the client has been told of the runs so far. What comes from now on it is told."""
         stopped = Run.objects.filter(thread_id=self.thread_id).exclude(status__in=ACTIVE_RUNS)
         ended = set(stopped.values_list("pk", flat=True))
         kept = StreamPart.objects.filter(thread_id=self.thread_id).order_by("run_id").values("run_id")
