@@ -67,11 +67,6 @@ DIFFERENCES = (
         "What a run was given is not repeated, as it may hold secrets; there is no LangSmith.",
     ),
     Difference(
-        r"runs\.join: that asks|runs\.wait",
-        r"\.__interrupt__\[\]\.response_schema: .*, here nothing",
-        "The schema of an answer is `answer_schema` of the approval.",
-    ),
-    Difference(
         r"threads\.update_state: that asks", r".*, here refused 409", "An edit is part of a vote, or of a fork."
     ),
     Difference(
