@@ -11,7 +11,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from approvals.conf import embedded, programs
+from approvals import programs
+from approvals.conf import embedded
 from approvals.conf.environment import read
 
 NEED_NO_DATABASE = {"help", "version", "check", "collectstatic", "makemessages", "export_docs"}
