@@ -121,7 +121,7 @@ def kept_by(lines: KeptLines | None) -> Iterator[None]:
 @contextmanager
 def caught() -> Iterator[None]:
     """Catch what runs print and warn of, in this process, until the block ends. `KeptRecords` keeps what they log."""
-    streams = {name: _Stream(name, getattr(sys, name)) for name in ("stdout", "stderr")}
+    streams = {name: _CaughtStream(name, getattr(sys, name)) for name in ("stdout", "stderr")}
     show = warnings.showwarning
     for name, stream in streams.items():
         setattr(sys, name, stream)
@@ -135,7 +135,7 @@ def caught() -> Iterator[None]:
                 setattr(sys, name, stream.stream)
 
 
-class _Stream:
+class _CaughtStream:
     """Standard output or error. What a run writes goes to its lines and, line by line, to the stream itself."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
