@@ -16,12 +16,14 @@ from django.urls import path  # noqa: E402
 from agentcore.plain.canary import check_serializer  # noqa: E402
 from agentcore.plain.decoding import plain_serializer  # noqa: E402
 from approvals.live.consumers import LiveConsumer  # noqa: E402
+from approvals.web.addresses import AsSent  # noqa: E402
 from approvals.web.probes import Probes  # noqa: E402
 from approvals.web.request_limit import RequestLimit  # noqa: E402
+from approvals.web.streamed import Streamed  # noqa: E402
 
 check_serializer(plain_serializer())
 sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
-pages = RequestLimit(Probes(http))
+pages = Streamed(RequestLimit(Probes(AsSent(http))))
 application = ProtocolTypeRouter(
     {"http": pages, "websocket": OriginValidator(SessionMiddlewareStack(sockets), settings.ORIGINS)}
 )

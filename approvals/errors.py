@@ -25,6 +25,7 @@ Refusal
  +-- Invalid       422
  |    +-- InvalidEdit       with a path for each fault
  |    +-- InvalidAnswer     with a path for each fault
+ +-- NotOffered    501  a LangGraph server has it, this one does not
  +-- Unavailable   503  something this needs is down; try again
 """
 
@@ -140,6 +141,10 @@ class InvalidEdit(Invalid):
 
 class InvalidAnswer(Invalid):
     code = "invalid_answer"
+
+
+class NotOffered(Refusal):
+    status, code, title = 501, "not_offered", "Not offered here"
 
 
 class Unavailable(Refusal):

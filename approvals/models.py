@@ -266,6 +266,8 @@ class Approval(models.Model):
     bound = models.JSONField(null=True)
     """Stamps and digests of every stored byte that its tasks can read (`bound_bytes`); none for older questions."""
     interrupt_id = models.CharField(max_length=64, blank=True)
+    task_id = models.CharField(max_length=64, blank=True)
+    """Of the task that asks, in the thread's own graph; empty at a breakpoint and for older questions."""
     kind = models.CharField(max_length=20)
     next = models.JSONField()
     title = models.CharField(max_length=300)
@@ -350,6 +352,11 @@ class Approval(models.Model):
         from django.urls import reverse
 
         return reverse("approval", args=[self.id])
+
+    @property
+    def address(self) -> str:
+        """Where people decide it, for those who are not at a page."""
+        return f"{settings.PUBLIC_URL}{self.get_absolute_url()}"
 
     @property
     def is_pending(self) -> bool:
@@ -451,7 +458,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(thread=thread, status__in=ACTIVE_RUNS).exists()
 
 
-RUN_CONTENT = ("input", "steps", "calls")
+RUN_CONTENT = ("input", "steps", "calls", "metadata")
 
 
 class Run(models.Model):
@@ -465,6 +472,8 @@ class Run(models.Model):
     status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.QUEUED)
     input = CanonicalJSONField(null=True)
     started_by = models.CharField(max_length=150)
+    metadata = models.JSONField(default=dict)
+    """What a client gave with it: its checkpoints have it too."""
     resume_from = models.CharField(max_length=64, blank=True)
     """The checkpoint this run goes on from; a thread that stands elsewhere is left alone."""
     is_edited = models.BooleanField(default=False)
@@ -831,3 +840,47 @@ class AuditCheck(models.Model):
 
     def __str__(self) -> str:
         return f"checked at {self.entries}"
+
+
+class Subscription(models.Model):
+    """A client that has the stream of a thread open, or may come back for it: what it wants of the runs, until when.
+
+    A worker sends only what is asked for here. The table is not logged by PostgreSQL: after a crash of the server it is
+    empty, and clients subscribe again.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    modes = models.JSONField()
+    has_subgraphs = models.BooleanField()
+    until = models.DateTimeField()
+    """It is renewed while the client is there. What a process left behind that was killed ends by itself."""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.modes)} of {self.thread_id}"
+
+
+class StreamPart(models.Model):
+    """One part of the stream of a run that somebody subscribed to. It is kept for a while; not logged either."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    """Without a constraint: its check would wait for whoever has locked the row."""
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    mode = models.CharField(max_length=20)
+    """What clients ask for to get it."""
+    name = models.TextField()
+    """What the part is called; with the namespace of a subgraph."""
+    is_inner = models.BooleanField()
+    data = models.TextField()
+    """JSON. Secrets are masked."""
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["run", "id"], name="stream_of_run"),
+            models.Index(fields=["thread", "id"], name="stream_of_thread"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.run_id}"

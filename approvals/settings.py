@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -14,7 +15,7 @@ from agentcore.plain.kept_lines import KeptRecords, ShownRecords
 from agentcore.plain.limits import MOST_IDLE_SECONDS
 from agentcore.plain.urls import Postgres, Store, check_redis_url, checkpoint_store, postgres_params
 from approvals.conf.embedded import data_dir
-from approvals.conf.environment import read
+from approvals.conf.environment import is_origin, read
 from approvals.conf.static_version import files_beside, keep_for_good, static_version
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -132,6 +133,17 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 if any("/" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS takes host names alone, such as ALLOWED_HOSTS=approvals.example.org.")
 
+CORS_ALLOWED_ORIGINS = [origin.strip() for origin in read("CORS_ALLOWED_ORIGINS").split(",") if origin.strip()]
+if not all(is_origin(origin) for origin in CORS_ALLOWED_ORIGINS):
+    raise ImproperlyConfigured(
+        "CORS_ALLOWED_ORIGINS takes origins alone, each named, such as CORS_ALLOWED_ORIGINS=https://chat.example.org."
+    )
+CORS_URLS_REGEX = "^/api/"
+CORS_ALLOW_HEADERS = (*default_headers, "x-api-key", "idempotency-key", "last-event-id", "prefer", "cache-control")
+CORS_EXPOSE_HEADERS = ["content-location", "location", "retry-after", "x-request-id"] + [
+    f"x-pagination-{each}" for each in ("next", "total")
+]
+
 WEB_PROCESSES = _number("WEB_PROCESSES", _half_of_the_cores())
 if not 0 < WEB_PROCESSES <= MOST_PROCESSES:
     raise ImproperlyConfigured(f"WEB_PROCESSES must be a number from 1 to {MOST_PROCESSES}, such as 2.")
@@ -216,6 +228,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "channels",
+    "corsheaders",
     "csp",
     "django_htmx",
     "template_partials",
@@ -226,6 +239,7 @@ MIDDLEWARE = [
     # First, because it is async: between two sync middlewares it would cost each request two more thread switches.
     "approvals.web.static_files.StaticFilesMiddleware",
     "approvals.web.middleware.RequestIdMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "approvals.web.compression.CompressionMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -324,10 +338,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "filters": {
-        # An unreachable database is one log line for each request, not a traceback.
+        # An unreachable database is one log line for each request, not a traceback. 501 is an answer as any other.
         "no_outages": {
             "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: getattr(record, "status_code", 0) != 503,
+            "callback": lambda record: getattr(record, "status_code", 0) not in (501, 503),
         },
     },
     "handlers": {

@@ -37,11 +37,11 @@ async def prepare(state: State, config: RunnableConfig) -> State:
     leave_mark("prepare", config)
     await asyncio.sleep(state.get("seconds", 0) if state.get("flag") else 0)
     if state.get("flag"):
-        await asyncio.to_thread(_wait_for_the_end_of, Path(state.get("text", "-")))
+        await asyncio.to_thread(wait_for_the_end_of, Path(state.get("text", "-")))
     return {"notes": ["prepared"]}
 
 
-def _wait_for_the_end_of(file: Path) -> None:
+def wait_for_the_end_of(file: Path) -> None:
     """A test that makes this file keeps the node here until it removes it."""
     while file.is_file():
         time.sleep(0.05)

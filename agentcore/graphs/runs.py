@@ -4,19 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langgraph.store.base import BaseStore
 from langgraph.types import Durability
 
 from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.snapshots import config_for, snapshot, with_saver
+from agentcore.graphs.streams import Raw, langgraph_modes
 from agentcore.graphs.subgraphs import NOTHING_HELD, Hold, OtherHead, held
 from agentcore.graphs.tools import Watch
 from agentcore.graphs.tracing import masked_by
 from agentcore.plain.errors import FenceLost, without_secrets
 from agentcore.plain.json import to_plain
 from agentcore.plain.masks import Mask
+from agentcore.plain.streams import Wanted
 from agentcore.plain.types import Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.savers.base import Saver
 from agentcore.savers.fence import lost_told
@@ -35,6 +37,10 @@ _STRICT_RESUME = "__pregel_strict_resume"  # LangGraph's own, private; a test pi
 
 
 async def _go(*_: Any) -> None:
+    return None
+
+
+def _unheard(_: Raw) -> None:
     return None
 
 
@@ -68,6 +74,10 @@ class RunContext:
     """The store that nodes are given, in place of the graph's own."""
     mask: Mask = field(default_factory=lambda: Mask(()))
     """Learns the secrets that come up."""
+    wanted: Wanted = Wanted()
+    """What somebody wants to hear of the run while it is at work."""
+    on_event: Callable[[Raw], object] = _unheard
+    """Called with everything that LangGraph streams. It must not wait."""
     may_pass: Callable[[Snapshot], Awaitable[bool]] | None = None
     """Asked about a gate that an edit leads to: what it refuses is asked anew."""
     changes: Callable[[str], Awaitable[list[str]]] | None = None
@@ -107,11 +117,19 @@ async def run_until_pause(
     with lost_told(saver), masked_by(run.mask):
         try:
             stream = _with_store(with_saver(graph, held(saver, hold, expected_head)), run.store).astream(
-                input, config, context=run.context, stream_mode="tasks", durability=durability
+                input,
+                config,
+                context=run.context,
+                stream_mode=langgraph_modes(run.wanted),
+                subgraphs=run.wanted.has_subgraphs,
+                durability=durability,
             )
             async with asyncio.timeout(LONGEST_RUN_SECONDS), aclosing(stream) as events:  # type: ignore[type-var]
                 async for event in events:
-                    await running.note(event)
+                    raw: Raw = cast(Raw, event if run.wanted.has_subgraphs else ((), *event))
+                    if raw[:2] == ((), "tasks"):
+                        await running.note(raw[2])
+                    run.on_event(raw)
         except FenceLost:
             raise
         except OtherHead as other:

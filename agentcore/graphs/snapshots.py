@@ -4,7 +4,7 @@ import asyncio
 import copy
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +79,7 @@ async def snapshot(
     """
     reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
     bound = with_saver(graph, reader.saver)
-    with _unreadable():
+    with unreadable():
         if reader.questions_at and checkpoint_id is None and not namespace:
             asking = await _at_own_questions(bound, reader, thread_id)
             if asking is not None:
@@ -180,7 +180,7 @@ async def _recorded(size: int, *arguments: Any) -> Snapshot:
 
 async def read_pending_tasks(graph: CompiledGraph, saver: Saver, config: RunnableConfig) -> list[PendingTask]:
     """Return the tasks that wait or failed at a checkpoint, those in subgraphs too."""
-    with _unreadable():
+    with unreadable():
         state = await with_saver(graph, saver).aget_state(config, subgraphs=True)
         return await questions.read_pending_tasks(saver, state)
 
@@ -229,33 +229,49 @@ def _is_at_gate(place: PendingTask, below: _Below) -> bool:
 
 
 async def history(
-    graph: CompiledGraph, saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None
+    graph: CompiledGraph,
+    saver: Saver,
+    thread_id: str,
+    *,
+    limit: int = 10,
+    before: str | None = None,
+    namespace: str = "",
+    metadata: Mapping[str, Any] | None = None,
 ) -> list[Snapshot]:
     """Return up to `limit` snapshots, newest first, older than the checkpoint id `before`.
 
-    Large values are excerpts; the more snapshots, the smaller the limit. Raises UnreadableThread as `snapshot` does.
+    They are of a subgraph, by its `namespace`, and of those whose metadata has all of `metadata`. Large values are
+    excerpts; the more snapshots, the smaller the limit. Raises UnreadableThread as `snapshot` does.
     """
-    reader = await page_reader(saver, thread_id, most=LARGEST_READ // limit)  # sizes of the head only
-    found = await _history(graph, reader.saver, thread_id, limit, before)
+    reader = await page_reader(saver, thread_id, namespace=namespace, most=LARGEST_READ // limit)  # of the head only
+    where = config_for(thread_id, namespace=namespace)
+    asked: dict[str, Any] = {"limit": limit, "filter": dict(metadata) if metadata else None}
+    asked["before"] = config_for(thread_id, before, namespace) if before else None
+    found = await _history(graph, reader.saver, where, asked)
     return [await reader.shown(each) for each in found]
 
 
 async def _history(
-    graph: CompiledGraph, saver: Saver, thread_id: str, limit: int, before: str | None
+    graph: CompiledGraph, saver: Saver, where: RunnableConfig, asked: Mapping[str, Any]
 ) -> list[Snapshot]:
     bound = with_saver(graph, saver)
-    older_than = config_for(thread_id, before) if before else None
-    with _unreadable():
+    with unreadable():
         with noting_blocked() as blocked:
-            states = [s async for s in bound.aget_state_history(config_for(thread_id), before=older_than, limit=limit)]
+            states = [state async for state in bound.aget_state_history(where, **asked)]
         if not blocked:
-            return [await _recorded(LARGE, bound, state, None) for state in states]
+            return [_with_results(await _recorded(LARGE, bound, state, None), state) for state in states]
         # LangGraph reads all before it yields the first, so an error does not say which one: read them one by one.
         again = [await _state_at(bound, state.config) for state in states]
         return [
             await _recorded(LARGE, bound, state, None, names, await _look_at(saver, state) if names else None)
             for state, names in again
         ]
+
+
+def _with_results(record: Snapshot, state: StateSnapshot) -> Snapshot:
+    """Add what tasks returned: in a history each step has ended but the newest."""
+    ended = {task.id: cut(to_plain(task.result)) for task in state.tasks if task.result is not None}
+    return replace(record, tasks=tuple({**task, "result": ended.get(task["id"])} for task in record.tasks))
 
 
 async def _state_at(bound: CompiledGraph, config: RunnableConfig) -> tuple[StateSnapshot, set[str]]:
@@ -271,22 +287,31 @@ async def look(saver: Saver, thread_id: str, checkpoint_id: str | None = None, *
     """
     reader = await page_reader(saver, thread_id, checkpoint_id, namespace=namespace)
     plain = with_serializer(reader.saver, plain_serializer())
-    with _unreadable():
+    with unreadable():
         found = await plain.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
         return await asyncio.to_thread(_looked, found, reader.is_whole) if found else None
 
 
-async def look_back(saver: Saver, thread_id: str, *, limit: int = 10, before: str | None = None) -> list[Look]:
-    """Read up to `limit` checkpoints without their graph, newest first, older than the checkpoint id `before`."""
-    reader = await page_reader(saver, thread_id, most=LARGEST_READ // limit)
+async def look_back(
+    saver: Saver,
+    thread_id: str,
+    *,
+    limit: int = 10,
+    before: str | None = None,
+    namespace: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> list[Look]:
+    """Read checkpoints without their graph: those that `history` returns."""
+    reader = await page_reader(saver, thread_id, namespace=namespace, most=LARGEST_READ // limit)
     plain = with_serializer(reader.saver, plain_serializer())
-    older_than = config_for(thread_id, before) if before else None
-    with _unreadable():
-        found = [each async for each in plain.alist(config_for(thread_id), before=older_than, limit=limit)]
+    older_than = config_for(thread_id, before, namespace) if before else None
+    where, wanted = config_for(thread_id, namespace=namespace), dict(metadata) if metadata else None
+    with unreadable():
+        found = [each async for each in plain.alist(where, filter=wanted, before=older_than, limit=limit)]
         return [await asyncio.to_thread(_looked, each, reader.is_whole) for each in found]
 
 
-def snapshot_of(look: Look, thread_id: str) -> Snapshot:
+def snapshot_of(look: Look, thread_id: str, namespace: str = "") -> Snapshot:
     """Convert what was read without a graph to a Snapshot. Its next nodes are a guess, and it has no gate."""
     tasks: tuple[dict[str, Any], ...] = tuple(
         {"id": f"unknown-{node}", "name": node, "error": None, "interrupts": []} for node in look.waits
@@ -294,7 +319,7 @@ def snapshot_of(look: Look, thread_id: str) -> Snapshot:
     asked = tuple(PendingInterrupt(each["id"], each["value"], node="") for each in look.asked)
     return Snapshot(
         thread_id=thread_id,
-        checkpoint_ns="",
+        checkpoint_ns=namespace,
         checkpoint_id=look.checkpoint_id,
         parent_checkpoint_id=look.parent_checkpoint_id,
         created_at=look.created_at or None,
@@ -389,7 +414,7 @@ async def read_part(
     channel = part.removeprefix("state/")
     excerpts = await channel_saver(saver, thread_id, checkpoint_id, channel, namespace=namespace)
     reader = with_serializer(excerpts, plain_serializer())
-    with _unreadable():
+    with unreadable():
         found = await reader.aget_tuple(config_for(thread_id, checkpoint_id, namespace))
         if found is None:
             raise UnreadableThread(NO_SUCH_CHECKPOINT)
@@ -414,7 +439,7 @@ def _request_text(secrets: Iterable[str], asked: list[Any], sent: list[Any]) -> 
 
 
 @contextmanager
-def _unreadable() -> Iterator[None]:
+def unreadable() -> Iterator[None]:
     """Turn errors into UnreadableThread.
 
     LangGraph applies pending writes to read a state, so any stored value may raise.
@@ -500,7 +525,7 @@ def _record(
         next=tuple(state.next),
         interrupts=tuple(_pending(task, interrupt) for task in state.tasks for interrupt in task.interrupts),
         gate=gate,
-        tasks=tuple(_task(task) for task in state.tasks),
+        tasks=tuple(plain_task(task) for task in state.tasks),
         opaque=tuple(name for name, value in values.items() if has_objects(value) or shown[name] != plain[name]),
         blocked=tuple(sorted(blocked)),
         secrets=secret_paths(graph),
@@ -526,10 +551,12 @@ def _pending(task: PregelTask, interrupt: Interrupt) -> PendingInterrupt:
     )
 
 
-def _task(task: PregelTask) -> dict[str, Any]:
+def plain_task(task: PregelTask) -> dict[str, Any]:
+    """Convert a task to what every reader of a snapshot has of it."""
     return {
         "id": task.id,
         "name": task.name,
+        "path": to_plain(task.path),
         "error": without_secrets(str(task.error)) if task.error else None,
         "interrupts": [{"id": interrupt.id, "value": payload(interrupt.value)} for interrupt in task.interrupts],
     }

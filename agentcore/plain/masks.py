@@ -160,7 +160,8 @@ def hidden(snapshot: Snapshot) -> Snapshot:
     )
 
 
-_STATES = ("values", "values_before")
+_STATES = ("values", "values_before", "result")
+"""States, and what a task returns for one."""
 _SENT = "sent"
 
 

@@ -91,7 +91,7 @@ class Snapshot:
     interrupts: tuple[PendingInterrupt, ...] = ()
     gate: Gate | None = None
     tasks: tuple[dict[str, Any], ...] = ()
-    """`{id, name, error, interrupts}` as the LangGraph SDK has them."""
+    """`{id, name, path, error, interrupts}` as the LangGraph SDK has them."""
     opaque: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     """Types that were not built, as `module.Class`: nodes would get bare data in their place."""

@@ -11,8 +11,23 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from approvals.api import approvals, audit, changes, errors, graphs, own_notices, policies, runs, threads
-from approvals.api.auth import Token
+from approvals.api import (
+    approvals,
+    assistants,
+    audit,
+    changes,
+    errors,
+    graphs,
+    not_offered,
+    own_notices,
+    policies,
+    runs,
+    server_info,
+    states,
+    streams,
+    threads,
+)
+from approvals.api.auth import HeaderToken, Token
 from approvals.api.docs import DocsPage
 from approvals.api.parser import StrictParser
 from approvals.web import addresses  # noqa: F401 - registers the `any` of addresses
@@ -20,7 +35,7 @@ from approvals.web import addresses  # noqa: F401 - registers the `any` of addre
 DESCRIPTION = """\
 Threads and runs have the shapes of the LangGraph SDK: `langgraph_sdk.get_client(url=".../api")` is a client.
 
-Send `Authorization: Bearer TOKEN`; `manage.py token USERNAME` makes one.
+Send `Authorization: Bearer TOKEN`, or `X-Api-Key: TOKEN`; `manage.py token USERNAME` makes one.
 
 Every error is `{"error": {"code", "message", "detail"}}`; `detail.faults` names each fault with its path."""
 
@@ -50,24 +65,42 @@ api = _Api(
     title="Countersign",
     description=DESCRIPTION,
     urls_namespace="api",
-    auth=Token(),
+    auth=[Token(), HeaderToken()],
     docs=DocsPage(),
     parser=StrictParser(),
     renderer=_Renderer(),
 )
 errors.register(api)
-# Runs before threads: their addresses are longer, and a thread id may hold slashes.
-for _part in (approvals, runs, threads, graphs, policies, changes, own_notices, audit):
+for _part in (
+    approvals,
+    streams,
+    runs,
+    states,
+    threads,
+    assistants,
+    server_info,
+    graphs,
+    policies,
+    changes,
+    own_notices,
+    audit,
+):
     api.add_router("", _part.router)
 
 
 def _urls() -> tuple[list[URLPattern], str, str]:
+    """Return the addresses: exact ones first, then those of clients that do not escape the slashes of a thread id."""
     patterns, app_name, namespace = api.urls
-    for pattern in patterns:
-        assert isinstance(pattern, URLPattern)
-        pattern.callback = errors.guarded(pattern.callback)
+    known = {str(pattern.pattern): pattern.callback for pattern in patterns if isinstance(pattern, URLPattern)}
+    views = {address: errors.guarded(view) for address, view in not_offered.with_refusals(known).items()}
+    names = {str(pattern.pattern): pattern.name for pattern in patterns if isinstance(pattern, URLPattern)}
+    exact = [path(address, view, name=names.get(address)) for address, view in views.items()]
+    loose = [path(address.replace(ESCAPED, LOOSE), view) for address, view in views.items() if ESCAPED in address]
     rest = path("<any:path>", errors.guarded(errors.no_such_address))
-    return [*patterns, rest], app_name, namespace  # type: ignore[list-item]
+    return [*exact, *loose, rest], app_name, namespace
+
+
+ESCAPED, LOOSE = "<part:thread_id>", "<rest:thread_id>"
 
 
 urls = _urls()

@@ -137,7 +137,9 @@ def _shape(status: int, code: str, message: str, detail: dict[str, Any] | None =
 
 
 def _unauthenticated() -> HttpResponse:
-    told = f"Send Authorization: Bearer TOKEN. An operator makes one with {typed('token USERNAME')}."
+    told = (
+        f"Send Authorization: Bearer TOKEN, or X-Api-Key: TOKEN. An operator makes one with {typed('token USERNAME')}."
+    )
     response = _shape(401, "unauthenticated", told)
     response["WWW-Authenticate"] = "Bearer"
     return response

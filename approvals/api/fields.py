@@ -36,7 +36,7 @@ def _checkpoint_id(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_storable_text)]
 
-ThreadId = Annotated[Text, Field(min_length=1, max_length=255, description="As LangGraph has it; may hold slashes.")]
+ThreadId = Annotated[Text, Field(max_length=255, description="As LangGraph has it; slashes in it are escaped.")]
 CheckpointId = Annotated[
     str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="A checkpoint of this thread, as its history lists them.")
 ]
@@ -52,6 +52,27 @@ CheckpointRef = Annotated[
         }
     ),
 ]
+
+
+class CheckpointPlace(BaseModel):
+    """A checkpoint as the LangGraph SDK has it. With `checkpoint_ns` it is of that subgraph."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    thread_id: Text | None = None
+    checkpoint_ns: Annotated[Text, Field(max_length=2_000)] = ""
+    checkpoint_id: CheckpointId | None = None
+    checkpoint_map: Annotated[Any, WithJsonSchema({})] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        """Take an id alone, and a config that has a checkpoint."""
+        if isinstance(given, str):
+            return {"checkpoint_id": given}
+        return given.get("configurable", given) if isinstance(given, dict) else given
+
+
 JsonObject = Annotated[Any, AfterValidator(_object), AfterValidator(_storable), WithJsonSchema({"type": "object"})]
 JsonValue = Annotated[Any, AfterValidator(_storable), WithJsonSchema({})]
 

@@ -1,66 +1,60 @@
 """Runs of a thread: start, read, and say how a stopped one goes on."""
 
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import quote
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
+from ninja.responses import Status
 from pydantic import Field
 
-from approvals.actions.runs import controls, joins, starts
+from approvals.actions.runs import controls
 from approvals.actions.votes import repairs
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
-from approvals.api.fields import Body, PlainObject, PlainValue, QueryFilters, Text, ThreadId
+from approvals.api.fields import PlainObject, QueryFilters, ThreadId
+from approvals.api.new_runs import NewRun, begin_run
 from approvals.api.schemas import SDK_STATUS, LogLineOut, RunLogOut, RunOut, SdkRunStatus, run_out
-from approvals.errors import NotFound
+from approvals.api.selection import RunField, selected
+from approvals.domain import permissions
+from approvals.errors import NotFound, NotOffered
 from approvals.models import Run, RunLog, Thread
 
 router = Router(tags=["runs"])
 MOST_RUNS = 100
 DEEPEST_OFFSET = 10_000
-
-
-class NewRun(Body):
-    """`assistant_id` is the graph's id in langgraph.json; `input` is what LangGraph takes.
-
-    Refused is what certainly does not fit: another type than the graph's schema says, a name that the graph does not
-    have. A required field may be missing: the thread may have it, or the graph may do without.
-
-    `context` must fit the graph's context schema; of `config`, `configurable`, `recursion_limit` and `tags` are taken.
-    They stay with the thread until its next input, so that decisions go on with them.
-
-    What the LangGraph SDK sends on its own is taken; what would change how the graph runs, such as `command`,
-    `checkpoint` or `interrupt_before`, is refused: gates belong to the graph.
-    """
-
-    assistant_id: Text = Field(max_length=200, examples=["refund"])
-    input: PlainValue = None
-    context: PlainValue = None
-    config: PlainValue = None
-    stream_mode: PlainValue = None
-    stream_subgraphs: bool = False
-    stream_resumable: bool = False
-    multitask_strategy: Literal["reject"] = "reject"
-    if_not_exists: Literal["reject"] = "reject"
-    durability: Literal["sync"] = "sync"
+ROLLING_BACK = (
+    "What a run has written stays: cancel it with action=interrupt, and fork an earlier checkpoint to go back."
+)
 
 
 class RunFilters(QueryFilters):
     status: SdkRunStatus | None = None
     limit: int = Field(10, ge=1, le=MOST_RUNS)
     offset: int = Field(0, ge=0, le=DEEPEST_OFFSET)
+    select: list[RunField] | None = Field(None, description="Only these fields of each run.")
 
 
-@router.post("/threads/{any:thread_id}/runs", response=answers(RunOut, 404, 409, 413))
-def create_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> RunOut:
-    """Give the thread new input and queue a run. 409 `busy` while it is paused or another run holds it. Operators."""
-    given = {"input": new.input, "context": new.context, "config": new.config}
-    run = starts.start_run(thread_id=thread_id, graph_id=new.assistant_id, **given, by=person(request))
+class CancelFilters(QueryFilters):
+    wait: bool = Field(False, description="A run is over as soon as it is cancelled, so there is nothing to wait for.")
+    action: Literal["interrupt", "rollback"] = "interrupt"
+
+
+@router.post("/threads/{part:thread_id}/runs", response=answers(RunOut, 404, 409, 410, 413, 501))
+def create_run(request: HttpRequest, response: HttpResponse, thread_id: ThreadId, new: NewRun) -> RunOut:
+    """Give the thread new input and queue a run; or, with `command.resume`, vote on what it asks.
+
+    Input: operators; 409 `busy` while the thread is paused or another run holds it. A vote: whom the policy lets vote,
+    as `POST /api/approvals/{id}/votes`; the answer is the run of the decision, or 409 `undecided` if the vote counts
+    and others have to vote as well: `detail.may_vote` names them. 501 for what is not offered here.
+    """
+    run = begin_run(thread_id, new, by=person(request), key=request.headers.get("Idempotency-Key"))
+    response["Content-Location"] = location_of(run)
     return run_out(run)
 
 
-@router.post("/threads/{any:thread_id}/ask_again", response=answers(RunOut, 404, 409))
+@router.post("/threads/{part:thread_id}/ask_again", response=answers(RunOut, 404, 409))
 def ask_question_again(request: HttpRequest, thread_id: ThreadId) -> RunOut:
     """Have the question of a thread asked again: after an answer that its node failed with, or one given up.
 
@@ -70,8 +64,8 @@ def ask_question_again(request: HttpRequest, thread_id: ThreadId) -> RunOut:
     return run_out(repairs.ask_again(thread_id=thread_id, by=person(request)))
 
 
-@router.get("/threads/{any:thread_id}/runs", response=answers(list[RunOut], 404))
-def list_runs(request: HttpRequest, thread_id: ThreadId, filters: Query[RunFilters]) -> list[RunOut]:
+@router.get("/threads/{part:thread_id}/runs", response=answers(list[RunOut] | list[PlainObject], 404))
+def list_runs(request: HttpRequest, thread_id: ThreadId, filters: Query[RunFilters]) -> list[RunOut] | list[Any]:
     """List the thread's runs, newest first."""
     viewer(request)
     if not Thread.objects.filter(pk=thread_id).exists():
@@ -79,10 +73,11 @@ def list_runs(request: HttpRequest, thread_id: ThreadId, filters: Query[RunFilte
     found = Run.objects.filter(thread_id=thread_id).order_by("-created_at", "-id")
     if filters.status:
         found = found.filter(status__in=[ours for ours, theirs in SDK_STATUS.items() if theirs == filters.status])
-    return [run_out(run) for run in found[filters.offset : filters.offset + filters.limit]]
+    runs = [run_out(run) for run in found[filters.offset : filters.offset + filters.limit]]
+    return selected(runs, filters.select) if filters.select else runs
 
 
-@router.get("/threads/{any:thread_id}/runs/{run_id}", response=answers(RunOut, 404))
+@router.get("/threads/{part:thread_id}/runs/{run_id}", response=answers(RunOut, 404))
 def get_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> RunOut:
     """Read one run. 404 for a run of another thread."""
     viewer(request)
@@ -92,11 +87,19 @@ def get_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> RunOut:
     return run_out(run)
 
 
-@router.get("/threads/{any:thread_id}/runs/{run_id}/join", response=answers(PlainObject, 404))
-def join_run(request: HttpRequest, thread_id: ThreadId, run_id: UUID) -> PlainObject:
-    """Wait until the run has stopped, at a pause too; the answer is the thread's values. 503 after 30 s: ask again."""
-    viewer(request)
-    return joins.join_run(thread_id=thread_id, run_id=run_id).state
+@router.post("/threads/{part:thread_id}/runs/{run_id}/cancel", response=answers(None, 404, 409, 501, status=204))
+def cancel_run_of_thread(
+    request: HttpRequest, thread_id: ThreadId, run_id: UUID, how: Query[CancelFilters]
+) -> Status[None]:
+    """Stop a queued or running run, as `POST /api/runs/{run_id}/cancel` does. 404 for a run of another thread."""
+    by = person(request)
+    permissions.check_retry_run(by)
+    if how.action == "rollback":
+        raise NotOffered(ROLLING_BACK)
+    if not Run.objects.filter(pk=run_id, thread_id=thread_id).exists():
+        raise NotFound("The thread has no such run.")
+    controls.cancel_run(run_id=run_id, by=by)
+    return Status(204, None)
 
 
 @router.get("/runs/{run_id}/log", response=answers(RunLogOut, 404))
@@ -126,3 +129,8 @@ def give_up_run(request: HttpRequest, run_id: UUID) -> RunOut:
 def cancel_run(request: HttpRequest, run_id: UUID) -> RunOut:
     """Stop a queued or running run: nothing its worker writes is accepted any more. A node may still be running."""
     return run_out(controls.cancel_run(run_id=run_id, by=person(request)))
+
+
+def location_of(run: Run) -> str:
+    """Return where the run is found, as clients of a LangGraph server look for it."""
+    return f"/threads/{quote(run.thread_id, safe='')}/runs/{run.pk}"

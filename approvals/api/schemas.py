@@ -7,7 +7,9 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from agentcore.plain.checkpoint_times import written_at
 from approvals.actions.threads import whole_values
+from approvals.actions.threads.thread_metadata import OF_GRAPH
 from approvals.api.fields import ApiRecord, PlainList, PlainObject, PlainValue
 from approvals.domain import bindings, policies
 from approvals.domain.answers import given
@@ -32,7 +34,7 @@ SdkRunStatus = Literal["pending", "running", "error", "success", "timeout", "int
 SDK_STATUS: dict[str, SdkRunStatus] = {
     RunStatus.QUEUED: "pending",
     RunStatus.RUNNING: "running",
-    RunStatus.PAUSED: "interrupted",
+    RunStatus.PAUSED: "success",  # so does LangGraph's server: it is the thread that is interrupted
     RunStatus.FINISHED: "success",
     RunStatus.FAILED: "error",
     RunStatus.HELD: "error",
@@ -41,8 +43,7 @@ SDK_STATUS: dict[str, SdkRunStatus] = {
 }
 
 
-OF_GRAPH = ("graph_id", "assistant_id")
-"""What the metadata of a thread says of its graph, as under LangGraph's server. An assistant is a graph."""
+STOPPED = "Stopped"
 
 
 class InterruptOut(ApiRecord):
@@ -70,14 +71,27 @@ class BindingOut(ApiRecord):
     problem: str
 
 
+class ThreadErrorOut(ApiRecord):
+    """Why a thread has the status `error`. `message` is `problem` of the thread."""
+
+    error: str
+    message: str
+
+
 class ThreadOut(ApiRecord):
-    """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by interrupt id."""
+    """A thread as the LangGraph SDK has it, and what the console adds. `interrupts` is keyed by the id of the task.
+
+    `state_updated_at` is when its newest checkpoint was written. `config` is empty: that of its runs stays inside.
+    """
 
     thread_id: str
     created_at: datetime
     updated_at: datetime
+    state_updated_at: datetime
     metadata: PlainObject
     status: ThreadStatus
+    config: PlainObject
+    error: ThreadErrorOut | None
     values: PlainObject
     interrupts: dict[str, list[InterruptOut]]
     graph_id: str
@@ -129,6 +143,7 @@ class TaskOut(ApiRecord):
 
     id: str
     name: str
+    path: PlainList = []
     error: str | None
     interrupts: list[InterruptOut]
     checkpoint: CheckpointOut | None = None
@@ -147,6 +162,8 @@ class StateOut(ApiRecord):
     parent_checkpoint: CheckpointOut | None
     tasks: list[TaskOut]
     interrupts: list[InterruptOut]
+    checkpoint_id: str | None
+    parent_checkpoint_id: str | None
     blocked: list[str]
     notice: str
 
@@ -481,10 +498,13 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         thread_id=thread.pk,
         created_at=thread.created_at,
         updated_at=thread.updated_at,
+        state_updated_at=written_at(thread.checkpoint_id) or thread.created_at,
         metadata=thread.metadata | (dict.fromkeys(OF_GRAPH, thread.graph_id) if thread.graph_id else {}),
         status=ThreadStatus(thread.status),
+        config={},
+        error=ThreadErrorOut(error=STOPPED, message=thread.problem) if thread.status == ThreadStatus.ERROR else None,
         values=thread.state,
-        interrupts={each.interrupt_id: [_interrupt(each)] for each in pending if each.interrupt_id}
+        interrupts=_by_task(pending)
         or {each["id"]: [InterruptOut(**each)] for each in (thread.unbound or {}).get("questions", ())},
         graph_id=thread.graph_id,
         title=thread.title,
@@ -503,6 +523,15 @@ def thread_out(thread: Thread, pending: Iterable[Approval] = ()) -> ThreadOut:
         forked_from=_forked_from(thread),
         cleaned_at=thread.cleaned_at,
     )
+
+
+def _by_task(pending: Iterable[Approval]) -> dict[str, list[InterruptOut]]:
+    """Return what is asked by the task that asks. Questions from before tasks were kept stand under their own id."""
+    found: dict[str, list[InterruptOut]] = {}
+    for each in pending:
+        if each.interrupt_id:
+            found.setdefault(each.task_id or each.interrupt_id, []).append(_interrupt(each))
+    return found
 
 
 def _forked_from(thread: Thread) -> ForkOut | None:
@@ -529,6 +558,8 @@ def state_out(snapshot: Mapping[str, Any]) -> StateOut:
         parent_checkpoint=CheckpointOut(**place, checkpoint_id=parent) if parent else None,
         tasks=[TaskOut(**task) for task in snapshot["tasks"]],
         interrupts=[InterruptOut(id=each["id"], value=each["value"]) for each in snapshot["interrupts"]],
+        checkpoint_id=snapshot["checkpoint_id"],
+        parent_checkpoint_id=parent,
         blocked=list(snapshot["blocked"]),
         notice=policies.why_not_edit_blocked(blocked=snapshot["blocked"]),
     )
@@ -549,6 +580,8 @@ def empty_state(thread_id: str) -> StateOut:
         parent_checkpoint=None,
         tasks=[],
         interrupts=[],
+        checkpoint_id=None,
+        parent_checkpoint_id=None,
         blocked=[],
         notice="",
     )
@@ -562,7 +595,7 @@ def run_out(run: Run) -> RunOut:
         created_at=run.created_at,
         updated_at=run.updated_at,
         status=SDK_STATUS[run.status],
-        metadata={},
+        metadata=run.metadata,
         multitask_strategy="reject",
         countersign_status=RunStatus(run.status),
         kind=RunKind(run.kind),

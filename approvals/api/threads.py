@@ -1,44 +1,37 @@
 """Threads, in the format of the LangGraph SDK."""
 
-from collections import defaultdict
 from dataclasses import asdict
 from typing import Any, Literal
 
-from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Router
+from ninja.responses import Status
 from pydantic import Field
 
-from agentcore.plain.errors import NO_SUCH_CHECKPOINT
-from approvals import checkpoints
 from approvals.actions.threads import cleaning, creation, diagnosis, forks, replays
 from approvals.actions.threads.bindings import bind_thread
-from approvals.actions.workers import inquiries
+from approvals.actions.threads.thread_metadata import merge_metadata
 from approvals.api.auth import person, viewer
 from approvals.api.errors import answers
-from approvals.api.fields import Body, CheckpointId, CheckpointRef, JsonObject, PlainValue, Text, ThreadId
+from approvals.api.fields import Body, CheckpointRef, JsonObject, PlainObject, PlainValue, Text, ThreadId
+from approvals.api.known_threads import existing, interrupts_of
 from approvals.api.schemas import (
-    OF_GRAPH,
     CleaningOut,
     DiagnosisOut,
     RunOut,
-    StateOut,
     ThreadOut,
     diagnosis_out,
-    empty_state,
     run_out,
-    state_out,
     thread_out,
 )
-from approvals.domain import bindings
-from approvals.enums import ThreadStatus
-from approvals.errors import THREAD_CLEANED, Gone, NotFound, Unbound
-from approvals.models import Approval, Thread
+from approvals.api.thread_searches import ThreadFilters, ThreadSearch
+from approvals.errors import NotOffered
 
 router = Router(tags=["threads"])
-MOST_THREADS = 100
-MOST_STATES = 100
-DEEPEST_OFFSET = 10_000
+
+
+TIME_TO_LIVE = "Threads are kept, or removed by age for the whole server: see RETENTION_DAYS. Leave ttl out."
+STEPS = "A thread begins with a run, or as a fork of another: its steps cannot be given. Leave supersteps out."
 
 
 class NewThread(Body):
@@ -47,30 +40,15 @@ class NewThread(Body):
     thread_id: Text | None = Field(None, max_length=255, examples=["order-48213"])
     metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] = "raise"
+    supersteps: PlainValue = None
+    ttl: PlainValue = None
 
 
-class ThreadSearch(Body):
-    """`metadata` finds threads whose metadata holds all of it; cleaned threads are left out."""
+class ThreadPatch(Body):
+    """Names that are not given stay as they are."""
 
-    metadata: JsonObject | None = None
-    ids: list[Text] | None = Field(None, max_length=1_000)
-    status: ThreadStatus | None = None
-    limit: int = Field(10, ge=1, le=MOST_THREADS)
-    offset: int = Field(0, ge=0, le=DEEPEST_OFFSET)
-    sort_by: Literal["thread_id", "status", "created_at", "updated_at"] = "updated_at"
-    sort_order: Literal["asc", "desc"] = "desc"
-
-
-class HistorySearch(Body):
-    """Up to `limit` states, newest first, older than the checkpoint `before`."""
-
-    limit: int = Field(default=10, ge=1, le=MOST_STATES)
-    before: CheckpointRef | None = None
-
-
-class AtCheckpoint(Body):
-    checkpoint: CheckpointRef
-    subgraphs: Literal[False] = False
+    metadata: JsonObject
+    ttl: PlainValue = None
 
 
 class Fork(Body):
@@ -100,84 +78,42 @@ class Removal(Body):
     reason: Text = Field(examples=["Stuck after the schema change of 3 May."])
 
 
-@router.post("/threads", response=answers(ThreadOut, 409, 413))
+@router.post("/threads", response=answers(ThreadOut, 409, 413, 501))
 def create_thread(request: HttpRequest, new: NewThread) -> ThreadOut:
     """Make a thread with nothing in it yet. 409 `already_exists` unless `if_exists` is `do_nothing`. Operators."""
+    if new.supersteps:
+        raise NotOffered(STEPS)
+    if new.ttl is not None:
+        raise NotOffered(TIME_TO_LIVE)
     thread = creation.create_thread(
         thread_id=new.thread_id, metadata=new.metadata, if_exists=new.if_exists, by=person(request)
     )
     return thread_out(thread)
 
 
-@router.post("/threads/search", response=answers(list[ThreadOut], 413))
-def search_threads(request: HttpRequest, asked: ThreadSearch) -> list[ThreadOut]:
+@router.post("/threads/search", response=answers(list[ThreadOut] | list[PlainObject], 413, 501))
+def search_threads(request: HttpRequest, asked: ThreadSearch) -> list[ThreadOut] | list[Any]:
     """Find threads, last changed first unless `sort_by` says otherwise."""
     viewer(request)
-    found = Thread.objects.filter(cleaned_at=None)
-    if asked.metadata:
-        found = found.filter(_of_metadata(asked.metadata))
-    if asked.ids is not None:
-        found = found.filter(pk__in=asked.ids)
-    if asked.status:
-        found = found.filter(status=asked.status)
-    column = "pk" if asked.sort_by == "thread_id" else asked.sort_by
-    sign = "-" if asked.sort_order == "desc" else ""
-    threads = list(found.order_by(f"{sign}{column}", f"{sign}pk")[asked.offset : asked.offset + asked.limit])
-    interrupts = _interrupts(threads)
-    return [thread_out(thread, interrupts[thread.pk]) for thread in threads]
+    threads = asked.page()
+    interrupts = interrupts_of(threads)
+    return asked.shown([thread_out(thread, interrupts[thread.pk]) for thread in threads])
 
 
-def _of_metadata(wanted: dict[str, Any]) -> Q:
-    """Find threads by metadata, which also names the graph that ran on a thread."""
-    rest = {name: value for name, value in wanted.items() if name not in OF_GRAPH}
-    found = Q(metadata__contains=rest) if rest else Q()
-    for name in OF_GRAPH:
-        if name in wanted:
-            found &= Q(graph_id=str(wanted[name])) | Q(metadata__contains={name: wanted[name]})
-    return found
-
-
-# The longer addresses come first: a thread id may hold slashes.
-@router.post("/threads/{any:thread_id}/state/checkpoint", response=answers(StateOut, 404, 409, 410, 413))
-def get_state_at_checkpoint(request: HttpRequest, thread_id: ThreadId, at: AtCheckpoint) -> StateOut:
-    """Read the thread at a checkpoint, as the SDK asks for it. States of subgraphs are not served."""
+@router.post("/threads/count", response=answers(int, 413, 501))
+def count_threads(request: HttpRequest, asked: ThreadFilters) -> int:
+    """Count the threads that a search with the same filters finds."""
     viewer(request)
-    return _state(thread_id, at.checkpoint)
+    return asked.found().count()
 
 
-@router.get("/threads/{any:thread_id}/state/{checkpoint_id}", response=answers(StateOut, 404, 409, 410))
-def get_state_at(request: HttpRequest, thread_id: ThreadId, checkpoint_id: CheckpointId) -> StateOut:
-    """Read the thread at one of its checkpoints. 404 for a checkpoint of another thread."""
-    viewer(request)
-    return _state(thread_id, checkpoint_id)
-
-
-@router.get("/threads/{any:thread_id}/state", response=answers(StateOut, 404, 409, 410))
-def get_state(request: HttpRequest, thread_id: ThreadId) -> StateOut:
-    """Read the thread where it stands now. A worker answers; 503 when none does, 409 when none has its graph."""
-    viewer(request)
-    return _state(thread_id, None)
-
-
-@router.get("/threads/{any:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
+@router.get("/threads/{part:thread_id}/diagnosis", response=answers(DiagnosisOut, 404))
 def diagnose_thread(request: HttpRequest, thread_id: ThreadId) -> DiagnosisOut:
     """Say why the thread is not moving, and what is to be done; read by a worker first if it moved just now."""
     return diagnosis_out(diagnosis.diagnose(thread_id=thread_id, by=person(request)))
 
 
-@router.post("/threads/{any:thread_id}/history", response=answers(list[StateOut], 404, 409, 410, 413))
-def get_history(request: HttpRequest, thread_id: ThreadId, asked: HistorySearch | None = None) -> list[StateOut]:
-    """Read the thread's states, newest first. A worker answers; 503 when none does."""
-    viewer(request)
-    asked = asked or HistorySearch()
-    thread = _readable(thread_id)
-    if not _has_checkpoints(thread):
-        return []
-    found = inquiries.history(thread_id=thread.pk, graph_id=thread.graph_id, limit=asked.limit, before=asked.before)
-    return [state_out(snapshot) for snapshot in found]
-
-
-@router.post("/threads/{any:thread_id}/fork", response=answers(ThreadOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/fork", response=answers(ThreadOut, 404, 409, 410, 413))
 def fork(request: HttpRequest, thread_id: ThreadId, asked: Fork) -> ThreadOut:
     """Copy a checkpoint into a new thread, with an edit or with other input. The old thread stays as it is. Operators.
 
@@ -193,10 +129,20 @@ def fork(request: HttpRequest, thread_id: ThreadId, asked: Fork) -> ThreadOut:
         input=asked.input,
         by=person(request),
     )
-    return thread_out(thread, _interrupts([thread])[thread.pk])
+    return thread_out(thread, interrupts_of([thread])[thread.pk])
 
 
-@router.post("/threads/{any:thread_id}/replay", response=answers(RunOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/copy", response=answers(ThreadOut, 404, 409, 410))
+def copy_thread(request: HttpRequest, thread_id: ThreadId) -> ThreadOut:
+    """Fork the thread where it stands: the copy begins with that checkpoint. One without a state is made anew.
+
+    A copy that stands at a gate or a question asks people of its own. Operators.
+    """
+    thread = forks.copy_thread(thread_id=thread_id, by=person(request))
+    return thread_out(thread, interrupts_of([thread])[thread.pk])
+
+
+@router.post("/threads/{part:thread_id}/replay", response=answers(RunOut, 404, 409, 410, 413))
 def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
     """Have the thread itself go back to a checkpoint and on from there. What waits on it is superseded. Admins.
 
@@ -206,7 +152,7 @@ def replay(request: HttpRequest, thread_id: ThreadId, asked: Replay) -> RunOut:
     return run_out(replays.replay_thread(**where, typed_id=asked.confirm, by=person(request)))
 
 
-@router.post("/threads/{any:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
+@router.post("/threads/{part:thread_id}/binding", response=answers(ThreadOut, 404, 409, 410, 413))
 def bind(request: HttpRequest, thread_id: ThreadId, asked: BindingIn) -> ThreadOut:
     """Say which graph a thread is of that an outside program made: `binding` of the thread says which fit. Admins.
 
@@ -214,18 +160,32 @@ def bind(request: HttpRequest, thread_id: ThreadId, asked: BindingIn) -> ThreadO
     422 for a graph that is not here, with those that are, and for one that does not fit, unless a reason is given.
     """
     thread = bind_thread(thread_id=thread_id, graph_id=asked.graph_id, reason=asked.reason, by=person(request))
-    return thread_out(thread, _interrupts([thread])[thread.pk])
+    return thread_out(thread, interrupts_of([thread])[thread.pk])
 
 
-@router.get("/threads/{any:thread_id}", response=answers(ThreadOut, 404))
+@router.get("/threads/{part:thread_id}", response=answers(ThreadOut, 404))
 def get_thread(request: HttpRequest, thread_id: ThreadId) -> ThreadOut:
     """Read a thread as the console last saw it. One that was cleaned stays readable, without its state."""
     viewer(request)
-    thread = _existing(thread_id)
-    return thread_out(thread, _interrupts([thread])[thread.pk])
+    thread = existing(thread_id)
+    return thread_out(thread, interrupts_of([thread])[thread.pk])
 
 
-@router.delete("/threads/{any:thread_id}", response=answers(CleaningOut, 404, 410, 413))
+@router.patch(
+    "/threads/{part:thread_id}",
+    response={**answers(ThreadOut, 404, 410, 413, 501), **answers(None, status=204)},
+)
+def update_thread(request: HttpRequest, thread_id: ThreadId, patch: ThreadPatch) -> ThreadOut | Status[None]:
+    """Set names in the metadata of the thread; `null` is a value. 204 with `Prefer: return=minimal`. Operators."""
+    if patch.ttl is not None:
+        raise NotOffered(TIME_TO_LIVE)
+    thread = merge_metadata(thread_id=thread_id, metadata=patch.metadata, by=person(request))
+    if request.headers.get("Prefer") == "return=minimal":
+        return Status(204, None)
+    return thread_out(thread, interrupts_of([thread])[thread.pk])
+
+
+@router.delete("/threads/{part:thread_id}", response=answers(CleaningOut, 404, 410, 413))
 def delete_thread(
     request: HttpRequest, thread_id: ThreadId, removal: Removal | None = None, reason: Text = ""
 ) -> CleaningOut:
@@ -235,43 +195,3 @@ def delete_thread(
     """
     why = removal.reason if removal else reason
     return CleaningOut(**asdict(cleaning.force_clean(thread_id=thread_id, reason=why, by=person(request))))
-
-
-def _state(thread_id: str, checkpoint_id: str | None) -> StateOut:
-    thread = _readable(thread_id)
-    if not _has_checkpoints(thread):
-        if checkpoint_id:
-            raise NotFound(NO_SUCH_CHECKPOINT)
-        return empty_state(thread_id)
-    return state_out(inquiries.snapshot(thread_id=thread_id, graph_id=thread.graph_id, checkpoint_id=checkpoint_id))
-
-
-def _has_checkpoints(thread: Thread) -> bool:
-    """Return False for a thread on which nothing ran. Raises Conflict for one that no worker could read."""
-    if checkpoints.read_head(thread.pk) is None:
-        return False
-    if not thread.bound_by and not thread.unbound:
-        raise Unbound(bindings.NOT_READ)
-    return True
-
-
-def _readable(thread_id: str) -> Thread:
-    thread = _existing(thread_id)
-    if thread.cleaned_at:
-        raise Gone(THREAD_CLEANED)
-    return thread
-
-
-def _existing(thread_id: str) -> Thread:
-    thread = Thread.objects.filter(pk=thread_id).first()
-    if thread is None:
-        raise NotFound("There is no such thread.")
-    return thread
-
-
-def _interrupts(threads: list[Thread]) -> dict[str, list[Approval]]:
-    found = Approval.objects.pending().filter(thread__in=threads).exclude(interrupt_id="").defer("state", "actions")
-    grouped: dict[str, list[Approval]] = defaultdict(list)
-    for approval in found:
-        grouped[approval.thread_id].append(approval)
-    return grouped

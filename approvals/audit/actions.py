@@ -43,6 +43,7 @@ ACTIONS = {
     "text.erased": "An admin erased a text of an entry.",
     "thread.bound": "A thread of another program was bound to a graph, by its metadata or by an admin.",
     "thread.created": "A thread was created.",
+    "thread.described": "Somebody changed the metadata of a thread.",
     "thread.emptied": "The last rows of a removed thread are deleted.",
     "thread.exported": "An admin exported a thread with its state.",
     "thread.force_cleaned": "An admin removed a thread's checkpoints.",

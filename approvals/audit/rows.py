@@ -44,12 +44,12 @@ Told = dict[str, dict[str, Any] | None]
 """Columns by `kind:id`; None for a row that was removed."""
 
 LEFT_OUT: dict[type[Model], frozenset[str]] = {
-    Approval: frozenset({"claimed_by_id", "claimed_until", "created_at", "closed_at"}),
+    Approval: frozenset({"claimed_by_id", "claimed_until", "created_at", "closed_at", "task_id"}),
     Vote: frozenset({"comment", "created_at"}),  # a comment stands beside its entry: it can be erased
     Decision: frozenset({"comment", "decided_at"}),
     Run: frozenset(
         {"entered_at", "attempts", "retry_at", "steps", "calls", "error", "problem", "created_at", "updated_at"}
-        | {"ended_at", "has_log"}
+        | {"ended_at", "has_log", "metadata"}
     ),
     Policy: frozenset({"changed_at"}),
     PolicyVersion: frozenset({"changed_at"}),

@@ -1,6 +1,7 @@
 """The environment variables that Countersign reads. Settings and the reference page are made from this list."""
 
 import os
+import re
 from dataclasses import dataclass
 
 
@@ -57,6 +58,12 @@ VARIABLES = {
     "ALLOWED_HOSTS": Variable(
         "the host of `PUBLIC_URL`", "Host names that the server accepts, separated by commas.", "a.org,b.org"
     ),
+    "CORS_ALLOWED_ORIGINS": Variable(
+        "none",
+        "Origins of pages elsewhere that may call the API from a browser, separated by commas. They need a token, as"
+        " everybody does. See [clients](../how-to/clients.md).",
+        "https://chat.example.org,http://localhost:3000",
+    ),
     "PORT": Variable("8000", "The port `manage.py serve` listens on.", "8080"),
     "DATA_DIR": Variable(
         ".data; `.countersign` for the command `countersign`",
@@ -108,3 +115,11 @@ def read(name: str) -> str:
     """Return the variable, or an empty string if it is unset. `name` must be in VARIABLES."""
     assert name in VARIABLES, f"{name} is not in VARIABLES"
     return os.environ.get(name, "").strip()
+
+
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?")
+
+
+def is_origin(text: str) -> bool:
+    """Return whether a text is an origin, as a browser sends it: scheme and host, and a port if it has one."""
+    return _ORIGIN.fullmatch(text) is not None

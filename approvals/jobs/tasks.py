@@ -10,7 +10,7 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from approvals.actions.audit_log import signing, verification
-from approvals.actions.runs import execution, recovery
+from approvals.actions.runs import execution, recovery, subscriptions
 from approvals.actions.threads import cleaning, indexing, retirement, sweeps
 from approvals.actions.votes import deadlines, trials
 from approvals.actions.workers import inquiries
@@ -84,7 +84,11 @@ async def retire_threads_by_age(timestamp: int) -> None:
 @app.periodic(cron="17 * * * *")
 @app.task(queueing_lock="forget_jobs", queue="console")
 async def forget_jobs(timestamp: int, **_: Any) -> None:
-    """Every hour: delete finished jobs, answers that nobody waits for, and old trials. Our own rows are the record."""
+    """Every hour: delete finished jobs, answers that nobody waits for, and old trials and streams.
+
+    Our own rows are the record.
+    """
     await app.job_manager.delete_old_jobs(nb_hours=24)
     await in_database(inquiries.forget_old)()
     await in_database(trials.forget_old)()
+    await in_database(subscriptions.forget_old)()

@@ -29,6 +29,16 @@ def reply_topic(inquiry_id: str) -> str:
     return f"reply.{inquiry_id}"
 
 
+def subscription_topic(thread_id: str) -> str:
+    """Return the name under which is announced that somebody subscribed to the stream of a thread, or left."""
+    return "sub." + thread_topic(thread_id)
+
+
+def stream_topic(thread_id: str) -> str:
+    """Return the name under which new parts of the stream of a thread are announced."""
+    return "stream." + thread_topic(thread_id)
+
+
 def person_topic(person_id: int) -> str:
     """Return the name of what only this person is told."""
     return f"person.{person_id}"

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import uvicorn
 from django.core.management.base import CommandError
@@ -18,7 +19,7 @@ from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError
 from approvals.database import in_database
-from approvals.live import relay
+from approvals.live import outlets, relay
 from approvals.management.supervisor import LONGEST_REQUEST_SECONDS, SIGNALS, Duty
 from approvals.models import Graph
 from approvals.programs import told, typed
@@ -171,6 +172,11 @@ class _Server(uvicorn.Server):
     """uvicorn's own handlers raise the signal again in the end, which would stop us before worker and database do."""
 
     stops_on: Sequence[signal.Signals] = SIGNALS
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and end what would be open for hours."""
+        outlets.close()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -4,8 +4,8 @@ Another site can make a browser ask for a page again and again, with other input
 compressed answers are then learns which input repeats a secret of that page. So an answer is compressed only where no
 other site can choose what comes back in it:
 
-* It answers a GET that another site cannot send, as it has our script's header `HX-Request` or a bearer token, which
-  no link and no form can carry; or a GET without a query string.
+* It answers a GET that another site cannot send, as it has our script's header `HX-Request` or a token in a header,
+  which no link and no form can carry; or a GET without a query string.
 * It is a page or JSON with the status 200. What refuses or complains may repeat the address.
 * It is no page for signing in, and none of Django's admin.
 
@@ -18,7 +18,7 @@ from django.middleware.gzip import GZipMiddleware
 
 _TYPES = ("text/html", "application/json")
 _NEVER = ("/admin/", "/sign-in/")
-_OF_SCRIPTS = ("HX-Request", "Authorization")
+_OF_SCRIPTS = ("HX-Request", "Authorization", "X-Api-Key")
 
 
 class CompressionMiddleware(GZipMiddleware):

@@ -1,5 +1,6 @@
 """Who may call what: a table. A route that is missing from it fails the build."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ PEOPLE = {
     "auditor": "erin",
     "admin": "root",
 }
+EVERYBODY = (200, 200, 200, 200, 200, 200, 200)
 EVERYONE_READS = (401, 403, 200, 200, 200, 200, 200)
 EVERYONE_404 = (401, 403, 404, 404, 404, 404, 404)
 OPERATORS = (401, 403, 403, 403, 200, 403, 200)
@@ -41,6 +43,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/notices": EVERYONE_READS,
     "POST /api/notices/{notice_id}/seen": (401, 403, 404, 404, 404, 404, 404),
     "POST /api/threads/search": EVERYONE_READS,
+    "POST /api/threads/count": EVERYONE_READS,
     "GET /api/threads/{thread_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/state": EVERYONE_READS,
     "GET /api/threads/{thread_id}/diagnosis": EVERYONE_READS,
@@ -51,15 +54,35 @@ TABLE: dict[str, tuple[int, ...]] = {
     "GET /api/threads/{thread_id}/runs/{run_id}": EVERYONE_READS,
     "GET /api/threads/{thread_id}/runs/{run_id}/join": EVERYONE_READS,
     "GET /api/runs/{run_id}/log": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/runs/{run_id}/stream": EVERYONE_READS,
+    "GET /api/threads/{thread_id}/stream": EVERYONE_404,
+    "POST /api/assistants/search": EVERYONE_READS,
+    "POST /api/assistants/count": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/graph": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/schemas": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/subgraphs": EVERYONE_READS,
+    "GET /api/assistants/{assistant_id}/subgraphs/{namespace}": EVERYONE_READS,
+    "POST /api/assistants/{assistant_id}/versions": EVERYONE_READS,
+    "POST /api/assistants/{assistant_id}/latest": EVERYONE_READS,
+    # Everybody, with no token: is it there?
+    "GET /api/ok": EVERYBODY,
+    "GET /api/info": EVERYBODY,
     # Starting and repairing.
     "POST /api/threads": OPERATORS,
     "POST /api/threads/{thread_id}/runs": OPERATORS_404,
+    "POST /api/threads/{thread_id}/runs/wait": OPERATORS_404,
+    "POST /api/threads/{thread_id}/runs/stream": OPERATORS_404,
     "POST /api/threads/{thread_id}/fork": OPERATORS_404,
+    "POST /api/threads/{thread_id}/copy": OPERATORS_404,
+    "PATCH /api/threads/{thread_id}": OPERATORS_404,
+    "POST /api/threads/{thread_id}/state": EVERYONE_404,
     "POST /api/threads/{thread_id}/replay": ADMINS_404,
     "POST /api/threads/{thread_id}/ask_again": GOES_ON_404,
     "POST /api/runs/{run_id}/retry": GOES_ON_404,
     "POST /api/runs/{run_id}/give_up": GOES_ON_404,
     "POST /api/runs/{run_id}/cancel": GOES_ON_404,
+    "POST /api/threads/{thread_id}/runs/{run_id}/cancel": GOES_ON_404,
     "POST /api/threads/{thread_id}/binding": ADMINS_404,
     # Removing: admins.
     "DELETE /api/threads/{thread_id}": (401, 403, 403, 403, 403, 403, 404),
@@ -84,6 +107,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     # What is too long for a page, whole: there is none of this name.
     "GET /api/approvals/{approval_id}/whole": EVERYONE_404,
 }
+START = {"assistant_id": "gated", "input": {"text": "x"}}
 SKIP = (401, 403, 403, 403, 201, 403, 201)
 OPEN = {"api/openapi.json", "api/docs", "api/", "api/<any:path>"}
 
@@ -113,6 +137,8 @@ def ids(console: Console) -> dict[str, str]:
         "run_id": run["run_id"],
         "digest": approval["digest"],
         "notice_id": str(2**62),
+        "assistant_id": "gated",
+        "namespace": "sub",
         "change_id": str(uuid4()),
     }
 
@@ -120,8 +146,12 @@ def ids(console: Console) -> dict[str, str]:
 def body_for(route: str, ids: dict[str, str]) -> dict[str, Any] | None:
     return {
         "POST /api/threads/{thread_id}/state/checkpoint": {"checkpoint": {"checkpoint_id": ids["checkpoint_id"]}},
-        "POST /api/threads/{thread_id}/runs": {"assistant_id": "gated", "input": {"text": "x"}},
+        "POST /api/threads/{thread_id}/runs": START,
+        "POST /api/threads/{thread_id}/runs/wait": START,
+        "POST /api/threads/{thread_id}/runs/stream": START,
         "POST /api/threads/{thread_id}/fork": {"checkpoint_id": ids["checkpoint_id"]},
+        "PATCH /api/threads/{thread_id}": {"metadata": {}},
+        "POST /api/assistants/{assistant_id}/latest": {"version": 1},
         "POST /api/threads/{thread_id}/replay": {"checkpoint_id": ids["checkpoint_id"], "confirm": "x"},
         "POST /api/threads/{thread_id}/binding": {"graph_id": "gated"},
         "DELETE /api/threads/{thread_id}": {"reason": "A test."},
@@ -188,11 +218,24 @@ def test_every_route_is_in_the_table(console: Console) -> None:
 
 
 def test_no_address_is_left_out_of_the_schema(database: str) -> None:
-    from approvals.api import urls
+    from approvals.api import ESCAPED, LOOSE, urls
+    from approvals.api.not_offered import NOT_OFFERED
 
-    addresses = {f"api/{pattern.pattern}" for pattern in urls[0]} - OPEN
-    plain = {address.replace("<any:", "<").replace("<", "{").replace(">", "}") for address in addresses}
-    assert plain == {route.split()[1].lstrip("/") for route in TABLE}
+    addresses = {str(pattern.pattern).replace(LOOSE, ESCAPED) for pattern in urls[0]} - NOT_OFFERED.keys()
+    plain = {f"api/{address}" for address in addresses} - OPEN
+    assert {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", each) for each in plain} <= {route.split()[1][1:] for route in TABLE}
+
+
+def test_what_is_not_offered_says_so_and_why(console: Console) -> None:
+    from approvals.api.not_offered import NOT_OFFERED
+
+    with console.api("root") as root:
+        for address, refused in NOT_OFFERED.items():
+            for method, sentence in refused.items():
+                answer = root.request(method, "/" + re.sub("<[^>]+>", "x", address), json={})
+                assert (answer.status_code, answer.json()["error"]["code"]) == (501, "not_offered"), (method, address)
+                assert answer.json()["error"]["message"] == sentence
+        assert root.get("/store/namespaces").status_code == 405
 
 
 def test_nobody_decides_what_they_started(console: Console) -> None:
@@ -249,6 +292,14 @@ def test_without_a_token_of_ours_nobody_gets_in(console: Console, header: str | 
     refused = httpx.get(f"{console.url}/api/approvals", headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_token_may_come_as_an_api_key(console: Console) -> None:
+    address = f"{console.url}/api/approvals"
+    assert httpx.get(address, headers={"X-Api-Key": console.token("alice")}).status_code == 200
+    refused = httpx.get(address, headers={"X-Api-Key": "wrong"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
+    assert "X-Api-Key" in refused.json()["error"]["message"]
 
 
 def test_a_browser_session_does_not_open_the_api(console: Console) -> None:

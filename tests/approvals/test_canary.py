@@ -30,7 +30,7 @@ COMMANDS = {
 
 def manage(database: str, command: str, *, before: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     arguments = ["manage.py", *(str(free_port()) if word == "PORT" else word for word in COMMANDS[command])]
-    code = f"{before}\nimport manage, sys; sys.argv = {arguments!r}; manage.main()"
+    code = f"{before}\nfrom approvals.management import command_line; command_line.run({arguments!r})"
     few = {**os.environ, "LANGGRAPH_JSON": str(FEW_GRAPHS), "DATABASE_URL": database, "REDIS_URL": ""}
     return forks.run(["-c", code], env=few | ONE_PROCESS | env)
 

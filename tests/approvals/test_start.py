@@ -26,6 +26,8 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of"),
     ({"DEMO_PACE": "quick"}, "DEMO_PACE must be a number"),
     ({"ALLOWED_HOSTS": "http://x"}, "ALLOWED_HOSTS takes host names"),
+    ({"CORS_ALLOWED_ORIGINS": "https://a.org/chat"}, "CORS_ALLOWED_ORIGINS takes origins alone"),
+    ({"CORS_ALLOWED_ORIGINS": "*"}, "CORS_ALLOWED_ORIGINS takes origins alone"),
     ({"PUBLIC_URL": "approvals.example.org"}, "PUBLIC_URL must be the address people type"),
     ({"PUBLIC_URL": "https://approvals.example.org"}, "Set SECRET_KEY"),
     ({"DATABASE_URL": f"postgresql://me:{SECRET}@127.0.0.1:1/name"}, "The database does not answer"),
@@ -37,7 +39,7 @@ def serve(database: str, **env: str) -> subprocess.CompletedProcess[str]:
     return forks.run(["manage.py", "serve", "--port", str(free_port())], env=few | env)
 
 
-USUAL = {0, 1, 3, 5, 9, 12, 13, 14}
+USUAL = {0, 1, 3, 5, 9, 12, 14, 15, 16}
 """One fault of each setting, and each check of its own. FULL=1: all."""
 
 

@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from psycopg_pool import PoolTimeout
 
 from agentcore.graphs import run_config, snapshots
+from agentcore.graphs.gates import with_gates
 from agentcore.graphs.resume import INVALID_EDIT
 from agentcore.graphs.runs import RunContext
 from agentcore.graphs.secret_paths import secret_paths
@@ -24,6 +25,7 @@ from agentcore.plain.types import Failed, Outcome
 from agentcore.testing.failpoints import reach
 from approvals import audit
 from approvals.actions.runs import leases, run_logs, settling, taking
+from approvals.actions.runs.broadcasts import Broadcast, broadcasting
 from approvals.actions.runs.kinds import kind_of
 from approvals.actions.runs.steps import Steps
 from approvals.actions.runs.taken import HELD_SQL, TakenRun, Work
@@ -69,13 +71,15 @@ async def _carry_out(taken: TakenRun) -> None:
             worker.broken.get(taken.graph_id) or f"This worker has no graph {taken.graph_id}. Add it to langgraph.json."
         )
         return await in_database(settling.store)(taken, Failed("GraphMissing", why), None)
+    graph = with_gates(graph, taken.options)
     work, head_at_stop = Work(taken, graph, worker.saver(taken.graph_id)), settling.BoundHead(taken.thread_id)
     steps = Steps(taken)
     if taken.attempts > 1:
         await in_database(run_logs.go_on)(steps.log, taken.run_id)
     try:
-        with kept_by(steps.log):
-            outcome = await _run(work, worker, steps, head_at_stop)
+        async with broadcasting(taken) as broadcast:
+            with kept_by(steps.log):
+                outcome = await _run(work, worker, steps, broadcast, head_at_stop)
     except FenceLost:
         return await in_database(_note_fenced)(taken)
     reach("run.stopped")
@@ -83,13 +87,17 @@ async def _carry_out(taken: TakenRun) -> None:
     reach("run.settled")
 
 
-async def _run(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_stop: settling.BoundHead) -> Outcome:
+async def _run(
+    work: Work, worker: runtime.WorkerRuntime, steps: Steps, broadcast: Broadcast, head_at_stop: settling.BoundHead
+) -> Outcome:
     """Run it and say how it stopped, without a secret. Raises FenceLost."""
     try:
         decrypted = kind_of(work.taken.kind).decrypted(work.taken, secret_paths(work.graph))
         work = replace(work, taken=decrypted)
         steps.mask = await _mask_for(work)
-        outcome = await _on_its_graph(_context(work, worker, steps, head_at_stop), work, worker)
+        broadcast.hide(steps.mask)
+        told = replace(_context(work, worker, steps, head_at_stop), wanted=broadcast.wanted, on_event=broadcast.note)
+        outcome = await _on_its_graph(told, work, worker)
     except (UnreadableThread, CannotFork, FactoryFailed, OtherGraph) as error:
         outcome = Failed(type(error).__name__, str(error))
     except CannotEdit as error:
@@ -120,7 +128,7 @@ async def _on_its_graph(run: RunContext, work: Work, worker: runtime.WorkerRunti
         return await kind_of(taken.kind).enter(taken, run)
     config = {"configurable": dict(run.configurable), "metadata": taken.metadata, **run.options}
     async with factory.opened(config, run.context, run.store) as graph:
-        return await kind_of(taken.kind).enter(taken, replace(run, graph=graph))
+        return await kind_of(taken.kind).enter(taken, replace(run, graph=with_gates(graph, taken.options)))
 
 
 def _context(work: Work, worker: runtime.WorkerRuntime, steps: Steps, head_at_stop: settling.BoundHead) -> RunContext:

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agentcore.graphs import snapshots
+from agentcore.graphs.gates import with_gates
 from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.types import Mismatch, Outcome, Snapshot
 from agentcore.testing.failpoints import is_off
@@ -67,7 +68,7 @@ async def recover_run(run_id: str) -> None:
     graph = worker.graphs.get(taken.graph_id)
     if graph is None:
         return await in_database(_hold)(taken, "No worker has its graph any more.", None)
-    await _recover(Work(taken, graph, worker.saver(taken.graph_id)))
+    await _recover(Work(taken, with_gates(graph, taken.options), worker.saver(taken.graph_id)))
 
 
 async def _recover(work: Work) -> None:

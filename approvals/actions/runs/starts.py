@@ -1,5 +1,6 @@
 """Give a thread new input, and queue the run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Q
@@ -13,16 +14,33 @@ from approvals.domain import authors, bindings, encryption, permissions, policie
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import RunKind
-from approvals.errors import Busy, Invalid, NotFound, Unavailable, Unbound
+from approvals.errors import Busy, Invalid, NotFound, Stale, Unavailable, Unbound
 from approvals.models import Approval, Graph, Run, Thread
 
+ELSEWHERE = (
+    "The thread does not stand at this checkpoint. Leave the checkpoint out to go on from where it stands."
+    " To go on from an earlier one, fork it: POST /api/threads/ID/fork."
+)
 
-def start_run(*, thread_id: str, graph_id: str, input: Any, by: User, context: Any = None, config: Any = None) -> Run:
+
+def start_run(
+    *,
+    thread_id: str,
+    graph_id: str,
+    input: Any,
+    by: User,
+    context: Any = None,
+    config: Any = None,
+    gates: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    stands_at: str = "",
+) -> Run:
     """Queue a run. Raises Busy while the thread is paused or held by another run, Invalid with a path for each
-    fault.
+    fault, Stale if the thread is not at the checkpoint `stands_at`.
 
     Without input the thread goes on from where it stands, if the waiting nodes need no approval. `context` and `config`
-    are those of LangGraph; they stay with the thread until its next input.
+    are those of LangGraph, `gates` nodes to stop at beside the graph's own gates; they stay with the thread until its
+    next input.
     """
     permissions.check_start_run(by)
     graph = Graph.objects.filter(pk=graph_id).first()
@@ -30,15 +48,18 @@ def start_run(*, thread_id: str, graph_id: str, input: Any, by: User, context: A
         raise NotFound(f"No graph is called {graph_id!r:.60}. See the graphs on the start page.")
     if input is not None:
         check_input(graph, input)
-    options = run_options.options_of(graph.record, context=context, config=config)
+    options = run_options.options_of(graph.record, context=context, config=config, gates=gates)
+    run_options.check_metadata(metadata or {})
     with audit.transaction():
         thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "start_run")
         if thread is None:
             raise NotFound("There is no such thread. Make it first.")
         _check_can_start(thread, graph_id, input)
+        check_stands_at(thread.pk, stands_at)
         kept = encryption.encrypted_input(input, graph.record.secrets, thread.pk)
-        run = Run(thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, started_by=by.get_username())
+        about = {"started_by": by.get_username(), "metadata": metadata or {}}
+        run = Run(thread=thread, graph_id=graph_id, kind=RunKind.START, input=kept, **about)
         changed = ["started_by_id"]
         if not thread.bound_by:
             bindings.to_run(thread, graph_id)
@@ -74,6 +95,16 @@ def _check_can_start(thread: Thread, graph_id: str, input: Any) -> None:
     if input is None and (sentence := why_not_go_on(thread)):
         raise Invalid(sentence)
     alterations.check_thread(thread)
+
+
+def check_stands_at(thread_id: str, checkpoint_id: str) -> None:
+    """Raise Stale if the thread stands elsewhere than a client believes, which may be nowhere."""
+    if not checkpoint_id:
+        return
+    head = checkpoints.read_head(thread_id)
+    if head is None or head.checkpoint_id != checkpoint_id:
+        stands_at = head.checkpoint_id if head else None
+        raise Stale(ELSEWHERE, checkpoint_id=stands_at)
 
 
 def _has_checkpoints(thread: Thread) -> bool:

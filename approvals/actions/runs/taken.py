@@ -10,6 +10,7 @@ from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.resume import Answer
 from agentcore.plain.bound_bytes import Bound
 from agentcore.plain.errors import FenceLost
+from agentcore.plain.streams import Wanted
 from agentcore.savers.base import Saver
 from agentcore.savers.fence import fenced
 from agentcore.testing.failpoints import is_off
@@ -62,8 +63,12 @@ class TakenRun:
     decided: Decided | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """Context and config of the thread's runs."""
+    given_metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What a client gave with the run."""
     user: str = ""
     """Who gave the thread its last input."""
+    wanted: Wanted = Wanted()
+    """What those who subscribed to the thread want to hear."""
     unbound: str = ""
     """Why this graph must not be run on the thread."""
 
@@ -75,6 +80,7 @@ class TakenRun:
     def metadata(self) -> dict[str, Any]:
         """The metadata of every checkpoint of the run."""
         told = {RUN_KEY: self.run_id, FENCE_KEY: self.fence, "graph_id": self.graph_id}
+        told = {**self.given_metadata, **told}
         return told | ({DECISION_KEY: self.decided.decision_id} if self.decided else {})
 
     def write(self, sql: str, **values: Any) -> None:

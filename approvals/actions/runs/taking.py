@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -11,7 +12,7 @@ from django.utils import timezone
 from agentcore.graphs.resume import Answer
 from agentcore.plain.bound_bytes import Bound
 from approvals import audit, checkpoints, last_writes
-from approvals.actions.runs import audit_entries, leases
+from approvals.actions.runs import audit_entries, leases, subscriptions
 from approvals.actions.runs.taken import Decided, TakenRun
 from approvals.compiled import compiled
 from approvals.domain import answers, bindings, policies
@@ -89,7 +90,8 @@ def read_again(run: Run) -> bool:
 @compiled
 def _run(pk: UUID) -> "QuerySet[Run]":
     runs = Run.objects.select_related("decision__approval").defer("steps", "calls", "decision__approval__state")
-    return runs.annotate(agent=bindings.agent_of(OuterRef("graph_id"))).filter(pk=pk)
+    asked = ArraySubquery(subscriptions.of_thread(OuterRef("thread_id")))
+    return runs.annotate(agent=bindings.agent_of(OuterRef("graph_id")), asked=asked).filter(pk=pk)
 
 
 @compiled
@@ -114,7 +116,9 @@ def _taken(run: Run, owner: str, fence: int) -> TakenRun:
         stood_at=head.checkpoint_id if head else "",
         decided=_decided(run, run.decision) if run.decision else None,
         options=run.thread.options,
+        given_metadata=run.metadata,
         user=run.thread.started_by.get_username() if run.thread.started_by else "",
+        wanted=subscriptions.wanted_in(vars(run)["asked"]),
         unbound=bindings.why_not_run(run.thread, run.graph_id, metadata, agent=vars(run)["agent"]),
     )
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agentcore.testing.failpoints import reach
 from approvals import audit, checkpoints
-from approvals.actions.runs import leases
+from approvals.actions.runs import leases, subscriptions
 from approvals.actions.threads import records
 from approvals.audit.rows import EMPTIED
 from approvals.domain import outages, permissions
@@ -195,11 +195,13 @@ def _erase(thread: Thread, why: str) -> audit.Told:
     Decision.objects.filter(approval__thread=thread).update(**EMPTIED["decision"])
     Draft.objects.filter(thread=thread).delete()
     TrialResult.objects.filter(thread=thread).delete()
+    subscriptions.remove(thread.pk)
     given_up = list(Run.objects.filter(thread=thread, status__in=[*ACTIVE_RUNS, *STUCK_RUNS]).only("pk"))
     Run.objects.filter(pk__in=[run.pk for run in given_up]).update(
         status=RunStatus.CANCELLED, ended_at=now, updated_at=now
     )
     rows |= {audit.key_of(run): {"status": RunStatus.CANCELLED.value} for run in given_up}
-    Run.objects.filter(thread=thread).update(**EMPTIED["run"], problem="", steps=[], calls=[], has_log=False)
+    emptied = EMPTIED["run"]
+    Run.objects.filter(thread=thread).update(**emptied, problem="", steps=[], calls=[], has_log=False, metadata={})
     RunLog.objects.filter(run__thread=thread).delete()
     return rows

@@ -9,9 +9,10 @@ from agentcore.plain.errors import NO_SUCH_CHECKPOINT, CannotEdit
 from agentcore.plain.json import digest
 from approvals import audit, checkpoints
 from approvals.actions.runs import queueing, starts
+from approvals.actions.threads import creation
 from approvals.actions.votes import alterations
 from approvals.actions.workers import inquiries
-from approvals.domain import authors, bindings, encryption, permissions
+from approvals.domain import authors, bindings, encryption, permissions, run_options
 from approvals.domain.authors import Author
 from approvals.domain.permissions import User
 from approvals.enums import Binding, RunKind, ThreadStatus
@@ -42,6 +43,20 @@ def fork_thread(
     input = encryption.encrypted_input(input, secrets, source.pk)
     run = _begin(source, checkpoint_id, edits=edits, as_node=as_node, input=input, by=by)
     return _awaited(run)
+
+
+def copy_thread(*, thread_id: str, by: User) -> Thread:
+    """Fork the thread where it stands; make a thread with the same metadata if nothing has run on it."""
+    permissions.check_fork(by)
+    source = Thread.objects.filter(pk=thread_id).first()
+    if source is None:
+        raise NotFound("There is no such thread.")
+    if source.cleaned_at:
+        raise Gone(THREAD_CLEANED)
+    head = checkpoints.read_head(thread_id)
+    if head is None:
+        return creation.create_thread(metadata=source.metadata, by=by)
+    return fork_thread(thread_id=thread_id, checkpoint_id=head.checkpoint_id, by=by)
 
 
 def check_can_be_forked(thread: Thread) -> None:
@@ -102,7 +117,7 @@ def _is_there(thread_id: str, checkpoint_id: str) -> bool:
 def _have_it_tried(source: Thread, graph: Graph, checkpoint_id: str, edits: Any, as_node: str) -> None:
     """Have a worker make the fork in memory first, so that a refused fork leaves no thread behind."""
     where = {"thread_id": source.pk, "graph_id": source.graph_id, "checkpoint_id": checkpoint_id}
-    found = inquiries.try_fork(**where, edits=edits or {}, as_node=as_node)
+    found = inquiries.try_fork(**where, gates=run_options.gates_of(source.options), edits=edits or {}, as_node=as_node)
     _check_edits(source, graph, edits or {}, tuple(found["opaque"]))
 
 

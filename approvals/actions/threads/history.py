@@ -73,8 +73,9 @@ def _whole(thread: Thread, kept: KeptState) -> KeptState:
     """Have a worker assemble the value of a delta channel, which is stored in pieces."""
     if not kept.is_partial:
         return kept
-    where = {"thread_id": thread.pk, "graph_id": thread.graph_id, "checkpoint_id": kept.moment.checkpoint_id}
-    return KeptState(kept.moment, inquiries.snapshot(**where)["values"], False)
+    at = kept.moment.checkpoint_id
+    found = inquiries.snapshot(thread_id=thread.pk, graph_id=thread.graph_id, checkpoint_id=at)
+    return KeptState(kept.moment, found["values"], False)
 
 
 def _joined(thread: Thread, moments: list[Moment], more: str) -> HistoryPage:

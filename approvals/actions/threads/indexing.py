@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from agentcore.graphs import snapshots
+from agentcore.graphs.gates import with_gates
 from agentcore.graphs.pauses import pauses_at
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks, thread_graphs
@@ -42,6 +43,7 @@ async def index_thread(thread_id: str) -> None:
             gone = bindings.graph_gone(graph_id)
             return await _list_unread(worker, thread_id, bond, head, gone, may_have_ended=True)
         try:
+            graph = with_gates(graph, bond.options)
             snapshot = await snapshots.snapshot(graph, worker.saver(graph_id), thread_id)
             pauses = pauses_at(graph, snapshot) if snapshot else []
         except UnreadableThread as error:
@@ -75,16 +77,17 @@ async def _bond(worker: runtime.WorkerRuntime, thread_id: str, head: Head) -> Fo
     """
     kept = await in_database(_kept)(thread_id)
     if kept and kept.bound_by != Binding.AGENT:
-        return FoundBinding(kept.graph_id)
+        return FoundBinding(kept.graph_id, options=kept.options)
     look = await _looked(worker, thread_id, head.checkpoint_id)
     if look is None or look.shown is None:
         unknown = Uncertain(f"{NO_CHECKPOINT} {thread_graphs.ADVICE}")
-        return FoundBinding(kept.graph_id) if kept else FoundBinding("", uncertain=unknown)
+        return FoundBinding(kept.graph_id, options=kept.options) if kept else FoundBinding("", uncertain=unknown)
     graphs = await in_database(bindings.traits_here)()
     if kept:
         lacks = graphs[kept.graph_id].lacks(look.shown.traits) if kept.graph_id in graphs else ""
         why = f"It is not of the agent that it was taken for: {lacks}. {thread_graphs.ADVICE}"
-        return FoundBinding(kept.graph_id, uncertain=_uncertain(why, look, graphs) if lacks else None)
+        uncertain = _uncertain(why, look, graphs) if lacks else None
+        return FoundBinding(kept.graph_id, uncertain=uncertain, options=kept.options)
     graph_id, how = thread_graphs.bound_to(look.shown, graphs)
     if graph_id:
         return FoundBinding(graph_id, how, look.shown)
@@ -93,7 +96,7 @@ async def _bond(worker: runtime.WorkerRuntime, thread_id: str, head: Head) -> Fo
 
 def _kept(thread_id: str) -> Thread | None:
     """Return the thread if it is bound, else None."""
-    return Thread.objects.only("graph_id", "bound_by").exclude(bound_by="").filter(pk=thread_id).first()
+    return Thread.objects.only("graph_id", "bound_by", "options").exclude(bound_by="").filter(pk=thread_id).first()
 
 
 def _uncertain(why: str, look: Look, graphs: dict[str, Traits]) -> Uncertain:

@@ -1,7 +1,7 @@
 """Store the rows of a thread that was read: its state, and an approval for each of its pauses. Needs no graph."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,8 @@ class FoundBinding:
     how: str = ""
     shown: Shown | None = None
     uncertain: Uncertain | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the thread's runs: they may have gates of their own."""
 
 
 @dataclass(frozen=True)
@@ -423,6 +425,8 @@ class Questions:
         self._thread, self._seen, self._rulebook = thread, seen, rulebook
         self._bound = seen.bound.plain() if seen.bound else None
         self._hidden: dict[str, dict[str, Any]] = {}
+        asking = [(task["id"], task["interrupts"]) for task in seen.snapshot.tasks]
+        self._tasks = {each["id"]: task_id for task_id, asked in asking for each in asked}
 
     def here(self, pause: Pause) -> Snapshot:
         return _asking(self._seen.snapshot, pause)
@@ -439,6 +443,7 @@ class Questions:
             checkpoint_ns=namespace,
             checkpoint_id=checkpoint_id,
             interrupt_id=interrupt_id,
+            task_id=self._tasks.get(interrupt_id, ""),
             round=round,
             **self.columns(pause),
         )

@@ -8,7 +8,7 @@ from approvals.actions.votes import alterations, checks, locks, trials
 from approvals.actions.votes.ballots import Ballot
 from approvals.actions.votes.edits import CheckedEdits
 from approvals.actions.workers import inquiries
-from approvals.domain import answers, permissions
+from approvals.domain import answers, permissions, run_options
 from approvals.domain.permissions import User
 from approvals.enums import Verdict
 from approvals.errors import InvalidAnswer, InvalidEdit, Refusal
@@ -113,10 +113,11 @@ def _trial_of(approval: Approval, ballot: Ballot, edits: CheckedEdits) -> _EditT
     return None
 
 
-def _place_of(approval: Approval) -> dict[str, str]:
+def _place_of(approval: Approval) -> dict[str, Any]:
     return {
         "thread_id": approval.thread_id,
         "graph_id": approval.graph_id,
         "checkpoint_id": approval.checkpoint_id,
         "namespace": approval.checkpoint_ns,
+        "gates": run_options.gates_of(approval.thread.options),
     }

@@ -1,6 +1,7 @@
 """Ask a worker about a graph, and wait for the answer within a time limit. Web processes load no graphs."""
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -24,35 +25,59 @@ _TAKE_SQL = "DELETE FROM approvals_inquiry WHERE id = %s AND answer IS NOT NULL 
 
 
 def preview(
-    *, thread_id: str, graph_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+    *,
+    thread_id: str,
+    graph_id: str,
+    checkpoint_id: str,
+    namespace: str,
+    gates: Mapping[str, Any],
+    edits: Any,
+    as_node: str,
 ) -> dict[str, Any]:
-    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`."""
-    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    """Return what an edit would lead to: the fields of `agentcore.plain.types.Preview`.
+
+    `gates` are those that the thread's runs have beside the graph's own.
+    """
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace, "gates": gates}
     return _ask_for("preview", graph_id, **where, edits=edits, as_node=as_node)
 
 
-def preview_each(*, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, answer: Any) -> dict[str, Any]:
+def preview_each(
+    *, thread_id: str, graph_id: str, namespace: str, checkpoint_id: str, gates: Mapping[str, Any], answer: Any
+) -> dict[str, Any]:
     """Return what an answer would lead to that decides each task of a breakpoint, as `preview` does."""
-    where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id}
+    where = {"thread_id": thread_id, "namespace": namespace, "checkpoint_id": checkpoint_id, "gates": gates}
     return _ask_for("preview_each", graph_id, **where, answer=answer)
 
 
-def snapshot(*, thread_id: str, graph_id: str, checkpoint_id: str | None) -> dict[str, Any]:
-    """Return one snapshot as plain data."""
-    return _ask_for("snapshot", graph_id, thread_id=thread_id, checkpoint_id=checkpoint_id)
+def snapshot(
+    *, thread_id: str, graph_id: str, checkpoint_id: str | None, namespace: str = "", has_subgraphs: bool = False
+) -> dict[str, Any]:
+    """Return one snapshot as plain data, also of a subgraph by its namespace, and with the states of subgraphs."""
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "namespace": namespace}
+    return _ask_for("snapshot", graph_id, **where, has_subgraphs=has_subgraphs)
 
 
-def history(*, thread_id: str, graph_id: str, limit: int, before: str | None) -> list[dict[str, Any]]:
-    """Return snapshots as plain data, newest first."""
-    found: list[dict[str, Any]] = _ask("history", graph_id, thread_id=thread_id, limit=limit, before=before)[
-        "snapshots"
-    ]
+def history(
+    *,
+    thread_id: str,
+    graph_id: str,
+    limit: int,
+    before: str | None,
+    namespace: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Return snapshots as plain data, newest first: of a subgraph by its namespace, and of those with this metadata."""
+    asked = {"limit": limit, "before": before, "namespace": namespace, "metadata": metadata}
+    found: list[dict[str, Any]] = _ask("history", graph_id, thread_id=thread_id, **asked)["snapshots"]
     return found
 
 
-def try_fork(*, thread_id: str, graph_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
+def try_fork(
+    *, thread_id: str, graph_id: str, checkpoint_id: str, gates: Mapping[str, Any], edits: Any, as_node: str
+) -> dict[str, Any]:
     """Return where a fork would stand: `next`, and the `opaque` channels that no edit can set."""
-    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id, "gates": gates}
     return _ask_for("try_fork", graph_id, **where, edits=edits, as_node=as_node)
 
 

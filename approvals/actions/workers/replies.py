@@ -1,12 +1,14 @@
 """Answer, in a worker, the inquiries of web processes about a graph."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from agentcore import dialects
-from agentcore.graphs import forks, snapshots, state_edits
+from agentcore.graphs import forks, snapshots, state_edits, thread_states
+from agentcore.graphs.gates import with_gates
 from agentcore.graphs.secret_paths import secret_paths
 from agentcore.plain import masks
 from agentcore.plain.errors import NO_SUCH_CHECKPOINT, Ambiguous, CannotEdit, CannotFork, UnreadableThread
@@ -62,9 +64,16 @@ def _store(answered: Inquiry) -> None:
 
 
 async def _preview(
-    *, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, edits: Any, as_node: str
+    *,
+    graph_id: str,
+    thread_id: str,
+    checkpoint_id: str,
+    namespace: str,
+    gates: Mapping[str, Any],
+    edits: Any,
+    as_node: str,
 ) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
+    graph, worker = await _loaded(graph_id, gates)
     edits = encryption.decrypted(edits, secret_paths(graph), thread_id)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     with _as_refusal():
@@ -72,9 +81,9 @@ async def _preview(
 
 
 async def _preview_each(
-    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, answer: Any
+    *, graph_id: str, thread_id: str, namespace: str, checkpoint_id: str, gates: Mapping[str, Any], answer: Any
 ) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
+    graph, worker = await _loaded(graph_id, gates)
     config = snapshots.config_for(thread_id, checkpoint_id, namespace)
     choices = dialects.choices_in(Question("breakpoint", None, []), answer)
     with _as_refusal():
@@ -91,18 +100,21 @@ def _as_refusal() -> Iterator[None]:
         raise InvalidEdit(error.faults[0].message, faults=faults, **ambiguous) from error
 
 
-async def _snapshot(*, graph_id: str, thread_id: str, checkpoint_id: str | None) -> dict[str, Any]:
+async def _snapshot(
+    *, graph_id: str, thread_id: str, checkpoint_id: str | None, namespace: str, has_subgraphs: bool
+) -> dict[str, Any]:
     if not graph_id:
-        look = await snapshots.look((await runtime.worker()).saver(None), thread_id, checkpoint_id)
+        saver = (await runtime.worker()).saver(None)
+        look = await snapshots.look(saver, thread_id, checkpoint_id, namespace=namespace)
         if look is None:
             raise NotFound(NO_SUCH_CHECKPOINT)
-        return asdict(snapshots.snapshot_of(look, thread_id))
+        return asdict(snapshots.snapshot_of(look, thread_id, namespace))
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
-    found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id)
+    found = await snapshots.snapshot(graph, saver, thread_id, checkpoint_id, namespace=namespace)
     if found is None:
         raise NotFound(NO_SUCH_CHECKPOINT)
-    return asdict(found)
+    return asdict(await thread_states.with_subgraphs(graph, saver, found, are_read=has_subgraphs))
 
 
 async def _whole(*, graph_id: str, thread_id: str, checkpoint_id: str, namespace: str, part: str) -> dict[str, Any]:
@@ -119,18 +131,21 @@ async def _store_of(*, graph_id: str, thread_id: str, namespace: list[str]) -> d
     return dict(masks.Mask(secrets, here.values).anywhere(seen)) if here else seen
 
 
-async def _history(*, graph_id: str, thread_id: str, limit: int, before: str | None) -> dict[str, Any]:
+async def _history(*, graph_id: str, thread_id: str, namespace: str, **asked: Any) -> dict[str, Any]:
     if not graph_id:
-        looks = await snapshots.look_back((await runtime.worker()).saver(None), thread_id, limit=limit, before=before)
-        return {"snapshots": [asdict(snapshots.snapshot_of(look, thread_id)) for look in looks]}
+        saver = (await runtime.worker()).saver(None)
+        looks = await snapshots.look_back(saver, thread_id, namespace=namespace, **asked)
+        return {"snapshots": [asdict(snapshots.snapshot_of(look, thread_id, namespace)) for look in looks]}
     graph, worker = await _loaded(graph_id)
     saver = worker.saver(graph_id, reads="notified")
-    found = await snapshots.history(graph, saver, thread_id, limit=limit, before=before)
+    found = await snapshots.history(graph, saver, thread_id, namespace=namespace, **asked)
     return {"snapshots": [asdict(item) for item in found]}
 
 
-async def _try_fork(*, graph_id: str, thread_id: str, checkpoint_id: str, edits: Any, as_node: str) -> dict[str, Any]:
-    graph, worker = await _loaded(graph_id)
+async def _try_fork(
+    *, graph_id: str, thread_id: str, checkpoint_id: str, gates: Mapping[str, Any], edits: Any, as_node: str
+) -> dict[str, Any]:
+    graph, worker = await _loaded(graph_id, gates)
     where = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
     edits = encryption.decrypted(edits, secret_paths(graph), thread_id)
     saver = worker.saver(graph_id)
@@ -153,11 +168,11 @@ async def _secrets_of(graph_id: str) -> tuple[str, ...]:
     return secret_paths(graph)
 
 
-async def _loaded(graph_id: str) -> tuple[Any, runtime.WorkerRuntime]:
+async def _loaded(graph_id: str, gates: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, runtime.WorkerRuntime]:
     worker = await runtime.worker()
     if graph_id not in worker.graphs:
         raise Unavailable(bindings.graph_gone(graph_id))
-    return worker.graphs[graph_id], worker
+    return with_gates(worker.graphs[graph_id], gates), worker
 
 
 _answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {

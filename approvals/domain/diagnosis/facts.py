@@ -125,7 +125,7 @@ class Facts:
 
     @property
     def path(self) -> str:
-        return f"/api/threads/{quote(self.thread_id, safe='/')}"
+        return f"/api/threads/{quote(self.thread_id, safe='')}"
 
     @property
     def next_words(self) -> str:
