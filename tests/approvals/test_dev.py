@@ -140,6 +140,8 @@ def test_a_folder_without_graphs_is_left_as_it_is(tmp_path: Path) -> None:
     done = countersign(tmp_path, "dev")
     assert done.returncode == 1 and "There is no langgraph.json here." in done.stderr
     assert '{"dependencies": ["."], "graphs": {"agent": "./agent.py:graph"}}' in done.stderr
+    named = countersign(tmp_path, "dev", "--config", "agents/langgraph.json")
+    assert named.returncode == 1 and "There is no agents/langgraph.json here." in named.stderr
     assert list(tmp_path.iterdir()) == []
 
 
