@@ -4,6 +4,7 @@ It begins as docs/how-to/own-graph.md does: with the two commands, and the files
 """
 
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -143,6 +144,17 @@ def test_a_folder_without_graphs_is_left_as_it_is(tmp_path: Path) -> None:
     named = countersign(tmp_path, "dev", "--config", "agents/langgraph.json")
     assert named.returncode == 1 and "There is no agents/langgraph.json here." in named.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_type(tmp_path: Path, database: str) -> None:
+    AtHome(tmp_path).write()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        env = AtHome(tmp_path, DATABASE_URL=database).env
+        command = [*IN_THE_CLONE, "dev", "--port", str(port)]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"Is another server there? Type: countersign dev --port {port + 1}" in done.stderr
 
 
 @pytest.mark.parametrize(
