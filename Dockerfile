@@ -1,5 +1,5 @@
 # The console, from the locks: no version is chosen while it is built. `docker build -t countersign .`
-ARG PYTHON=docker.io/library/python:3.12-slim
+ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -23,6 +23,7 @@ fix: $(VENV)/.dev
 	$(PY) -m ruff check --fix -q .
 	$(PY) -m ruff format -q .
 	$(PY) manage.py export_docs
+	$(PY) -m tests.sdk_differences
 
 bench: $(VENV)/.run
 	$(PY) -m benchmarks $(BENCH)

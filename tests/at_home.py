@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +68,18 @@ class AtHome:
         self._links: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
 
-    def write(self, source: str = AGENT, graphs: dict[str, Any] | None = None) -> None:
-        """Save the agent's code, and langgraph.json if it names other graphs than before."""
-        named = json.dumps({**NAMED, **({"graphs": graphs} if graphs else {})})
-        file = self.folder / "langgraph.json"
+    def write(self, source: str = AGENT) -> None:
+        """Save the agent's code, and langgraph.json if it does not name the agent yet."""
+        named, file = json.dumps(NAMED), self.folder / "langgraph.json"
         (self.folder / "agent.py").write_text(source)
         if not file.exists() or file.read_text() != named:
             file.write_text(named)
+
+    def change(self, do: Callable[[], object], word: str = "Reloaded") -> str:
+        """Change something, and return what is said until this word is said of it."""
+        before = self.log.read_text()
+        do()
+        return self.wait_until(word, times=before.count(word) + 1)[len(before) :]
 
     def start(self) -> "AtHome":
         command = [*self.program, "dev", "--port", str(self.port)]

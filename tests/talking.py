@@ -19,6 +19,7 @@ from tests.graphs import leave_mark, wait_for_the_end_of
 
 ANSWER = "The lamp is on its way."
 KEY = "sk-live-4711-secret"
+SLOW = "slowly"
 LOUD = "la " * 20_000
 SECRET = {"approval": {"secret": ["key"]}}
 
@@ -71,6 +72,7 @@ async def ask(state: State) -> State:
     if state.get("fails"):
         raise ValueError("the lamp is broken")
     answer: Any = interrupt({"question": "Send it?"}) if state.get("asks") else "nobody asked"
+    await asyncio.sleep(1 if answer == SLOW else 0)
     return {"notes": [f"answered {answer}"]}
 
 

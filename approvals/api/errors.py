@@ -14,10 +14,10 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from approvals import audit
 from approvals.api.fields import ApiRecord, PlainObject
 from approvals.api.parser import RepeatedKey
-from approvals.conf.programs import typed
 from approvals.domain import outages
 from approvals.domain.context import current_request_id
 from approvals.errors import Denied, NotFound, Refusal, TooLarge
+from approvals.programs import typed
 
 logger = logging.getLogger(__name__)
 

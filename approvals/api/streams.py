@@ -5,7 +5,7 @@ Each answer begins at once and stays open. It sends a sign of life every few sec
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -47,8 +47,8 @@ _EVENTS: dict[str, Any] = {
     }
 }
 _HEARTBEAT = b": heartbeat\r\n\r\n"
+EVENTS, TASKS = "events", "tasks"
 _NOT_OFFERED = {
-    "events": "Events of LangChain's callbacks are not streamed here. Take messages-tuple, tasks and custom.",
     "tools": "Tool calls are in updates, messages-tuple and tasks.",
     "lifecycle": "A stream of a thread has it: GET /api/threads/ID/stream?stream_mode=lifecycle.",
 }
@@ -91,7 +91,8 @@ def stream_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> HttpRe
     """
     by = viewer(request)
     streams.check_room()
-    asked = StreamFilter(_modes(new.stream_mode) or DEFAULT, new.stream_subgraphs, new.stream_resumable)
+    names = _names(new.stream_mode)
+    asked = StreamFilter(_modes(names) or DEFAULT, new.stream_subgraphs, new.stream_resumable)
     subscriber = Subscriber(thread_id, asked)  # before the run: it tells only what is asked for
     try:
         run = begin_run(thread_id, new, by=by, key=request.headers.get("Idempotency-Key"))
@@ -100,7 +101,7 @@ def stream_run(request: HttpRequest, thread_id: ThreadId, new: NewRun) -> HttpRe
         raise
     stream = RunStream(thread_id, asked, by, subscriber=subscriber, run_id=run.pk)
     stream.is_to_cancel = new.on_disconnect == "cancel"
-    return _events_of(request, stream, run, asked)
+    return _events_of(request, stream, run, asked, names)
 
 
 @router.post("/threads/{part:thread_id}/runs/wait", response=answers(PlainObject, 404, 409, 410, 413, 501))
@@ -137,14 +138,15 @@ def join_stream(request: HttpRequest, thread_id: ThreadId, run_id: UUID, how: Qu
     """
     by = viewer(request)
     streams.check_room()
-    run, modes = _run(thread_id, run_id), _modes(how.stream_mode)
+    run, names = _run(thread_id, run_id), _names(how.stream_mode)
+    modes = _modes(names)
     after = _last_event(request)
     wanted = StreamFilter(modes or DEFAULT, how.stream_subgraphs)
     subscriber = Subscriber(thread_id, wanted) if run.is_active else None
     shown = StreamFilter(modes or MODES, has_subgraphs=True)
     stream = RunStream(thread_id, shown, by, after=after, subscriber=subscriber, run_id=run.pk)
     stream.is_to_cancel = how.cancel_on_disconnect
-    return _events_of(request, stream, run, wanted)
+    return _events_of(request, stream, run, wanted, names)
 
 
 @router.get("/threads/{part:thread_id}/stream", response=answers(None, 404, 410), openapi_extra=_EVENTS)
@@ -174,15 +176,20 @@ def _run(thread_id: str, run_id: UUID) -> Run:
     return run
 
 
-def _modes(given: Any) -> tuple[str, ...]:
-    """Return the modes that are asked for. Raises Invalid for what is not streamed here."""
-    modes = [given] if isinstance(given, str) else given or []
-    if not isinstance(modes, list):
+def _names(given: Any) -> list[str]:
+    """Return the modes as the client names them. Raises Invalid for what is not streamed here."""
+    names = [given] if isinstance(given, str) else given or []
+    if not isinstance(names, list):
         raise _unknown(given)
-    for mode in modes:
-        if mode not in MODES:
-            raise _unknown(mode)
-    return tuple(dict.fromkeys(modes))
+    for name in names:
+        if name not in (*MODES, EVENTS):
+            raise _unknown(name)
+    return names
+
+
+def _modes(names: list[str]) -> tuple[str, ...]:
+    """Return what a run is to tell. Events are made of its tasks: they say which node begins and ends."""
+    return tuple(dict.fromkeys(TASKS if name == EVENTS else name for name in names))
 
 
 def _unknown(mode: Any) -> Invalid:
@@ -196,7 +203,7 @@ def _modes_of_thread(given: list[str]) -> tuple[str, ...]:
     of_thread = {"run_modes": OF_THREAD, "lifecycle": (), "state_update": ()}
     asked = given or ["run_modes"]
     own = [mode for mode in asked if mode not in of_thread]
-    return tuple(dict.fromkeys([*_modes(own), *(each for mode in asked for each in of_thread.get(mode, ()))]))
+    return tuple(dict.fromkeys([*_modes(_names(own)), *(each for mode in asked for each in of_thread.get(mode, ()))]))
 
 
 def _last_event(request: HttpRequest) -> int | None:
@@ -212,13 +219,17 @@ def _last_event(request: HttpRequest) -> int | None:
 
 
 def _events_of(
-    request: HttpRequest, stream: RunStream | ThreadStream, run: Run | None = None, wanted: StreamFilter | None = None
+    request: HttpRequest,
+    stream: RunStream | ThreadStream,
+    run: Run | None = None,
+    wanted: StreamFilter | None = None,
+    names: Sequence[str] = (),
 ) -> HttpResponse:
     """Begin a stream. Its client goes on at another address if it loses the connection, and asks for the same there."""
-    response = _begun(request, _sent(stream), "text/event-stream; charset=utf-8")
+    response = _begun(request, _sent(stream, names), "text/event-stream; charset=utf-8")
     if run and wanted:
         place = location_of(run)
-        again = {"stream_mode": wanted.modes, **({"stream_subgraphs": "true"} if wanted.has_subgraphs else {})}
+        again = {"stream_mode": names or wanted.modes, **({"stream_subgraphs": "true"} if wanted.has_subgraphs else {})}
         response["Content-Location"], response["Location"] = place, f"{place}/stream?{urlencode(again, doseq=True)}"
     return response
 
@@ -238,16 +249,46 @@ def _begun(request: HttpRequest, body: AsyncGenerator[bytes, None], content_type
     return response
 
 
-async def _sent(stream: RunStream | ThreadStream) -> AsyncGenerator[bytes, None]:
+async def _sent(stream: RunStream | ThreadStream, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
     """Yield the events of the server. An outage of the database ends them without `end`: clients come again."""
     try:
         async with aclosing(stream.follow()) as followed:
             async for told in followed:
-                yield _HEARTBEAT if told is Heartbeat else _event(told)
+                if told is Heartbeat:
+                    yield _HEARTBEAT
+                    continue
+                for each in _as_named(told, names):
+                    yield _event(each)
     except Refusal as refused:
         yield _event(SentPart("error", json.dumps(_error(refused))))
     except (DatabaseError, PoolTimeout) as error:
         logger.warning("a stream ended early (%s)", type(error).__name__)
+
+
+def _as_named(told: SentPart, names: Sequence[str]) -> Iterator[SentPart]:
+    """Yield a part as it was asked for: what a task tells as itself, as an event, or as both."""
+    if EVENTS not in names or told.name.partition("|")[0] != TASKS:
+        yield told
+        return
+    if TASKS in names:
+        yield told
+    yield told._replace(
+        name=told.name.replace(TASKS, EVENTS, 1), data=json.dumps(_event_of_task(json.loads(told.data)))
+    )
+
+
+def _event_of_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which node begins or ends, as LangChain tells it of the call of a node."""
+    node = task.get("name", "")
+    return {
+        "event": "on_chain_start" if "input" in task else "on_chain_end",
+        "name": node,
+        "run_id": task.get("id", ""),
+        "data": {},
+        "metadata": {"langgraph_node": node},
+        "tags": [],
+        "parent_ids": [],
+    }
 
 
 async def _awaited(stream: RunStream) -> AsyncGenerator[bytes, None]:

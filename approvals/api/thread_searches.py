@@ -16,12 +16,14 @@ from approvals.api.schemas import ThreadOut
 from approvals.api.selection import ThreadField, selected
 from approvals.domain import assistants
 from approvals.enums import ThreadStatus
-from approvals.errors import NotOffered
+from approvals.errors import Invalid, NotOffered
 from approvals.models import Thread
 
-MOST_THREADS = 100
+MOST_THREADS = 1_000
+MOST_WITH_VALUES = 100
 DEEPEST_OFFSET = 10_000
 MOST_PATHS = 10
+TOO_MANY_VALUES = f"At most {MOST_WITH_VALUES} threads come with their values. Select fields without `values` for more."
 NEEDS_16 = "A search by values needs PostgreSQL 16 or newer. Search by metadata."
 _HAS_VALUES = """
 CASE WHEN pg_input_is_valid(approvals_thread.state, 'jsonb')
@@ -71,14 +73,28 @@ class ThreadSearch(ThreadFilters):
         None, max_length=MOST_PATHS, examples=[{"last": "values.messages[-1].content"}]
     )
 
+    @property
+    def has_values(self) -> bool:
+        """Whether the states of the threads are wanted, which may be large."""
+        paths = (self.extract or {}).values()
+        return not self.select or "values" in self.select or any(next(_steps(path)) == "values" for path in paths)
+
     def page(self) -> list[Thread]:
+        if self.has_values and self.limit > MOST_WITH_VALUES:
+            raise Invalid(TOO_MANY_VALUES, faults=[{"path": "limit", "message": TOO_MANY_VALUES}])
         threads = self.found()
         if self.ids is not None:
             threads = threads.filter(pk__in=self.ids)
         # The ids of checkpoints grow with the time at which they were written.
         column = {"thread_id": "pk", "state_updated_at": "checkpoint_id"}.get(self.sort_by, self.sort_by)
         sign = "-" if self.sort_order == "desc" else ""
-        return list(threads.order_by(f"{sign}{column}", f"{sign}pk")[self.offset : self.offset + self.limit])
+        ordered = threads.order_by(f"{sign}{column}", f"{sign}pk")
+        if self.has_values:
+            return list(ordered[self.offset : self.offset + self.limit])
+        found = list(ordered.defer("state")[self.offset : self.offset + self.limit])
+        for thread in found:
+            thread.state = {}
+        return found
 
     def shown(self, found: list[ThreadOut]) -> list[ThreadOut] | list[Any]:
         """Return what is wanted of the threads that were found."""

@@ -16,9 +16,9 @@ from agentcore.plain.json import canonical
 from agentcore.testing.failpoints import is_off
 from approvals.audit import rows
 from approvals.audit.chain import entry_hash
-from approvals.conf.programs import typed
 from approvals.domain.policies import Rule, Voters, rule_from_metadata, strictest
 from approvals.models import Approval, Thread, Vote
+from approvals.programs import typed
 
 READ = """
 SELECT about, seq, prev_hash, hash, body FROM approvals_auditentry WHERE about = ANY(%(all)s)

@@ -5,13 +5,14 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+import psycopg
 from django.db import transaction
 from django.db.models.functions import Now
-from procrastinate import App
-from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.contrib.django.models import ProcrastinateWorker
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
+from procrastinate.manager import JobManager
+from procrastinate.tasks import configure_task
 
 from approvals import last_writes
 
@@ -30,15 +31,24 @@ class _Connector(DjangoConnector):
 
     def execute_query_all(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
         if not last_writes.is_gathering():
-            return list(super().execute_query_all(query, **arguments))
+            return self._send(query, arguments)
         last_writes.write(query, self._wrap_json(arguments))
         return [{"id": _NOT_KNOWN} for _ in arguments["jobs"]]
 
+    def _send(self, query: Any, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Send it now. Raises the error of the database, which says whether it is gone."""
+        try:
+            return list(super().execute_query_all(query, **arguments))
+        except ConnectorException as error:
+            if isinstance(error.__cause__, psycopg.Error) and not isinstance(error, UniqueViolation):
+                raise error.__cause__ from None
+            raise
+
 
 @cache
-def _outbox() -> App:
-    # An app of its own: a worker process gives the global one a connector outside Django's transactions.
-    return app.with_connector(_Connector())
+def _outbox() -> JobManager:
+    """Return what adds jobs here, whatever the process is: a worker's own tasks add theirs outside of transactions."""
+    return JobManager(_Connector())
 
 
 def graph_queue(graph_id: str) -> str:
@@ -56,8 +66,14 @@ def enqueue(
 ) -> None:
     """Add a job for the task `task` of approvals.jobs.tasks. With `once`, do nothing while a job of that name waits."""
     name = f"approvals.jobs.tasks.{task}"
-    when = {"schedule_in": {"seconds": in_seconds}} if in_seconds else {}
-    job = _outbox().configure_task(name, queue=queue, priority=priority, queueing_lock=once, allow_unknown=True, **when)
+    job = configure_task(
+        name=name,
+        job_manager=_outbox(),
+        queue=queue,
+        priority=priority,
+        queueing_lock=once,
+        schedule_in={"seconds": in_seconds} if in_seconds else None,
+    )
     if once is None:
         job.defer(**arguments)
         return

@@ -11,7 +11,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from approvals.conf import embedded, programs
+from approvals import programs
+from approvals.conf import embedded
 from approvals.conf.environment import read
 
 NEED_NO_DATABASE = {"help", "version", "check", "collectstatic", "makemessages", "export_docs"}
@@ -46,10 +47,9 @@ def run_installed() -> None:
         sys.exit(print_usage())
     if name not in COMMANDS:
         sys.exit(f"There is no command {name!r:.60}.\n\n{USAGE}")
+    os.environ.update(_settings_in(options))  # before the settings are read, which is before a command is begun
     if name == "dev" and not {"-h", "--help"} & set(options):
         _check_folder()
-    if port := _port_in(options):
-        os.environ["PORT"] = port  # the settings are read before the options of a command
     run_interruptible([sys.argv[0], *COMMANDS[name], *options])
 
 
@@ -85,10 +85,13 @@ def _check_folder() -> None:
         sys.exit(NO_GRAPHS.format(path=path))
 
 
-def _port_in(options: Sequence[str]) -> str:
-    reader = ArgumentParser(add_help=False, exit_on_error=False)
-    reader.add_argument("--port", default="")
-    return str(reader.parse_known_args(options)[0].port)
+def _settings_in(options: Sequence[str]) -> dict[str, str]:
+    """Return the environment variables that options of a command stand for."""
+    reader = ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    reader.add_argument("--port", dest="PORT", default="")
+    reader.add_argument("--config", dest="LANGGRAPH_JSON", default="")
+    given = vars(reader.parse_known_args(options)[0])
+    return {name: value for name, value in given.items() if value}
 
 
 def _needs_no_database(command: str, *options: str) -> bool:

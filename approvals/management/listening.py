@@ -4,6 +4,8 @@ import socket
 
 from django.core.management.base import CommandError
 
+from approvals.programs import typed_with_port
+
 
 def listen(host: str, port: int) -> socket.socket:
     """Take the port first. Otherwise people could get sign-in links to a server that is another."""
@@ -14,7 +16,8 @@ def listen(host: str, port: int) -> socket.socket:
         return listening
     except OSError as error:
         raise CommandError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Is another server there? Set PORT={port + 1}."
+            f"Cannot listen on {host}:{port}: {error.strerror}. Is another server there?"
+            f" Type: {typed_with_port(port + 1)}"
         ) from error
 
 

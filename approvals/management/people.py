@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from approvals.actions.people import changes
 from approvals.actions.people.sign_in import make_link
-from approvals.conf.programs import typed
 from approvals.enums import Role
+from approvals.programs import typed
 
 OF_THE_DEMO = {
     "alice": Role.REVIEWER,

@@ -18,11 +18,11 @@ from django.urls import get_resolver
 from psycopg_pool import PoolTimeout
 
 from agentcore.plain.errors import AgentCoreError
-from approvals.conf.programs import told, typed
 from approvals.database import in_database
 from approvals.live import outlets, relay
 from approvals.management.supervisor import LONGEST_REQUEST_SECONDS, SIGNALS, Duty
 from approvals.models import Graph
+from approvals.programs import told, typed
 
 APPLICATION = "approvals.asgi:application"
 Retire = Callable[[Callable[[], object]], Awaitable[None]]

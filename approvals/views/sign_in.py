@@ -15,8 +15,8 @@ from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from approvals.actions.people.sign_in import use_link
-from approvals.conf.programs import typed
 from approvals.errors import Denied
+from approvals.programs import typed
 from approvals.views.pages import Request
 
 _form = LoginView.as_view(

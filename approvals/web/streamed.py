@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -34,26 +34,29 @@ class Streamed:
 
         await self._application(outlet.add_to(scope), receive, send_beginning)
         if outlet.body is not None:
-            await _send_all(outlet.body, receive, send)
+            with suppress(Unfinished):
+                await _send_all(outlet.body, receive, send)
 
 
 async def _send_all(body: AsyncGenerator[bytes, None], receive: Any, send: Any) -> None:
-    """Send the body until it ends or the client leaves. Then the generator is closed in any case."""
-    tasks = [asyncio.create_task(_send(body, send)), asyncio.create_task(_until_gone(receive))]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
-    if isinstance(sent, Exception) and not isinstance(sent, Unfinished):
+    """Send the body until it ends or the client leaves. It is closed then, and ends what it has begun."""
+    async with aclosing(body):
+        first = await anext(body, b"")  # before anything can stop it: one that has not begun would end nothing
+        tasks = [asyncio.create_task(_send(first, body, send)), asyncio.create_task(_until_gone(receive))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+    if isinstance(sent, Exception):
         raise sent
 
 
-async def _send(body: AsyncGenerator[bytes, None], send: Any) -> None:
-    async with aclosing(body):
-        async for piece in body:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+async def _send(first: bytes, rest: AsyncGenerator[bytes, None], send: Any) -> None:
+    await send({"type": "http.response.body", "body": first, "more_body": True})
+    async for piece in rest:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -19,15 +19,16 @@ from agentcore.plain.masks import MASK, Mask
 def saying() -> Iterator[io.StringIO]:
     """Yield what reaches the streams of the process."""
     stream = io.StringIO()
-    keeping = KeptRecords()
-    logging.getLogger().addHandler(keeping)
+    root, keeping = logging.getLogger(), KeptRecords()
+    if not any(isinstance(handler, KeptRecords) for handler in root.handlers):  # as where Django is set up
+        root.addHandler(keeping)
     try:
         with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
             with caught():
                 yield stream
             assert sys.stdout is stream
     finally:
-        logging.getLogger().removeHandler(keeping)
+        root.removeHandler(keeping)
 
 
 def told(lines: KeptLines) -> list[tuple[str, str, str]]:

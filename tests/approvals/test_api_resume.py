@@ -1,5 +1,6 @@
 """`command.resume` is a vote: of the person whose token it is, on what the thread asks, under its policy."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +14,7 @@ from langgraph_sdk.errors import (
     UnprocessableEntityError,
 )
 
-from tests.approvals.test_answers_matrix import ASKED, INBOX
+from tests.approvals.test_answers_matrix import ASKED, INBOX, PAY, WIPE, calls
 from tests.approvals.test_api_sdk import sdk
 from tests.console import Console
 from tests.voting import policy, read, vote
@@ -72,6 +73,31 @@ async def test_several_questions_are_answered_in_one_request_each_by_its_key(
     state = await alice.threads.get_state(asked["thread_id"])
     assert (state["next"], len(state["values"]["notes"])) == ([], 3)
     assert sorted(each[-5:] for each in state["values"]["notes"]) == ["yes 0", "yes 1", "yes 2"]
+
+
+async def test_of_several_answers_none_counts_if_one_does_not_fit(console: Console, alice: LangGraphClient) -> None:
+    asked = console.pause("d_per_call", calls(PAY, WIPE))
+    with console.api("alice") as client:
+        filters = {"thread_id": asked["thread_id"], "status": "pending"}
+        first, second = client.get("/approvals", params=filters).json()["items"]
+    with pytest.raises(UnprocessableEntityError) as refused:
+        await answer(alice, asked, {first["interrupt_id"]: {"type": "approve"}, second["interrupt_id"]: {"type": "no"}})
+    assert told(refused.value)["detail"]["approval"] == second["id"]
+    assert [read(console, each)["votes"] for each in (first, second)] == [[], []]
+
+
+async def test_several_votes_count_where_others_have_to_vote_as_well(console: Console, alice: LangGraphClient) -> None:
+    with policy("fanning", approvals=2):
+        asked = console.pause("fanning", {"count": 2})
+    thread: Any = await alice.threads.get(asked["thread_id"])
+    yes = {each["id"]: "yes" for by_task in thread["interrupts"].values() for each in by_task}
+    with pytest.raises(ConflictError) as refused:
+        await answer(alice, asked, yes)
+    assert (told(refused.value)["code"], told(refused.value)["detail"]["answered"]) == ("undecided", [])
+    async with sdk(console, "bob") as bob:
+        run = await answer(bob, asked, yes)
+        await bob.runs.join(asked["thread_id"], run["run_id"])
+    assert sorted((await alice.threads.get_state(asked["thread_id"]))["values"]["notes"]) == ["0: yes", "1: yes"]
 
 
 async def test_where_two_must_approve_the_first_learns_who_else_must(console: Console, alice: LangGraphClient) -> None:
@@ -194,3 +220,24 @@ async def test_a_command_does_nothing_but_answer(console: Console, alice: LangGr
         await answer(alice, asked, 1, checkpoint_id="1ef00000-0000-6000-8000-000000000000")
     assert read(console, asked)["votes"] == []
     await answer(alice, asked, 1, input={}, checkpoint={"checkpoint_id": asked["checkpoint_id"], "checkpoint_ns": ""})
+
+
+async def test_of_two_who_answer_at_once_one_decides(console: Console, alice: LangGraphClient) -> None:
+    asked = console.pause("asking", {"text": "Ada"})
+    async with sdk(console, "bob") as bob:
+        came = await asyncio.gather(answer(alice, asked, 1), answer(bob, asked, 2), return_exceptions=True)
+    [late] = [each for each in came if isinstance(each, ConflictError)]
+    assert (
+        told(late)["code"] in ("already_decided", "busy", "stale") and sum(isinstance(each, dict) for each in came) == 1
+    )
+    console.run_of(asked["id"])
+    assert len(read(console, asked)["votes"]) == 1
+
+
+async def test_a_run_without_input_passes_no_breakpoint(console: Console) -> None:
+    asked = console.pause("gated", {"text": "x"})
+    for name in ("olga", "alice"):
+        async with sdk(console, name) as client:
+            with pytest.raises((ConflictError, PermissionDeniedError)):
+                await client.runs.create(asked["thread_id"], "gated", input=None)
+    assert read(console, asked)["status"] == "pending"

@@ -61,6 +61,22 @@ async def test_a_search_gives_what_is_selected_and_extracted(console: Console, o
             await operator.threads.search(**where, extract=bad)
 
 
+async def test_many_threads_come_without_their_values(operator: LangGraphClient) -> None:
+    found: Any = await operator.threads.search(limit=1000, select=["thread_id", "metadata"])
+    assert found and all(each.keys() == {"thread_id", "metadata"} for each in found)
+    for wanted in ({}, {"select": ["values"]}, {"select": ["thread_id"], "extract": {"x": "values.text"}}):
+        with pytest.raises(UnprocessableEntityError, match="Select fields without"):
+            await operator.threads.search(limit=101, **wanted)
+
+
+async def test_metadata_has_a_limit(operator: LangGraphClient) -> None:
+    made = await operator.threads.create(metadata={"a": "x" * 40_000})
+    with pytest.raises(UnprocessableEntityError, match="at most 64000"):
+        await operator.threads.update(made["thread_id"], metadata={"b": "x" * 40_000})
+    changed = await operator.threads.update(made["thread_id"], metadata={"a": "short"})
+    assert changed["metadata"] == {"a": "short"}
+
+
 async def test_threads_are_found_by_what_their_state_holds(console: Console, operator: LangGraphClient) -> None:
     text = f"wanted {uuid.uuid4()}"
     asked = console.pause("gated", {"text": text, "count": 3})
@@ -214,3 +230,12 @@ async def test_a_history_says_what_tasks_returned_without_secrets(console: Conso
     assert [each["account"]["host"] for each in results if "account" in each] == ["h"], "the input"
     for name, value in (("api_key", short), ("token", "t-9z")):
         assert value not in json.dumps([each for each in results if "account" in each]), name
+
+
+async def test_a_removed_thread_keeps_no_metadata_of_its_runs(console: Console, operator: LangGraphClient) -> None:
+    thread_id = (await operator.threads.create())["thread_id"]
+    run = await operator.runs.create(thread_id, "gated", input={"text": "x"}, metadata={"who": "canary"})
+    console.pending(thread_id)
+    async with sdk(console, "root") as admin:
+        await admin.threads.delete(thread_id, params={"reason": "Test data."})
+    assert (await operator.runs.get(thread_id, run["run_id"]))["metadata"] == {}

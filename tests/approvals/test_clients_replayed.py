@@ -1,8 +1,9 @@
 """What Agent Inbox and Agent Chat UI ask of a server, in their order: the calls, and no code of theirs.
 
-Streamed runs are in the tests of streams.
+What `useStream` asks, which Agent Chat UI is made with, is in the tests of streams.
 """
 
+import json
 import uuid
 from typing import Any
 
@@ -46,12 +47,14 @@ def test_agent_inbox_lists_opens_and_answers(console: Console, filter_by: str) -
         assert request["action_request"] == {"action": "pay", "args": {"amount": 2}}
         opened = inbox.get(f"/threads/{asked['thread_id']}").json()
         assert (opened["status"], interrupt_in(opened)) == ("interrupted", [request])
-        # Accepted as it is: the call is repeated.
+        # Accepted as it is: the call is repeated. It shows the nodes of a stream of events.
         answer = [{"type": "accept", "args": request["action_request"]}]
-        body = {"assistant_id": wanted, "command": {"resume": answer}}
-        run = inbox.post(f"/threads/{asked['thread_id']}/runs", json=body)
-        assert run.status_code == 200, run.text
-        inbox.get(f"/threads/{asked['thread_id']}/runs/{run.json()['run_id']}/join").raise_for_status()
+        body = {"assistant_id": wanted, "command": {"resume": answer}, "stream_mode": "events"}
+        stream = inbox.post(f"/threads/{asked['thread_id']}/runs/stream", json=body)
+        assert stream.status_code == 200, stream.text
+        data = [json.loads(line[6:]) for line in stream.text.splitlines() if line.startswith("data: ")]
+        begun = [each["metadata"]["langgraph_node"] for each in data if each.get("event") == "on_chain_start"]
+        assert (begun, "event: tasks" in stream.text, data[-1]) == (["inbox"], False, {"status": "success"})
         again = inbox.get(f"/threads/{asked['thread_id']}").json()
         assert (again["status"], again["interrupts"], again["values"]["got"]) == ("idle", {}, [["accept", None]])
     decided = read(console, asked)

@@ -38,6 +38,7 @@ LOST = {"lease_worker": "host:7", "lease_until": ago(8)}
 BUSY = ThreadStatus.BUSY
 ALONE = {"has_worker": False, "has_graph_worker": False}
 RENAMED = {"has_worker": True, "has_graph_worker": False, "has_card": False}
+UNBOUND = {"status": ThreadStatus.ERROR}
 ERROR = {"status": ThreadStatus.ERROR, "problem": "ValueError('no')", "next": ("Act",)}
 QUESTION = asked(is_breakpoint=False, title="Question: “How many?”")
 POISONED = asked(is_breakpoint=False, is_votable=False, why_not="An answer is stored here.")
@@ -51,9 +52,17 @@ CASES: list[tuple[dict[str, Any], Health, str, bool, str, str]] = [
     ({"checkpoint_id": ""}, Health.DONE, "new", True, "Nothing has run", "start"),
     ({"checkpoint_id": "", "run": CANCELLED}, Health.DONE, "new", True, "before it wrote anything", "start"),
     ({"is_cleaned": True, "run": FAILED}, Health.DONE, "cleaned", True, "force-cleaned", "new_thread"),
+    ({"unbound": "Nobody said which.", "graph_id": ""}, Health.DONE, "done", True, "its end where it ran", "clean"),
     # It waits for people.
-    ({"unbound": "Nobody said which.", "graph_id": ""}, Health.UNKNOWN, "no_graph", False, "Nobody said", "graph"),
-    ({"unbound": "Two fit.", "fitting": ("a", "b")}, Health.UNKNOWN, "unbound", False, "Two fit", "bind"),
+    (
+        {**UNBOUND, "unbound": "Nobody said which.", "graph_id": ""},
+        Health.UNKNOWN,
+        "no_graph",
+        False,
+        "Nobody said",
+        "graph",
+    ),
+    ({**UNBOUND, "unbound": "Two fit.", "fitting": ("a", "b")}, Health.UNKNOWN, "unbound", False, "Two fit", "bind"),
     ({"asked": (asked(),), "next": ("Act",)}, Health.BREAKPOINT, "breakpoint", False, "before Act", "decide"),
     ({"asked": (asked(),)}, Health.BREAKPOINT, "breakpoint", False, "waited 12 min", "decide"),
     ({"asked": (QUESTION,)}, Health.WAITING, "waiting", False, "“Question: “How many?””, for reviewers.", "decide"),
@@ -237,4 +246,4 @@ def test_an_answer_for_programs_says_the_same_as_the_sentences() -> None:
 
 
 def test_calls_name_threads_whatever_their_id_holds() -> None:
-    assert judge(facts()).steps[0].call == "POST /api/threads/t%201/a/runs"
+    assert judge(facts()).steps[0].call == "POST /api/threads/t%201%2Fa/runs"

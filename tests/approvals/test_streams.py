@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import signal
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, aclosing
@@ -17,14 +20,16 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError
 from langgraph_sdk.schema import StreamPart
 
+from tests import forks
 from tests.console import Console, wait_for
 from tests.graphs import times_run
-from tests.talking import ANSWER, KEY, LOUD
+from tests.talking import ANSWER, KEY, LOUD, SLOW
 
 HELLO = {"messages": [{"role": "user", "content": "Where is my lamp?"}]}
 NOTES = ["said", "waited"]
 _PARTS = "SELECT mode, data FROM approvals_streampart WHERE thread_id = %s ORDER BY id"
 _SUBSCRIPTIONS = "SELECT modes FROM approvals_subscription WHERE thread_id = %s"
+_NO_GROUPS = "DELETE FROM auth_user_groups WHERE user_id = (SELECT id FROM auth_user WHERE username = %s) RETURNING 1"
 MANY_PARTS = 400
 """Of 60,000 characters each: more than is kept, and more than a connection holds."""
 MANY = 40
@@ -215,6 +220,32 @@ async def test_who_leaves_a_stream_may_have_its_run_cancelled(
     busy()
 
 
+def test_clients_that_come_and_go_leave_nothing(console: Console, busy: Callable[[], None], tmp_path: Path) -> None:
+    thread_id = console.start_run("talking", {**HELLO, "wait_for": str(tmp_path / "busy")})
+    with console.api("olga") as olga, console.rows(_SUBSCRIPTIONS, thread_id) as subscriptions:
+        [run] = olga.get(f"/threads/{thread_id}/runs").json()
+        for path in (f"/threads/{thread_id}/runs/{run['run_id']}/stream", f"/threads/{thread_id}/stream"):
+            for _ in range(MANY // 2):
+                with olga.stream("GET", path) as left:  # before the first event may be there
+                    assert left.status_code == 200
+        wait_for(lambda: not subscriptions(), what="the subscriptions to end")
+        assert olga.get(f"/threads/{thread_id}/runs/{run['run_id']}").json()["status"] == "running"
+    busy()
+
+
+async def test_who_leaves_does_not_stop_what_was_decided(
+    console: Console, operator: LangGraphClient, thread_id: str
+) -> None:
+    asked = await operator.runs.wait(thread_id, "talking", input={**HELLO, "asks": True})
+    command: Any = {"resume": {asked["__interrupt__"][0]["id"]: SLOW}}  # type: ignore[call-overload]
+    async with sdk(console, "alice") as alice:
+        stream: Any = alice.runs.stream(thread_id, "talking", command=command, on_disconnect="cancel")
+        run_id = (await anext(stream)).data["run_id"]
+        await stream.aclose()
+        values: Any = await alice.runs.join(thread_id, run_id)
+    assert values["notes"] == [*NOTES, f"answered {SLOW}"]
+
+
 async def test_who_may_come_back_misses_nothing(
     console: Console, operator: LangGraphClient, thread_id: str, busy: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -233,7 +264,7 @@ async def test_the_stream_of_a_thread_has_each_run_whoever_starts_it(
 ) -> None:
     await operator.runs.wait(thread_id, "talking", input=HELLO)
     stream = await operator.threads.join_stream(thread_id)
-    lifecycle = await operator.threads.join_stream(thread_id, stream_mode="lifecycle")
+    lifecycle = await operator.threads.join_stream(thread_id, stream_mode="lifecycle", last_event_id="0")
     ends = [asyncio.create_task(until_done(each)) for each in (stream, lifecycle)]
     with console.rows(_SUBSCRIPTIONS, thread_id) as subscriptions:
         await asyncio.to_thread(wait_for, subscriptions, what="the subscription")
@@ -314,7 +345,7 @@ def test_what_cannot_be_streamed_is_refused_with_a_reason(console: Console) -> N
         refused: list[tuple[httpx.Response, int, str]] = [
             (olga.get(stream, headers={"Last-Event-ID": "x"}), 422, "Last-Event-ID must be"),
             (olga.get(stream, params={"stream_mode": "nothing"}), 422, "There is no such stream mode"),
-            (olga.get(stream, params={"stream_mode": "events"}), 422, "not streamed here"),
+            (olga.get(stream, params={"stream_mode": "tools"}), 422, "Tool calls are in updates"),
             (olga.get(stream.replace(thread_id, other)), 404, "no such run"),
             (olga.get(stream.replace("/stream", "/join").replace(thread_id, other)), 404, "no such run"),
             (olga.get(f"/threads/{uuid.uuid4()}/stream"), 404, "no such thread"),
@@ -341,6 +372,22 @@ def test_who_may_not_see_threads_sees_no_stream(console: Console) -> None:
         for end in (f"runs/{run['run_id']}/stream", f"runs/{run['run_id']}/join", "stream"):
             assert nobody.get(f"/threads/{thread_id}/{end}").status_code == 403
             assert stranger.get(f"/threads/{thread_id}/{end}").status_code == 401
+
+
+@pytest.mark.full
+def test_a_stream_ends_when_the_person_may_see_it_no_more(
+    own_console: Callable[..., Console], busy: Callable[[], None], tmp_path: Path
+) -> None:
+    console = own_console(TEST_SOCKET_CHECK_SECONDS="1").start()
+    thread_id = console.start_run("talking", {**HELLO, "wait_for": str(tmp_path / "busy")})
+    with console.api("erin") as erin, console.rows(_NO_GROUPS, "erin") as leave:
+        [run] = erin.get(f"/threads/{thread_id}/runs").json()
+        path = f"/threads/{thread_id}/runs/{run['run_id']}"
+        with erin.stream("GET", f"{path}/stream") as stream, erin.stream("GET", f"{path}/join") as joined:
+            leave()
+            assert '"error": "Denied"' in stream.read().decode().rpartition("event: error")[2]
+            assert json.loads(joined.read())["__error__"]["error"] == "Denied"
+    busy()
 
 
 def test_a_removed_thread_keeps_nothing_of_its_streams(console: Console) -> None:
@@ -422,3 +469,36 @@ async def test_a_state_and_its_history_are_read_by_a_remote_graph(
         voter = RemoteGraph("talking", client=alice)
         resumed = [update async for update in voter.astream(Command(resume={asked["id"]: "yes"}), config)]
     assert resumed == [{"ask": {"notes": ["answered yes"]}}]
+
+
+@pytest.mark.full
+def test_a_stream_stays_open_while_another_worker_takes_the_run_over(
+    own_console: Callable[..., Console], busy: Callable[[], None], tmp_path: Path
+) -> None:
+    web = own_console("--no-worker", LEASE_SECONDS="3").start()
+    with (tmp_path / "workers.log").open("a") as log, ExitStack() as started, web.api("olga") as olga:
+
+        def work() -> subprocess.Popen[bytes] | forks.Forked:
+            worker = forks.start(["manage.py", "procrastinate", "worker"], web.env, log.fileno())
+            started.callback(worker.wait, 30)
+            started.callback(worker.send_signal, signal.SIGTERM)
+            return worker
+
+        first = work()
+        thread_id = f"t-{uuid.uuid4()}"
+        olga.post("/threads", json={"thread_id": thread_id}).raise_for_status()
+        asked = {"assistant_id": "talking", "input": {**HELLO, "wait_for": str(tmp_path / "busy")}}
+        asked["stream_mode"] = ["values", "messages-tuple"]
+        with olga.stream("POST", f"/threads/{thread_id}/runs/stream", json=asked, timeout=60) as stream:
+            folder = Path(web.env["DATA_DIR"])
+            wait_for(lambda: times_run(folder, thread_id, "say"), what="the run to begin")
+            with web.rows(_PARTS, thread_id) as parts:
+                wait_for(lambda: "said" in str(parts()), what="the first step to be told")
+            first.kill()
+            work()
+            busy()
+            text = stream.read().decode()
+    values = [json.loads(each) for each in re.findall(r"event: values\r\ndata: (.*)\r\n", text)]
+    assert [len(each["notes"]) for each in values] == [0, 1, 1, 2, 2, 3], "it begins with where the thread stands"
+    assert ": heartbeat\r\n\r\n" in text, "meanwhile the client is told that it is still connected"
+    assert text.endswith('event: end\r\ndata: {"status": "success"}\r\n\r\n')

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from agentcore.graphs import tracing
 from agentcore.plain.masks import MASK, Mask
 from tests.approvals.test_run_logs import kept, texts
 from tests.console import Console, wait_for
@@ -85,9 +86,9 @@ def receiver() -> Iterator[Receiver]:
 def test_a_secret_leaves_neither_for_langsmith_nor_for_opentelemetry(
     own_console: Callable[..., Console], receiver: Receiver
 ) -> None:
-    tracing = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": receiver.url, "LANGSMITH_API_KEY": "none"}
+    sent = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": receiver.url, "LANGSMITH_API_KEY": "none"}
     exported = {"LANGSMITH_TRACING_MODE": "hybrid", "OTEL_EXPORTER_OTLP_ENDPOINT": f"{receiver.url}/otel"}
-    traced = own_console(**tracing, **exported, LOG_LEVEL="DEBUG").start()
+    traced = own_console(**sent, **exported, LOG_LEVEL="DEBUG").start()
     secret, word = f"canary-{uuid.uuid4().hex}", f"word-{uuid.uuid4().hex}"
     thread_id = traced.start_run("printing", {"word": word, "api_key": secret, "fails": True})
     found = kept(traced, thread_id)
@@ -119,3 +120,12 @@ def test_a_secret_leaves_neither_for_langsmith_nor_for_opentelemetry(
 )
 def test_a_secret_is_found_wherever_a_state_lies_in_what_is_traced(told: Any, shown: Any) -> None:
     assert Mask(["key", "account.token"], {"key": "canary-0"}).everywhere(told) == shown
+
+
+def test_what_is_traced_of_no_run_is_masked_by_the_paths_of_all_graphs() -> None:
+    told, paths = {"input": {"key": "canary-1", "token": "canary-2"}}, ("key", "token")
+    assert tracing._hidden(told, paths) == {"input": {"key": MASK, "token": MASK}}
+    with tracing.masked_by(Mask(("key",))):
+        assert tracing._hidden(told, paths) == {"input": {"key": MASK, "token": "canary-2"}}
+    with tracing.masked_by(Mask(())):
+        assert tracing._hidden(told, paths) is told, "a graph without secrets costs nothing"

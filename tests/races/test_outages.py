@@ -219,23 +219,32 @@ def test_a_database_without_free_connections_is_waited_for(broken: Broken) -> No
 
 @contextmanager
 def every_connection_of(broken: Broken) -> Iterator[None]:
-    """Take each connection the server has; those the console holds, one after the other."""
-    taken: list[psycopg.Connection[Any]] = [psycopg.connect(broken.console.database_url, autocommit=True)]
+    """Take each connection the server has, and each that the console gets in between, until the block ends."""
+    taken = [psycopg.connect(broken.console.database_url, autocommit=True)]
+    ended = threading.Event()
+    keeper = threading.Thread(target=take_all, args=(taken, broken.console.database_url, ended))
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
+        for each in taken:
+            each.close()
+
+
+def take_all(taken: list[psycopg.Connection[Any]], url: str, ended: threading.Event) -> None:
+    """A connection that the console is just opening is in no list yet: so look again and again."""
     others = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND NOT pid = ANY(%s)"
     )
-    try:
-        while True:
-            try:
-                taken.append(psycopg.connect(broken.console.database_url, autocommit=True))
-            except psycopg.OperationalError:
-                if not taken[0].execute(others, [[each.info.backend_pid for each in taken]]).fetchall():
-                    break
-        yield
-    finally:
-        for each in taken:
-            each.close()
+    while not ended.is_set():
+        try:
+            taken.append(psycopg.connect(url, autocommit=True))
+        except psycopg.OperationalError:
+            taken[0].execute(others, [[each.info.backend_pid for each in taken]])
+            ended.wait(0.05)
 
 
 def test_a_console_is_stopped_though_postgresql_is_gone(broken: Broken) -> None:

@@ -24,9 +24,9 @@ from approvals import audit
 from approvals.audit import folder, notes
 from approvals.audit.chain import GENESIS, entry_hash
 from approvals.audit.notes import BadNote, Key, Note
-from approvals.conf.programs import typed
 from approvals.errors import Unavailable
 from approvals.models import AuditEntry, AuditHead, SignedHead
+from approvals.programs import typed
 
 logger = logging.getLogger(__name__)
 

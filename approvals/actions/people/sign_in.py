@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 from approvals import audit
 from approvals.audit import rows
 from approvals.compiled import compiled
-from approvals.conf.programs import typed
 from approvals.domain import permissions
 from approvals.errors import LinkUsed
 from approvals.models import ApiToken, SignInLink
+from approvals.programs import typed
 
 LINK_LIVES = timedelta(hours=12)
 

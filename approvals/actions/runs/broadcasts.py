@@ -35,7 +35,8 @@ GATHERED_SECONDS = 0.03
 LAST_SECONDS = 5.0
 """So long a run that has stopped waits until its last parts are written."""
 MOST_WAITING = 1_000
-"""Of what waits to be written, the oldest is dropped if it is more."""
+"""If more waits to be written, what nodes say meanwhile is lost. What becomes of tasks and values never is."""
+_SAID = ("messages", "custom")
 MOST_KEPT = 16 * 2**20
 """Characters of the parts that are kept of one run; the oldest half goes if they are more."""
 _WRITE_SQL = f"""
@@ -77,7 +78,7 @@ class Broadcast:
         self._taken = taken
         self._reader = PieceReader()
         self._wanted = taken.wanted
-        self._waiting: deque[Raw] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[Raw] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = time.monotonic()
@@ -91,15 +92,12 @@ class Broadcast:
     @property
     def wanted(self) -> Wanted:
         """Return what the run is to tell. Where there are secrets it tells of subgraphs too: they may make some."""
-        return (
-            replace(self._wanted, has_subgraphs=True)
-            if self._wanted.modes and self._reader.mask.paths
-            else self._wanted
-        )
+        has_secrets = bool(self._wanted.modes and self._reader.mask.paths)
+        return replace(self._wanted, has_subgraphs=True) if has_secrets else self._wanted
 
     def note(self, raw: Raw) -> None:
         """Take what LangGraph streams."""
-        if not self._wanted.modes:
+        if not self._wanted.modes or raw[1] in _SAID and len(self._waiting) >= MOST_WAITING:
             return
         self._waiting.append(raw)
         if self._sending is None or self._sending.done():
@@ -111,13 +109,13 @@ class Broadcast:
             self._looking = asyncio.create_task(self._look())
 
     async def send_last(self) -> None:
-        """Write what is left, now that the run has stopped."""
+        """Write what is left, now that the run has stopped. Raises nothing: a run ends as it ended, heard or not."""
         if self._sending is None:
             return
         self._is_last.set()
+        await asyncio.wait([self._sending], timeout=LAST_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
-                await self._sending
                 await self._send(self._reader.rest)
 
     def stop(self) -> None:

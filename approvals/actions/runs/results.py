@@ -33,9 +33,12 @@ def error_of(run: Run) -> dict[str, str] | None:
 def interrupts_of(thread_id: str) -> list[dict[str, Any]]:
     """Return what the thread asks with `interrupt()`. A breakpoint asks nothing."""
     asked = Approval.objects.pending().filter(thread_id=thread_id).exclude(interrupt_id="").oldest_first()
-    return [{"value": _value_asked(each), "id": each.interrupt_id} for each in asked.only("request", "interrupt_id")]
+    return [{**_asked_in(each), "id": each.interrupt_id} for each in asked.only("request", "interrupt_id")]
 
 
-def _value_asked(approval: Approval) -> Any:
+def _asked_in(approval: Approval) -> dict[str, Any]:
+    """Return what is asked, and the schema of an answer where its agent gave one."""
     asked = approval.request
-    return asked["value"] if isinstance(asked, dict) and "value" in asked else asked
+    if not isinstance(asked, dict) or "value" not in asked:
+        return {"value": asked, "response_schema": None}
+    return {"value": asked["value"], "response_schema": asked.get("response_schema")}

@@ -8,12 +8,13 @@ import contextlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Max, Min
 from psycopg_pool import PoolTimeout
@@ -24,23 +25,25 @@ from approvals.actions.runs.subscriptions import RENEWED_SECONDS, StreamFilter, 
 from approvals.database import in_database
 from approvals.domain import permissions
 from approvals.domain.permissions import User
-from approvals.enums import ACTIVE_RUNS, RunStatus
+from approvals.enums import ACTIVE_RUNS, RunKind, RunStatus
 from approvals.errors import Refusal, Unavailable
 from approvals.live import events, outlets, relay
 from approvals.models import Run, StreamPart
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 5.0
-"""A client that hears nothing for longer believes that its connection is lost."""
-CHECKED_SECONDS = 30.0
+HEARTBEAT_SECONDS = 4.0
+"""A client that hears nothing for much longer believes that its connection is lost."""
+_LOOK_SECONDS = 5.0
+"""What was not heard of is found so much later."""
+CHECKED_SECONDS = min(30.0, settings.SOCKET_CHECK_SECONDS)
 """Whether the person may still see it is asked this often."""
 LONGEST_SECONDS = 8 * 3600.0
 _UNHEARD_SECONDS = 0.5
 """A process that is not told of parts looks for them this often."""
 _REST_SECONDS = 0.02
 """And a process that is told of many looks this often."""
-_MOST_READ = 200
+_MOST_READ = 100
 _MOST_RUNS = 20
 """Of a thread: more do not begin and end between two looks."""
 TOO_MANY = f"{outlets.MOST} streams are open in this process already. Try again, or poll GET /api/threads/ID."
@@ -85,10 +88,12 @@ class _Stream(ABC):
             while not self.is_over:
                 noted.clear()
                 for told in await in_database(self.look)():
+                    clock.did("tell")
                     yield told
                 if self.is_over or outlets.is_closing() or clock.is_past(LONGEST_SECONDS):
                     return
-                if not await _wait(noted):
+                await _wait(noted)
+                if clock.is_due("tell", HEARTBEAT_SECONDS):
                     yield Heartbeat
                 await self._keep_up(clock)
 
@@ -132,6 +137,9 @@ class _Duties:
     def is_past(self, seconds: float) -> bool:
         return self._loop.time() - self._began > seconds
 
+    def did(self, what: str) -> None:
+        self._done[what] = self._loop.time()
+
     def is_due(self, what: str, seconds: float) -> bool:
         now = self._loop.time()
         if now - self._done.get(what, self._began) < seconds:
@@ -140,16 +148,12 @@ class _Duties:
         return True
 
 
-async def _wait(noted: asyncio.Event) -> bool:
-    """Wait until something is announced, or for a while. Return False if nothing was."""
-    seconds = HEARTBEAT_SECONDS if relay.is_up() else _UNHEARD_SECONDS
-    try:
-        async with asyncio.timeout(seconds):
+async def _wait(noted: asyncio.Event) -> None:
+    """Wait until something is announced, or for a while."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_SECONDS if relay.is_up() else _UNHEARD_SECONDS):
             await noted.wait()
-    except TimeoutError:
-        return not relay.is_up()
-    await asyncio.sleep(_REST_SECONDS)  # what comes at the same time is read at once
-    return True
+            await asyncio.sleep(_REST_SECONDS)  # what comes at the same time is read at once
 
 
 @dataclass
@@ -163,21 +167,22 @@ class RunStream(_Stream):
     _has_values: bool = field(default=False, init=False)
 
     def look(self) -> list[SentPart]:
-        run = Run.objects.only("status", "attempts").get(pk=self.run_id)  # before the parts: then none is missed
-        parts = _read(_OF_RUN, self.run_id, self.after, self.asked) if self.asked.modes else ()
-        told = [*self._begin(run), *(SentPart(part.name, part.data, part.number) for part in parts)]
+        rows = _read(_OF_RUN, self.run_id, self.after, self.asked)
+        status, attempts = rows[0][:2]
+        parts = [SentPart(name, data, number) for *_, number, name, data in rows if number]
+        told = [*self._begin(attempts), *parts]
         self._has_values |= any(part.name == VALUES for part in parts)
         self.after = parts[-1].number if parts else self.after
-        if run.status not in ACTIVE_RUNS and len(parts) < _MOST_READ:
+        if status not in ACTIVE_RUNS and len(parts) < _MOST_READ:
             self.is_over = True
             told += self._end()
         return told
 
-    def _begin(self, run: Run) -> list[SentPart]:
+    def _begin(self, attempts: int) -> list[SentPart]:
         """Say which run it is, unless the client has heard of it already."""
         is_known = self._has_begun or bool(self.after)
         self._has_begun = True
-        return [] if is_known else [_metadata(run)]
+        return [] if is_known else [_metadata(self.run_id, attempts)]
 
     def _end(self) -> list[SentPart]:
         """Say how it stopped: with its values, if the run did not tell them to this client while it was at work."""
@@ -189,7 +194,11 @@ class RunStream(_Stream):
         return [*values, SentPart("end", run.status)]
 
     def left(self) -> None:
-        if self.is_to_cancel:
+        """Cancel a run of new input. What was decided is carried out, whoever closes a page.
+
+        `useStream` asks for this by itself.
+        """
+        if self.is_to_cancel and Run.objects.filter(pk=self.run_id, kind=RunKind.START).exists():
             with contextlib.suppress(Refusal):  # it has stopped meanwhile, or is not theirs to cancel
                 controls.cancel_run(run_id=self.run_id, by=self.by)
 
@@ -198,25 +207,26 @@ class RunStream(_Stream):
 class ThreadStream(_Stream):
     """All runs of a thread, one after the other, for as long as the client is there."""
 
-    _told: "_Lifecycles | None" = field(default=None, init=False)
+    _told: "_Lifecycles" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = self._known()
 
     def look(self) -> list[SentPart]:
-        if self._told is None:
-            self._told = self._begin()
         newest = Run.objects.filter(thread_id=self.thread_id).order_by("-created_at")[:_MOST_RUNS]
         runs = {run.pk: run for run in newest.only("status", "attempts")}  # before the parts: then none is missed
         parts = _read(_OF_THREAD, self.thread_id, self.after, self.asked)
         told: list[SentPart] = []
-        for part in parts:
-            told += self._told.begin(runs.get(part.run_id))
-            told.append(SentPart(part.name, part.data, part.number))
-        self.after = parts[-1].number if parts else self.after
+        for run_id, number, name, data in parts:
+            told += self._told.begin(runs.get(run_id))
+            told.append(SentPart(name, data, number))
+            self.after = number
         for run in reversed(runs.values()) if len(parts) < _MOST_READ else ():
             told += self._told.begin(run) + self._told.end(run)
         return told
 
-    def _begin(self) -> "_Lifecycles":
-        """Return what the client has been told of the runs so far."""
+    def _known(self) -> "_Lifecycles":
+        """Return what the client has been told of the runs so far. What comes from now on it is told."""
         stopped = Run.objects.filter(thread_id=self.thread_id).exclude(status__in=ACTIVE_RUNS)
         ended = set(stopped.values_list("pk", flat=True))
         kept = StreamPart.objects.filter(thread_id=self.thread_id).order_by("run_id").values("run_id")
@@ -241,7 +251,7 @@ class _Lifecycles:
         if run is None or run.pk in self.begun or run.status == RunStatus.QUEUED:
             return []
         self.begun.add(run.pk)
-        return [_metadata(run)]
+        return [_metadata(run.pk, run.attempts)]
 
     def end(self, run: Run) -> list[SentPart]:
         if run.pk in self.ended or run.status in ACTIVE_RUNS:
@@ -264,34 +274,38 @@ def _stopped_run(run_id: UUID) -> Run:
     return Run.objects.select_related("thread").defer("input", "calls", "steps").get(pk=run_id)
 
 
-def _metadata(run: Run) -> SentPart:
-    return SentPart("metadata", _json({"run_id": str(run.pk), "attempt": max(run.attempts, 1)}))
+def _metadata(run_id: UUID, attempts: int) -> SentPart:
+    return SentPart("metadata", _json({"run_id": str(run_id), "attempt": max(attempts, 1)}))
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
-class _KeptPart(NamedTuple):
-    number: int
-    run_id: UUID
-    name: str
-    data: str
-
-
-_READ_SQL = """
-SELECT id, run_id, name, data FROM approvals_streampart
-WHERE {owner} = %(owner)s AND id > %(after)s AND mode = ANY(%(modes)s) AND (%(inner)s OR NOT is_inner)
+_OF_THREAD = """
+SELECT run_id, id, name, data FROM approvals_streampart AS part
+WHERE part.thread_id = %(owner)s AND part.id > %(after)s
+    AND part.mode = ANY(%(modes)s) AND (%(inner)s OR NOT part.is_inner)
 ORDER BY id LIMIT %(most)s
 """
-_OF_RUN, _OF_THREAD = _READ_SQL.format(owner="run_id"), _READ_SQL.format(owner="thread_id")
+_OF_RUN = """
+SELECT run.status, run.attempts, told.id, told.name, told.data
+FROM approvals_run AS run LEFT JOIN LATERAL (
+    SELECT id, name, data FROM approvals_streampart AS part
+    WHERE part.run_id = run.id AND part.id > %(after)s
+        AND part.mode = ANY(%(modes)s) AND (%(inner)s OR NOT part.is_inner)
+    ORDER BY id LIMIT %(most)s
+) AS told ON true
+WHERE run.id = %(owner)s ORDER BY told.id
+"""
+"""Its status and its parts as of one moment: of a run that has stopped, no part comes later."""
 
 
-def _read(sql: str, owner: UUID | str, after: int | None, asked: StreamFilter) -> Sequence[_KeptPart]:
+def _read(sql: str, owner: UUID | str, after: int | None, asked: StreamFilter) -> list[Any]:
     with connection.cursor() as cursor:
         given = {"owner": owner, "after": after or 0, "modes": list(asked.modes), "inner": asked.has_subgraphs}
         cursor.execute(sql, {**given, "most": _MOST_READ})
-        return [_KeptPart(*row) for row in cursor.fetchall()]
+        return list(cursor.fetchall())
 
 
 def check_room() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import BooleanField, JSONField
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from agentcore.plain.json import canonical
@@ -17,6 +19,8 @@ OF_GRAPH = ("graph_id", "assistant_id")
 """What the metadata of a thread says of its graph, as under LangGraph's server. An assistant is a graph."""
 LONGEST_METADATA = 64_000
 MOST_NAMED = 100
+_MERGED = "approvals_thread.metadata || %s::jsonb"
+"""The database merges it: what is there may be large, and the thread is locked."""
 
 
 def merge_metadata(*, thread_id: str, metadata: Mapping[str, Any], by: User) -> Thread:
@@ -26,22 +30,18 @@ def merge_metadata(*, thread_id: str, metadata: Mapping[str, Any], by: User) -> 
     """
     permissions.check_start_run(by)
     with audit.transaction():
-        Thread.objects.lock(thread_id)
+        thread = Thread.objects.find_locked(thread_id)
         permissions.check_again(by, "start_run")
-        thread = Thread.objects.filter(pk=thread_id).first()
         if thread is None:
             raise NotFound("There is no such thread.")
         if thread.cleaned_at:
             raise Gone(THREAD_CLEANED)
         _check(thread, metadata)
-        if len(canonical(merged := {**thread.metadata, **metadata})) > LONGEST_METADATA:
-            raise Invalid(f"The metadata of a thread is at most {LONGEST_METADATA} characters of JSON.")
-        thread.metadata, thread.updated_at = merged, timezone.now()
-        thread.save(update_fields=["metadata", "updated_at"])
+        _merge(thread_id, metadata)
         events.publish(thread_id=thread_id, is_queue_changed=False)
         names = sorted(metadata)[:MOST_NAMED]
         audit.append("thread.described", actor=by.get_username(), thread_id=thread_id, object={"names": names})
-    return thread
+    return Thread.objects.get(pk=thread_id)
 
 
 def _check(thread: Thread, metadata: Mapping[str, Any]) -> None:
@@ -49,3 +49,12 @@ def _check(thread: Thread, metadata: Mapping[str, Any]) -> None:
         if thread.graph_id and metadata.get(name, thread.graph_id) != thread.graph_id:
             told = f"This thread is of the graph {thread.graph_id}. Leave {name} out."
             raise Invalid(told, faults=[{"path": f"metadata/{name}", "message": told}])
+
+
+def _merge(thread_id: str, metadata: Mapping[str, Any]) -> None:
+    added = canonical(metadata)
+    is_short = RawSQL(f"length(({_MERGED})::text) <= {LONGEST_METADATA}", [added], output_field=BooleanField())
+    fitting = Thread.objects.filter(is_short, pk=thread_id)
+    merged = RawSQL(_MERGED, [added], output_field=JSONField())
+    if not fitting.update(metadata=merged, updated_at=timezone.now()):
+        raise Invalid(f"The metadata of a thread is at most {LONGEST_METADATA} characters of JSON.")

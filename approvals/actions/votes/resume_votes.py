@@ -1,14 +1,16 @@
 """Votes that come as `command.resume`, as LangGraph's own clients answer what a thread asks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from agentcore import dialects
 from agentcore.plain.json import canonical
 from approvals.actions.runs import joins, starts
-from approvals.actions.votes import votes
+from approvals.actions.votes import checks, votes
 from approvals.actions.votes.ballots import Ballot, Voted
+from approvals.actions.votes.bulk import MOST_BALLOTS
 from approvals.domain import answers, permissions, run_options, voters
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
@@ -43,8 +45,9 @@ def cast(
 ) -> Run:
     """Cast this person's vote on what the thread asks, and return the run of the decision.
 
-    Several answers, keyed by interrupt id, are given one after the other. Raises Undecided if the vote counts and
-    others have to vote too, Stale if nothing waits under that id, and what `votes.cast` raises.
+    Several answers, keyed by interrupt id, are given one after the other. Raises Undecided if the votes count and
+    others have to vote too, Stale if nothing waits under that id, and what `votes.cast` raises; its detail then says
+    which were `answered` before.
     """
     permissions.check_view(by)
     thread = Thread.objects.filter(pk=thread_id).defer("state").first()
@@ -55,10 +58,7 @@ def cast(
     _check_options(thread, context=context, config=config, gates=gates)
     run_options.check_metadata(metadata or {})
     starts.check_stands_at(thread_id, stands_at)
-    asked = _addressed(thread, resume)
-    for place, (approval, value) in enumerate(asked):
-        key_of_this = f"{key} {place}" if key and len(asked) > 1 else key
-        run = _decided(approval, _ballot(approval, value, key_of_this), by, is_last=place == len(asked) - 1)
+    run = _cast_all(_ballots(_addressed(thread, resume), key), by)
     if metadata:
         run.metadata = metadata
         Run.objects.filter(pk=run.pk).update(metadata=metadata)
@@ -103,20 +103,62 @@ def _closed(thread: Thread, ids: Any) -> dict[str, Approval]:
     return {each.interrupt_id: each for each in found.order_by("round", "created_at")}
 
 
-def _decided(approval: Approval, ballot: Ballot, by: User, *, is_last: bool) -> Run:
-    """Vote on one question. Before the next one the run of the decision has to stop: it holds the thread."""
-    try:
+def _ballots(asked: Sequence[tuple[Approval, Any]], key: str | None) -> list[tuple[Approval, Ballot]]:
+    """Return the votes, each with a key of its own. Nothing is cast if one of several answers does not fit."""
+    if len(asked) == 1:
+        return [(approval, _ballot(approval, value, key)) for approval, value in asked]
+    if len(asked) > MOST_BALLOTS:
+        raise Invalid(f"Send at most {MOST_BALLOTS} answers at a time.")
+    keys = [f"{key} {place}" if key else None for place in range(len(asked))]
+    ballots = [(approval, _ballot(approval, value, own)) for (approval, value), own in zip(asked, keys, strict=True)]
+    for approval, ballot in ballots:
+        if ballot.is_answered and approval.is_pending:
+            with _about(approval):
+                checks.check_answer(approval, ballot.answer)
+    return ballots
+
+
+def _cast_all(ballots: Sequence[tuple[Approval, Ballot]], by: User) -> Run:
+    """Cast the votes, and return the run of the last decision. Each run has to stop before the next vote."""
+    answered: list[str] = []
+    undecided: Undecided | None = None
+    run: Run | None = None
+    for approval, ballot in ballots:
+        if run:
+            joins.join_run(thread_id=approval.thread_id, run_id=run.pk)
+        try:
+            run = _decided(approval, ballot, by)
+            answered.append(approval.interrupt_id)
+        except Undecided as told:
+            undecided = told
+        except Refusal as refused:
+            refused.detail["answered"] = answered
+            raise
+    if undecided or run is None:
+        assert undecided is not None, "each vote decides, or does not"
+        undecided.detail["answered"] = answered
+        raise undecided
+    return run
+
+
+def _decided(approval: Approval, ballot: Ballot, by: User) -> Run:
+    """Vote on one question, and return the run of the decision. Raises Undecided if there is none."""
+    with _about(approval):
         voted = votes.cast(approval_id=approval.pk, ballot=ballot, by=by)
-        run = voted.run
-        if run is None:
+        if voted.run is None:
             raise _undecided(approval, voted, by)
+    return voted.run
+
+
+@contextmanager
+def _about(approval: Approval) -> Iterator[None]:
+    """Have each refusal say which approval it is about, and where people decide it."""
+    try:
+        yield
     except Refusal as refused:
         refused.detail.setdefault("approval", str(approval.pk))
         refused.detail.setdefault("address", approval.address)
         raise
-    if not is_last:
-        joins.join_run(thread_id=approval.thread_id, run_id=run.pk)
-    return run
 
 
 def _undecided(approval: Approval, voted: Voted, by: User) -> Undecided:

@@ -1,7 +1,7 @@
 """The steps that a diagnosis offers: who may take each, and which call does it."""
 
-from approvals.conf.programs import typed
 from approvals.domain.diagnosis.facts import AdvisedStep, Asked, Facts, RunFacts
+from approvals.programs import typed
 
 WORKER_COMMAND, BOTH_COMMAND = typed("procrastinate worker"), typed("serve")
 

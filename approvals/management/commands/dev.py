@@ -28,6 +28,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument(
+            "--config", default=settings.LANGGRAPH_JSON, help="the langgraph.json, for `countersign dev`"
+        )
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         _check()

@@ -13,10 +13,10 @@ from agentcore.plain.errors import AgentCoreError
 from approvals import checkpoints
 from approvals.actions.workers.cards import publish_graphs
 from approvals.actions.workers.presence import signed_on
-from approvals.conf.programs import told, typed
 from approvals.jobs import job_queue, runtime
 from approvals.jobs.answering import answering
 from approvals.jobs.worker import queues
+from approvals.programs import told, typed
 
 
 class Command(ProcrastinateCommand):
@@ -40,8 +40,11 @@ class Command(ProcrastinateCommand):
 
 
 async def _work(graph_ids: list[str], options: dict[str, Any]) -> None:
-    with kept_lines.caught():
-        await _answer_and_work(graph_ids, options)
+    try:
+        with kept_lines.caught():
+            await _answer_and_work(graph_ids, options)
+    finally:
+        await runtime.close_worker()
 
 
 async def _answer_and_work(graph_ids: list[str], options: dict[str, Any]) -> None:

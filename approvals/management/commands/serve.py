@@ -11,11 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from approvals import checkpoints
-from approvals.conf.programs import typed
 from approvals.management import serving, supervisor
 from approvals.management.listening import listen, told_of
 from approvals.management.serving import Orders
 from approvals.management.supervisor import Duty
+from approvals.programs import typed
 
 
 class Command(BaseCommand):

@@ -13,8 +13,8 @@ from agentcore.plain.urls import Memory, Postgres, Sqlite
 from agentcore.savers import opening, setup, sqlite, stores
 from agentcore.savers.serializers import strict_serializer
 from approvals import checkpoints
-from approvals.conf.programs import told
 from approvals.jobs import runtime
+from approvals.programs import told
 
 
 class Command(BaseCommand):
