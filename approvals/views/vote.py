@@ -9,6 +9,8 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.actions.votes import claims, drafts, votes
@@ -73,8 +75,9 @@ def _voted(request: Request, approval_id: UUID, ballot: Ballot) -> HttpResponse:
     voted = votes.cast(approval_id=approval_id, ballot=ballot, by=request.user)
     drafts.drop_draft(thread_id=voted.vote.approval.thread_id, by=request.user)
     if came_from(request) and preferences_of(request).opens_next:
-        if voted.decision is None:  # the tray tells of what was decided
-            messages.success(request, told_of(voted))
+        # The tray tells of what was decided, where there are scripts.
+        link = format_html('{} <a href="{}">See it</a>', told_of(voted), reverse("approval", args=[approval_id]))
+        messages.success(request, link, extra_tags="quiet" if voted.decision else "")
         return note_vote(to_next(request, approval_id))
     messages.success(request, told_of(voted))
     return note_vote(_to_approval(request, approval_id))

@@ -34,6 +34,10 @@
     for (const toast of document.querySelectorAll(".toast:not([data-seen])")) {
       toast.dataset.seen = "";
       announce(toast.textContent);
+      if (toast.matches(".toast-quiet")) {
+        toast.remove();  // the tray shows it
+        continue;
+      }
       setTimeout(() => toast.remove(), 8000);
     }
   }

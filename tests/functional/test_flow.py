@@ -74,6 +74,20 @@ def test_after_a_vote_the_neighbour_opens_and_the_tray_tells_of_the_run(
     expect(alice.locator("#empty")).to_be_visible()
 
 
+def test_without_scripts_the_next_one_opens_as_well(
+    console: Console, sign_in: SignIn, three: tuple[str, list[dict[str, Any]]]
+) -> None:
+    query, made = three
+    alice = opened(sign_in("alice", java_script_enabled=False), console, query, made[0])
+    alice.click("#approve")
+    is_at(alice, console, made[1])
+    expect(alice.locator(".toast")).to_contain_text("Approved.")
+    alice.click("#skip-for-now")
+    is_at(alice, console, made[2])
+    alice.click("#previous-one")
+    is_at(alice, console, made[1])
+
+
 def test_whoever_wants_to_stay_stays(
     console: Console, sign_in: SignIn, three: tuple[str, list[dict[str, Any]]]
 ) -> None:
