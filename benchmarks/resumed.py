@@ -48,7 +48,7 @@ async def _table() -> list[dict[str, object]]:
     graphs = Path(os.environ["DATA_DIR"]) / "langgraph.json"
     graphs.write_text(json.dumps({"graphs": {"gated": GRAPH}}))
     port = free_port()
-    env = {"PORT": str(port), "LANGGRAPH_JSON": str(graphs)}
+    env = {"PORT": str(port), "LANGGRAPH_JSON": str(graphs), "UNDO_SECONDS": "0"}  # which the run would wait for
     with started(manage("serve", "--port", str(port)), env):
         url = await up(port, "/readyz")
         cookie = {"name": "sessionid", "value": await signed_in("alice"), "url": url}
