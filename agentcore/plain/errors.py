@@ -21,6 +21,7 @@ AgentCoreError
  |    +-- Ambiguous         it may come from more than one node, and leads elsewhere from each
  +-- CannotFork             a checkpoint that is not there, or that cannot be copied
  +-- UnreadableThread       LangGraph itself cannot make a state of what is stored
+ +-- NotKept                a checkpoint holds a value that PostgreSQL cannot keep; says which channel
  +-- UnsafeSerializer       the serializer builds objects it must not build
 """
 
@@ -105,6 +106,10 @@ class CannotFork(AgentCoreError):
 
 class UnreadableThread(AgentCoreError):
     """Fork an earlier checkpoint, or clean the thread; its newest one cannot be read."""
+
+
+class NotKept(AgentCoreError):
+    """Have the node write another value to this channel: PostgreSQL cannot keep this one."""
 
 
 class UnsafeSerializer(AgentCoreError):

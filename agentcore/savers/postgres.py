@@ -1,8 +1,9 @@
 """LangGraph's PostgreSQL saver over a pool: concurrent calls, and one statement for each checkpoint."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -23,6 +24,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from agentcore.plain.connections import may_be_gone, note_use
+from agentcore.plain.errors import NotKept, storable
 from agentcore.savers.fence import HELD_SQL, Fenceable
 from agentcore.savers.setup import Pool
 from agentcore.testing.failpoints import reach
@@ -98,6 +100,11 @@ WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = coal
     AND w.checkpoint_ns = %(ns)s AND w.checkpoint_id = checkpoints.checkpoint_id
 ), 0)
 """
+
+_NOT_KEPT = (
+    "PostgreSQL cannot keep NaN, an infinity, a NUL character or half a character in the JSON of a checkpoint."
+    " Have the node write something else, such as None."
+)
 
 
 async def off_loop(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -189,7 +196,8 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
         with self.holding(thread_id):
             async with self.conn.connection() as connection:
                 cursor = connection.cursor(binary=True, row_factory=tuple_row)
-                await cursor.execute(*self._held(query, params))
+                with _told_if_unkept(inline):
+                    await cursor.execute(*self._held(query, params))
                 row = await cursor.fetchone()
         reach("saver.after_put")
         if are_many:
@@ -304,6 +312,23 @@ class PostgresSaver(Fenceable, AsyncPostgresSaver):
             parent_config=config_of(thread_id, namespace, parent) if parent else None,
             pending_writes=self._load_writes(row["pending_writes"]),
         )
+
+
+@contextmanager
+def _told_if_unkept(inline: Mapping[str, Any]) -> Iterator[None]:
+    """Say which channel PostgreSQL cannot keep in the JSON of a checkpoint: its own error names a parameter."""
+    try:
+        yield
+    except DataError:
+        found = [f"the channel {name} holds {why}" for name, value in inline.items() if (why := _not_kept(value))]
+        told = "; ".join(found) or "the metadata of the run holds such a value"
+        raise NotKept(f"{_NOT_KEPT} Here {told}.") from None
+
+
+def _not_kept(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return "a text with such a character" if isinstance(value, str) and storable(value) != value else ""
 
 
 def _written(query: str, rows: list[tuple[Any, ...]]) -> tuple[str, Sequence[Any]]:

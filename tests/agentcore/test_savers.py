@@ -1,5 +1,6 @@
 """Every saver that is handed out does what LangGraph asks of a saver, and graphs give the same results over each."""
 
+import math
 import operator
 import uuid
 from collections.abc import AsyncGenerator
@@ -16,6 +17,7 @@ from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from agentcore.graphs.snapshots import config_for, with_saver
+from agentcore.plain.errors import NotKept
 from agentcore.plain.json import to_plain
 from tests.agentcore.savers import EVERY_KIND, KINDS, ON_POSTGRES, open_saver
 from tests.scale import share, some
@@ -219,3 +221,35 @@ async def test_threads_with_names_alike_do_not_share_anything(
             assert len([state async for state in chat.aget_state_history(config_for(name))]) == 3
         await saver.adelete_thread(names[0])
         assert [bool((await chat.aget_state(config_for(name))).values) for name in names] == [False] + [True] * 17
+
+
+UNKEPT: dict[str, tuple[Any, str]] = {
+    "NaN": (math.nan, "the channel heard holds NaN"),
+    "infinity": (math.inf, "the channel heard holds Infinity"),
+    "the other infinity": (-math.inf, "the channel heard holds -Infinity"),
+    "NUL": ("a\0b", "the channel heard holds a text with such a character"),
+    "half a character": ("a\ud800b", "the channel heard holds a text with such a character"),
+}
+
+
+class Heard(TypedDict):
+    heard: Any
+    other: float
+
+
+@pytest.mark.parametrize("kind", ON_POSTGRES[:2])
+async def test_a_value_that_postgresql_cannot_keep_is_named(
+    kind: str, database: str, redis: str, tmp_path: Path
+) -> None:
+    async with open_saver(kind, database=database, redis=redis, folder=tmp_path) as saver:
+        for value, told_of in UNKEPT.values():
+            builder: Any = StateGraph(Heard)
+            builder.add_node("hear", lambda state, value=value: {"heard": value, "other": 1.5})
+            builder.add_edge(START, "hear")
+            graph = with_saver(builder.compile(), saver)
+            with pytest.raises(NotKept) as refused:
+                await graph.ainvoke({"other": 1.0}, config_for(f"t-{uuid.uuid4()}"), durability="sync")
+            assert str(refused.value).endswith(f" Here {told_of}.")
+        noted: Any = {**config_for(f"t-{uuid.uuid4()}"), "metadata": {"share": math.nan}}
+        with pytest.raises(NotKept, match="the metadata of the run holds such a value"):
+            await graph.ainvoke({"other": 1.0}, noted, durability="sync")

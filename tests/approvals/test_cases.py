@@ -4,6 +4,7 @@ Cases with a form are started on the start page of their graph, others in turn t
 both ways. Of many values for the same graph a third is tried; FULL=1: all.
 """
 
+import html
 import json
 import os
 import uuid
@@ -194,7 +195,16 @@ def test_a_value_that_postgresql_cannot_keep_is_told_in_plain_words(console: Con
     assert found(console, STANDS, thread_id) == [("error",)]
     with console.api("erin") as erin:
         [run] = erin.get(f"/threads/{thread_id}/runs").json()
-    assert "nan" in run["problem"] and "NaN" in run["problem"], run
+        told = {"the run": run["problem"]}
+        told["wait"] = erin.get(f"/threads/{thread_id}/runs/{run['run_id']}/join").json()["__error__"]["message"]
+        everything = str(run) + erin.get(f"/threads/{thread_id}").text + str(told)
+    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as browser:
+        browser.get(console.link("erin")).raise_for_status()
+        told["the page"] = html.unescape(browser.get(f"/threads/{thread_id}/").text)
+    for where, text in told.items():
+        assert "Here the channel nan holds NaN." in text and "PostgreSQL cannot keep NaN" in text, (where, text)
+    for raw in ("parameter $", "InvalidTextRepresentation", "invalid input syntax", "unnamed portal", "CONTEXT"):
+        assert raw not in everything + told["the page"], raw
 
 
 @pytest.mark.parametrize(
