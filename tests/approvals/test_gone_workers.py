@@ -118,7 +118,7 @@ def a_run_without_a_worker_says_so(console: Console) -> str:
 def graphs_that_were_renamed_or_changed_are_named(workers: Workers, thread_id: str) -> None:
     """A question of each waits meanwhile."""
     console = workers.console
-    of_other = console.pause("other", {"text": "x"})["thread_id"]
+    of_other, of_gone = (console.pause(graph, {"text": "x"})["thread_id"] for graph in ("other", "mine"))
     # One name is gone, and of the other graph the node.
     workers.restart(graphs=["mine"], node="do_it")
     gone = until(console, of_other, "graph_gone", seconds=90)
@@ -127,10 +127,32 @@ def graphs_that_were_renamed_or_changed_are_named(workers: Workers, thread_id: s
     assert gone["steps"][0].startswith("Add graph other to langgraph.json and restart the worker")
     missing = until(console, thread_id, "node_gone", seconds=90)
     assert "the graph has no act any more" in missing["sentence"]
+    approve_what_no_code_would_run(console, of_gone)
     # The steps are taken: graph and node are back, in other code.
     workers.restart(remark="# looked at again\n")
+    take(console, diagnosis(console, of_gone), "retry", place=1)
+    until(console, of_gone, "done", seconds=90)
     changed = until(console, thread_id, "breakpoint", seconds=90)
     assert "The graph's code was changed since this was asked." in changed["sentence"]
     decided(console, changed)
     until(console, thread_id, "done", seconds=90)
     until(console, of_other, "breakpoint", seconds=90)
+
+
+def approve_what_no_code_would_run(console: Console, thread_id: str) -> None:
+    """A node that is gone: its approval says so, what is approved is not told as done, and the decision is kept."""
+    approval = console.pending(thread_id)
+    approval_id, page = approval["id"], f"/approvals/{approval['id']}/"
+    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as person:
+        person.get(console.link("alice")).raise_for_status()
+        assert "Node missing" in person.get("/").text
+        told = person.get(page).text
+    assert 'id="graph-gone"' in told and "has no node act any more" in told
+    vote(console, "alice", approval).raise_for_status()
+    run = console.run_of(approval_id, until=("failed",), seconds=90)
+    assert run["error"] == "NodeGone"
+    assert "The graph has no node act any more. What was decided was not carried out" in run["problem"]
+    failed = diagnosis(console, thread_id)
+    assert (failed["kind"], failed["actions"][1]["action"]) == ("node_gone", "retry")
+    with console.api("alice") as alice:
+        assert alice.get(f"/approvals/{approval_id}").json()["decision"]["verdict"] == "approve"
