@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests import forks
@@ -118,13 +119,14 @@ def a_run_without_a_worker_says_so(console: Console) -> str:
 def graphs_that_were_renamed_or_changed_are_named(workers: Workers, thread_id: str) -> None:
     """A question of each waits meanwhile."""
     console = workers.console
-    of_other, of_gone = (console.pause(graph, {"text": "x"})["thread_id"] for graph in ("other", "mine"))
+    of_other, left, of_gone = (console.pause(each, {"text": "x"})["thread_id"] for each in ("other", "other", "mine"))
     # One name is gone, and of the other graph the node.
     workers.restart(graphs=["mine"], node="do_it")
     gone = until(console, of_other, "graph_gone", seconds=90)
     assert gone["health"] == "unknown"
     assert "no worker has its graph other, which is gone or renamed" in gone["sentence"]
     assert gone["steps"][0].startswith("Add graph other to langgraph.json and restart the worker")
+    what_waits_for_a_graph_of_nobody_is_voted_on(console, of_other, left)
     missing = until(console, thread_id, "node_gone", seconds=90)
     assert "the graph has no act any more" in missing["sentence"]
     approve_what_no_code_would_run(console, of_gone)
@@ -136,7 +138,41 @@ def graphs_that_were_renamed_or_changed_are_named(workers: Workers, thread_id: s
     assert "The graph's code was changed since this was asked." in changed["sentence"]
     decided(console, changed)
     until(console, thread_id, "done", seconds=90)
-    until(console, of_other, "breakpoint", seconds=90)
+    until(console, of_other, "done", seconds=90)
+    until(console, left, "breakpoint", seconds=90)
+
+
+def what_waits_for_a_graph_of_nobody_is_voted_on(console: Console, thread_id: str, other: str) -> None:
+    """A plain vote needs no worker. An edit does: the page says so, and what was typed stays."""
+    with psycopg.connect(console.database_url, autocommit=True) as database:
+        database.execute("DELETE FROM approvals_graph WHERE id = 'other'")  # as `countersign dev` does
+    approval, edited = console.pending(thread_id), console.pending(other)
+    assert "No worker has the graph 'other' any more." in approval["notice"]
+    with console.api("alice") as alice:
+        listed = alice.get("/approvals", params={"thread_id": thread_id}).json()["items"]
+    assert [each["notice"] for each in listed] == [approval["notice"]]
+    voted = vote(console, "alice", approval)
+    assert voted.status_code == 201, voted.text
+    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as person:
+        person.get(console.link("alice")).raise_for_status()
+        page = f"/approvals/{edited['id']}/"
+        person.get(page)
+
+        def sent(headers: dict[str, str], **typed: str) -> httpx.Response:
+            data = {"verdict": "approve", "seen_digest": edited["digest"], "comment": "why", "on": "edit", **typed}
+            data["csrfmiddlewaretoken"] = person.cookies["csrftoken"]
+            return person.post(f"{page}vote/", data=data, headers=headers)
+
+        raw = json.dumps({"text": {"op": "set", "value": "typed by hand"}})
+        for headers in ({}, {"HX-Request": "true"}):
+            refused = sent(headers, mode="json", raw=raw, seen_preview="0" * 64)
+            assert refused.status_code == 503 and 'id="page"' in refused.text
+            assert "No worker has the graph" in refused.text and "typed by hand" in refused.text
+        assert "typed by hand" in person.get(page, params={"draft": "1"}).text
+        kept = sent({"HX-Request": "true"}, mode="form", **{"edit-text": "typed"})
+        assert (kept.status_code, kept.headers["HX-Reswap"]) == (503, "none")
+        assert "What you typed is still here." in kept.text and "No worker has the graph" in kept.text
+        assert "typed by hand" in person.get(page, params={"draft": "1"}).text
 
 
 def approve_what_no_code_would_run(console: Console, thread_id: str) -> None:
