@@ -17,6 +17,9 @@ from tests.approvals.test_diagnosis import decided, diagnosis, take, until
 from tests.console import Console, wait_for
 from tests.voting import vote
 
+OTHER = "team/other"
+"""The id of a graph may have a slash, as langgraph.json takes it."""
+
 
 class Workers:
     """A web console, a langgraph.json of its own, and a worker that is started, stopped and killed."""
@@ -25,7 +28,7 @@ class Workers:
         self.console, self.folder = console, folder
         self.process: subprocess.Popen[bytes] | forks.Forked | None = None
 
-    def write(self, *, graphs: Sequence[str] = ("mine", "other"), node: str = "act", remark: str = "") -> None:
+    def write(self, *, graphs: Sequence[str] = ("mine", OTHER), node: str = "act", remark: str = "") -> None:
         """Write the file of the graph, which has these names in langgraph.json."""
         (self.folder / "mine.py").write_text(_GRAPH.format(node) + remark)
         named = dict.fromkeys(graphs, "./mine.py:graph")
@@ -70,8 +73,12 @@ def test_workers_that_are_gone_and_graphs_that_were_renamed_or_changed(workers: 
     console = workers.console
     workers.start()
     wait_for(
-        lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine", "other"], seconds=90, what="the cards"
+        lambda: httpx.get(f"{console.url}/readyz").json()["graphs"] == ["mine", OTHER], seconds=90, what="the cards"
     )
+    with httpx.Client(base_url=console.url, follow_redirects=True, timeout=30) as person:
+        person.get(console.link("olga")).raise_for_status()
+        assert f'href="/start/{OTHER}/"' in person.get("/start/").text
+        assert person.get(f"/start/{OTHER}/").status_code == 200
     lost = a_worker_that_is_killed_in_a_node_is_found_dead(workers)
     queued = a_run_without_a_worker_says_so(console)
     workers.start()
@@ -119,13 +126,13 @@ def a_run_without_a_worker_says_so(console: Console) -> str:
 def graphs_that_were_renamed_or_changed_are_named(workers: Workers, thread_id: str) -> None:
     """A question of each waits meanwhile."""
     console = workers.console
-    of_other, left, of_gone = (console.pause(each, {"text": "x"})["thread_id"] for each in ("other", "other", "mine"))
+    of_other, left, of_gone = (console.pause(each, {"text": "x"})["thread_id"] for each in (OTHER, OTHER, "mine"))
     # One name is gone, and of the other graph the node.
     workers.restart(graphs=["mine"], node="do_it")
     gone = until(console, of_other, "graph_gone", seconds=90)
     assert gone["health"] == "unknown"
-    assert "no worker has its graph other, which is gone or renamed" in gone["sentence"]
-    assert gone["steps"][0].startswith("Add graph other to langgraph.json and restart the worker")
+    assert "no worker has its graph team/other, which is gone or renamed" in gone["sentence"]
+    assert gone["steps"][0].startswith("Add graph team/other to langgraph.json and restart the worker")
     what_waits_for_a_graph_of_nobody_is_voted_on(console, of_other, left)
     missing = until(console, thread_id, "node_gone", seconds=90)
     assert "the graph has no act any more" in missing["sentence"]
@@ -145,9 +152,9 @@ def graphs_that_were_renamed_or_changed_are_named(workers: Workers, thread_id: s
 def what_waits_for_a_graph_of_nobody_is_voted_on(console: Console, thread_id: str, other: str) -> None:
     """A plain vote needs no worker. An edit does: the page says so, and what was typed stays."""
     with psycopg.connect(console.database_url, autocommit=True) as database:
-        database.execute("DELETE FROM approvals_graph WHERE id = 'other'")  # as `countersign dev` does
+        database.execute("DELETE FROM approvals_graph WHERE id = %s", [OTHER])  # as `countersign dev` does
     approval, edited = console.pending(thread_id), console.pending(other)
-    assert "No worker has the graph 'other' any more." in approval["notice"]
+    assert "No worker has the graph 'team/other' any more." in approval["notice"]
     with console.api("alice") as alice:
         listed = alice.get("/approvals", params={"thread_id": thread_id}).json()["items"]
     assert [each["notice"] for each in listed] == [approval["notice"]]
