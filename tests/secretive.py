@@ -1,6 +1,9 @@
 """A graph whose author marked secrets: a whole channel, one inside an object, and one in each item of a list."""
 
+import logging
 import operator
+import sys
+import traceback
 from typing import Annotated, Any, NotRequired
 
 from langchain_core.runnables import RunnableConfig
@@ -51,10 +54,25 @@ async def act(state: State, config: RunnableConfig) -> State:
     return {"note": "acted"}
 
 
+async def tell_and_fail(state: State) -> State:
+    """Say the key in each way that code does, and fail with it."""
+    key = state["api_key"]
+    sys.stdout.write(f"printed {key}\n")
+    sys.stdout.write("y" * 1_990 + f"{key}\n")
+    sys.stderr.write(f"written {key}\n")
+    logging.getLogger("shop").warning("logged %r", {"key": key})
+    try:
+        raise ValueError(key)
+    except ValueError:
+        traceback.print_exc()
+        logging.getLogger("shop").exception("caught")
+    raise RuntimeError(f"failed with {key}" + ("" if state["account"]["host"] == "up" else f" of {state['account']}"))
+
+
 def _built(**nodes: Any) -> StateGraph[Any, Any, Any, Any]:
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     for name, node in nodes.items():
-        builder.add_node(name, node, metadata=SECRET if name == "act" else None)
+        builder.add_node(name, node, metadata=SECRET if name in ("act", "tell_and_fail") else None)
     for source, target in zip([START, *nodes], [*nodes, END], strict=True):
         builder.add_edge(source, target)
     return builder
@@ -62,3 +80,4 @@ def _built(**nodes: Any) -> StateGraph[Any, Any, Any, Any]:
 
 gated = _built(prepare=prepare, act=act).compile(interrupt_before=["act"], name="secretive")
 asking = _built(prepare=prepare, ask=ask, act=act).compile(name="secretive_asking")
+breaking = _built(tell_and_fail=tell_and_fail).compile(interrupt_before=["tell_and_fail"], name="secretive_breaking")

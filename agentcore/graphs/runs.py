@@ -137,7 +137,8 @@ async def run_until_pause(
         except TimeoutError:
             return Failed("TimeoutError", f"The run took longer than {LONGEST_RUN_SECONDS:.0f} s.", running.node)
         except Exception as error:  # noqa: BLE001 - a node may raise anything: the run fails, the worker goes on
-            return Failed(type(error).__name__, without_secrets(str(error))[:LONGEST_MESSAGE], running.node)
+            message = without_secrets(run.mask.anywhere(str(error)))  # whole: a part of a secret is not recognised
+            return Failed(type(error).__name__, message[:LONGEST_MESSAGE], running.node)
     # Outside: a database that does not answer now is no failure of the graph. Recovery settles the run.
     return await outcome(run)
 

@@ -512,6 +512,8 @@ def _record(
     values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
     plain = {name: to_plain(value) for name, value in values.items()}
     shown = {name: _with_names(value, looked.values.get(name)) if looked else value for name, value in plain.items()}
+    secrets = secret_paths(graph)
+    mask = Mask(secrets, plain if any(task.error for task in state.tasks) else {})
     return Snapshot(
         thread_id=here["thread_id"],
         checkpoint_ns=here.get("checkpoint_ns", ""),
@@ -525,10 +527,10 @@ def _record(
         next=tuple(state.next),
         interrupts=tuple(_pending(task, interrupt) for task in state.tasks for interrupt in task.interrupts),
         gate=gate,
-        tasks=tuple(plain_task(task) for task in state.tasks),
+        tasks=tuple(plain_task(task, mask) for task in state.tasks),
         opaque=tuple(name for name, value in values.items() if has_objects(value) or shown[name] != plain[name]),
         blocked=tuple(sorted(blocked)),
-        secrets=secret_paths(graph),
+        secrets=secrets,
     )
 
 
@@ -551,12 +553,15 @@ def _pending(task: PregelTask, interrupt: Interrupt) -> PendingInterrupt:
     )
 
 
-def plain_task(task: PregelTask) -> dict[str, Any]:
-    """Convert a task to what every reader of a snapshot has of it."""
+def plain_task(task: PregelTask, mask: Mask) -> dict[str, Any]:
+    """Convert a task to what every reader of a snapshot has of it.
+
+    Its error is masked before what looks like a password in it is blanked, which may be a part of a secret.
+    """
     return {
         "id": task.id,
         "name": task.name,
         "path": to_plain(task.path),
-        "error": without_secrets(str(task.error)) if task.error else None,
+        "error": without_secrets(mask.anywhere(str(task.error))) if task.error else None,
         "interrupts": [{"id": interrupt.id, "value": payload(interrupt.value)} for interrupt in task.interrupts],
     }

@@ -58,7 +58,7 @@ class PieceReader:
         elif mode in _SAID:
             self._hold(raw)
         else:
-            self.mask.learn(plain_of(chunk))
+            self.mask.learn(plain_of(chunk, self.mask))
             if mode == "tasks":
                 self._note_task(raw)
             if not self._running:
@@ -98,9 +98,10 @@ class PieceReader:
         if mode == "messages":
             for asked, name, data in self._of_message(*chunk):
                 if asked in wanted.modes:
-                    yield StreamPiece(asked, named(name, namespace), plain_of(data), is_inner)
+                    yield StreamPiece(asked, named(name, namespace), plain_of(data, self.mask), is_inner)
         elif mode in wanted.modes:
-            yield StreamPiece(mode, named(mode, namespace), plain_of(_with_places(mode, chunk)), is_inner)
+            data = plain_of(_with_places(mode, chunk), self.mask)
+            yield StreamPiece(mode, named(mode, namespace), data, is_inner)
 
     def _of_message(self, message: Any, metadata: Any) -> Iterator[tuple[str, str, Any]]:
         yield "messages-tuple", "messages", [message, metadata]
@@ -127,24 +128,27 @@ def _is_said_by(raw: Raw, namespace: tuple[str, ...], task_id: str) -> bool:
     return str(raw[2][1].get("langgraph_checkpoint_ns", "")).endswith(task_id)
 
 
-def plain_of(value: Any) -> Any:
-    """Return data that JSON can carry, in which a message has all its fields."""
-    return payload(_opened(value))
+def plain_of(value: Any, mask: Mask) -> Any:
+    """Return data that JSON can carry, in which a message has all its fields.
+
+    Errors are masked here already: what looks like a password is blanked in them, which may be a part of a secret.
+    """
+    return payload(_opened(value, mask))
 
 
-def _opened(value: Any, depth: int = 0) -> Any:
+def _opened(value: Any, mask: Mask, depth: int = 0) -> Any:
     if isinstance(value, BaseMessage):
         return value.model_dump(warnings=False)
     if isinstance(value, BaseException):
-        return {"error": type(value).__name__, "message": without_secrets(str(value))}
+        return {"error": type(value).__name__, "message": without_secrets(mask.anywhere(str(value)))}
     if isinstance(value, Send):
-        return {"node": value.node, "args": _opened(value.arg, depth + 1)}
+        return {"node": value.node, "args": _opened(value.arg, mask, depth + 1)}
     if depth > DEEPEST:
         return value
     if type(value) is dict:
-        return {key: _opened(item, depth + 1) for key, item in value.items()}
+        return {key: _opened(item, mask, depth + 1) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return [_opened(item, depth + 1) for item in value]
+        return [_opened(item, mask, depth + 1) for item in value]
     return value
 
 

@@ -10,6 +10,7 @@ from agentcore.graphs.registry import CompiledGraph
 from agentcore.graphs.subgraphs import graphs_in
 from agentcore.plain.excerpts import cut, cut_state
 from agentcore.plain.json import payload, to_plain
+from agentcore.plain.masks import Mask
 from agentcore.plain.types import Snapshot
 from agentcore.savers.base import Saver
 from agentcore.savers.large_values import page_reader
@@ -27,34 +28,37 @@ async def with_subgraphs(graph: CompiledGraph, saver: Saver, here: Snapshot, *, 
     config = snapshots.config_for(here.thread_id, here.checkpoint_id, here.checkpoint_ns)
     with snapshots.unreadable():
         state = await snapshots.with_saver(graph, reader.saver).aget_state(config, subgraphs=are_read)
-    more = {task.id: _of_task(task) for task in state.tasks}
+    mask = Mask(here.secrets, here.values)
+    more = {task.id: _of_task(task, mask) for task in state.tasks}
     return replace(here, tasks=tuple({**task, **more.get(task["id"], {})} for task in here.tasks))
 
 
-def _of_task(task: PregelTask) -> dict[str, Any]:
+def _of_task(task: PregelTask, mask: Mask) -> dict[str, Any]:
     found: dict[str, Any] = {} if task.result is None else {"result": cut(to_plain(task.result))}
     if isinstance(task.state, StateSnapshot):
-        return {**found, "checkpoint": _checkpoint(task.state.config), "state": _state(task.state)}
+        return {**found, "checkpoint": _checkpoint(task.state.config), "state": _state(task.state, mask)}
     return {**found, "checkpoint": _checkpoint(task.state)} if task.state else found
 
 
-def _state(state: StateSnapshot) -> dict[str, Any]:
+def _state(state: StateSnapshot, mask: Mask) -> dict[str, Any]:
     values = state.values if isinstance(state.values, dict) else {"__root__": state.values}
+    plain = {name: to_plain(value) for name, value in values.items()}
+    mask.learn(plain)
     return {
-        "values": cut_state({name: to_plain(value) for name, value in values.items()}),
+        "values": cut_state(plain),
         "next": list(state.next),
         "checkpoint": _checkpoint(state.config),
         "metadata": to_plain(state.metadata or {}),
         "created_at": state.created_at,
         "parent_checkpoint": _checkpoint(state.parent_config) if state.parent_config else None,
-        "tasks": [_task(task) for task in state.tasks],
+        "tasks": [_task(task, mask) for task in state.tasks],
         "interrupts": [{"id": each.id, "value": payload(each.value)} for each in state.interrupts],
     }
 
 
-def _task(task: PregelTask) -> dict[str, Any]:
+def _task(task: PregelTask, mask: Mask) -> dict[str, Any]:
     nothing = {"checkpoint": None, "state": None, "result": None}
-    return {**snapshots.plain_task(task), **nothing, **_of_task(task)}
+    return {**snapshots.plain_task(task, mask), **nothing, **_of_task(task, mask)}
 
 
 def _checkpoint(config: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _cut_out(plain: Any) -> dict[str, Any]:
 
 
 def is_excerpt(plain: Any) -> bool:
-    return isinstance(plain, dict) and plain.get("__type__") == EXCERPT and "sha256" in plain
+    return isinstance(plain, dict) and plain.get("__type__") == EXCERPT and "sha256" in plain and "head" in plain
 
 
 def has_excerpt(plain: Any) -> bool:

@@ -5,6 +5,7 @@ context variable, which LangGraph's tasks and threads inherit. A thread that an 
 """
 
 import logging
+import re
 import sys
 import threading
 import warnings
@@ -23,6 +24,7 @@ MOST_CHARACTERS = 60_000
 """Of all lines together."""
 LONGEST_LINE = 2_000
 """Characters; the rest of a longer line is counted, not kept."""
+_CUT = re.compile(r"… \([\d,]+ more\)$")
 _OF_THE_CONSOLE = ("approvals", "agentcore", "procrastinate", "psycopg", "django")
 """Loggers whose records are not the graph's, though they come while it runs."""
 _keeping: ContextVar["KeptLines | None"] = ContextVar("kept_lines", default=None)
@@ -64,21 +66,23 @@ class KeptLines:
 
     def add(self, source: str, text: str, level: str = "") -> None:
         with self._lock:
-            self._add(source, text, level)
+            self._add(source, self.mask.anywhere(text), level)
         self._on_line()
 
     def write(self, source: str, text: str) -> str:
         """Add what a stream is given. Return the lines that are whole now, without secrets, for the stream itself."""
         with self._lock:
-            *whole, begun = f"{self._begun.get(source, '')}{text}".split("\n")
+            # Whole, as it is cut into lines afterwards: a part of a secret is not recognised.
+            *whole, begun = self.mask.anywhere(f"{self._begun.get(source, '')}{text}").split("\n")
             if len(begun) > LONGEST_LINE:
-                whole, begun = [*whole, begun], ""
+                at = self.mask.beginning_in(begun) or len(begun)  # the rest of a secret may come next
+                whole, begun = [*whole, begun[:at]], begun[at:]
             self._begun[source] = begun
             for line in whole:
                 self._add(source, line)
         if whole:
             self._on_line()
-        return "".join(f"{self.mask.anywhere(line)}\n" for line in whole)
+        return "".join(f"{line}\n" for line in whole)
 
     def end(self) -> None:
         """End the lines that nobody ended."""
@@ -90,7 +94,7 @@ class KeptLines:
         """Return the lines as plain data, without the secrets that are known by now."""
         with self._lock:
             lines = list(self._lines)
-        return [asdict(line) | {"text": self.mask.anywhere(line.text)} for line in lines]
+        return [asdict(line) | {"text": _masked(self.mask, line.text)} for line in lines]
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -102,6 +106,12 @@ class KeptLines:
         while len(self._lines) > MOST_LINES or self._characters > MOST_CHARACTERS:
             self._characters -= len(self._lines.popleft().text)
             self.dropped += 1
+
+
+def _masked(mask: Mask, text: str) -> str:
+    """Mask a kept line: one that was cut may end with the beginning of a secret."""
+    cut = _CUT.search(text)
+    return mask.in_cut(text[: cut.start()]) + cut[0] if cut else str(mask.anywhere(text))
 
 
 @contextmanager
@@ -169,7 +179,7 @@ class KeptRecords(logging.Handler):
             text = logging.Formatter().format(record)
         except Exception:  # noqa: BLE001 - the author's arguments may not fit, and `str` of one may raise anything
             text = str(record.msg)
-        for line in text.split("\n"):
+        for line in lines.mask.anywhere(text).split("\n"):
             lines.add(record.name, line, record.levelname)
 
 

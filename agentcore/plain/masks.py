@@ -10,29 +10,27 @@ from dataclasses import replace
 from typing import Any
 
 from agentcore.plain.errors import CannotEdit, Fault
+from agentcore.plain.excerpts import is_excerpt
+from agentcore.plain.secret_forms import SHORTEST, SecretForms
 from agentcore.plain.types import Gate, Snapshot
 
 MASK = "••••••"
 """One mask for every secret, so that it does not tell the length."""
 CHANGED = f"{MASK} (changed)"
-_SHORTEST = 6
-"""Characters: a shorter secret is masked in its place, but not looked for in other texts."""
 TYPE_ANEW = "This is a secret that cannot be kept here: type it anew, or leave it out."
 
 
 class Mask:
-    """Hides the secrets of some states: at their path, and wherever else their text appears."""
+    """Hides the secrets of some states: at their path, and wherever else their text appears, also escaped."""
 
     def __init__(self, paths: Iterable[str], *states: Mapping[str, Any]) -> None:
         self.paths = [path.split(".") for path in paths]
-        found = {text for state in states for path in self.paths for text in _texts_at(state, path)}
-        self._texts = sorted(found, key=len, reverse=True)  # a secret may be part of another
+        self._forms = SecretForms()
+        self._forms.add(text for state in states for path in self.paths for text in _texts_at(state, path))
 
     def learn(self, plain: Any) -> None:
         """Take note of the secrets in data that holds states anywhere inside."""
-        found = {text for state in _mappings_in(plain) for path in self.paths for text in _texts_at(state, path)}
-        if not found <= set(self._texts):
-            self._texts = sorted(found.union(self._texts), key=len, reverse=True)
+        self._forms.add(text for state in _mappings_in(plain) for path in self.paths for text in _texts_at(state, path))
 
     def everywhere(self, plain: Any) -> Any:
         """Mask data that may hold states anywhere inside: whatever has the name of a secret is one."""
@@ -64,15 +62,22 @@ class Mask:
 
     def anywhere(self, plain: Any) -> Any:
         """Hide the text of each secret in any plain data."""
-        if not self._texts:
+        if not self._forms:
             return plain
         if isinstance(plain, str):
-            for text in self._texts:
-                plain = plain.replace(text, MASK)
-            return plain
+            return self._forms.replaced(plain, MASK)
         if isinstance(plain, Mapping):
-            return {self.anywhere(key): self.anywhere(item) for key, item in plain.items()}
+            ends = {"head": self.in_cut(str(plain["head"]))} if is_excerpt(plain) else {}
+            return {self.anywhere(key): self.anywhere(item) for key, item in plain.items()} | ends
         return [self.anywhere(item) for item in plain] if isinstance(plain, list | tuple) else plain
+
+    def in_cut(self, text: str) -> str:
+        """Hide each secret in a text whose end was cut off, and what is left of one there."""
+        return self._forms.replaced_in_cut(text, MASK)
+
+    def beginning_in(self, text: str) -> int:
+        """Return where a secret begins that the text, as far as it goes, may be part of; its length if none does."""
+        return self._forms.beginning_in(text)
 
 
 def _covered(value: Any, path: list[str], word: str) -> Any:
@@ -82,6 +87,8 @@ def _covered(value: Any, path: list[str], word: str) -> Any:
         return word
     if isinstance(value, list):
         return [_covered(item, path, word) for item in value]
+    if is_excerpt(value):
+        return {**value, "head": ""}  # the secret may be in it
     if isinstance(value, Mapping) and path[0] in value:
         return {**value, path[0]: _covered(value[path[0]], path[1:], word)}
     return value
@@ -97,7 +104,7 @@ def _texts_at(value: Any, path: list[str]) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _texts_at(item, path)
-    elif isinstance(value, str | int | float) and len(str(value)) >= _SHORTEST:
+    elif isinstance(value, str | int | float) and len(str(value)) >= SHORTEST:
         yield str(value)
 
 

@@ -97,7 +97,7 @@ async def _reach(params: dict[str, str]) -> None:
         async with await AsyncConnection.connect(make_conninfo("", **{"connect_timeout": "10", **params})):
             pass
     except (Error, ValueError) as error:
-        refused = " ".join(str(error).split())[:_LONGEST_REASON].replace(params.get("password") or "\0", "***")
+        refused = " ".join(str(error).replace(params.get("password") or "\0", "***").split())[:_LONGEST_REASON]
     if refused:
         raise DatabaseUnreachable(f"PostgreSQL cannot be reached, or does not let us in: {without_secrets(refused)}")
 

@@ -6,9 +6,12 @@ import io
 import logging
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from agentcore.plain import kept_lines
 from agentcore.plain.kept_lines import KeptLines, KeptRecords, ShownRecords, caught, kept_by
@@ -118,6 +121,62 @@ def test_a_secret_is_masked_in_what_is_kept_and_in_what_goes_on() -> None:
     lines.mask.learn({"key": "canary-2"})  # which came up later
     assert told(lines) == [("stdout", "", f"with {MASK} and {MASK}")]
     assert out.getvalue() == f"with {MASK} and canary-2\nwith {MASK}\n"
+
+
+KEY = "-----BEGIN KEY-----\nMIIabcdefgh\nMIIijklmnop\n-----END KEY-----\n"
+
+
+def say_it_all(secret: str) -> None:
+    print(f"printed {secret}")
+    sys.stderr.write(f"written {secret}\n")
+    try:
+        raise ValueError(secret)
+    except ValueError:
+        traceback.print_exc()
+        logging.getLogger("shop").exception("caught")
+    logging.getLogger("shop").warning("logged %r", {"key": [secret]})
+    for part in secret:
+        print(part, end="")
+    print()
+    print("y" * 1_990 + secret + "z" * 5_000)
+    logging.getLogger("shop").warning("y" * 1_990 + secret)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["known before", "learned later"])
+@pytest.mark.parametrize("secret", [KEY, "pa'ss\\word-42", "word-42 and more"], ids=["lines", "escaped", "spaces"])
+def test_no_part_of_a_secret_is_kept_of_several_lines_or_where_a_line_is_cut(secret: str, is_late: bool) -> None:
+    lines = KeptLines()
+    lines.mask = Mask(["key"], {} if is_late else {"key": secret})
+    with saying() as out, kept_by(lines):
+        say_it_all(secret)
+    lines.mask.learn({"key": secret})
+    kept = "\n".join(text for _, _, text in told(lines))
+    for said in ("printed", "written", "Traceback", "caught", "logged", "yyyy"):
+        assert said in kept, said
+    for part in ("MII", "BEGIN", "KEY", "pa'", "ss\\", "word-", "and more"):
+        assert part not in kept.replace("raise ValueError(secret)", ""), (part, kept)
+        assert is_late or part not in out.getvalue(), part
+
+
+def test_a_secret_that_is_printed_in_pieces_at_the_end_of_a_kept_piece_is_masked() -> None:
+    lines = KeptLines()
+    lines.mask = Mask(["key"], {"key": KEY})
+    with saying() as out, kept_by(lines):
+        print("y" * 1_990, end="")
+        for part in KEY * 2:
+            print(part, end="")
+    first, *others = [text for _, _, text in told(lines)]
+    assert first == "y" * 1_990 and set("".join(others)) == {MASK[0]}
+    assert "KEY" not in out.getvalue() and "MII" not in out.getvalue()
+
+
+def test_what_is_left_of_a_secret_that_an_earlier_attempt_cut_is_masked_once_it_is_known() -> None:
+    first, second = KeptLines(), KeptLines()
+    first.add("stdout", "y" * 1_990 + "canary-1-and-more")
+    assert "canary-1-a" in first.plain()[0]["text"]
+    second.put_before(first.plain(), 0)
+    second.mask = Mask(["key"], {"key": "canary-1-and-more"})
+    assert second.plain()[0]["text"] == "y" * 1_990 + MASK + "… (7 more)"
 
 
 def test_arguments_that_do_not_fit_do_no_harm() -> None:

@@ -216,6 +216,43 @@ def test_an_agent_that_asks_about_its_secret_and_fails_with_it_gives_nothing_awa
         canaries.check(alice.get(path).text, path)
 
 
+def lines_of(number: int) -> str:
+    return "\n".join(f"canary-{uuid.uuid4().hex}" for _ in range(number))
+
+
+@pytest.mark.parametrize(
+    ("secret", "host"),
+    [
+        pytest.param(f"canary's\\canary-é-{uuid.uuid4().hex}", "down", id="escaped"),
+        pytest.param(f"-----canary KEY-----\n{lines_of(20)}\n-----canary KEY-----\n", "up", id="of several lines"),
+    ],
+)
+def test_an_agent_that_logs_its_secret_and_fails_with_it_gives_no_form_and_no_part_of_it_away(
+    console: Console, alice: httpx.Client, signed_in: Callable[[str], httpx.Client], secret: str, host: str
+) -> None:
+    """LangGraph stores the `repr` of an error; what is printed and logged is kept line by line, and cut."""
+    approval = console.pause("secretive_breaking", {"api_key": secret, "account": {"host": host, "token": secret}})
+    thread = f"/threads/{approval['thread_id']}"
+    alice.post(f"/approvals/{approval['id']}/votes", json=vote(approval)).raise_for_status()
+    shown = {"the run": json.dumps(console.run_of(approval["id"], until=("failed",)), ensure_ascii=False)}
+    with console.api("olga") as olga:
+        [run] = olga.get(f"{thread}/runs").json()[:1]
+        logged = shown["the log"] = olga.get(f"/runs/{run['run_id']}/log").text
+        shown["history"] = olga.post(f"{thread}/history", json={"limit": 20}).text
+        shown["search"] = olga.post("/threads/search", json={"limit": 50}).text
+    for path in (thread, f"{thread}/state", f"{thread}/runs"):
+        shown[path] = alice.get(path).text
+    reviewer = signed_in("alice")
+    for page in (f"{thread}/", f"{thread}/log/"):
+        shown[page] = reviewer.get(f"{console.url}{page}").text
+    shown["the worker's output"] = console.log.read_text()
+    for word in ("printed", "written", "logged", "ValueError", "caught", "Traceback", "yyyy"):
+        assert word in logged, word
+    assert f"failed with {MASK}" in run["problem"] and f"failed with {MASK}" in shown[f"{thread}/"]
+    for where, text in shown.items():
+        assert "canar" not in text, (where, text[max(0, text.find("canar") - 300) :][:600])
+
+
 def fork(console: Console, approval: dict[str, Any], **given: Any) -> dict[str, Any]:
     """Fork where the approval was asked; return the approval of the fork."""
     with console.api("olga") as olga:

@@ -89,7 +89,8 @@ def test_a_secret_leaves_neither_for_langsmith_nor_for_opentelemetry(
     sent = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": receiver.url, "LANGSMITH_API_KEY": "none"}
     exported = {"LANGSMITH_TRACING_MODE": "hybrid", "OTEL_EXPORTER_OTLP_ENDPOINT": f"{receiver.url}/otel"}
     traced = own_console(**sent, **exported, LOG_LEVEL="DEBUG").start()
-    secret, word = f"canary-{uuid.uuid4().hex}", f"word-{uuid.uuid4().hex}"
+    secret = "\n".join(f"canary-'é\\{uuid.uuid4().hex}" for _ in range(3))
+    word = f"word-{uuid.uuid4().hex}"
     thread_id = traced.start_run("printing", {"word": word, "api_key": secret, "fails": True})
     found = kept(traced, thread_id)
     assert found["status"] == "failed"
