@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -42,6 +42,12 @@ class Graph(models.Model):
     id = models.CharField(primary_key=True, max_length=200)
     card = models.JSONField()
     published_at = models.DateTimeField(default=timezone.now)
+    nodes = models.GeneratedField(
+        expression=Func("card", Value("$.nodes[*].id"), function="jsonb_path_query_array"),
+        output_field=models.JSONField(),
+        db_persist=True,
+    )
+    """Their ids. Lists read them, and the card is large."""
 
     def __str__(self) -> str:
         return self.id

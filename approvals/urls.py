@@ -26,7 +26,7 @@ from approvals.views import (
     vote,
     whole,
 )
-from approvals.web import addresses  # noqa: F401 - registers the `any` of thread addresses
+from approvals.web import addresses  # noqa: F401 - registers the `any` of ids in addresses
 
 handler500 = "approvals.views.errors.broken"
 urlpatterns = [
@@ -84,7 +84,7 @@ urlpatterns = [
     path("threads/<any:thread_id>/force-clean/", cleaning.force_clean, name="force_clean"),
     path("threads/<any:thread_id>/", threads.thread, name="thread"),
     path("start/", start.start, name="start"),
-    path("start/<str:graph_id>/", start.start_graph, name="start_graph"),
+    path("start/<any:graph_id>/", start.start_graph, name="start_graph"),
     path("audit/", audit.audit, name="audit"),
     path("audit/verify/", audit.verify_audit, name="verify_audit"),
     path("audit/export/", audit.export_audit, name="export_audit"),

@@ -132,6 +132,8 @@ def _load_env(path: Path) -> None:
 
 def _load(entry: GraphEntry, project: _Project, loaded: LoadedGraphs) -> None:
     """Add the graph of an entry to what is loaded."""
+    if entry.problem:
+        raise RegistryError(entry.problem)
     module = _import(entry, project)
     if not hasattr(module, entry.attribute):
         raise RegistryError(

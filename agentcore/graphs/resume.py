@@ -4,7 +4,7 @@ At a breakpoint the decision is to go on, to edit first, to skip or to end. At a
 the question's id, so that it cannot answer another question.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,8 @@ from agentcore.plain import bound_bytes, masks
 from agentcore.plain.edits import Edits
 from agentcore.plain.errors import CannotEdit
 from agentcore.plain.json import as_in, canonical, payload, untagged
-from agentcore.plain.types import NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
+from agentcore.plain.namespaces import path_of
+from agentcore.plain.types import NODE_GONE, NOTHING_RAN, Failed, Finished, Mismatch, Outcome, Paused, Snapshot, Step
 from agentcore.testing.failpoints import is_off, reach
 
 QUESTION_GONE = "This question is no longer asked, so the answer was not given. Look at what the thread asks now."
@@ -32,6 +33,10 @@ INVALID_EDIT = "InvalidEdit"
 NOTHING_RAN_TOLD = (
     "The graph ended at once: no node began, and the thread stands where it stood. Nothing was carried out, so it is"
     " asked anew. Was the thread written by another graph, or another version of LangGraph?"
+)
+NODE_GONE_TOLD = (
+    "The graph {}. What was decided was not carried out, and the decision is kept. Bring the code back that asked for"
+    " it, then retry the run; or give the run up, and fork or force-clean the thread."
 )
 NOT_AS_SHOWN = (
     "Held back: the edit led to something else than the preview showed, so nothing was run. The question is asked anew."
@@ -91,11 +96,14 @@ def _hold(here: Snapshot, *, but: str = "") -> Hold:
     return Hold((inner.checkpoint_ns for inner in here.inner if inner.checkpoint_ns != but), here.unseen)
 
 
-async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespace: str = "") -> Outcome:
+async def resume(
+    run: RunContext, answer: Answer, *, expected_head: str, namespace: str = "", shown: Collection[str] = ()
+) -> Outcome:
     """Apply the edit, if there is one, and go on, end or skip; Mismatch when the thread is not at `expected_head`.
 
     With `namespace` it is the subgraph kept there that stands at `expected_head`. Other breakpoints inside subgraphs
     stay where they are. An edit of this very run that is already there (the worker died after it) is not applied again.
+    Where the graph would not run the nodes that were `shown`, because its code is another one now, nothing is run.
     """
     head = await snapshot(run.graph, run.saver, run.thread_id, is_to_ask=False)
     if head is None:
@@ -104,12 +112,16 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
     at = _at(run, namespace=namespace, head=head.checkpoint_id, hold=hold, decided=answer)
     if namespace and _is_our_end(run, head):
         return await outcome(run)
+    if why := _why_no_graph(run.graph, namespace):
+        return Failed(NODE_GONE, NODE_GONE_TOLD.format(why))
     here = await subgraph_snapshot(run.graph, run.saver, head, namespace)
     if namespace and run.is_retried and here is not None and _is_past(run, here, expected_head):
         return await _go_on_inside(replace(at, namespace="", hold=_hold(head)), head)
     is_edited = here is not None and _is_our_edit(run, here, expected_head)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
+    if not is_edited and (why := _why_other_nodes(run.graph, here, answer, shown)):
+        return Failed(NODE_GONE, NODE_GONE_TOLD.format(why))
     if conflict := await _changed(at, here.checkpoint_id):
         return conflict
     at = replace(at, compared=here.checkpoint_id)
@@ -126,6 +138,30 @@ async def resume(run: RunContext, answer: Answer, *, expected_head: str, namespa
         return await _VERDICTS[answer.verdict](at, here, answer, is_edited)
     except CannotEdit as error:
         return Failed(INVALID_EDIT, str(error))
+
+
+def _why_no_graph(graph: CompiledGraph, namespace: str) -> str:
+    """Say that the graph has no such subgraph any more, where one is given."""
+    return "" if graph_at(graph, namespace) else f"has no subgraph {' in '.join(path_of(namespace)[::-1])} any more"
+
+
+def _why_other_nodes(graph: CompiledGraph, here: Snapshot, answer: Answer, shown: Collection[str]) -> str:
+    """Say which of the nodes that were shown the graph would not run, or which others. LangGraph itself runs nothing
+    then and calls that the end.
+
+    A rejection needs no node: it ends the thread.
+    """
+    inner, path = graph_at(graph, here.checkpoint_ns), path_of(here.checkpoint_ns)
+    is_after_all = bool(path) and not here.waiting and set(shown) == {path[-1]}  # a subgraph, behind its last node
+    if answer.interrupt_id:
+        return "" if here.waiting or not shown else f"would run nothing now, not {', '.join(shown)}"
+    if answer.verdict == "reject" or not shown or inner is None or is_after_all:
+        return ""
+    if gone := sorted(set(shown) - set(inner.nodes)):
+        return f"has no node {', '.join(gone)} any more"
+    if set(shown) <= set(here.waiting) and set(here.next) <= set(shown):
+        return ""
+    return f"would run {', '.join(here.next) or 'nothing'} now, not {', '.join(shown)}"
 
 
 def _in_order(edits: Edits, here: Snapshot) -> Edits:

@@ -50,7 +50,6 @@ def blocked_sentence(names: Sequence[str]) -> str:
         f"The state holds {', '.join(names[:_MOST_NAMED])}{more}, not built here: the graph's nodes would get bare data"
         " instead, and an edit would lose the type. Declare it in the graph's state, or list it under"
         " allowed_msgpack_modules in langgraph.json; if it is there, its class no longer takes what was stored."
-        " See docs/how-to/own-graph.md."
     )
 
 

@@ -18,19 +18,29 @@ class GraphEntry:
     module: str
     attribute: str
     allowed_modules: tuple[ClassName, ...] = ()
+    problem: str = ""
+    """Why it names no graph; the file's other entries may."""
 
     def __str__(self) -> str:
+        if self.problem:
+            return f'graph "{self.id}"'
         return f'graph "{self.id}" ({self.module}:{self.attribute})'
 
 
 def read_entries(path: str | Path) -> list[GraphEntry]:
-    """Read langgraph.json and import nothing: safe in a web process."""
+    """Read langgraph.json and import nothing: safe in a web process.
+
+    Raises RegistryError if the file is broken, or all its entries are.
+    """
     content = read_content(Path(path))
     graphs = content.get("graphs")
     if not isinstance(graphs, dict) or not graphs:
         raise RegistryError(f'{path} names no graphs. Add "graphs": {{"my_agent": "./my_agent.py:graph"}}.')
     for_all = _allowed(_serde(content), f'{path}: "checkpointer": "serde"')
-    return [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
+    entries = [_entry(graph_id, target, path, for_all) for graph_id, target in graphs.items()]
+    if all(entry.problem for entry in entries):
+        raise RegistryError(entries[0].problem)
+    return entries
 
 
 _USED = {"$schema", "dependencies", "graphs", "env", "checkpointer", "store"}
@@ -78,10 +88,12 @@ def _entry(graph_id: str, target: Any, path: str | Path, for_all: tuple[ClassNam
         allowed += _allowed(target, f'{path}: graph "{graph_id}"')
         target = target.get("path")
     if not isinstance(target, str) or ":" not in target:
-        raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name" or "package.module:name".')
+        problem = f'{path}: graph "{graph_id}" must be "./file.py:name" or "package.module:name".'
+        return GraphEntry(graph_id, "", "", problem=problem)
     module, _, attribute = target.rpartition(":")
     if not module or not attribute.isidentifier():
-        raise RegistryError(f'{path}: graph "{graph_id}" must be "./file.py:name", but is "{target}".')
+        problem = f'{path}: graph "{graph_id}" must be "./file.py:name", but is "{target}".'
+        return GraphEntry(graph_id, "", "", problem=problem)
     return GraphEntry(graph_id, module, attribute, allowed)
 
 

@@ -9,6 +9,9 @@ from agentcore.plain.namespaces import path_of
 NOTHING_RAN = "NothingRan"
 """The error of a run that carried nothing out: no node began, so the question is asked anew."""
 
+NODE_GONE = "NodeGone"
+"""The error of a run that carried nothing out, because its graph has other nodes than the question named."""
+
 
 class Serializer(Protocol):
     """Turns values of a checkpoint into type and bytes, and back; LangGraph's own protocol."""

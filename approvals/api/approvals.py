@@ -32,8 +32,9 @@ from approvals.api.schemas import (
     vote_out,
 )
 from approvals.compiled import compiled, planned_by_value
-from approvals.counts import Count, Counted, read
-from approvals.domain import queries, search
+from approvals.counts import Counted, read
+from approvals.domain import graphs_here, queries, search
+from approvals.domain.graphs_here import GraphsHere
 from approvals.enums import ApprovalStatus, Verdict
 from approvals.errors import NotFound, Refusal
 from approvals.models import Approval, ApprovalQuerySet, Vote
@@ -160,11 +161,12 @@ def list_approvals(request: HttpRequest, filters: Query[ApprovalFilters]) -> App
     counted = search.matching(found, filters.q, column=column) if filters.q else found
     with planned_by_value():
         page = search.first_matching(after, filters.q, most, column=column) if filters.q else list(after[:most])
-        count: Count = read(count=Counted(counted, is_exact=filters.exact))["count"]
+        told = read(count=Counted(counted, is_exact=filters.exact), **graphs_here.reads())
+    here, count = GraphsHere(told), told["count"]
     items, more = page[: filters.limit], len(page) > filters.limit
     altered = alterations.altered(items, person(request))
     return ApprovalPage(
-        items=[approval_brief(approval, altered.get(str(approval.pk), "")) for approval in items],
+        items=[approval_brief(approval, altered.get(str(approval.pk), ""), here) for approval in items],
         next=cursors.encode(items[-1].created_at.isoformat(), str(items[-1].pk)) if more else None,
         count=count.number,
         count_is_exact=not count.is_more,
@@ -180,7 +182,8 @@ def get_approval(request: HttpRequest, approval_id: UUID) -> ApprovalOut:
     approval = found.filter(pk=approval_id).first()
     if approval is None:
         raise NotFound("There is no such approval.")
-    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""))
+    here = GraphsHere(read(**graphs_here.reads())) if approval.is_pending else None
+    return approval_out(approval, alterations.altered([approval], person(request)).get(str(approval.pk), ""), here)
 
 
 @router.get("/approvals/{approval_id}/whole", response=answers(Any, 404, 409))

@@ -14,6 +14,7 @@ from approvals.api.fields import ApiRecord, PlainList, PlainObject, PlainValue
 from approvals.domain import bindings, policies
 from approvals.domain.answers import given
 from approvals.domain.diagnosis import Diagnosis, Health
+from approvals.domain.graphs_here import GraphsHere
 from approvals.domain.policies import Rule
 from approvals.enums import (
     ApprovalStatus,
@@ -698,16 +699,16 @@ def notice_out(notice: Notice) -> NoticeOut:
     )
 
 
-def approval_brief(approval: Approval, altered: str = "") -> ApprovalBrief:
+def approval_brief(approval: Approval, altered: str = "", here: GraphsHere | None = None) -> ApprovalBrief:
     """Convert an approval that was read with its `decision`, `claimed_by` and `approvals_so_far`."""
-    return ApprovalBrief(**_brief(approval), altered=altered)
+    return ApprovalBrief(**_brief(approval, here), altered=altered)
 
 
-def approval_out(approval: Approval, altered: str = "") -> ApprovalOut:
+def approval_out(approval: Approval, altered: str = "", here: GraphsHere | None = None) -> ApprovalOut:
     """Convert an approval that was read with `decision__run`, `claimed_by`, `approvals_so_far` and `votes__voter`."""
     decision = getattr(approval, "decision", None)
     return ApprovalOut(
-        **_brief(approval),
+        **_brief(approval, here),
         altered=altered,
         request=approval.request,
         actions=approval.actions,
@@ -724,7 +725,9 @@ def approval_out(approval: Approval, altered: str = "") -> ApprovalOut:
     )
 
 
-def _brief(approval: Approval) -> dict[str, Any]:
+def _brief(approval: Approval, here: GraphsHere | None) -> dict[str, Any]:
+    gone = here.why_gone(approval) if here and approval.is_pending else None
+    notices = [gone.sentence if gone else "", policies.why_not_edit_blocked(blocked=approval.blocked)]
     return {
         "id": approval.pk,
         "graph": approval.graph_id,
@@ -742,7 +745,7 @@ def _brief(approval: Approval) -> dict[str, Any]:
         "allowed_verdicts": approval.allowed_verdicts,
         "why_not": approval.why_not,
         "blocked": approval.blocked,
-        "notice": policies.why_not_edit_blocked(blocked=approval.blocked),
+        "notice": " ".join(filter(None, notices)),
         "warnings": [WarningOut(**mark) for mark in approval.marks],
         "required_votes": approval.required_votes,
         "approvals_so_far": getattr(approval, "approvals_so_far"),  # noqa: B009 - of `queries.with_tally`

@@ -16,7 +16,9 @@ def check_langgraph_json(app_configs: Any, **kwargs: Any) -> list[Error]:
     try:
         langgraph_json.read_entries(settings.LANGGRAPH_JSON)
     except RegistryError as error:
-        return [Error(str(error), hint="See docs/how-to/own-graph.md.", id="countersign.E001")]
+        return [
+            Error(str(error), hint="Correct it, or set LANGGRAPH_JSON to the path of another.", id="countersign.E001")
+        ]
     return []
 
 

@@ -74,6 +74,11 @@ class EditForm(FaultsForm):
             if channel.name not in self.closed:
                 self._add(channel)
 
+    @classmethod
+    def has_fields(cls, data: Iterable[str]) -> bool:
+        """Return whether names of posted data are fields of such a form."""
+        return any(name.startswith((cls.SET, cls.APPEND, cls.REPLACE, "talk-")) for name in data)
+
     def _add(self, channel: Channel) -> None:
         if channel.merges == "messages" and is_conversation(self.state.get(channel.name)):
             prefix = name_for("talk", channel.name)

@@ -90,25 +90,27 @@ class RunningWorker:
                 await asyncio.sleep(settings.BEGIN_AGAIN_SECONDS)
 
     async def _work(self) -> None:
-        # Not replace_connector: the web half of this process defers jobs inside Django's transactions.
-        own = app.with_connector(app.connector.get_worker_connector())  # type: ignore[attr-defined]
+        # Periodic jobs are added through the app itself: over Django's connection of a thread, which nobody renews when
+        # the database was gone, no worker would begin again. What web processes add goes through `job_queue`.
+        connector = app.connector.get_worker_connector()  # type: ignore[attr-defined]
         # Procrastinate's own pool asks the server before each statement, and wraps each in a transaction.
-        async with (
-            open_pool(checkpoints.libpq_params(DEFAULT_DB_ALIAS), max_size=JOB_CONNECTIONS) as pool,
-            own.open_async(pool),
-        ):
-            self._worker = ProcrastinateWorker(
-                own,
-                queues=queues(),
-                concurrency=settings.WORKER_CONCURRENCY,
-                install_signal_handlers=False,
-                listen_notify=True,
-                fetch_job_polling_interval=settings.JOB_POLL_SECONDS,
-                shutdown_graceful_timeout=settings.GRACE_SECONDS,
-                delete_jobs="successful",
-                task_middleware=[],  # what our tasks do in the database gives its connection back by itself
-            )
-            await self._worker.run()  # type: ignore[no-untyped-call]
+        with app.replace_connector(connector) as own:
+            async with (
+                open_pool(checkpoints.libpq_params(DEFAULT_DB_ALIAS), max_size=JOB_CONNECTIONS) as pool,
+                own.open_async(pool),
+            ):
+                self._worker = ProcrastinateWorker(
+                    own,
+                    queues=queues(),
+                    concurrency=settings.WORKER_CONCURRENCY,
+                    install_signal_handlers=False,
+                    listen_notify=True,
+                    fetch_job_polling_interval=settings.JOB_POLL_SECONDS,
+                    shutdown_graceful_timeout=settings.GRACE_SECONDS,
+                    delete_jobs="successful",
+                    task_middleware=[],  # what our tasks do in the database gives its connection back by itself
+                )
+                await self._worker.run()  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager

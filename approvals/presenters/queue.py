@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.http import RFC3986_SUBDELIMS
 
 from agentcore.plain.gist import money
-from approvals.domain.graphs_here import GraphsHere
+from approvals.domain.graphs_here import GoneGraph, GraphsHere
 from approvals.domain.sorts import TIME_GROUPS, time_group_of
 from approvals.enums import VERDICT_WORDS, ApprovalStatus, RunStatus, Verdict
 from approvals.models import Approval, Decision, Run
@@ -111,8 +111,8 @@ class QueueRow:
     """What ran is not what was decided."""
     untrue: str
     """Why the row cannot be relied on: it differs from the audit log."""
-    gone: str
-    """It waits, and no worker has its graph."""
+    gone: GoneGraph | None
+    """It waits, and no worker has its graph, or the graph no longer has its node."""
     stuck: StuckShown | None
     warnings: int
     """Number of warnings."""
@@ -172,7 +172,7 @@ def row_of(approval: Approval, untrue: str = "", *, here: GraphsHere | None = No
         others=max(0, getattr(approval, "asked_together", 0) - 1),
         is_deviating=bool(decision and decision.deviations),
         untrue=untrue,
-        gone=here.why_gone(approval.graph_id) if here and approval.is_pending else "",
+        gone=here.why_gone(approval) if here and approval.is_pending else None,
         stuck=_stuck(getattr(decision, "run", None)),
         warnings=len(approval.marks),
     )

@@ -260,9 +260,10 @@ def vote_context(request: Request, found: Approval, graph: Graph | None, **also:
     unopened = [part for part in whole_values.parts_to_open(found) if part not in opened]
     is_voted = tally.is_voted
     choices = approvals.choices_of(found, by, is_voted=is_voted, now=now, untrue=untrue, unopened=unopened)
+    row = row_of(found, here=here)
     return {
         "approval": found,
-        "row": row_of(found, here=here),
+        "row": row,
         "here": here,
         "untrue": untrue,
         "tally": tally,
@@ -271,7 +272,7 @@ def vote_context(request: Request, found: Approval, graph: Graph | None, **also:
         "choices": choices,
         "why_not_claim": permissions.why_not(by, "vote") or approvals.why_not_claim(found, by),
         "tally_mark": digest(str(tally))[:12],
-        "choices_mark": digest(f"{choices} {here.why_gone(found.graph_id)}")[:12],
+        "choices_mark": digest(f"{choices} {row.gone}")[:12],
         **{name: told[name] for name in also},
     }
 

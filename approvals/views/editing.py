@@ -10,7 +10,7 @@ from approvals.domain.answers import BREAKPOINT
 from approvals.domain.permissions import User
 from approvals.domain.policies import Rule
 from approvals.domain.text import json_text
-from approvals.errors import Invalid, InvalidEdit, Refusal
+from approvals.errors import InvalidEdit, Refusal
 from approvals.forms.edits import EditForm
 from approvals.forms.fields import JsonForm
 from approvals.models import Approval, Graph
@@ -129,7 +129,7 @@ def ask_preview(found: Approval, graph: Graph, editing: Editing, *, by: User) ->
         editing.preview = approvals.preview_of(found, given, graph)
 
 
-def show_faults(editing: Editing, refused: Invalid) -> None:
+def show_faults(editing: Editing, refused: Refusal) -> None:
     form = editing.json_form if editing.mode == "json" else editing.form
     faults = refused.detail.get("faults") or []
     editing.problem = "" if faults and editing.mode == "json" else refused.message

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 def refusal(request: HttpRequest, refused: Refusal) -> HttpResponse:
     """Render a refusal: a page, or only the sentence for a fragment of an open page."""
     htmx = getattr(request, "htmx", None)
+    if htmx and refused.status == 503 and request.method == "POST":
+        return _outage(request, refused)  # which leaves the page as it is, with what was typed
     template = "refusal.html#sentence" if htmx and not htmx.boosted else "refusal.html"
     response = render(request, template, {"refusal": refused}, status=refused.status)
     if htmx:

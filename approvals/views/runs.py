@@ -11,7 +11,8 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.actions.runs import controls
 from approvals.actions.votes import repairs
 from approvals.domain import permissions
-from approvals.models import RUN_CONTENT, Run, RunLog
+from approvals.errors import NotFound
+from approvals.models import RUN_CONTENT, Run, RunLog, Thread
 from approvals.presenters.runs import log_of
 from approvals.views.pages import Request, page_or_part, redirect_after_post
 
@@ -48,6 +49,8 @@ def ask_again(request: Request, thread_id: str) -> HttpResponse:
 def log(request: Request, run_id: UUID) -> HttpResponse:
     """What the code of a run printed, logged and warned of."""
     permissions.check_view(request.user)
+    if not Run.objects.filter(pk=run_id).exists():
+        raise NotFound("There is no such run.")
     return _log(request, RunLog.objects.filter(run=run_id), run_id=run_id)
 
 
@@ -55,7 +58,9 @@ def log(request: Request, run_id: UUID) -> HttpResponse:
 def newest_log(request: Request, thread_id: str) -> HttpResponse:
     """The log of the thread's newest run that has one. The fragment asks again when it is told of lines."""
     permissions.check_view(request.user)
-    found = RunLog.objects.filter(run__thread=thread_id.replace("\x00", "")).order_by("-run__created_at")
+    if "\x00" in thread_id or not Thread.objects.filter(pk=thread_id).exists():
+        raise NotFound("There is no such thread.")
+    found = RunLog.objects.filter(run__thread=thread_id).order_by("-run__created_at")
     return _log(request, found, thread_id=thread_id)
 
 

@@ -15,11 +15,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.actions.votes import claims, drafts, votes
 from approvals.actions.votes.ballots import Ballot, Voted
-from approvals.domain import permissions
+from approvals.domain import bindings, permissions
 from approvals.domain.answers import takes_answer
 from approvals.domain.text import json_text
 from approvals.enums import VERDICT_WORDS
-from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal
+from approvals.errors import Conflict, Gone, Invalid, InvalidAnswer, OtherPreview, Refusal, Unavailable
+from approvals.forms.edits import EditForm
 from approvals.forms.values import MISSING, read_json
 from approvals.models import Approval, Graph
 from approvals.presenters import approvals
@@ -48,6 +49,7 @@ OTHERWISE = "This leads to something else than the preview showed. Here is what 
 TAKEN_BACK = "The edit that was previewed is taken back: nothing would be changed. Edit it again, or send it without."
 CHOSEN = "Something is filled in here. This is what would be sent: look at it, then send it."
 AT_FAULT = "Nothing was sent: something in the answer is missing or does not fit. It is marked below."
+UNREADABLE = "So nobody can try an edit, and nothing was sent. Open the page anew to decide without one."
 OLD_PAGE = "This page is older than what is decided now. Nothing was sent; open it again."
 
 
@@ -87,6 +89,7 @@ def _vote_with_edit(request: Request, approval_id: UUID) -> HttpResponse:
     """Approve with the edit form: as it is without an edit, else with the edit as its preview showed it."""
     found = get_approval(request.user, approval_id)
     graph = graph_of(found)
+    _check_readable(request, found, graph)
     editing = editing_of(found, graph, post=request.POST)
     if editing.edits is None:
         return _edit_page(request, found, graph, editing)
@@ -111,6 +114,7 @@ def _vote_with_answer(request: Request, approval_id: UUID) -> HttpResponse:
     found = get_approval(request.user, approval_id)
     ballot = ballot_of(request)
     graph = graph_of(found)
+    _check_readable(request, found, graph)
     answering = answered_with(found, graph, request.POST)
     if not _is_to_be_seen(request, found):  # it is refused, and what was typed is kept
         answer = _whole_answer(answering)
@@ -134,6 +138,19 @@ def _vote_with_answer(request: Request, approval_id: UUID) -> HttpResponse:
         seen_preview=answering.preview.digest if answering.preview else "",
     )
     return _cast(request, approval_id, said)
+
+
+def _check_readable(request: Request, found: Approval, graph: Graph | None) -> None:
+    """Raise Unavailable for fields of an edit of which nobody can tell what they mean: the graph's card is gone.
+
+    They would be taken for no edit. The open page stays as it is, with what was typed.
+    """
+    if _is_unreadable(request, graph):
+        raise Unavailable(f"{bindings.graph_gone(found.graph_id)} {UNREADABLE}")
+
+
+def _is_unreadable(request: Request, graph: Graph | None) -> bool:
+    return graph is None and EditForm.has_fields(request.POST)
 
 
 def _whole_answer(answering: Answering) -> Any:
@@ -205,6 +222,8 @@ def keep(request: Request, approval_id: UUID) -> HttpResponse:
 def draft(request: Request, approval_id: UUID) -> HttpResponse:
     """Store what is being typed, as far as it is whole. The page sends it while its person types."""
     found = get_approval(request.user, approval_id)
+    if _is_unreadable(request, graph_of(found)):
+        return HttpResponse(status=204)
     if found.is_pending and not _is_old(request, found) and not _keep_typed(request, found):
         drafts.drop_draft(thread_id=found.thread_id, by=request.user)
     return HttpResponse(status=204)
@@ -213,6 +232,7 @@ def draft(request: Request, approval_id: UUID) -> HttpResponse:
 def _keep_typed(request: Request, found: Approval) -> bool:
     """Store what was typed as a draft. Return whether there was anything."""
     graph = graph_of(found)
+    _check_readable(request, found, graph)
     edits, answer = {}, None
     if request.POST.get("on") == "edit":
         edits = editing_of(found, graph, post=request.POST).edits or {}
@@ -332,10 +352,10 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
     found = get_approval(request.user, approval_id)
     if isinstance(refused, Invalid):
         return _with_faults(request, found, ballot, refused)
-    edits = ballot.edits if isinstance(ballot.edits, dict) else {}
-    drafts.keep_draft(
-        thread_id=found.thread_id, edits=edits, answer=ballot.answer, comment=ballot.comment, by=request.user
-    )
+    if isinstance(refused, Unavailable) and found.is_pending:
+        _keep(request, found, ballot)
+        return _with_faults(request, found, ballot, refused)
+    edits = _keep(request, found, ballot)
     if not isinstance(refused, Conflict | Gone):
         raise refused
     graph = graph_of(found)
@@ -358,7 +378,16 @@ def _refused(request: Request, approval_id: UUID, ballot: Ballot, refused: Refus
     return response
 
 
-def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Invalid) -> HttpResponse:
+def _keep(request: Request, found: Approval, ballot: Ballot) -> dict[str, Any]:
+    """Store what a ballot has as a draft. Return its edits."""
+    edits = ballot.edits if isinstance(ballot.edits, dict) else {}
+    drafts.keep_draft(
+        thread_id=found.thread_id, edits=edits, answer=ballot.answer, comment=ballot.comment, by=request.user
+    )
+    return edits
+
+
+def _with_faults(request: Request, found: Approval, ballot: Ballot, refused: Refusal) -> HttpResponse:
     graph = graph_of(found)
     edits = ballot.edits if isinstance(ballot.edits, dict) else {}
     editing = editing_of(found, graph, edits=edits, as_node=ballot.as_node)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agentcore.graphs.allowlist import allowlists
 from agentcore.graphs.registry import load, load_graphs, source_digest
 from agentcore.plain.errors import FactoryFailed, OtherGraph, RegistryError
 from agentcore.plain.langgraph_json import GraphEntry, read_entries
@@ -207,6 +208,16 @@ def test_a_bad_entry_is_named_and_stops_no_other(project: Project) -> None:
     assert "LookupError: no model" in loaded.broken["bad"]
     assert "no such file" in loaded.broken["worse"]
     assert "JavaScript" in loaded.broken["ts"]
+
+
+@pytest.mark.parametrize("malformed", ["./src/ok.py", ":graph", "./ok.py:a b", 7, None, {"path": "./ok.py"}])
+def test_an_entry_that_names_no_graph_stops_no_other(project: Project, malformed: Any) -> None:
+    path = project({"yaml": malformed, "good": "./shop_agent.py:graph"})
+    loaded = load(path)
+    assert list(loaded.graphs) == list(allowlists(path, loaded.graphs)) == ["good"]
+    assert 'graph "yaml" must be "./file.py:name"' in loaded.broken["yaml"]
+    with pytest.raises(RegistryError, match='graph "yaml" must be'):
+        read_entries(project({"yaml": malformed}))
 
 
 def test_where_no_graph_loads_the_first_stops_the_start(project: Project) -> None:

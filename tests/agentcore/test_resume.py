@@ -68,8 +68,8 @@ class Worker:
     async def start(self, input: dict[str, Any]) -> Outcome:
         return await resume.start(self._context(), input)
 
-    async def resume(self, answer: Answer, *, head: str) -> Outcome:
-        return await resume.resume(self._context(), answer, expected_head=head)
+    async def resume(self, answer: Answer, *, head: str, shown: tuple[str, ...] = ()) -> Outcome:
+        return await resume.resume(self._context(), answer, expected_head=head, shown=shown)
 
     async def pause(self, input: dict[str, Any]) -> Snapshot:
         """Start and return the pause; what follows is another run."""
@@ -395,3 +395,58 @@ async def test_new_input_to_a_finished_thread_is_taken(saver: Saver) -> None:
     outcome = await worker.start({"words": ["again"]})
     assert isinstance(outcome, Finished)
     assert outcome.snapshot.values["words"] == ["input", "one", "two", "three", "again", "one", "two", "three"]
+
+
+# Code that changed while people decided
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer("approve"),
+        Answer("approve", edits=edit("append", ["edited"])),
+        Answer("skip"),
+    ],
+    ids=["approve", "edit", "skip"],
+)
+async def test_what_was_approved_of_a_node_that_is_gone_is_not_told_as_done(worker: Worker, answer: Answer) -> None:
+    paused = await worker.pause({"text": "x"})
+    before, worker.graph = worker.graph, built("pay_out")
+    outcome = await worker.resume(answer, head=paused.checkpoint_id, shown=paused.next)
+    assert isinstance(outcome, Failed)
+    assert outcome.error == "NodeGone" and "The graph has no node act any more." in outcome.message
+    assert (worker.times("act"), worker.entered) == (0, 0)
+    worker.graph = before
+    assert (await worker.head()).checkpoint_id == paused.checkpoint_id, "nothing was written"
+    again = await worker.resume(answer, head=paused.checkpoint_id, shown=paused.next)
+    assert isinstance(again, Finished), "the node is back"
+    assert worker.times("act") == (0 if answer.verdict == "skip" else 1)
+
+
+async def test_a_rejection_of_a_node_that_is_gone_ends_the_thread(worker: Worker) -> None:
+    paused = await worker.pause({"text": "x"})
+    worker.graph = built("pay_out")
+    outcome = await worker.resume(Answer("reject"), head=paused.checkpoint_id, shown=paused.next)
+    assert isinstance(outcome, Finished)
+    assert worker.times("act") == 0
+
+
+async def test_an_answer_to_a_node_that_is_gone_is_not_given(saver: Saver) -> None:
+    worker = Worker(built("ask", node=graphs.ask, gates=()), saver)
+    paused = await worker.pause({"text": "x"})
+    worker.graph = built("ask_otherwise", node=graphs.ask, gates=())
+    answer = Answer("respond", answer=5, interrupt_id=paused.interrupts[0].id)
+    outcome = await worker.resume(answer, head=paused.checkpoint_id, shown=("ask",))
+    assert isinstance(outcome, Failed)
+    assert outcome.error == "NodeGone" and "would run nothing now, not ask" in outcome.message
+
+
+def built(name: str, *, node: Any = graphs.act, gates: tuple[str, ...] | None = None) -> Any:
+    """Return prepare and one node behind it, under this name."""
+    builder = StateGraph(graphs.State)
+    builder.add_node("prepare", graphs.prepare)
+    builder.add_node(name, node)
+    builder.add_edge(START, "prepare")
+    builder.add_edge("prepare", name)
+    builder.add_edge(name, END)
+    return builder.compile(interrupt_before=[name] if gates is None else list(gates))

@@ -50,6 +50,14 @@ def test_each_id_can_be_written_in_an_address(console: Console, name: str) -> No
         assert alice.get(f"/threads/{escaped}/runs").json() == []
 
 
+@pytest.mark.parametrize("name", ["search", "count", "prune"])
+def test_what_is_a_call_of_the_api_is_no_id_of_a_new_thread(console: Console, name: str) -> None:
+    with console.api("olga") as olga:
+        refused = olga.post("/threads", json={"thread_id": name})
+    assert refused.status_code == 422
+    assert f"/threads/{name} is a call of the API. Take another one." in refused.json()["error"]["message"]
+
+
 def test_the_empty_id_is_reached_too(console: Console) -> None:
     from django.contrib.auth.models import User
     from django.test import Client

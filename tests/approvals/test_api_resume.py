@@ -127,6 +127,9 @@ async def test_an_answer_agrees_with_the_same_and_with_no_other(console: Console
         with pytest.raises(ConflictError) as refused:
             await answer(alice, asked, {"limit": 900})
         assert told(refused.value)["code"] == "stale"
+        with pytest.raises(ConflictError) as changed:
+            await answer(bob, asked, {"limit": 900})
+        assert told(changed.value)["code"] == "already_voted", "it is his own proposal"
         await answer(carol, asked, {"limit": 300})
     assert read(console, asked)["decision"]["decided_by"] == "bob, carol"
 

@@ -58,7 +58,7 @@ def test_the_api_says_which_types_and_how_to_allow_them(console: Console, asked:
         assert answer["blocked"] == [NAME]
         assert SENTENCE in answer["notice"]
         assert "allowed_msgpack_modules" in answer["notice"]
-        assert "docs/how-to/own-graph.md" in answer["notice"]
+        assert "allowed_msgpack_modules in langgraph.json" in answer["notice"]
         values = answer["state"] if "state" in answer else answer["values"]
         assert values["anything"] == {"order": {"__type__": NAME, "value": {"total": 7}}}
         assert values["declared"]["__type__"].endswith(".Declared")

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -136,6 +137,10 @@ def test_a_run_that_says_nothing_has_no_log(console: Console) -> None:
     assert (found["has_log"], found["dropped"]) == (False, None)
     with signed_in(console, "erin") as erin:
         assert "Nothing was printed" in erin.get(f"/threads/{thread_id}/log/").text
+        assert "Nothing was printed" in erin.get(f"/runs/{found['id']}/log/").text
+        for path, named in ((f"runs/{UUID(int=0)}", "run"), ("threads/nope", "thread"), ("threads/%00", "thread")):
+            missing = erin.get(f"/{path}/log/")
+            assert (missing.status_code, f"There is no such {named}." in missing.text) == (404, True)
 
 
 def test_a_removed_thread_keeps_no_lines(console: Console) -> None:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ LEASE_SECONDS = tries(5, full=2)
 """Short where tests wait for its end, and else long enough for a busy machine."""
 _SESSIONS = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
 _forks = multiprocessing.get_context("forkserver")
+_reading = threading.Lock()
+"""Whoever starts a process asks every other one how it ended, and its code can be read once: two that read at the same
+time lose it."""
 
 
 class Died(Exception):
@@ -53,7 +56,8 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        return self.exitcode is None and self.process.is_alive()
+        with _reading:
+            return self.exitcode is None and self.process.is_alive()
 
     def result(self, seconds: float = 60) -> Any:
         """Return what its work returned; raise Died if it was killed, or raised."""
@@ -105,11 +109,12 @@ class Child:
 
     def _leave(self) -> None:
         """Wait until it has ended, and close what is open of it here: a test that kills has hundreds of them."""
-        self.process.join(10)
-        if (exitcode := self.process.exitcode) is not None:
-            self.exitcode = exitcode
-            self.pipe.close()
-            self.process.close()
+        wait([self.process.sentinel], 10)
+        with _reading:
+            if (exitcode := self.process.exitcode) is not None:
+                self.exitcode = exitcode
+                self.pipe.close()
+                self.process.close()
 
 
 @dataclass
@@ -162,7 +167,8 @@ class Arena:
     def _started(self, target: Callable[..., None], *about: Any) -> Child:
         ours, theirs = multiprocessing.Pipe()
         process = _forks.Process(target=target, args=(self.folder, self.url, theirs, *about), daemon=True)
-        process.start()
+        with _reading:
+            process.start()
         theirs.close()
         self.children.append(Child(process, ours))
         return self.children[-1]

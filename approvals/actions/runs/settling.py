@@ -15,7 +15,7 @@ from agentcore.graphs.pauses import pauses_at
 from agentcore.plain.bound_bytes import BEHIND, Bound
 from agentcore.plain.errors import UnreadableThread
 from agentcore.plain.tables import Head
-from agentcore.plain.types import NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
+from agentcore.plain.types import NODE_GONE, NOTHING_RAN, Call, Failed, Finished, Mismatch, Outcome, Paused, Snapshot
 from agentcore.testing.failpoints import reach
 from approvals import audit, last_writes
 from approvals.actions.runs import audit_entries, interference, leases, run_logs, taking
@@ -189,7 +189,8 @@ def _has_done_nothing(outcome: Outcome) -> bool:
 
 
 def _is_refused(outcome: Outcome) -> bool:
-    return isinstance(outcome, Mismatch) or isinstance(outcome, Failed) and outcome.error == resume.INVALID_EDIT
+    is_nothing_done = isinstance(outcome, Failed) and outcome.error in (resume.INVALID_EDIT, NODE_GONE)
+    return isinstance(outcome, Mismatch) or is_nothing_done
 
 
 def _deviations(run: Run) -> list[str]:

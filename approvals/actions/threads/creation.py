@@ -13,6 +13,8 @@ from approvals.errors import AlreadyExists, Invalid
 from approvals.live import events
 from approvals.models import Thread
 
+_IN_ADDRESSES = ("search", "count", "prune")
+"""Clients read `/threads/search` as another call, so they could not reach a thread of this name."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}")
 
 
@@ -38,3 +40,7 @@ def create_thread(
 def check_thread_id(thread_id: str) -> None:
     if not _ID.fullmatch(thread_id):
         raise Invalid("A thread id is 1 to 200 letters, digits or . _ : @ - and begins with a letter or digit.")
+    if thread_id in _IN_ADDRESSES:
+        raise Invalid(
+            f"{thread_id} is no id for a thread: /threads/{thread_id} is a call of the API. Take another one."
+        )

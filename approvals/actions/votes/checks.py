@@ -18,6 +18,7 @@ from approvals.domain.policies import Rule
 from approvals.enums import ApprovalStatus, RunStatus, Verdict
 from approvals.errors import (
     AlreadyDecided,
+    AlreadyVoted,
     Altered,
     Busy,
     Claimed,
@@ -34,6 +35,7 @@ from approvals.models import Approval, Run, Thread
 
 READ = ("graph_id", "shown_digest", "rule", "opaque", "blocked")
 """Columns that change when a worker stores a question anew: `check_content` relied on what they say."""
+VOTED = "You voted on this already. Withdraw that vote first."
 READ_ANEW = "This question was read again while you sent that. Look at it again."
 
 
@@ -135,7 +137,7 @@ def check_ballot(
         check_open(here.approval, here.thread)
     check_question(log, here)
     _check_free(here, by)
-    _check_seen(here, ballot)
+    _check_seen(here, ballot, by)
     check_head(here)
     _check_allowed(here, ballot, by)
     if ballot.has_content and any(getattr(here.approval, name) != getattr(seen, name) for name in READ):
@@ -195,9 +197,11 @@ def _check_bound(here: Locked, was: Bound) -> None:
         raise Stale(bound_bytes.why(changes), what=changes[:MOST_TOLD])
 
 
-def _check_seen(here: Locked, ballot: Ballot) -> None:
+def _check_seen(here: Locked, ballot: Ballot, by: User) -> None:
     if ballot.seen_digest == here.approval.digest or is_off("digest_check"):
         return
+    if by.pk in here.voters:  # what is proposed is their own, or has their vote
+        raise AlreadyVoted(VOTED)
     if here.approval.proposal is None and here.approval.votes.exclude(ended_at=None).exists():
         raise Stale("What you were shown is no longer proposed: what the agent asks stands again. Look at that.")
     if ballot.seen_digest == here.approval.shown_digest or here.approval.votes.exclude(ended_at=None).exists():

@@ -27,17 +27,12 @@ class CheckedEdits:
 
     @classmethod
     def of(cls, approval: Approval, given: Any, *, as_node: str = "", is_skip: bool = False) -> "CheckedEdits":
-        """Read edits as somebody sent them. The approval is of `locks.find`; the card is read if there is an edit."""
-        if given == {}:
-            card = None
-            is_known = bool(getattr(approval, "has_graph"))  # noqa: B009 - an annotation of `locks.find`
-        else:
-            card = _card(approval)
-            is_known = card is not None
+        """Read edits as somebody sent them. The card is read if there is an edit: nothing else needs the graph."""
+        card = None if given == {} else _card(approval)
         value = encryption.encrypted(given, card.secrets, approval.thread_id) if card else given
         try:
             _check_pause(approval, value, as_node, is_skip=is_skip)
-            if not is_known:
+            if card is None and given != {}:
                 raise Unavailable(bindings.graph_gone(approval.graph_id))
             if card:
                 _check_channels(approval, value, card)

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.fields.json import KT
 from django.db.models.functions import Now
 
@@ -60,7 +60,6 @@ def _reading(*reads: str) -> "Compiled[Approval]":
     def found(pk: UUID) -> "QuerySet[Approval]":
         wanted = Approval.objects.select_related("decision", "thread__started_by", "thread__reading")
         graph = Graph.objects.filter(pk=OuterRef("graph_id"))
-        wanted = wanted.annotate(has_graph=Exists(graph))
         if reads:
             wanted = wanted.annotate(graph_code=Subquery(graph.values_list(KT("card__code_digest"))))
         return wanted.defer(*left_out, "thread__state", "thread__metadata").filter(pk=pk)

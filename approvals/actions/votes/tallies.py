@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from agentcore.testing.failpoints import reach
 from approvals import audit, last_writes
 from approvals.actions.people import notices
-from approvals.actions.votes import decisions
+from approvals.actions.votes import checks, decisions
 from approvals.actions.votes.ballots import Ballot, Voted
 from approvals.actions.votes.decisions import ReachedDecision
 from approvals.actions.votes.locks import Locked
@@ -33,7 +33,7 @@ def count(here: Locked, ballot: Ballot, tried: dict[str, Any] | None, log: vouch
     """Store the vote and its entry, count, and settle the approval if the votes are enough. `tried` is the preview."""
     ballot, votes = _bind(here, ballot, tried), _counting_votes(here, log)
     if any(vote.voter_id == by.pk for vote in votes):
-        raise AlreadyVoted("You voted on this already. Withdraw that vote first.")
+        raise AlreadyVoted(checks.VOTED)
     proposal = Proposal(**here.approval.proposal) if here.approval.proposal else Proposal()
     is_new = ballot.verdict != Verdict.REJECT and not _agrees(ballot, proposal)
     if is_new:

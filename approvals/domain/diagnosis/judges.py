@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from agentcore.plain.types import NODE_GONE
 from approvals.domain.diagnosis import advised_steps as do
 from approvals.domain.diagnosis.facts import AdvisedStep, Asked, Diagnosis, Facts, Health, RunFacts
 from approvals.domain.diagnosis.words import ended, listed
@@ -252,6 +253,10 @@ def _failed(f: Facts) -> Diagnosis | None:
         told = f"{ended(run.problem)} The run stopped before it did anything."
         add_first = (do.add_graph(f), do.retry(run), do.give_up(run))
         return Diagnosis(Health.UNKNOWN, "graph_gone", told, add_first, word="Graph missing")
+    if run.error == NODE_GONE:
+        back = do.operate("code", f"Bring the nodes back into {f.graph_id} and restart the worker", "then retry")
+        others = (do.retry(run, "once they are back"), do.give_up(run), do.fork(f), do.clean(f))
+        return Diagnosis(Health.UNKNOWN, "node_gone", ended(run.problem), (back, *others), word="Node missing")
     if run.error in _UNREADABLE:
         told = f"The run stopped {f.ago(run.ended_at)} ago before it did anything. {ended(run.problem)}"
         mend = do.operate("code", "Mend what was stored, or the graph, and restart the worker", "then retry")

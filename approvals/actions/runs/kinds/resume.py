@@ -51,6 +51,7 @@ class ResumeKind(Kind):
             decided.answer or resume.Answer("approve"),
             expected_head=decided.namespace_at or taken.resume_from,
             namespace=decided.namespace,
+            shown=decided.next if decided.answer else (),
         )
 
     def stopped(self, taken: TakenRun, here: Snapshot, inside: Snapshot | None) -> Outcome | None:
