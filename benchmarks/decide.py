@@ -28,7 +28,7 @@ from agentcore.demo.refund import graph
 from agentcore.graphs.snapshots import config_for, with_saver
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "400"))
-OPEN = (1_000, int(os.environ.get("BENCH_OPEN", "100000")))
+OPEN = (1_000, max(map(int, os.environ.get("BENCH_OPEN", "100000").split(","))))
 CLIENTS = (1, 16, 64)
 INPUT = {"order_id": "NL-48213", "customer": "Mei-Ling Chen", "reason": "Broken.", "amount": 640.0, "currency": "EUR"}
 

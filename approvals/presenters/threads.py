@@ -1,5 +1,6 @@
 """Threads: rows of the list, and the graphs that a thread could belong to."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,7 +72,8 @@ def _bound(thread: Thread) -> str:
 
 def _next(thread: Thread, graph: Graph | None) -> str:
     is_unread = bool(thread.checkpoint_id) and thread.step is None
-    nodes = ", ".join(graph.node_title(node) if graph else node for node in thread.next)
+    titles = Counter(graph.node_title(node) if graph else node for node in thread.next)
+    nodes = ", ".join(f"{title} × {count}" if count > 1 else title for title, count in titles.items())
     return "unknown" if is_unread else nodes
 
 
