@@ -146,7 +146,7 @@ async def test_the_history_says_it_of_the_checkpoints_that_hold_it(saver: Saver,
 
 async def test_an_edit_is_refused_with_the_sentence(saver: Saver, thread_id: str) -> None:
     await agent_runs(GATED, saver, thread_id)
-    with pytest.raises(CannotEdit, match=f"{ORDER}.*bare data.*own-graph.md") as refused:
+    with pytest.raises(CannotEdit, match=f"{ORDER}.*bare data.*allowed_msgpack_modules") as refused:
         await preview(GATED, saver, config_for(thread_id), {"text": {"op": "set", "value": "y"}})
     assert [fault.path for fault in refused.value.faults] == [""]
 
