@@ -120,10 +120,10 @@ async def resume(
     is_edited = here is not None and _is_our_edit(run, here, expected_head)
     if here is None or (here.checkpoint_id != expected_head and not is_edited):
         return Mismatch(expected=expected_head, found=here.checkpoint_id if here else None)
-    if not is_edited and (why := _why_other_nodes(run.graph, here, answer, shown)):
-        return Failed(NODE_GONE, NODE_GONE_TOLD.format(why))
-    if conflict := await _changed(at, here.checkpoint_id):
+    if conflict := await _changed(at, here.checkpoint_id):  # first: a node that somebody else ran is not gone
         return conflict
+    if not is_edited and (why := _why_other_nodes(run, here, answer, shown)):
+        return Failed(NODE_GONE, NODE_GONE_TOLD.format(why))
     at = replace(at, compared=here.checkpoint_id)
     try:
         if answer.edits and not is_edited:
@@ -145,13 +145,13 @@ def _why_no_graph(graph: CompiledGraph, namespace: str) -> str:
     return "" if graph_at(graph, namespace) else f"has no subgraph {' in '.join(path_of(namespace)[::-1])} any more"
 
 
-def _why_other_nodes(graph: CompiledGraph, here: Snapshot, answer: Answer, shown: Collection[str]) -> str:
+def _why_other_nodes(run: RunContext, here: Snapshot, answer: Answer, shown: Collection[str]) -> str:
     """Say which of the nodes that were shown the graph would not run, or which others. LangGraph itself runs nothing
     then and calls that the end.
 
-    A rejection needs no node: it ends the thread.
+    A rejection needs no node: it ends the thread. Of a run that begins again, nodes may have ended before.
     """
-    inner, path = graph_at(graph, here.checkpoint_ns), path_of(here.checkpoint_ns)
+    inner, path = graph_at(run.graph, here.checkpoint_ns), path_of(here.checkpoint_ns)
     is_after_all = bool(path) and not here.waiting and set(shown) == {path[-1]}  # a subgraph, behind its last node
     if answer.interrupt_id:
         return "" if here.waiting or not shown else f"would run nothing now, not {', '.join(shown)}"
@@ -159,7 +159,7 @@ def _why_other_nodes(graph: CompiledGraph, here: Snapshot, answer: Answer, shown
         return ""
     if gone := sorted(set(shown) - set(inner.nodes)):
         return f"has no node {', '.join(gone)} any more"
-    if set(shown) <= set(here.waiting) and set(here.next) <= set(shown):
+    if run.is_retried or (set(shown) <= set(here.waiting) and set(here.next) <= set(shown)):
         return ""
     return f"would run {', '.join(here.next) or 'nothing'} now, not {', '.join(shown)}"
 
