@@ -237,7 +237,7 @@ async def test_who_leaves_does_not_stop_what_was_decided(
     console: Console, operator: LangGraphClient, thread_id: str
 ) -> None:
     asked = await operator.runs.wait(thread_id, "talking", input={**HELLO, "asks": True})
-    command: Any = {"resume": {asked["__interrupt__"][0]["id"]: SLOW}}  # type: ignore[call-overload]
+    command: Any = {"resume": {asked["__interrupt__"][0]["id"]: SLOW}}  # type: ignore[call-overload]  # a result has any type
     async with sdk(console, "alice") as alice:
         stream: Any = alice.runs.stream(thread_id, "talking", command=command, on_disconnect="cancel")
         run_id = (await anext(stream)).data["run_id"]
@@ -281,7 +281,7 @@ async def test_the_stream_of_a_thread_has_each_run_whoever_starts_it(
 
 async def until_done(stream: AsyncIterator[StreamPart]) -> list[StreamPart]:
     parts = []
-    async with aclosing(stream):  # type: ignore[type-var]
+    async with aclosing(stream):  # type: ignore[type-var]  # the SDK calls it an iterator
         async for part in stream:
             parts.append(part)
             if isinstance(part.data, dict) and part.data.get("status") == "run_done":

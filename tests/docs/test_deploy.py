@@ -125,7 +125,7 @@ def test_the_unit_stops_workers_after_the_time_that_they_are_given() -> None:
     from approvals import settings
 
     unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser documents
     unit.read_string((DEPLOY / "countersign.service").read_text())
     assert int(unit["Service"]["TimeoutStopSec"]) > settings.GRACE_SECONDS + 10
     assert unit["Service"]["Environment"].split()[0] == "DATA_DIR=/var/lib/countersign"
